@@ -1,0 +1,92 @@
+"""Who may import whom, read from the source: core ← rooms ← api ← cli, and heavy packages only in leaves."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("exporters", "benchmarks", "reports")
+HEAVY = frozenset(
+    "torch onnx onnxruntime onnxscript onnx_ir tensorflow tensorrt tensorrt_rtx pycuda cuda transformers altair "
+    "vl_convert pandas jinja2 skimage distributed dask adbutils pynvml litert_torch ai_edge_litert safetensors".split()
+)
+LEAF_PREFIXES = ("to_", "probe_", "as_", "on_", "over_", "rewrite")
+LEAF_FOLDERS = ("vitdeploy/models/",)
+LEAVES = frozenset({"reports/charts.py", "reports/history.py", "exporters/border.py", "benchmarks/export_speed.py"})
+COMPOSERS = frozenset({"vitdeploy/api.py", "vitdeploy/cli.py", "vitdeploy/tables.py", "vitdeploy/__init__.py"})
+FORBIDDEN_ON_THE_MAIN_PATH = frozenset({"torchvision", "timm"})
+
+
+def sources() -> list[Path]:
+    folders = [ROOT / "vitdeploy", *(ROOT / room for room in ROOMS)]
+    doors = [ROOT / "vitdeploy" / room for room in ROOMS]
+    return [p for f in folders for p in sorted(f.rglob("*.py")) if not any(d in p.parents for d in doors)]
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    found: set[str] = set()
+    for node in nodes:
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def is_leaf(path: Path) -> bool:
+    known = name(path)
+    return path.name.startswith(LEAF_PREFIXES) or known.startswith(LEAF_FOLDERS) or known in LEAVES
+
+
+def room_of(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[0] == "vitdeploy" and parts[1] in ROOMS else None
+
+
+@pytest.mark.parametrize("path", sources(), ids=name)
+def test_the_core_imports_no_room_and_rooms_do_not_import_each_other(path: Path):
+    if name(path) in COMPOSERS:
+        return
+    own = name(path).split("/")[0] if name(path).split("/")[0] in ROOMS else None
+    foreign = {module for module in imports(path) if room_of(module) not in (None, own)}
+    if name(path).startswith("benchmarks/") and "vitdeploy.api" in imports(path):
+        foreign = set()
+    assert not foreign
+
+
+@pytest.mark.parametrize("path", sources(), ids=name)
+def test_nobody_imports_the_command_line(path: Path):
+    if name(path) == "vitdeploy/__main__.py":
+        return
+    assert not {module for module in imports(path) if module.startswith("vitdeploy.cli")}
+
+
+@pytest.mark.parametrize("path", sources(), ids=name)
+def test_heavy_packages_are_imported_in_leaves_only(path: Path):
+    heavy = {module for module in imports(path) if module.split(".")[0] in HEAVY}
+    assert is_leaf(path) or not heavy
+
+
+@pytest.mark.parametrize("path", sources(), ids=name)
+def test_nothing_imports_torchvision_or_timm(path: Path):
+    assert not {module for module in imports(path) if module.split(".")[0] in FORBIDDEN_ON_THE_MAIN_PATH}
+
+
+@pytest.mark.parametrize("path", sources(), ids=name)
+def test_every_file_says_in_its_first_line_what_it_is_for(path: Path):
+    assert ast.get_docstring(ast.parse(path.read_text()))

@@ -1,0 +1,23 @@
+"""Deploy EfficientViT (MIT) and its rivals to real hardware, and time what was deployed.
+
+The verbs of the command line are functions of this package; they are imported on first use, so that
+``import vitdeploy`` costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vitdeploy.api import bench, check, create_model, doctor, export, predict, report, verify
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "bench", "check", "create_model", "doctor", "export", "predict", "report", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from vitdeploy import api
+
+        return getattr(api, name)
+    msg = f"module 'vitdeploy' has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -1,0 +1,5 @@
+"""``python -m vitdeploy`` is the command line."""
+
+from vitdeploy.cli import run
+
+run()

@@ -1,0 +1,197 @@
+"""An artifact: one deployable file, what lies beside it, and the manifest that says what it is.
+
+    OUT/MODEL[+softmax][+OPTIONS]/HxW[-bN]/TARGET[@DEVICE]/{model.*, manifest.json}
+
+# Manifest schema history (newest first):
+#   1  first version
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from vitdeploy import documents
+from vitdeploy.errors import UnreadableFile
+from vitdeploy.spec import Attention, Head, Io, Layout, Size, Task
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of everything in a manifest: immutable, and strict about what it does not know."""
+
+
+class Tensor(_Record):
+    """One input or output of the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    layout: Layout
+
+
+class Weights(_Record):
+    """Where the parameters come from."""
+
+    source: Literal["random", "file"]
+    seed: int | None = None
+    sha256: str | None = None
+    name: str | None = None
+
+    @property
+    def words(self) -> str:
+        """For tables: ``random weights (seed 0)`` or the checkpoint's name."""
+        return f"random weights (seed {self.seed})" if self.source == "random" else f"{self.name}"
+
+
+class Metric(_Record):
+    """The task's own measure of agreement with the reference."""
+
+    name: str
+    value: float | None
+    floor: float
+
+
+class Parity(_Record):
+    """How far the file is from the fp32 torch reference on the same inputs."""
+
+    passed: bool
+    reference: str
+    samples: int
+    max_abs: float | None
+    mean_abs: float | None
+    cosine: float | None
+    finite: bool
+    metric: Metric
+    error_std: float | None = None
+    """Largest error over the standard deviation of the reference's output."""
+    error_std_limit: float | None = None
+    reason: str | None = None
+    """Why it failed; None when it passed."""
+
+
+class Beside(_Record):
+    """A file that the model file needs in the same folder (external data)."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+
+
+class Manifest(_Record):
+    """What an artifact is, where it comes from and how it was proven."""
+
+    schema: int
+    model: str
+    part: str | None
+    task: Task
+    attention: Attention
+    target: str
+    file: str
+    sha256: str
+    size_bytes: int
+    beside: tuple[Beside, ...] = ()
+    size: Size
+    batch: int
+    precision: str
+    head: Head
+    io: Io
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    params: int
+    macs: int
+    weights: Weights
+    parents: tuple[str, ...]
+    recipe: str
+    rewrites: tuple[str, ...]
+    tools: Mapping[str, str]
+    """Only what changes bytes: a change of any of these means another file."""
+    bound_to: Mapping[str, Any]
+    build_ns: int
+    timing_cache_sha256: str | None
+    state: Literal["ready", "deferred"]
+    deferred: str | None = None
+    """What is still to be done on the device, when the state says so."""
+    operators: Mapping[str, int] = {}
+    """Operator type → count, of the graph in the file."""
+    parity: Parity | None
+    parity_skipped: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A manifest and the folder it lies in."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def file(self) -> Path:
+        """The model file."""
+        return self.folder / self.manifest.file
+
+
+def open_artifact(path: Path, *, check_bytes: bool = True) -> Artifact:
+    """Find the artifact that ``path`` names: its folder, its manifest or its model file.
+
+    Raises:
+        UnreadableFile: there is none, or its bytes are not what the manifest says.
+    """
+    folder = path if path.is_dir() else path.parent
+    if not path.exists():
+        raise UnreadableFile(f"no artifact at {path}", "Name the folder that `vitdeploy export` printed.")
+    if not (folder / MANIFEST).is_file():
+        raise UnreadableFile(f"{folder} holds no {MANIFEST}", "Name the folder that `vitdeploy export` printed.")
+    manifest = documents.read(folder / MANIFEST, Manifest, schema=SCHEMA, what="manifest")
+    names = [manifest.file, *(b.file for b in manifest.beside)]
+    if any(Path(name).name != name or name in {"", ".", ".."} for name in names):
+        raise UnreadableFile(f"{folder / MANIFEST} names a file outside its folder", "Export the model again.")
+    if not path.is_dir() and path.name not in {MANIFEST, *names}:
+        raise UnreadableFile(f"{path} is not part of the artifact in {folder}", f"Name {folder}.")
+    artifact = Artifact(folder, manifest)
+    if check_bytes:
+        check_digests(artifact)
+    return artifact
+
+
+def check_digests(artifact: Artifact) -> None:
+    """Compare every file of the artifact with its manifest.
+
+    Raises:
+        UnreadableFile: a file is missing, unreadable, or its bytes were changed.
+    """
+    manifest = artifact.manifest
+    for name, expected in ((manifest.file, manifest.sha256), *((b.file, b.sha256) for b in manifest.beside)):
+        found = digest_of(artifact.folder / name)
+        if found != expected:
+            raise UnreadableFile(
+                f"{artifact.folder / name} was changed: sha256 {found[:12]}…, the manifest says {expected[:12]}…",
+                "Export the model again.",
+            )
+
+
+def folder_of(manifest: Manifest, options: str = "", device: str | None = None) -> Path:
+    """Relative folder of an artifact. ``options``: words, joined by ``+``, for all that makes another file."""
+    model = manifest.model + (f".{manifest.part}" if manifest.part else "")
+    name = "+".join([model, *(["softmax"] if manifest.attention == "softmax" else []), *([options] if options else [])])
+    height, width = manifest.size
+    size = f"{height}x{width}" + (f"-b{manifest.batch}" if manifest.batch > 1 else "")
+    return Path(name) / size / (manifest.target + (f"@{device}" if device else ""))
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        UnreadableFile: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadableFile(f"cannot read {path}: {error.strerror}", "Check the path and its permissions.") from error

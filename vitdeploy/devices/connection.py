@@ -1,0 +1,58 @@
+"""The protocol that every link to a device speaks: run, push, pull, lock, close.
+
+Every wait has a timeout; a lost link is a `DeviceError` with a name, never a hang.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a command on the device returned."""
+
+    exit_code: int
+    """Negative: killed by that signal."""
+    stdout: str
+    stderr: str
+
+
+class Connection(Protocol):
+    """A machine that can be told to run commands; a context manager."""
+
+    def __enter__(self) -> "Connection": ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
+        """Run ``argv`` (never through a shell) and wait for its end.
+
+        Raises:
+            vitdeploy.errors.DeviceError: the device was lost or the time is up; the command is killed.
+        """
+        ...
+
+    def push(self, path: Path, *, sha256: str) -> str:
+        """Put a file there under its content hash, unless it lies there; returns where it lies."""
+        ...
+
+    def pull(self, remote: str, path: Path) -> None:
+        """Fetch ``remote`` into ``path``, whole or not at all."""
+        ...
+
+    def lock(self, *, timeout_s: float) -> AbstractContextManager[None]:
+        """Hold the device alone; the lock of a dead holder does not count.
+
+        Raises:
+            vitdeploy.errors.DeviceError: somebody else holds it; the message says who.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the link; idempotent."""
+        ...

@@ -1,0 +1,125 @@
+"""The error tree: every failure a user can meet, its exit code and its hint.
+
+    VitdeployError            1   internal error (a bug)
+    ├── UsageError            2   an unknown command, option, model, target, device, suite or value
+    ├── MissingPackage        3   a package or tool is missing
+    ├── Impossible            4   this combination cannot work
+    ├── ToolchainFailed       5   somebody else's tool failed
+    ├── ParityFailed          6   the exported file does not compute what the model computes
+    ├── DeviceError           7   not reachable, not configured, wrong, busy, too hot, lost
+    ├── NoValidMeasurement    8   nothing could be measured that may be quoted
+    ├── UnreadableFile        9   unreadable, newer schema, wrong digest, or does not fit the model
+    ├── Regression           10   slower than the baseline
+    ├── NothingToCompare     11   no baseline, or nothing comparable in it
+    └── Inconclusive         12   the data cannot tell (only with --strict)
+
+A message says what happened with the values; the hint is one imperative sentence.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: the shell's convention, 128 + SIGINT."""
+
+_FIRST_WINS = (1, 6, 5, 7, 9, 8, 3, 4)
+"""Order in which exit codes of several failed rows win. Source: contract, "Exit codes"."""
+
+
+class VitdeployError(Exception):
+    """Base of all errors that are shown to a user as two lines."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "Report it with the command and the output of `--debug`.") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[type["VitdeployError"], tuple[str, str]]:
+        return type(self), (self.message, self.hint)
+
+
+class UsageError(VitdeployError):
+    """An unknown name or a value that means nothing."""
+
+    exit_code = 2
+
+
+class MissingPackage(VitdeployError):
+    """A Python package or a tool that the work needs is not here."""
+
+    exit_code = 3
+
+
+class Impossible(VitdeployError):
+    """Known names whose combination cannot work."""
+
+    exit_code = 4
+
+
+class ToolchainFailed(VitdeployError):
+    """A converter, compiler or runtime failed; the message names its log."""
+
+    exit_code = 5
+
+
+class ParityFailed(VitdeployError):
+    """The file was made, and it computes something else than the reference."""
+
+    exit_code = 6
+
+
+class DeviceError(VitdeployError):
+    """The device is not reachable, not configured, wrong, busy, too hot or lost."""
+
+    exit_code = 7
+
+
+class NoValidMeasurement(VitdeployError):
+    """Every figure is invalid, so none may be quoted."""
+
+    exit_code = 8
+
+
+class UnreadableFile(VitdeployError):
+    """A file is broken, newer than this version, changed, or belongs to another model."""
+
+    exit_code = 9
+
+
+class Regression(VitdeployError):
+    """Slower than the baseline beyond the allowed slowdown."""
+
+    exit_code = 10
+
+
+class NothingToCompare(VitdeployError):
+    """There is no baseline, or no case of it is comparable."""
+
+    exit_code = 11
+
+
+class Inconclusive(VitdeployError):
+    """The data cannot tell; an error only with ``--strict``."""
+
+    exit_code = 12
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UsageError:
+    """The error for a name that is in no table, with the nearest names as the hint.
+
+    Args:
+        kind: what the name should have been, e.g. ``"model"``.
+        listing: the command that lists all of them.
+    """
+    near = get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    meant = f"Did you mean {' or '.join(near)}? " if near else ""
+    return UsageError(f"unknown {kind} {name!r}", f"{meant}`{listing}` lists them all.")
+
+
+def worst_exit_code(codes: Iterable[int]) -> int:
+    """The exit code of a command that finished all its rows, some of them failed; 0 when none did."""
+    failed = {code for code in codes if code}
+    return next((code for code in _FIRST_WINS if code in failed), min(failed, default=0))

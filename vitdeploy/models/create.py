@@ -1,0 +1,63 @@
+"""From a row of the model table to a module ready to run; and how large and how costly it is."""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.utils.flop_counter import FlopCounterMode
+
+from vitdeploy import catalog
+from vitdeploy.errors import Impossible
+from vitdeploy.models.weights import fit, read_checkpoint, seeded
+from vitdeploy.spec import Attention, ModelSpec
+
+
+def create(
+    spec: ModelSpec, *, attention: Attention = "relu", weights: Path | str | None = None, seed: int = 0
+) -> nn.Module:
+    """The model of ``spec`` in eval mode, in float32 on the CPU, without gradients.
+
+    ``weights`` is a checkpoint file; without one the weights are random, and depend on ``seed`` alone.
+
+    Raises:
+        Impossible: the model has no such attention.
+        UnreadableFile: the checkpoint is no good, or belongs to another model.
+    """
+    if attention not in spec.attentions:
+        raise Impossible(
+            f"{spec.name} has no {attention} attention", f"Choose one of its own: {', '.join(spec.attentions)}."
+        )
+    # On the meta device nothing is allocated or initialized only to be overwritten.
+    with torch.device("meta"):
+        module: nn.Module = catalog.load(spec.builder)(spec.variant, attention=attention)
+    if weights is None:
+        state = seeded(module, seed)
+    else:
+        rename = catalog.load(spec.weight_names) if spec.weight_names else None
+        state = fit(read_checkpoint(weights), module, rename=rename, path=weights, model=spec.name)
+    module.load_state_dict(state, strict=True, assign=True)
+    unset = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
+    if unset:
+        msg = f"{spec.builder} makes tensors that no state dict fills: {', '.join(unset)}"
+        raise RuntimeError(msg)
+    return module.eval().requires_grad_(False)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers training would change; running statistics of norms are none of them."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Multiply-accumulates of one call: convolutions, linear layers and the matmuls of attention.
+
+    Nothing is computed and ``module`` is left as it is: the call runs on meta tensors.
+    """
+    state = {
+        name: torch.empty_like(tensor, device="meta")
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+    }
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        functional_call(module, state, (torch.empty(input_shape, device="meta"),))
+    return counter.get_total_flops() // 2

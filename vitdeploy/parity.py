@@ -1,0 +1,150 @@
+"""Is an artifact right? Its outputs against the fp32 torch reference, on the same inputs.
+
+Three questions, all of which must be answered yes: is every output finite; is the largest error
+small beside the spread of the reference's output; does the task's own metric agree? The error
+decides too, because with random weights an argmax means little.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitdeploy.artifact import Metric, Parity
+from vitdeploy.spec import Task, Tolerance
+
+Floats = NDArray[np.floating]
+
+METRICS: dict[Task, str] = {
+    "classification": "top-1 agreement",
+    "segmentation": "pixel agreement",
+    "super-resolution": "PSNR in dB against the reference",
+    "segment-anything": "mask IoU",
+}
+"""The task's own metric. Source: contract, "An artifact"."""
+
+PEAK = 1.0
+"""Images are on a 0–1 scale, so the peak signal of PSNR is 1."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What pairs of outputs have shown so far; add pairs one at a time, so memory does not grow."""
+
+    task: Task
+    samples: int = 0
+    finite: bool = True
+    max_abs: float = 0.0
+    sum_abs: float = 0.0
+    values: int = 0
+    agreeing: float = 0.0
+    judged: int = 0
+    error_std: float = 0.0
+    """Largest error over the reference's deviation, the worst sample's."""
+    lowest_cosine: float = 1.0
+    _squared: float = field(default=0.0)
+
+    def add(self, reference: Floats, output: Floats) -> None:
+        """Compare one output with its reference, both ``(n, c, h, w)``, ``(n, c)`` or labels ``(n, h, w)``.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if reference.shape != output.shape:
+            msg = f"output {output.shape} against reference {reference.shape}"
+            raise ValueError(msg)
+        self.samples += len(reference)
+        if np.issubdtype(reference.dtype, np.integer):
+            same = reference == output
+            self._judge(float(np.count_nonzero(same)), same.size)
+            return
+        if not np.isfinite(output).all():
+            self.finite = False
+            return
+        ref, out = reference.astype(np.float64), output.astype(np.float64)
+        error = np.abs(out - ref)
+        self.max_abs = max(self.max_abs, float(error.max()))
+        self.sum_abs += float(error.sum())
+        self._squared += float(np.square(error).sum())
+        self.values += error.size
+        spread = float(ref.std())
+        self.error_std = max(self.error_std, float(error.max()) / spread if spread > 0 else float(error.max() > 0))
+        norms = float(np.linalg.norm(ref) * np.linalg.norm(out))
+        self.lowest_cosine = min(self.lowest_cosine, float(np.vdot(ref, out)) / norms if norms else 0.0)
+        if self.task in ("classification", "segmentation"):
+            same = ref.argmax(axis=1) == out.argmax(axis=1)
+            self._judge(float(np.count_nonzero(same)), same.size)
+        elif self.task == "segment-anything":
+            self._judge(float(_intersection_over_union(ref > 0, out > 0)) * len(ref), len(ref))
+
+    def _judge(self, agreeing: float, judged: int) -> None:
+        self.agreeing += agreeing
+        self.judged += judged
+
+    @property
+    def metric(self) -> float | None:
+        """The task's metric over everything added; None when nothing finite was."""
+        if self.task == "super-resolution":
+            if not self.values:
+                return None
+            mean_square = self._squared / self.values
+            return 10 * float(np.log10(PEAK**2 / mean_square)) if mean_square else float("inf")
+        return self.agreeing / self.judged if self.judged else None
+
+
+def verdict(evidence: Evidence, tolerance: Tolerance, reference: str) -> Parity:
+    """What the evidence says against the target's tolerance.
+
+    Args:
+        reference: what the outputs were held against, in words.
+    """
+    metric = evidence.metric
+    floor = tolerance.psnr_db if evidence.task == "super-resolution" else tolerance.agreement
+    reason = _refusal(evidence, tolerance, metric, floor)
+    measured = evidence.values > 0
+    return Parity(
+        passed=reason is None,
+        reference=reference,
+        samples=evidence.samples,
+        max_abs=evidence.max_abs if measured else None,
+        mean_abs=evidence.sum_abs / evidence.values if measured else None,
+        cosine=evidence.lowest_cosine if measured else None,
+        finite=evidence.finite,
+        metric=Metric(
+            name=METRICS[evidence.task],
+            value=None if metric is None or not np.isfinite(metric) else metric,
+            floor=floor,
+        ),
+        error_std=evidence.error_std if measured else None,
+        error_std_limit=tolerance.error,
+        reason=reason,
+    )
+
+
+def _refusal(evidence: Evidence, tolerance: Tolerance, metric: float | None, floor: float) -> str | None:
+    """Why parity fails, or None."""
+    if evidence.samples == 0:
+        return "nothing was compared"
+    if not evidence.finite:
+        return "the output holds NaN or Inf"
+    if metric is not None and metric < floor:
+        return f"{METRICS[evidence.task]} {metric:.6g} is below {floor:g}"
+    if evidence.error_std > tolerance.error:
+        return f"the largest error is {evidence.error_std:.3g} of the output's deviation, more than {tolerance.error:g}"
+    return None
+
+
+def _intersection_over_union(reference: NDArray[np.bool_], output: NDArray[np.bool_]) -> float:
+    union = np.count_nonzero(reference | output)
+    return np.count_nonzero(reference & output) / union if union else 1.0
+
+
+def judge(
+    task: Task, pairs: Iterable[tuple[Floats, Floats]], tolerance: Tolerance, reference: str = "torch fp32"
+) -> Parity:
+    """Parity of all ``(reference, output)`` pairs."""
+    evidence = Evidence(task)
+    for expected, output in pairs:
+        evidence.add(expected, output)
+    return verdict(evidence, tolerance, reference)

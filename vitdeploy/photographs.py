@@ -1,0 +1,116 @@
+"""Real photographs as model inputs: those that scikit-image ships, and the user's own.
+
+Parity is measured on these as well as on noise: natural images have the flat areas, edges and
+saturated regions that noise never shows.
+"""
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from vitdeploy.errors import MissingPackage, UnreadableFile
+from vitdeploy.spec import ModelSpec, Size
+
+Photo = NDArray[np.uint8]
+"""An RGB image, ``(h, w, 3)``."""
+
+BUNDLED = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")
+"""Photographs in the scikit-image wheel, all public domain or CC0. Source: skimage/data/README.txt."""
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+
+Image.MAX_IMAGE_PIXELS = 2**28
+"""Larger files are refused as decompression bombs (256 Mpixel is 0.75 GiB as RGB)."""
+
+
+def bundled() -> list[Path]:
+    """Paths of the photographs that scikit-image ships; the package is found, not imported.
+
+    Raises:
+        MissingPackage: scikit-image is not installed.
+    """
+    spec = importlib.util.find_spec("skimage")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    found = [Path(folder) / "data" / name for folder in folders for name in BUNDLED]
+    if not found or not all(path.is_file() for path in found):
+        raise MissingPackage(
+            "the photographs of the package scikit-image are not here", "Run `pip install 'vitdeploy[onnx]'`."
+        )
+    return found
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """The images in ``folder``, by name.
+
+    Raises:
+        UnreadableFile: no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise UnreadableFile(f"no folder of images at {folder}", "Name a folder that holds PNG or JPEG files.")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise UnreadableFile(f"{folder} holds no image", "Name a folder that holds PNG or JPEG files.")
+    return found
+
+
+def read(path: Path) -> Photo:
+    """The image at ``path`` as RGB.
+
+    Raises:
+        UnreadableFile: not there, not an image, truncated, or absurdly large.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except FileNotFoundError as error:
+        raise UnreadableFile(f"no image at {path}", "Check the path.") from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableFile(f"{path} is not a readable image: {error}", "Use a PNG or JPEG file.") from error
+
+
+def resize(photo: Photo, size: Size) -> Photo:
+    """``photo`` as ``(h, w, 3)`` of ``size``; the aspect ratio is not kept."""
+    height, width = size
+    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def center_crop(photo: Photo, size: Size) -> Photo:
+    """The largest centered part of ``photo`` with the aspect ratio of ``size``, resized to it."""
+    height, width = photo.shape[:2]
+    scale = min(height / size[0], width / size[1])
+    part_h, part_w = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    top, left = (height - part_h) // 2, (width - part_w) // 2
+    return resize(photo[top : top + part_h, left : left + part_w], size)
+
+
+def normalized(photos: Sequence[Photo], spec: ModelSpec) -> NDArray[np.float32]:
+    """``photos`` of one size as the model's fp32 input, ``(n, 3, h, w)``."""
+    stacked = np.stack(photos).astype(np.float32) / 255
+    mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
+    return np.ascontiguousarray(((stacked - mean) / std).transpose(0, 3, 1, 2))
+
+
+def noise(size: Size, batch: int, seed: int) -> list[Photo]:
+    """``batch`` images of uniform noise, the same on every machine."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(batch)]
+
+
+def parity_batches(
+    spec: ModelSpec, size: Size, batch: int, folder: Path | None = None, samples: int = 4
+) -> Iterator[NDArray[np.float32]]:
+    """Inputs that parity is measured on: one batch of noise, then photographs.
+
+    Args:
+        folder: the user's photographs; None: scikit-image's.
+        samples: how many photographs at least (whole batches are made; photographs repeat to fill one).
+    """
+    yield normalized(noise(size, batch, seed=0), spec)
+    paths = in_folder(folder) if folder else bundled()[:samples]
+    for start in range(0, len(paths), batch):
+        chosen = [paths[(start + i) % len(paths)] for i in range(batch)]
+        yield normalized([center_crop(read(path), size) for path in chosen], spec)

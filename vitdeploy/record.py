@@ -1,0 +1,285 @@
+"""A run: what was timed, under which protocol, every raw sample of it, and what follows from them.
+
+Raw nanoseconds are kept; `Summary` is derived from the trials and derived again on loading.
+
+# Run schema history (newest first):
+#   1  first version
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from vitdeploy import documents, stats
+from vitdeploy.artifact import Parity
+from vitdeploy.spec import Attention, Boundary, Head, Io, Size
+
+SCHEMA = 1
+
+Status = Literal["valid", "invalid", "failed"]
+Steady = Literal["steady", "warming", "drifting"]
+MOST_UNSTEADY = 0.2
+"""More than this share of trials that are not steady makes a row invalid. Source: contract, "A run"."""
+FEWEST_SAMPLES = 10
+"""A trial with fewer samples says too little of itself. Source: peers.md, E (hyperfine's least count)."""
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of everything in a run: immutable, and strict about what it does not know."""
+
+
+class Case(_Record):
+    """What was timed. Two figures are comparable exactly when their cases are equal."""
+
+    model: str
+    part: str | None
+    attention: Attention
+    target: str
+    size: Size
+    batch: int
+    device: str
+    threads: int
+    boundary: Boundary
+    streams: int
+    graph: bool
+    io: Io
+    head: Head
+    prompts: str | None
+    weights: str
+    """``random:0`` or ``sha256:…``: values can change the time (denormals, zeros)."""
+    power_mode: str | None
+    memory: str | None
+    """``pageable``, ``pinned``, ``mapped``: where the host buffers lie."""
+
+    @property
+    def name(self) -> str:
+        """Short and unique within a device: ``efficientvit_b1 onnx-fp32 224x224``."""
+        words = [self.model + (f".{self.part}" if self.part else "")]
+        words += ["softmax"] if self.attention == "softmax" else []
+        words += [self.target, f"{self.size[0]}x{self.size[1]}"]
+        words += [f"b{self.batch}"] if self.batch > 1 else []
+        words += [f"{self.streams} streams"] if self.streams > 1 else []
+        words += [self.boundary] if self.boundary != "host-to-host" else []
+        words += [self.head] if self.head != "logits" else []
+        words += [self.io] if self.io != "fp32" else []
+        return " ".join(words)
+
+
+class Reason(_Record):
+    """Why a row is what it is: a code for programs, a sentence and a hint for people."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class Stages(_Record):
+    """Where the time of each inference went, by device events, in sample order."""
+
+    h2d: tuple[int, ...]
+    compute: tuple[int, ...]
+    d2h: tuple[int, ...]
+
+
+class Reading(_Record):
+    """One look at the machine's state during a trial."""
+
+    t_ns: int
+    clock_hz: int | None
+    temp_c: float | None
+    power_mw: int | None
+
+
+class Trial(_Record):
+    """One fresh process that loaded the artifact, warmed up and sampled."""
+
+    id: str
+    started_utc: str
+    order: int
+    """Position in the run's interleaved order, from 0."""
+    pair: int | None
+    build: int | None
+    artifact_sha256: str
+    sample_kind: Literal["inference", "block_median"]
+    samples_ns: tuple[int, ...]
+    """Every sample in the order taken; nothing is dropped."""
+    wall_ns: int
+    """From the first sample's start to the last one's end: throughput comes from it."""
+    stages_ns: Stages | None
+    load_ns: int
+    first_ns: int
+    warmup_ns: int
+    warmup_count: int
+    peak_memory_bytes: int
+    steady: Steady
+    telemetry: tuple[Reading, ...]
+    throttled: bool
+    facts: Mapping[str, str]
+    """What the runtime said of itself: version, provider, threads."""
+
+
+class Summary(_Record):
+    """What the trials say. Percentiles are null where the count does not allow them."""
+
+    samples: int
+    trials: int
+    median_ms: float
+    median_ci95_ms: tuple[float, float] | None
+    p90_ms: float | None
+    p99_ms: float | None
+    throughput_per_s: float
+    energy_mj: float | None
+
+
+class Result(_Record):
+    """One row: a case, the artifact that was timed, its trials and whether the figure may be quoted."""
+
+    case: Case
+    artifact_sha256: str | None
+    parity: Parity | None
+    status: Status
+    reasons: tuple[Reason, ...]
+    trials: tuple[Trial, ...]
+    summary: Summary | None
+    params: int | None = None
+    macs: int | None = None
+
+
+class Protocol(_Record):
+    """How the run was measured."""
+
+    suite: str | None
+    trials: int
+    min_time_s: float
+    warmup_limit_s: float
+    order: str
+    seed: int
+    inputs: str
+    """What the timed inputs are, and how many distinct ones."""
+    sustained_s: float | None = None
+
+
+class Device(_Record):
+    """The device's name and what was found on it."""
+
+    name: str
+    facts: Mapping[str, Any]
+
+
+class Version(_Record):
+    """Which vitdeploy measured."""
+
+    version: str
+    commit: str | None
+    dirty: bool | None
+
+
+class Run(_Record):
+    """One run file."""
+
+    schema: int
+    id: str
+    started_utc: str
+    vitdeploy: Version
+    device: Device
+    host: Mapping[str, Any]
+    protocol: Protocol
+    results: tuple[Result, ...]
+
+
+def load(path: Path) -> Run:
+    """Read a run; its summaries and statuses are derived anew from the trials.
+
+    Raises:
+        UnreadableFile: truncated, empty, of a newer schema, or with fields that are unknown.
+    """
+    run = documents.read(path, Run, schema=SCHEMA, what="run")
+    return msgspec.structs.replace(run, results=tuple(rederive(result) for result in run.results))
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a run, whole or not at all."""
+    documents.write(path, run)
+
+
+def rederive(result: Result) -> Result:
+    """``result`` with the summary and status that its trials support; failed rows stay failed."""
+    if result.status == "failed":
+        return result
+    derived = {reason.code for reason in result.reasons} & _DERIVED
+    kept = tuple(r for r in result.reasons if r.code not in derived)
+    found = tuple(_reasons(result.trials, result.parity))
+    return msgspec.structs.replace(
+        result,
+        summary=summarize(result.trials, result.case.batch),
+        reasons=(*found, *kept),
+        status="invalid" if found or not result.trials else "valid",
+    )
+
+
+def summarize(trials: Sequence[Trial], batch: int) -> Summary | None:
+    """The figures of a row; None without a sample."""
+    blocks = [trial.samples_ns for trial in trials if trial.samples_ns]
+    if not blocks:
+        return None
+    latencies = all(trial.sample_kind == "inference" for trial in trials)
+    interval = stats.median_interval(blocks)
+    return Summary(
+        samples=sum(map(len, blocks)),
+        trials=len(blocks),
+        median_ms=stats.median_of_medians(blocks) / 1e6,
+        median_ci95_ms=None if interval is None else (interval[0] / 1e6, interval[1] / 1e6),
+        p90_ms=_ms(stats.percentile(blocks, 0.90)) if latencies else None,
+        p99_ms=_ms(stats.percentile(blocks, 0.99)) if latencies else None,
+        throughput_per_s=batch * sum(map(len, blocks)) / (sum(t.wall_ns for t in trials if t.samples_ns) / 1e9),
+        energy_mj=None,
+    )
+
+
+_DERIVED = frozenset({"parity-failed", "throttled", "not-steady", "too-few-samples"})
+"""Reasons that follow from the trials and the parity; they make a row invalid."""
+
+
+def _reasons(trials: Sequence[Trial], parity: Parity | None) -> list[Reason]:
+    found: list[Reason] = []
+    if parity is not None and not parity.passed:
+        found.append(
+            Reason(
+                code="parity-failed",
+                message=f"the file does not compute what the model computes: {parity.reason}",
+                hint="Run `vitdeploy check --trace` on the artifact.",
+            )
+        )
+    if throttled := sum(trial.throttled for trial in trials):
+        found.append(
+            Reason(
+                code="throttled",
+                message=f"the clock was throttled in {throttled} of {len(trials)} trials",
+                hint="Let the device cool down, or measure with --sustained.",
+            )
+        )
+    unsteady = [trial.steady for trial in trials if trial.steady != "steady"]
+    if len(unsteady) > MOST_UNSTEADY * len(trials):
+        found.append(
+            Reason(
+                code="not-steady",
+                message=f"{len(unsteady)} of {len(trials)} trials were not steady ({', '.join(sorted(set(unsteady)))})",
+                hint="Stop other work on the machine, or raise --min-time.",
+            )
+        )
+    fewest = min((len(t.samples_ns) for t in trials), default=0)
+    if trials and fewest < FEWEST_SAMPLES:
+        found.append(
+            Reason(
+                code="too-few-samples",
+                message=f"a trial has {fewest} samples, fewer than {FEWEST_SAMPLES}",
+                hint="Raise --min-time.",
+            )
+        )
+    return found
+
+
+def _ms(value_ns: float | None) -> float | None:
+    return None if value_ns is None else value_ns / 1e6

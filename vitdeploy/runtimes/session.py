@@ -1,0 +1,84 @@
+"""The protocol that every runtime speaks: one artifact, loaded, behind four verbs.
+
+Standard library and numpy only: the worker carries it to devices that have no more. A runtime is a
+module (``on_ort``, ``on_torch``, …) that satisfies `Runtime`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitdeploy.spec import TensorSpec
+
+Array = NDArray[Any]
+Arrays = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """What a session may use of the machine."""
+
+    threads: int
+    graph: bool = False
+    """Capture the launch sequence once and replay it (CUDA graph)."""
+    profile: bool = False
+    """Record the time of each operator; never for a timed trial."""
+
+
+class Session(Protocol):
+    """One loaded artifact; a context manager; not thread-safe.
+
+    With or without copies decides the number, so copying and running are apart: `put`, `run`,
+    `wait`, `get` in this order are one round trip from host memory to host memory.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    facts: Mapping[str, str]
+    """What ran it, in the runtime's own words: version, provider, threads."""
+
+    def __enter__(self) -> "Session": ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def put(self, feeds: Arrays) -> None:
+        """Make ``feeds`` (name → host array, shaped and typed as `inputs`) the next input; blocks."""
+        ...
+
+    def run(self) -> None:
+        """Start one inference; may return before it is done."""
+        ...
+
+    def wait(self) -> None:
+        """Return when everything started is done."""
+        ...
+
+    def get(self) -> Arrays:
+        """Outputs of the last inference in host memory; the next `run` may reuse the buffers."""
+        ...
+
+
+class Runtime(Protocol):
+    """What a module in this folder offers (the module itself is the object)."""
+
+    def open_session(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> Session:
+        """Load ``file``, described by ``manifest`` (the artifact's manifest as plain JSON).
+
+        Raises:
+            vitdeploy.errors.ToolchainFailed: the runtime refuses the file.
+        """
+        ...
+
+
+def infer(session: Session, feeds: Arrays) -> dict[str, Array]:
+    """One round trip, with outputs that stay valid: for parity and prediction, never for timing."""
+    session.put(feeds)
+    session.run()
+    session.wait()
+    return {name: np.array(value) for name, value in session.get().items()}

@@ -1,0 +1,105 @@
+"""Frozen data that describes models, targets and tensors, and does nothing.
+
+Standard library only: the worker carries this file to devices that have no more.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Task = Literal["classification", "segmentation", "super-resolution", "segment-anything"]
+Attention = Literal["relu", "softmax"]
+Head = Literal["logits", "labels"]
+Io = Literal["fp32", "fp16", "uint8"]
+Layout = Literal["NCHW", "NHWC", "NC", "other"]
+Boundary = Literal["host-to-host", "compute"]
+Size = tuple[int, int]
+"""Input height and width in pixels, in this order everywhere."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""RGB mean and deviation that every ImageNet-trained model here was trained with, on a 0–1 scale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a graph."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    """A numpy dtype name: ``float32``, ``float16``, ``uint8``, ``int64``."""
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One row of the model table: what it is, how it is built, what it eats and returns."""
+
+    name: str
+    task: Task
+    builder: str
+    """``module:function``; called as ``function(variant, attention=…)``, returns a ``torch.nn.Module``."""
+    variant: str
+    """What the builder calls this model: ``b1``, ``b0-cityscapes``."""
+    size: Size
+    """Resolution of the model's published latency."""
+    size_multiple: int = 32
+    """Height and width must be multiples of this."""
+    dataset: str
+    """What its outputs mean: ``imagenet``, ``cityscapes``, ``ade20k``."""
+    classes: int
+    output: str = "logits"
+    output_stride: int | None = None
+    """Input pixels per output pixel, for outputs that are maps."""
+    attentions: tuple[Attention, ...] = ("relu", "softmax")
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    requires: tuple[str, ...] = ("torch",)
+    """Import names of the packages that building it needs."""
+    weight_names: str | None = None
+    """``module:function`` mapping a checkpoint's keys to ours; None: official keys only."""
+    source: str
+    """Where the architecture and its published figures come from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """How far an artifact may be from the fp32 reference; see `parity.judge` for how each is measured."""
+
+    error: float
+    """Largest absolute error, in standard deviations of the reference's output."""
+    agreement: float
+    """Least top-1 or argmax agreement, 0–1."""
+    psnr_db: float
+    """Least peak signal-to-noise ratio against the reference's output, for images."""
+    source: str
+    """Why these numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One row of the target table: a file format at a precision, who makes it and who runs it."""
+
+    name: str
+    file: str
+    """Name of the artifact's file."""
+    precision: str
+    exporter: str | None
+    """Module that makes the file; None: not built yet, and ``unavailable`` says so."""
+    runtime: str | None
+    """Module that loads the file."""
+    parent: str | None = None
+    """Target whose artifact is the input of this step; None: the torch module itself."""
+    export_packages: tuple[str, ...] = ()
+    run_packages: tuple[str, ...] = ()
+    """Import names needed to make it, and to run it."""
+    extra: str
+    """The extra that installs those packages."""
+    rewrites: tuple[str, ...] = ()
+    """Names of the graph rewrites applied by default, in order."""
+    tolerance: Tolerance
+    unavailable: str | None = None
+    """Why it cannot be had at all in this version; None when it can."""
+    options: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Which values of ``head`` and ``io`` it takes, beyond the defaults."""

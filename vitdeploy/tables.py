@@ -1,0 +1,287 @@
+"""What the command line prints: rich tables on stdout, progress and notes on stderr, JSON on request."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from vitdeploy import documents, units
+
+if TYPE_CHECKING:
+    from vitdeploy.api import BenchOutcome, CacheRow, Checked, Document, ExportRow, Finding, Listed, Prediction
+    from vitdeploy.record import Result
+
+NOT_A_TERMINAL_WIDTH = 160
+"""Columns when stdout is a pipe or a file: tables there are read unwrapped."""
+
+_out = Console(width=None if sys.stdout.isatty() else NOT_A_TERMINAL_WIDTH, highlight=False)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+_settings = {"quiet": False, "verbose": 0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a command has to show: for people, for machines, and its exit code."""
+
+    document: Any
+    """Anything msgspec can write as JSON."""
+    human: Sequence[Any] = ()
+    """Rich renderables or plain lines, printed in order."""
+    exit_code: int = 0
+    failures: Sequence[tuple[str, str]] = field(default=())
+    """Message and hint of each failed row, printed on stderr."""
+
+
+class OnTrial(Protocol):
+    """Called after each trial of a bench."""
+
+    def __call__(self, done: int, total: int, label: str) -> None:
+        """``done`` of ``total`` trials are finished; ``label`` says which was last."""
+        ...
+
+
+def configure(*, quiet: bool, verbose: int) -> None:
+    """Set how much is said on stderr."""
+    _settings.update(quiet=quiet, verbose=verbose)
+
+
+def progress(line: str, detail: int = 0) -> None:
+    """One line of progress on stderr; ``detail`` 1 is only for ``-v``."""
+    if not _settings["quiet"] and _settings["verbose"] >= detail:
+        _err.print(escape(line), style="dim")
+
+
+@contextmanager
+def bar() -> Iterator[OnTrial]:
+    """A progress bar on a terminal; nothing elsewhere."""
+    if not sys.stderr.isatty() or _settings["quiet"]:
+        yield lambda done, total, label: progress(f"[{done}/{total}] {label}", detail=1)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_err, transient=True) as shown:
+        task = shown.add_task("timing", total=None)
+
+        def advance(done: int, total: int, label: str) -> None:
+            shown.update(task, completed=done, total=total, description=escape(label))
+
+        yield advance
+
+
+def show(outcome: Outcome, json: str | None) -> None:
+    """Print an outcome: tables on stdout unless JSON takes it, failed rows on stderr."""
+    if json == "-":
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(outcome.document), indent=1).decode() + "\n")
+    else:
+        for part in outcome.human:
+            _out.print(part, markup=False)
+        if json is not None:
+            documents.write(Path(json), outcome.document)
+    for message, hint in outcome.failures:
+        print(f"error: {message}\nhint: {hint}", file=sys.stderr)
+
+
+def listing(what: str, rows: "Sequence[Listed]") -> Outcome:
+    """The table of models, targets, devices or suites."""
+    facts = list(dict.fromkeys(key for row in rows for key in row.facts))
+    table = _table(None, what[:-1], *facts, "usable here")
+    for row in rows:
+        usable = "yes" if row.usable else f"no: {row.why_not}"
+        table.add_row(row.name, *(row.facts.get(key, "") for key in facts), usable)
+    return Outcome(document=rows, human=[table])
+
+
+def plan(lines: Sequence[str]) -> Outcome:
+    """What would be done, one step a line."""
+    return Outcome(document={"plan": list(lines)}, human=list(lines))
+
+
+def doctor(findings: "Sequence[Finding]") -> Outcome:
+    """What was looked at, what was found, and what to do about it."""
+    signs = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
+    table = _table(None, "", "looked at", "found", "advice")
+    for finding in findings:
+        table.add_row(signs[finding.state], finding.what, finding.found, finding.advice)
+    return Outcome(document=findings, human=[table])
+
+
+def exports(rows: "Sequence[ExportRow]") -> Outcome:
+    """One line a model: the file, its proof and where it lies."""
+    table = _table(None, "model", "size", "target", "file", "parity", "error / std", "time", "folder", right=(3, 5, 6))
+    failures: list[tuple[str, str]] = []
+    for row in rows:
+        manifest = row.artifact.manifest if row.artifact else None
+        if row.error is not None:
+            failures.append((row.error.message, row.error.hint))
+        if manifest is None:
+            table.add_row(row.model, "", row.target, "", "failed", "", "", "")
+            continue
+        parity = manifest.parity
+        table.add_row(
+            row.model,
+            f"{manifest.size[0]}x{manifest.size[1]}" + (f" b{manifest.batch}" if manifest.batch > 1 else ""),
+            row.target,
+            units.size_bytes(manifest.size_bytes + sum(b.size_bytes for b in manifest.beside)),
+            parity_words(parity) if parity else f"none: {manifest.parity_skipped}",
+            f"{parity.error_std:.1e}" if parity and parity.error_std is not None else units.MISSING,
+            "up to date" if row.reused else units.seconds(row.seconds),
+            str(row.artifact.folder) if row.artifact else "",
+        )
+    document = [
+        {
+            "model": row.model,
+            "target": row.target,
+            "folder": str(row.artifact.folder) if row.artifact else None,
+            "manifest": row.artifact.manifest if row.artifact else None,
+            "reused": row.reused,
+            "seconds": row.seconds,
+            "error": _error(row.error),
+        }
+        for row in rows
+    ]
+    return Outcome(
+        document=document,
+        human=[table, *_weights_notes(rows)],
+        exit_code=api_exit_code(rows),
+        failures=failures,
+    )
+
+
+def check(checked: "Checked") -> Outcome:
+    """The parity of one artifact, on which inputs, and what is in its graph."""
+    parity, manifest = checked.parity, checked.manifest
+    table = _table(None, "question", "answer")
+    for question, answer in (
+        ("artifact", f"{manifest.model} {manifest.target} {manifest.size[0]}x{manifest.size[1]}"),
+        ("weights", manifest.weights.words),
+        ("inputs", checked.inputs),
+        ("reference", parity.reference),
+        ("finite", "yes" if parity.finite else "NO"),
+        (parity.metric.name, f"{_number(parity.metric.value)} (at least {parity.metric.floor:g})"),
+        ("largest error", f"{_number(parity.max_abs)} = {_number(parity.error_std)} of the output's deviation"),
+        ("mean error", _number(parity.mean_abs)),
+        ("cosine", _number(parity.cosine)),
+        ("operators", ", ".join(f"{name} {count}" for name, count in manifest.operators.items()) or units.MISSING),
+        ("verdict", "passed" if parity.passed else f"FAILED: {parity.reason}"),
+    ):
+        table.add_row(question, answer)
+    failures = [] if checked.error is None else [(checked.error.message, checked.error.hint)]
+    return Outcome(
+        document={"artifact": str(checked.folder), "inputs": checked.inputs, "parity": parity},
+        human=[table],
+        exit_code=checked.error.exit_code if checked.error else 0,
+        failures=failures,
+    )
+
+
+def prediction(found: "Prediction") -> Outcome:
+    """What was seen in the picture, and where the overlay lies."""
+    table = _table(None, "class", found.measure, right=(1,))
+    for name, share in found.classes:
+        table.add_row(name, f"{share:.1%}")
+    notes = [found.note] if found.note else []
+    return Outcome(document=found, human=[table, *notes, f"{found.picture}"])
+
+
+def bench(outcome: "BenchOutcome") -> Outcome:
+    """The table of a run; failed and invalid rows keep their reason and show no figure to quote."""
+    results = outcome.run.results
+    valid = [r.summary if r.status == "valid" else None for r in results]
+    medians = units.milliseconds([s.median_ms if s else None for s in valid])
+    p90s = units.milliseconds([s.p90_ms if s else None for s in valid])
+    p99s = units.milliseconds([s.p99_ms if s else None for s in valid])
+    title = f"{outcome.run.device.name}, {outcome.run.host.get('cpu', '')}".rstrip(", ")
+    heads = ("case", "thr", "median ms", "95 % interval", "p90", "p99", "images/s", "samples", "parity", "status")
+    table = _table(title, *heads, right=(1, 2, 3, 4, 5, 6, 7))
+    for result, summary, median, p90, p99 in zip(results, valid, medians, p90s, p99s, strict=True):
+        bounds = summary.median_ci95_ms if summary else None
+        table.add_row(
+            result.case.name,
+            str(result.case.threads),
+            median,
+            units.interval(bounds[0], bounds[1], bounds[0]) if bounds else units.MISSING,
+            p90,
+            p99,
+            f"{summary.throughput_per_s:.1f}" if summary else units.MISSING,
+            f"{summary.samples} in {summary.trials}" if summary else units.MISSING,
+            parity_words(result.parity) if result.parity else units.MISSING,
+            _status(result),
+        )
+    reasons = [
+        f"{result.case.name}: {reason.message}. {reason.hint}" for result in results for reason in result.reasons
+    ]
+    weights = sorted({r.case.weights for r in results if r.case.weights.startswith("random")})
+    notes = [f"Weights are {' and '.join(weights)}: the times are real, the outputs mean nothing."] if weights else []
+    return Outcome(
+        document=outcome.run,
+        human=[table, *reasons, *notes, str(outcome.path)],
+        exit_code=outcome.exit_code,
+    )
+
+
+def document(made: "Document") -> Outcome:
+    """A report on stdout, or the path it was written to."""
+    if made.path is None:
+        return Outcome(document={"text": made.text}, human=[made.text.rstrip("\n")])
+    return Outcome(document={"path": str(made.path)}, human=[str(made.path)])
+
+
+def cache(rows: "Sequence[CacheRow]", *, removed: bool = False) -> Outcome:
+    """What the store holds, or what was removed from it."""
+    table = _table(None, "artifact", "size", "last used", right=(1,))
+    for row in rows:
+        table.add_row(row.name, units.size_bytes(row.size_bytes), row.used)
+    total = f"{len(rows)} {'removed' if removed else 'stored'}, {units.size_bytes(sum(r.size_bytes for r in rows))}"
+    return Outcome(document=rows, human=[table, total] if rows else [total])
+
+
+def api_exit_code(rows: "Sequence[ExportRow]") -> int:
+    """The exit code of a command whose rows these are."""
+    from vitdeploy.errors import worst_exit_code
+
+    return worst_exit_code(row.error.exit_code for row in rows if row.error is not None)
+
+
+def parity_words(parity: Any) -> str:
+    """``ok, pixel agreement 99.98 %`` or ``FAILED``."""
+    value = parity.metric.value
+    if value is None:
+        shown = "exact" if parity.passed else units.MISSING
+    else:
+        shown = f"{value:.1f} dB" if "dB" in parity.metric.name else f"{value:.2%}"
+    return f"{'ok' if parity.passed else 'FAILED'}, {parity.metric.name.removesuffix(' in dB against the reference')} {shown}"
+
+
+def _table(title: str | None, *heads: str, right: Sequence[int] = ()) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for index, head in enumerate(heads):
+        table.add_column(head, justify="right" if index in right else "left", overflow="fold")
+    return table
+
+
+def _weights_notes(rows: "Sequence[ExportRow]") -> list[str]:
+    words = {row.artifact.manifest.weights.words for row in rows if row.artifact}
+    return [f"Made with {text}: the outputs mean nothing." for text in sorted(words) if text.startswith("random")]
+
+
+def _status(result: "Result") -> str:
+    return result.status if result.status == "valid" else f"{result.status}: {', '.join(r.code for r in result.reasons)}"
+
+
+def _number(value: float | None) -> str:
+    return units.MISSING if value is None else f"{value:.4g}"
+
+
+def _error(error: Any) -> Mapping[str, Any] | None:
+    return (
+        None
+        if error is None
+        else {"exit_code": error.exit_code, "message": error.message, "hint": error.hint}
+    )
