@@ -22,11 +22,11 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of everything in a manifest: immutable, and strict about what it does not know."""
 
 
-class Tensor(_Record):
+class Tensor(_Record, kw_only=True):
     """One input or output of the file."""
 
     name: str
@@ -35,7 +35,7 @@ class Tensor(_Record):
     layout: Layout
 
 
-class Weights(_Record):
+class Weights(_Record, kw_only=True):
     """Where the parameters come from."""
 
     source: Literal["random", "file"]
@@ -49,7 +49,7 @@ class Weights(_Record):
         return f"random weights (seed {self.seed})" if self.source == "random" else f"{self.name}"
 
 
-class Metric(_Record):
+class Metric(_Record, kw_only=True):
     """The task's own measure of agreement with the reference."""
 
     name: str
@@ -57,7 +57,7 @@ class Metric(_Record):
     floor: float
 
 
-class Parity(_Record):
+class Parity(_Record, kw_only=True):
     """How far the file is from the fp32 torch reference on the same inputs."""
 
     passed: bool
@@ -75,7 +75,7 @@ class Parity(_Record):
     """Why it failed; None when it passed."""
 
 
-class Beside(_Record):
+class Beside(_Record, kw_only=True):
     """A file that the model file needs in the same folder (external data)."""
 
     file: str
@@ -83,7 +83,7 @@ class Beside(_Record):
     size_bytes: int
 
 
-class Manifest(_Record):
+class Manifest(_Record, kw_only=True):
     """What an artifact is, where it comes from and how it was proven."""
 
     schema: int

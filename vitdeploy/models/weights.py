@@ -8,6 +8,7 @@ import hashlib
 import math
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -139,8 +140,8 @@ def _noise(name: str, count: int) -> NDArray[np.float32]:
     Source: NEP 19, https://numpy.org/neps/nep-0019-rng-policy.html.
     """
     key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "little")
-    raw: NDArray[np.uint64] = np.asarray(np.random.Philox(key=key).random_raw((count + 1) // 2), dtype="<u8")
-    values = raw.view(np.uint32)[:count].astype(np.float32)
+    raw = np.random.Philox(key=key).random_raw((count + 1) // 2).astype("<u8", copy=False)
+    values = np.frombuffer(raw.tobytes(), dtype="<u4", count=count).astype(np.float32)
     values *= np.float32(math.sqrt(12) / 2**32)
     values -= np.float32(math.sqrt(3))
     return values
@@ -167,7 +168,9 @@ def _check_is_file(path: Path) -> None:
 
 def _read_torch(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about other pickle protocols; the error below says it better
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged stream of opcodes can raise anything at all
         raise _torch_fault(path, error) from error
 

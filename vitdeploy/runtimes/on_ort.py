@@ -1,0 +1,145 @@
+"""Run ``model.onnx`` with ONNX Runtime on the CPU; a leaf over an untyped framework, converted at its border.
+
+On a CPU the host's memory is the device's memory: inputs are bound where they lie and outputs are
+written into buffers that were made once, so one round trip copies and allocates nothing of its own.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownParameterType=false, reportMissingParameterType=false
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from vitdeploy.errors import ToolchainFailed, UsageError
+from vitdeploy.runtimes.session import Array, Arrays, Session, SessionOptions
+from vitdeploy.spec import TensorSpec
+
+PROVIDER = "CPUExecutionProvider"
+
+SPINNING = "1"
+"""Idle pool threads spin before they sleep: ONNX Runtime's default, and what a user's session does.
+
+Source: onnxruntime_session_options_config_keys.h, ``session.intra_op.allow_spinning``.
+"""
+
+_ELEMENTS = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
+"""ONNX Runtime's element type → numpy's name."""
+
+
+class OrtSession:
+    """One ``onnxruntime.InferenceSession`` with everything bound that can be bound beforehand."""
+
+    def __init__(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> None:
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = options.threads
+        settings.inter_op_num_threads = 1
+        settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        settings.log_severity_level = 3  # errors: what a user must know is in facts
+        settings.add_session_config_entry("session.intra_op.allow_spinning", SPINNING)
+        if options.profile:
+            settings.enable_profiling = True
+            settings.profile_file_prefix = str(Path(tempfile.mkdtemp(prefix="vitdeploy-profile-")) / "operators")
+        try:
+            self._session: Any = ort.InferenceSession(str(file), settings, providers=[PROVIDER])
+        except Exception as error:
+            raise ToolchainFailed(
+                f"ONNX Runtime {ort.__version__} refuses {file}: {error}", "Export the model again."
+            ) from error
+        self.inputs: tuple[TensorSpec, ...] = _described(manifest["inputs"], self._session.get_inputs(), file)
+        self.outputs: tuple[TensorSpec, ...] = _described(manifest["outputs"], self._session.get_outputs(), file)
+        self._profile = options.profile
+        self._facts = {
+            "runtime": f"onnxruntime {ort.__version__}",
+            "provider": ", ".join(self._session.get_providers()),
+            "threads": str(options.threads),
+            "inter_op_threads": "1",
+            "spinning": "on" if SPINNING == "1" else "off",
+            "graph_optimization": "all",
+        }
+        self.facts: Mapping[str, str] = self._facts
+        self._expected = {t.name: (t.shape, np.dtype(t.dtype)) for t in self.inputs}
+        self._results: dict[str, Array] = {t.name: np.empty(t.shape, t.dtype) for t in self.outputs}
+        self._held: list[Array] = []
+        self._binding: Any = self._session.io_binding()
+        for name, buffer in self._results.items():
+            self._binding.bind_output(name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
+
+    def __enter__(self) -> "OrtSession":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._profile:
+            self._facts["profile"] = str(self._session.end_profiling())
+        del self._binding, self._session
+
+    def put(self, feeds: Arrays) -> None:
+        """Bind the inputs where they lie; they must stay as they are until `run` returns.
+
+        Raises:
+            UsageError: a name, shape or type is not the graph's (its memory would be misread).
+        """
+        if feeds.keys() != self._expected.keys():
+            raise UsageError(f"inputs {sorted(feeds)} given, {sorted(self._expected)} expected", "Name all inputs.")
+        held: list[Array] = []
+        for name, (shape, dtype) in self._expected.items():
+            array = feeds[name]
+            if array.shape != shape or array.dtype != dtype:
+                raise UsageError(
+                    f"input {name} is {array.dtype}{list(array.shape)}, the graph takes {dtype}{list(shape)}",
+                    "Shape the input as the manifest says.",
+                )
+            if not array.flags.c_contiguous:
+                array = np.ascontiguousarray(array)
+            held.append(array)
+            self._binding.bind_input(name, "cpu", 0, dtype, shape, array.ctypes.data)
+        self._held = held  # the binding knows addresses only
+
+    def run(self) -> None:
+        """Run the graph; on the CPU provider it is done on return."""
+        self._session.run_with_iobinding(self._binding)
+
+    def wait(self) -> None:
+        """Nothing is under way after `run`."""
+
+    def get(self) -> Arrays:
+        """The output buffers; the next `run` overwrites them."""
+        return self._results
+
+
+def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> Session:
+    """Load an ONNX file.
+
+    Raises:
+        ToolchainFailed: ONNX Runtime refuses the file, or its border is not what the manifest says.
+    """
+    return OrtSession(file, manifest, options)
+
+
+def _described(tensors: Any, nodes: Any, file: Path) -> tuple[TensorSpec, ...]:
+    """The manifest's tensors, after holding them against the graph's own: buffers are made from them."""
+    described = tuple(
+        TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"], layout=t["layout"]) for t in tensors
+    )
+    said = {t.name: (t.shape, t.dtype) for t in described}
+    found = {node.name: (tuple(node.shape), _ELEMENTS.get(node.type, node.type)) for node in nodes}
+    if said != found:
+        raise ToolchainFailed(f"{file} has {found}, its manifest says {said}", "Export the model again.")
+    return described

@@ -1,0 +1,116 @@
+"""Run ``model.pt`` (a state dict) with eager PyTorch on the CPU: what a deployment is held against.
+
+On a CPU the host's memory is the device's memory: tensors share the numpy arrays' memory, in and out.
+"""
+
+import pickle
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+
+from vitdeploy import catalog
+from vitdeploy.errors import Impossible, ToolchainFailed, UsageError
+from vitdeploy.runtimes.session import Arrays, Session, SessionOptions
+from vitdeploy.spec import TensorSpec
+
+
+class TorchSession:
+    """One module in eval mode; gradients and version counters are off."""
+
+    def __init__(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> None:
+        torch.set_num_threads(options.threads)
+        with suppress(RuntimeError):  # may be set only once a process, and only before the first use
+            torch.set_num_interop_threads(1)
+        self.inputs: tuple[TensorSpec, ...] = _described(manifest["inputs"])
+        self.outputs: tuple[TensorSpec, ...] = _described(manifest["outputs"])
+        self._module = _load(file, manifest)
+        self.facts: Mapping[str, str] = {
+            "runtime": f"torch {torch.__version__}",
+            "provider": "eager, CPU",
+            "threads": str(torch.get_num_threads()),
+            "inter_op_threads": str(torch.get_num_interop_threads()),
+            "mkldnn": "on" if torch.backends.mkldnn.is_available() else "off",
+            "profile": "torch.profiler is not used by this runtime" if options.profile else "off",
+        }
+        self._expected = {t.name: (t.shape, np.dtype(t.dtype)) for t in self.inputs}
+        self._feeds: list[torch.Tensor] = []
+        self._results: tuple[torch.Tensor, ...] = ()
+
+    def __enter__(self) -> "TorchSession":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._module
+        self._feeds, self._results = [], ()
+
+    def put(self, feeds: Arrays) -> None:
+        """Wrap the inputs where they lie; they must stay as they are until `run` returns.
+
+        Raises:
+            UsageError: a name, shape or type is not the module's.
+        """
+        if feeds.keys() != self._expected.keys():
+            raise UsageError(f"inputs {sorted(feeds)} given, {sorted(self._expected)} expected", "Name all inputs.")
+        for name, (shape, dtype) in self._expected.items():
+            if feeds[name].shape != shape or feeds[name].dtype != dtype:
+                raise UsageError(
+                    f"input {name} is {feeds[name].dtype}{list(feeds[name].shape)}, it takes {dtype}{list(shape)}",
+                    "Shape the input as the manifest says.",
+                )
+        self._feeds = [torch.from_numpy(feeds[tensor.name]) for tensor in self.inputs]  # pyright: ignore[reportUnknownMemberType]
+
+    def run(self) -> None:
+        """Call the module; on the CPU it is done on return."""
+        with torch.inference_mode():
+            result: torch.Tensor | tuple[torch.Tensor, ...] = self._module(*self._feeds)
+        self._results = (result,) if isinstance(result, torch.Tensor) else tuple(result)
+
+    def wait(self) -> None:
+        """Nothing is under way after `run`."""
+
+    def get(self) -> Arrays:
+        """The outputs, sharing the tensors' memory."""
+        return {tensor.name: value.numpy() for tensor, value in zip(self.outputs, self._results, strict=True)}
+
+
+def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> Session:
+    """Build the manifest's model and load the state dict into it.
+
+    Raises:
+        ToolchainFailed: the file is not a state dict of that model.
+        Impossible: the manifest asks for what the plain module does not do.
+    """
+    return TorchSession(file, manifest, options)
+
+
+def _load(file: Path, manifest: Mapping[str, Any]) -> torch.nn.Module:
+    if (manifest["head"], manifest["io"]) != ("logits", "fp32"):
+        raise Impossible(
+            f"torch-fp32 runs the module as published, not with head {manifest['head']} and io {manifest['io']}",
+            "Export it to an ONNX target instead.",
+        )
+    spec = catalog.find_model(manifest["model"])
+    # On the meta device nothing is allocated or initialized only to be overwritten, so load_ns is the load's.
+    with torch.device("meta"):
+        module: torch.nn.Module = catalog.load(spec.builder)(spec.variant, attention=manifest["attention"])
+    try:
+        state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+        module.load_state_dict(state, strict=True, assign=True)
+    except (OSError, RuntimeError, KeyError, EOFError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        raise ToolchainFailed(
+            f"torch {torch.__version__} refuses {file}: {str(error).splitlines()[0]}", "Export the model again."
+        ) from error
+    return module.eval().requires_grad_(False)
+
+
+def _described(tensors: Any) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"], layout=t["layout"]) for t in tensors
+    )
