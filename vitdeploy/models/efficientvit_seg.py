@@ -11,20 +11,15 @@ from typing import Literal
 from torch import Tensor, nn
 
 from vitdeploy.errors import unknown_name
-from vitdeploy.models.efficientvit import (
-    ACTIVATIONS,
-    NORM_EPS,
+from vitdeploy.models.efficientvit import ACTIVATIONS, NORM_EPS, BBackbone, LBackbone, build_backbone, set_norm_eps
+from vitdeploy.models.efficientvit_blocks import (
     Activation,
-    BBackbone,
     ConvLayer,
-    LBackbone,
     Residual,
     Upsample,
-    build_backbone,
     chain,
     fused_mbconv,
     mbconv,
-    set_norm_eps,
 )
 from vitdeploy.spec import Attention
 
