@@ -9,7 +9,7 @@ from torch import nn
 from tests import golden
 from vitdeploy import catalog
 from vitdeploy.errors import Impossible, UsageError
-from vitdeploy.models import efficientvit, efficientvit_seg
+from vitdeploy.models import efficientvit, efficientvit_blocks, efficientvit_seg
 from vitdeploy.models.create import count_macs, count_parameters, create
 
 CITYSCAPES = (1024, 2048)
@@ -111,7 +111,7 @@ def test_softmax_attention_is_the_textbook_formula():
     q, k, v = qkv.reshape(n, heads, 3 * dim, h * w).chunk(3, dim=2)
     weight = torch.softmax(q.transpose(-1, -2) @ k / dim**0.5, dim=-1)
     expected = (weight @ v.transpose(-1, -2)).transpose(-1, -2).reshape(n, heads * dim, h, w)
-    torch.testing.assert_close(efficientvit.SoftmaxAttention(dim)(qkv), expected)
+    torch.testing.assert_close(efficientvit_blocks.SoftmaxAttention(dim)(qkv), expected)
 
 
 @pytest.mark.parametrize("size", [(4, 8), (5, 8)], ids=["fewer pixels than channels", "more"])
@@ -120,24 +120,24 @@ def test_both_orders_of_linear_attention_are_the_same_formula(size):
     q, k, v = qkv.reshape(1, 2, 3 * 32, -1).split(32, dim=2)
     q, k = q.relu(), k.relu()
     expected = torch.einsum("bhdn,bhen,bhem->bhdm", v, k, q) / torch.einsum("bhen,bhem->bhm", k, q)[:, :, None]
-    torch.testing.assert_close(efficientvit.ReluLinearAttention(32)(qkv), expected.reshape(1, -1, *size))
+    torch.testing.assert_close(efficientvit_blocks.ReluLinearAttention(32)(qkv), expected.reshape(1, -1, *size))
 
 
 def test_attention_is_zero_where_all_queries_are_negative():
     qkv = golden.image([1, 3 * 16, 8, 8])
     qkv[:, :16, 0, 0] = -1.0
-    assert torch.equal(efficientvit.ReluLinearAttention(16)(qkv)[0, :, 0, 0], torch.zeros(16))
+    assert torch.equal(efficientvit_blocks.ReluLinearAttention(16)(qkv)[0, :, 0, 0], torch.zeros(16))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_sums_in_float32(dtype):
     # 64 * 64 pixels of this size overflow a float16 denominator; silent zeros are the usual symptom.
     qkv = 4 * golden.image([1, 3 * 32, 64, 64])
-    exact = efficientvit.ReluLinearAttention(32)(qkv.to(dtype).float())
-    half = efficientvit.ReluLinearAttention(32)(qkv.to(dtype))
+    exact = efficientvit_blocks.ReluLinearAttention(32)(qkv.to(dtype).float())
+    half = efficientvit_blocks.ReluLinearAttention(32)(qkv.to(dtype))
     assert half.dtype == dtype
     torch.testing.assert_close(half.float(), exact, rtol=1e-2, atol=1e-3)
-    up = efficientvit.Upsample(2)(qkv[:, :3].to(dtype))
+    up = efficientvit_blocks.Upsample(2)(qkv[:, :3].to(dtype))
     assert up.dtype == dtype
     assert up.shape == (1, 3, 128, 128)
 
@@ -168,7 +168,7 @@ def test_no_activation_or_resampling_is_hidden_in_a_forward():
         for node in program.graph.nodes
         if any(op in str(node.target) for op in ("hardswish", "relu", "upsample", "batch_norm"))
     }
-    assert owners == {nn.Hardswish, nn.ReLU, efficientvit.Upsample, nn.BatchNorm2d}
+    assert owners == {nn.Hardswish, nn.ReLU, efficientvit_blocks.Upsample, nn.BatchNorm2d}
 
 
 def test_create_returns_a_frozen_model_in_eval_mode():
