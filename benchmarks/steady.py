@@ -40,7 +40,7 @@ JASA 2012, has 2; Haynes et al. 2017 say why it must be larger when the noise is
 factor keeps false alarms near 1 % on autocorrelated noise: tests/test_steady.py.
 """
 
-LARGEST_CORRELATION = 0.98
+LARGEST_CORRELATION = 0.9
 """Estimates above this are cut: (1 + ρ) / (1 − ρ) would grow without bound."""
 
 _NORMAL_MAD = 1.4826

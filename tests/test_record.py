@@ -108,7 +108,11 @@ def test_two_trials_have_no_interval_and_few_samples_no_p99():
 
 @pytest.mark.parametrize(
     ("changes", "code"),
-    [({"steady": "drifting"}, "not-steady"), ({"throttled": True}, "throttled"), ({"samples_ns": (5,) * 9}, "too-few-samples")],
+    [
+        ({"steady": "drifting"}, "not-steady"),
+        ({"throttled": True}, "throttled"),
+        ({"samples_ns": (5,) * 9}, "too-few-samples"),
+    ],
 )
 def test_a_spoilt_row_is_invalid_and_says_why(changes: dict[str, Any], code: str):
     row = result(trial(0, **changes), trial(1, **changes), trial(2))

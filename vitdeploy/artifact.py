@@ -22,11 +22,15 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 
 
+_BLOCK_BYTES = 2**20
+"""Files are hashed in blocks: ``hashlib.file_digest`` is not in Python 3.10."""
+
+
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of everything in a manifest: immutable, and strict about what it does not know."""
 
 
-class Tensor(_Record, kw_only=True):
+class Tensor(_Record, frozen=True, kw_only=True):
     """One input or output of the file."""
 
     name: str
@@ -35,7 +39,7 @@ class Tensor(_Record, kw_only=True):
     layout: Layout
 
 
-class Weights(_Record, kw_only=True):
+class Weights(_Record, frozen=True, kw_only=True):
     """Where the parameters come from."""
 
     source: Literal["random", "file"]
@@ -49,7 +53,7 @@ class Weights(_Record, kw_only=True):
         return f"random weights (seed {self.seed})" if self.source == "random" else f"{self.name}"
 
 
-class Metric(_Record, kw_only=True):
+class Metric(_Record, frozen=True, kw_only=True):
     """The task's own measure of agreement with the reference."""
 
     name: str
@@ -57,7 +61,7 @@ class Metric(_Record, kw_only=True):
     floor: float
 
 
-class Parity(_Record, kw_only=True):
+class Parity(_Record, frozen=True, kw_only=True):
     """How far the file is from the fp32 torch reference on the same inputs."""
 
     passed: bool
@@ -75,7 +79,7 @@ class Parity(_Record, kw_only=True):
     """Why it failed; None when it passed."""
 
 
-class Beside(_Record, kw_only=True):
+class Beside(_Record, frozen=True, kw_only=True):
     """A file that the model file needs in the same folder (external data)."""
 
     file: str
@@ -83,7 +87,7 @@ class Beside(_Record, kw_only=True):
     size_bytes: int
 
 
-class Manifest(_Record, kw_only=True):
+class Manifest(_Record, frozen=True, kw_only=True):
     """What an artifact is, where it comes from and how it was proven."""
 
     schema: int
@@ -192,6 +196,9 @@ def digest_of(path: Path) -> str:
     """
     try:
         with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            while block := stream.read(_BLOCK_BYTES):
+                digest.update(block)
+            return digest.hexdigest()
     except OSError as error:
         raise UnreadableFile(f"cannot read {path}: {error.strerror}", "Check the path and its permissions.") from error

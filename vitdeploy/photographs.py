@@ -89,9 +89,9 @@ def center_crop(photo: Photo, size: Size) -> Photo:
 
 def normalized(photos: Sequence[Photo], spec: ModelSpec) -> NDArray[np.float32]:
     """``photos`` of one size as the model's fp32 input, ``(n, 3, h, w)``."""
-    stacked = np.stack(photos).astype(np.float32) / 255
+    stacked = np.stack(photos).astype(np.float32) / np.float32(255)
     mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
-    return np.ascontiguousarray(((stacked - mean) / std).transpose(0, 3, 1, 2))
+    return np.ascontiguousarray(((stacked - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 def noise(size: Size, batch: int, seed: int) -> list[Photo]:

@@ -30,7 +30,7 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of everything in a run: immutable, and strict about what it does not know."""
 
 
-class Case(_Record, kw_only=True):
+class Case(_Record, frozen=True, kw_only=True):
     """What was timed. Two figures are comparable exactly when their cases are equal."""
 
     model: str
@@ -67,7 +67,7 @@ class Case(_Record, kw_only=True):
         return " ".join(words)
 
 
-class Reason(_Record, kw_only=True):
+class Reason(_Record, frozen=True, kw_only=True):
     """Why a row is what it is: a code for programs, a sentence and a hint for people."""
 
     code: str
@@ -75,7 +75,7 @@ class Reason(_Record, kw_only=True):
     hint: str
 
 
-class Stages(_Record, kw_only=True):
+class Stages(_Record, frozen=True, kw_only=True):
     """Where the time of each inference went, by device events, in sample order."""
 
     h2d: tuple[int, ...]
@@ -83,7 +83,7 @@ class Stages(_Record, kw_only=True):
     d2h: tuple[int, ...]
 
 
-class Reading(_Record, kw_only=True):
+class Reading(_Record, frozen=True, kw_only=True):
     """One look at the machine's state during a trial."""
 
     t_ns: int
@@ -92,7 +92,7 @@ class Reading(_Record, kw_only=True):
     power_mw: int | None
 
 
-class Trial(_Record, kw_only=True):
+class Trial(_Record, frozen=True, kw_only=True):
     """One fresh process that loaded the artifact, warmed up and sampled."""
 
     id: str
@@ -120,7 +120,7 @@ class Trial(_Record, kw_only=True):
     """What the runtime said of itself: version, provider, threads."""
 
 
-class Summary(_Record, kw_only=True):
+class Summary(_Record, frozen=True, kw_only=True):
     """What the trials say. Percentiles are null where the count does not allow them."""
 
     samples: int
@@ -133,7 +133,7 @@ class Summary(_Record, kw_only=True):
     energy_mj: float | None
 
 
-class Result(_Record, kw_only=True):
+class Result(_Record, frozen=True, kw_only=True):
     """One row: a case, the artifact that was timed, its trials and whether the figure may be quoted."""
 
     case: Case
@@ -147,7 +147,7 @@ class Result(_Record, kw_only=True):
     macs: int | None = None
 
 
-class Protocol(_Record, kw_only=True):
+class Protocol(_Record, frozen=True, kw_only=True):
     """How the run was measured."""
 
     suite: str | None
@@ -161,14 +161,14 @@ class Protocol(_Record, kw_only=True):
     sustained_s: float | None = None
 
 
-class Device(_Record, kw_only=True):
+class Device(_Record, frozen=True, kw_only=True):
     """The device's name and what was found on it."""
 
     name: str
     facts: Mapping[str, Any]
 
 
-class Version(_Record, kw_only=True):
+class Version(_Record, frozen=True, kw_only=True):
     """Which vitdeploy measured."""
 
     version: str
@@ -176,7 +176,7 @@ class Version(_Record, kw_only=True):
     dirty: bool | None
 
 
-class Run(_Record, kw_only=True):
+class Run(_Record, frozen=True, kw_only=True):
     """One run file."""
 
     schema: int

@@ -1,0 +1,97 @@
+"""Look at a CPU's state: clock, temperature, throttling, and how busy all of it is.
+
+Everything is read from /proc and /sys; what a machine does not show is None, never a guess.
+Standard library only: the worker carries it.
+"""
+
+import os
+from pathlib import Path
+
+_CPU = Path("/sys/devices/system/cpu")
+_THERMAL = Path("/sys/class/thermal")
+
+MOST_FOREIGN_CORES = 0.1
+"""Other processes (and the hypervisor) taking more than this many cores spoil a trial's figures.
+
+Source: measured on two shared virtual cores, see tests/test_host.py for the method and
+docs in `foreign_words`: a competitor at a tenth of a core moved the median by about a percent.
+"""
+
+SHORTEST_WINDOW_NS = 200_000_000
+"""/proc/stat counts in ticks of 10 ms: over a shorter time its error would exceed the bound."""
+
+
+def clock_hz() -> int | None:
+    """Mean clock of all cores now."""
+    scaling = [_integer(path) for path in sorted(_CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))]
+    known = [value * 1000 for value in scaling if value]  # the files are in kHz
+    if not known:
+        known = [
+            int(float(line.partition(":")[2]) * 1e6)
+            for line in _text(Path("/proc/cpuinfo")).splitlines()
+            if line.startswith("cpu MHz")
+        ]
+    return sum(known) // len(known) if known else None
+
+
+def temperature_c() -> float | None:
+    """The hottest thermal zone."""
+    zones = [_integer(path) for path in sorted(_THERMAL.glob("thermal_zone*/temp"))]
+    known = [value / 1000 for value in zones if value is not None]
+    return max(known, default=None)
+
+
+def throttle_count() -> int | None:
+    """How often the cores were slowed down for heat since boot; None where no counter exists."""
+    counts = [_integer(path) for path in sorted(_CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def busy_ns() -> int | None:
+    """CPU time spent by everything on the machine since boot, and stolen from it by the hypervisor.
+
+    Source: proc(5), /proc/stat: user, nice, system and steal; guest time is part of user.
+    """
+    fields = _text(Path("/proc/stat")).partition("\n")[0].split()
+    if len(fields) < 9 or fields[0] != "cpu":
+        return None
+    ticks = sum(int(fields[i]) for i in (1, 2, 3, 8))
+    return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def foreign_cores(busy_before_ns: int | None, busy_after_ns: int | None, own_ns: int, wall_ns: int) -> float | None:
+    """Cores that others took on average; None where it is not visible or the time was too short."""
+    if busy_before_ns is None or busy_after_ns is None or wall_ns < SHORTEST_WINDOW_NS:
+        return None
+    return max(0.0, (busy_after_ns - busy_before_ns - own_ns) / wall_ns)
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident size of this process since it began or since `forget_peak`."""
+    for line in _text(Path("/proc/self/status")).splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def forget_peak() -> None:
+    """Start the peak anew from the present size, where the kernel allows it. Source: proc(5), clear_refs."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def _integer(path: Path) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.lstrip("-").isdigit() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
