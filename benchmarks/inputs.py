@@ -48,7 +48,10 @@ def described(specs: Sequence[TensorSpec]) -> str:
 def make_pool(specs: Sequence[TensorSpec], seed: int) -> list[dict[str, Array]]:
     """Distinct inputs, the same for a seed on every machine."""
     return [
-        {spec.name: _tensor(spec, np.random.Generator(np.random.PCG64([seed, index, place]))) for place, spec in enumerate(specs)}
+        {
+            spec.name: _tensor(spec, np.random.Generator(np.random.PCG64([seed, index, place])))
+            for place, spec in enumerate(specs)
+        }
         for index in range(pool_size(specs))
     ]
 

@@ -10,7 +10,7 @@ import gc
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,6 +42,9 @@ FEWEST_WARMUPS = 2
 
 MOST_SAMPLES = 2**20
 """Samples a stream can hold: their memory is written before the first one. 1 µs each fills a second."""
+
+TRACK_BYTES = 2 * 8 * MOST_SAMPLES
+"""Memory of the loop itself, for each stream."""
 
 OBSERVATION_NS = 1_000_000_000
 """Between two samples, at most this often, a sustained trial looks at the machine's state."""
@@ -92,6 +95,15 @@ class _Track:
     error: BaseException | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Race:
+    """What all streams of a trial share."""
+
+    plan: Plan
+    clock: Clock
+    start: threading.Barrier
+
+
 def host_to_host(session: Session, feeds: Arrays, clock: Clock) -> tuple[int, int]:
     """Input in host memory to output in host memory."""
     begin = clock()
@@ -124,17 +136,16 @@ def measure(
 ) -> Sampled:
     """Warm up, then sample every lane at once; one lane runs in this thread, more get one each.
 
-    Args:
-        before: called once, after the warm-up and before the first sample.
-        observe: called between samples of the first lane, at most once a second (never inside a sample).
+    ``before`` is called once, between the warm-up and the first sample; ``observe`` between samples of
+    the first lane, at most once a second and never inside a sample.
     """
     tracks = [_Track(samples=_zeros(MOST_SAMPLES), ends=_zeros(MOST_SAMPLES)) for _ in lanes]
-    start = threading.Barrier(len(lanes), action=before)
+    race = _Race(plan=plan, clock=clock, start=threading.Barrier(len(lanes), action=before))
     with collector_off():
         if len(lanes) == 1:
-            _drive(lanes[0], plan, clock, tracks[0], start, observe)
+            _drive(lanes[0], tracks[0], race, observe)
         else:
-            _drive_all(lanes, plan, clock, tracks, start, observe)
+            _drive_all(lanes, tracks, race, observe)
     samples = _in_order(tracks)
     return Sampled(
         samples_ns=samples,
@@ -168,7 +179,7 @@ def warm_up(lane: Lane, plan: Plan, clock: Clock) -> tuple[int, int]:
 
 
 @contextmanager
-def collector_off() -> Iterator[None]:
+def collector_off() -> Generator[None]:
     """No garbage collection inside, and nothing that exists already is looked at again afterwards."""
     was_on = gc.isenabled()
     gc.collect()
@@ -183,19 +194,16 @@ def collector_off() -> Iterator[None]:
 
 
 def _drive_all(
-    lanes: Sequence[Lane],
-    plan: Plan,
-    clock: Clock,
-    tracks: Sequence[_Track],
-    start: threading.Barrier,
-    observe: Callable[[], None] | None,
+    lanes: Sequence[Lane], tracks: Sequence[_Track], race: _Race, observe: Callable[[], None] | None
 ) -> None:
+    """One thread a stream; the first error of any of them is raised here."""
+
     def guarded(lane: Lane, track: _Track, observe: Callable[[], None] | None) -> None:
         try:
-            _drive(lane, plan, clock, track, start, observe)
+            _drive(lane, track, race, observe)
         except BaseException as error:  # noqa: BLE001 (carried to the caller's thread)
             track.error = error
-            start.abort()
+            race.start.abort()
 
     threads = [
         threading.Thread(target=guarded, args=(lane, track, observe if lane is lanes[0] else None), daemon=True)
@@ -211,23 +219,16 @@ def _drive_all(
         raise errors[0]
 
 
-def _drive(
-    lane: Lane,
-    plan: Plan,
-    clock: Clock,
-    track: _Track,
-    start: threading.Barrier,
-    observe: Callable[[], None] | None,
-) -> None:
+def _drive(lane: Lane, track: _Track, race: _Race, observe: Callable[[], None] | None) -> None:
     """Warm one stream up, wait for the others, and fill its track."""
+    plan, clock = race.plan, race.clock
     track.warmup_ns, track.warmup_count = warm_up(lane, plan, clock)
-    start.wait()
+    race.start.wait()
     session, pool, timed = lane.session, lane.pool, ROUNDS[plan.boundary]
     samples, ends = track.samples, track.ends
     count, distinct = 0, len(pool)
-    observed = first = clock()
-    deadline = first + plan.min_time_ns
-    end = first
+    observed = end = clock()
+    deadline = end + plan.min_time_ns
     while (end < deadline or count < plan.min_count) and count < MOST_SAMPLES:
         begin, end = timed(session, pool[count % distinct], clock)
         samples[count] = end - begin
@@ -250,4 +251,4 @@ def _in_order(tracks: Sequence[_Track]) -> tuple[int, ...]:
 
 def _zeros(count: int) -> "array[int]":
     """``count`` 64-bit integers whose pages are already written."""
-    return array("q", bytes(8 * count))
+    return array("q", [0]) * count

@@ -7,11 +7,11 @@ The verbs of the command line are functions of this package; they are imported o
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitdeploy.api import bench, check, create_model, doctor, export, predict, report, verify
+    from vitdeploy.api import bench, check, create_model, doctor, export, predict, report
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "bench", "check", "create_model", "doctor", "export", "predict", "report", "verify"]
+__all__ = ["__version__", "bench", "check", "create_model", "doctor", "export", "predict", "report"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,164 +6,48 @@ them, so that a verb costs what it uses.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from vitdeploy import artifact, catalog, doctor as checkup
-from vitdeploy.artifact import Artifact, Manifest, Parity
-from vitdeploy.doctor import Finding
-from vitdeploy.errors import Impossible, NoValidMeasurement, UsageError, VitdeployError, unknown_name, worst_exit_code
-from vitdeploy.spec import Attention, Boundary, Head, Io, ModelSpec
+from vitdeploy import artifact, catalog, checkup
+from vitdeploy.artifact import Artifact
+from vitdeploy.checkup import Finding
+from vitdeploy.errors import DeviceError, Impossible, UsageError, VitdeployError, worst_exit_code
+from vitdeploy.orders import (
+    BenchOrder,
+    BenchOutcome,
+    CacheRow,
+    Checked,
+    Document,
+    ExportOrder,
+    ExportRow,
+    Listed,
+    OnTrial,
+    Prediction,
+    PredictOrder,
+)
+from vitdeploy.spec import Attention, Head, Io, ModelSpec
 
 if TYPE_CHECKING:
     import torch
 
     from vitdeploy.benchmarks.bench import Job
+    from vitdeploy.devices.inventory import Device
     from vitdeploy.exporters.pipeline import Request
-    from vitdeploy.record import Case, Run
+    from vitdeploy.workload import Planned
 
 Progress = Callable[[str], None]
 DEFAULT_SUITE = "demo"
 """What is exported and timed when nothing is named. Source: contract, "Commands"."""
 
-MANY_BYTES = 8 * 2**30
-"""A checkpoint or image beyond this is not read at all."""
+
+def _silent(_: str) -> None:
+    """Progress that nobody reads."""
 
 
-class OnTrial(Protocol):
-    """Called after each trial of a bench."""
-
-    def __call__(self, done: int, total: int, label: str) -> None:
-        """``done`` of ``total`` trials are finished; ``label`` says which was last."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """One row of `models`, `targets`, `devices` or `suites`."""
-
-    name: str
-    facts: Mapping[str, str]
-    usable: bool
-    why_not: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportOrder:
-    """What `export` is asked for, beside the models; texts are checked when it is planned."""
-
-    target: str
-    size: str | None = None
-    batch: int = 1
-    weights: Path | None = None
-    attention: str = "relu"
-    head: str = "logits"
-    io: str = "fp32"
-    converter: str | None = None
-    without: tuple[str, ...] = ()
-    compute_capability: str | None = None
-    device: str | None = None
-    out: Path = Path("artifacts")
-    force: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportRow:
-    """What became of one model: an artifact, an error, or both (a file that failed parity)."""
-
-    model: str
-    target: str
-    artifact: Artifact | None
-    error: VitdeployError | None
-    reused: bool
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """The parity of an artifact, measured again."""
-
-    folder: Path
-    manifest: Manifest
-    inputs: str
-    parity: Parity
-    error: VitdeployError | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictOrder:
-    """What `predict` is asked for."""
-
-    artifact: Path
-    image: str
-    points: tuple[str, ...] = ()
-    boxes: tuple[str, ...] = ()
-    multimask: bool = False
-    device: str | None = None
-    out: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """What an artifact saw in a picture."""
-
-    picture: Path
-    measure: str
-    """What the number beside a class is: its share of the pixels, or its probability."""
-    classes: tuple[tuple[str, float], ...]
-    note: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchOrder:
-    """What `bench` is asked for, beside models and artifacts; None: the suite's or the device's default."""
-
-    targets: tuple[str, ...] = ()
-    device: str = "local"
-    suite: str | None = None
-    size: str | None = None
-    batch: int | None = None
-    attention: str | None = None
-    threads: int | None = None
-    trials: int = 5
-    min_time_s: float = 1.0
-    boundary: str = "host-to-host"
-    streams: int | None = None
-    graph: str | None = None
-    sustained_s: float | None = None
-    out: Path | None = None
-    artifacts: Path = Path("artifacts")
-    resume: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchOutcome:
-    """A run, where it was written, and the exit code its rows ask for."""
-
-    run: "Run"
-    path: Path
-    exit_code: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """A report: its text, or the file it was written to."""
-
-    text: str
-    path: Path | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CacheRow:
-    """One stored artifact."""
-
-    name: str
-    size_bytes: int
-    used: str
-    """Day of the last use, ISO 8601."""
-    key: str = field(default="")
+def _unseen(done: int, total: int, label: str) -> None:
+    """Trials that nobody watches."""
 
 
 def create_model(
@@ -227,10 +111,10 @@ def devices() -> list[Listed]:
         Listed(
             name=device.name,
             facts={"title": device.title, "link": device.link, "targets": " ".join(device.targets)},
-            usable=(why_not := inventory.unreachable(device)) is None,
+            usable=(why_not := inventory.why_not(device)) is None,
             why_not=why_not,
         )
-        for device in inventory.devices().values()
+        for device in inventory.load().devices.values()
     ]
 
 
@@ -256,7 +140,7 @@ def doctor(device: str = "local") -> list[Finding]:
     from vitdeploy.devices import inventory
 
     found = inventory.find(device)
-    if (why_not := inventory.unreachable(found)) is not None:
+    if (why_not := inventory.why_not(found)) is not None:
         return [Finding(what=f"device {device}", found=why_not, state="problem", advice="See `vitdeploy devices`.")]
     needed = sorted(catalog.EXTRAS)
     return [
@@ -285,7 +169,7 @@ def export_plan(names: Sequence[str], order: ExportOrder) -> list[str]:
     return [line for request in _requests(names, order) for line in pipeline.describe(request)]
 
 
-def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = lambda line: None) -> list[ExportRow]:
+def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = _silent) -> list[ExportRow]:
     """Make the artifacts; one model's failure does not stop the others.
 
     Raises:
@@ -331,9 +215,9 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
 
     target = catalog.find_target(order.target)
     if order.device is not None:
-        device = inventory.find(order.device)
-        if (why_not := inventory.unreachable(device)) is not None and target.unavailable is None:
-            raise inventory.unreachable_error(device, why_not)
+        inventory.find(order.device)
+        if target.unavailable is None:
+            _reachable(order.device)
     if order.weights is not None and len(names) != 1:
         raise UsageError(f"--weights fits one model, and {len(names)} are meant", "Name one model.")
     if order.batch < 1:
@@ -379,3 +263,240 @@ def _attention(spec: ModelSpec, attention: str) -> None:
         raise Impossible(
             f"{spec.name} has no {attention} attention", f"It can have {' or '.join(spec.attentions) or 'none'}."
         )
+
+
+def check_plan(path: Path) -> list[str]:
+    """What `check` would do."""
+    found = artifact.open_artifact(path)
+    return [f"run {found.file} on noise and photographs and hold it against torch fp32 {found.manifest.model}"]
+
+
+def check(
+    path: Path,
+    *,
+    images: Path | None = None,
+    weights: Path | None = None,
+    device: str | None = None,
+    trace: bool = False,
+) -> Checked:
+    """Measure an artifact's parity again, on the user's images or the shipped ones.
+
+    Raises:
+        UnreadableFile: the artifact or the checkpoint is not what the manifest says.
+        Impossible: the way asked for is not built in this version.
+    """
+    from vitdeploy.exporters import pipeline
+
+    if device not in (None, "local"):
+        _reachable(device or "local")
+    if trace:
+        raise Impossible("`check --trace` is not built in this version", "Leave --trace out.")
+    found = artifact.open_artifact(path)
+    parity, error = pipeline.prove(found, weights=weights, images=images)
+    return Checked(
+        folder=found.folder,
+        manifest=found.manifest,
+        inputs=f"noise and the photographs {'in ' + str(images) if images else 'of scikit-image'}",
+        parity=parity,
+        error=error,
+    )
+
+
+def predict_plan(order: PredictOrder) -> list[str]:
+    """What `predict` would do."""
+    found = artifact.open_artifact(order.artifact)
+    return [f"run {found.file} on {order.image} and write {_picture_path(order, found)}"]
+
+
+def predict(order: PredictOrder) -> Prediction:
+    """Run an artifact on one picture and draw what it saw.
+
+    Raises:
+        UnreadableFile: the artifact or the picture cannot be read.
+        Impossible: the task has no picture of its own in this version.
+    """
+    from vitdeploy import labels, photographs, predictions
+    from vitdeploy.reports import overlay
+    from vitdeploy.runtimes import session
+
+    found = artifact.open_artifact(order.artifact)
+    manifest = found.manifest
+    spec, target = catalog.find_model(manifest.model), catalog.find_target(manifest.target)
+    if order.points or order.boxes or order.multimask:
+        raise Impossible(f"{manifest.model} takes no points or boxes", "Leave --point, --box and --multimask out.")
+    if order.device not in (None, "local"):
+        _reachable(order.device or "local")
+    photo = photographs.open_named(order.image)
+    _require(target.run_packages)
+    runtime = catalog.load(target.runtime or "")
+    with runtime.open_session(
+        found.file, artifact.as_json(manifest), session.SessionOptions(threads=_local_threads())
+    ) as opened:
+        outputs = session.infer(opened, predictions.feed(photo, manifest, spec))
+    described = manifest.outputs[0]
+    answer = predictions.first(outputs[described.name], described.layout)
+    note = f"{manifest.weights.words}: the classes mean nothing" if manifest.weights.source == "random" else None
+    names = labels.names(spec.dataset)
+    picture = _picture_path(order, found)
+    if spec.task == "segmentation":
+        classes = predictions.label_map(answer, (photo.shape[0], photo.shape[1]))
+        seen, measure = predictions.shares(classes), "share of the pixels"
+        drawn = overlay.segmentation(photo, classes, spec.dataset, note=note)
+    else:
+        seen, measure = predictions.likeliest(answer), "probability"
+        drawn = overlay.classification(photo, answer, names, note=note)
+    overlay.save(drawn, picture)
+    shown = tuple((names[one.label], one.share) for one in seen)
+    return Prediction(picture=picture, measure=measure, classes=shown, note=note)
+
+
+def _picture_path(order: PredictOrder, found: Artifact) -> Path:
+    name = Path(order.image.removeprefix("sample:")).stem
+    return order.out or Path(f"{name}-{found.manifest.model}.png")
+
+
+def bench_plan(what: Sequence[str], order: BenchOrder) -> list[str]:
+    """What `bench` would do, one case a line."""
+    planned = _planned(what, order)
+    device = _reachable(order.device)
+    return [
+        f"{case.words} on {device.name}: {order.trials} trials of at least {order.min_time_s:g} s" for case in planned
+    ]
+
+
+def bench(
+    what: Sequence[str],
+    order: BenchOrder,
+    *,
+    progress: Progress = _silent,
+    on_trial: OnTrial = _unseen,
+) -> BenchOutcome:
+    """Time models and artifacts; what is not exported yet is made first.
+
+    Raises:
+        VitdeployError: what is wrong before any work: names, values, packages, an unreachable device.
+    """
+    from vitdeploy import workload
+    from vitdeploy.benchmarks import bench as timing
+    from vitdeploy.benchmarks import host
+    from vitdeploy.devices import inventory
+
+    planned = _planned(what, order)
+    device = _reachable(order.device)
+    protocol = timing.make_protocol(
+        suite=None if what else order.suite or DEFAULT_SUITE,
+        trials=order.trials,
+        min_time_s=order.min_time_s,
+        sustained_s=order.sustained_s,
+    )
+    if order.resume and order.out is None:
+        raise UsageError("--resume needs the run file", "Name it with --out.")
+    out = order.out or Path("runs") / f"{device.name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    timing.check_out(out, resume=order.resume)
+    threads = order.threads or inventory.threads_of(device, host.facts())
+    jobs: list[Job] = []
+    for case in planned:
+        made, error = None, None
+        try:
+            made = _made(case, order, device, progress)
+        except VitdeployError as failure:
+            error = failure
+        described = workload.case_of(case, order, device=device.name, threads=threads, made=made)
+        jobs.append(timing.Job(case=described, artifact=made, error=error))
+    run = timing.run(
+        jobs, device=device, protocol=protocol, out=out, resume=order.resume, progress=progress, on_trial=on_trial
+    )
+    return BenchOutcome(run=run, path=out, exit_code=worst_exit_code(timing.exit_code_of(r) for r in run.results))
+
+
+def _planned(what: Sequence[str], order: BenchOrder) -> "list[Planned]":
+    from vitdeploy import workload
+    from vitdeploy.benchmarks import suite
+
+    if what and order.suite:
+        raise UsageError("both models and --suite were given", "Name models or a suite.")
+    return workload.plan(what, () if what else suite.find(order.suite or DEFAULT_SUITE).entries, order)
+
+
+def _made(planned: "Planned", order: BenchOrder, device: "Device", progress: Progress) -> Artifact:
+    """The artifact of a case: the one that was named, or one that is exported now."""
+    if planned.target.name not in device.targets:
+        raise Impossible(
+            f"{planned.target.name} does not run on {device.name}", f"It takes {', '.join(device.targets)}."
+        )
+    if planned.artifact is not None:
+        return planned.artifact
+    asked = ExportOrder(
+        target=planned.target.name,
+        size=f"{planned.size[0]}x{planned.size[1]}",
+        batch=planned.batch,
+        attention=planned.attention,
+        out=order.artifacts,
+    )
+    rows = export([planned.spec.name], asked, progress=progress)
+    if rows[0].artifact is None:
+        raise rows[0].error or Impossible(f"{planned.words} could not be made", "Run `vitdeploy export` for it.")
+    return rows[0].artifact
+
+
+def _reachable(name: str) -> "Device":
+    """The device of that name, if nothing stands against reaching it.
+
+    Raises:
+        DeviceError: it is not configured, or its link is not built in this version.
+    """
+    from vitdeploy.devices import inventory
+
+    device = inventory.find(name)
+    if (why_not := inventory.why_not(device)) is not None:
+        raise DeviceError(f"cannot reach {name}: {why_not}", "Use `--device local`, or see `vitdeploy devices`.")
+    return device
+
+
+def report_plan(runs: Sequence[Path], form: str, baseline: Path | None, out: Path | None) -> list[str]:
+    """What `report` would do."""
+    catalog.find_format(form)
+    names = ", ".join(map(str, (*runs, *([baseline] if baseline else []))))
+    return [f"read {names} and write {form} to {_report_path(form, out) or 'stdout'}"]
+
+
+def report(
+    runs: Sequence[Path], *, form: str = "markdown", baseline: Path | None = None, out: Path | None = None
+) -> Document:
+    """Render runs as a page, a table or a machine format.
+
+    Raises:
+        UsageError: no such format.
+        UnreadableFile: a run cannot be read, or ``out`` cannot be written.
+    """
+    from vitdeploy import documents, record
+
+    module = catalog.find_format(form)
+    loaded = [record.load(path) for path in runs]
+    against = record.load(baseline) if baseline else None
+    from vitdeploy.reports import report as reporting
+
+    data: bytes = catalog.load(module).render(reporting.build(loaded, against))
+    path = _report_path(form, out)
+    if path is not None:
+        documents.write_bytes(path, data)
+    return Document(text=data.decode(), path=path)
+
+
+def _report_path(form: str, out: Path | None) -> Path | None:
+    """Where a report goes: a page always into a file, text to stdout unless a file is named."""
+    return out or (Path("report.html") if form == "html" else None)
+
+
+def cache_ls() -> list[CacheRow]:
+    """What the store holds."""
+    from vitdeploy.store import Store
+
+    return [_cache_row(entry) for entry in Store().entries()]
+
+
+def cache_gc(*, older_than_days: float = 0.0, dry_run: bool = False) -> list[CacheRow]:
+    """Remove stored artifacts that were not used for so long; returns what was (or would be) removed."""
+    from vitdeploy.store import Store
+
+    return [_cache_row(entry) for entry in Store().collect(older_than_days=older_than_days, dry_run=dry_run)]

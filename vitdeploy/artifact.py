@@ -163,6 +163,11 @@ def open_artifact(path: Path, *, check_bytes: bool = True) -> Artifact:
     return artifact
 
 
+def as_json(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as plain JSON data: what runtimes and workers, which have no msgspec, are given."""
+    return msgspec.to_builtins(manifest)
+
+
 def check_digests(artifact: Artifact) -> None:
     """Compare every file of the artifact with its manifest.
 

@@ -21,6 +21,7 @@ T = TypeVar("T")
 LARGEST_BYTES = 512 * 2**20
 """Documents beyond this are refused unread: a run of 50 cases is below 50 MiB."""
 
+
 class _Head(msgspec.Struct):
     """The one field that is looked at first."""
 
@@ -104,4 +105,3 @@ def cannot_write(path: Path, error: OSError) -> UnreadableFile:
     return UnreadableFile(
         f"cannot write {path}: {error.strerror or error}", "Choose another place with --out, or free space there."
     )
-

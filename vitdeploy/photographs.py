@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from vitdeploy.errors import MissingPackage, UnreadableFile
+from vitdeploy.errors import MissingPackage, UnreadableFile, UsageError
 from vitdeploy.spec import ModelSpec, Size
 
 Photo = NDArray[np.uint8]
@@ -55,6 +55,27 @@ def in_folder(folder: Path) -> list[Path]:
     if not found:
         raise UnreadableFile(f"{folder} holds no image", "Name a folder that holds PNG or JPEG files.")
     return found
+
+
+SAMPLE = "sample:"
+"""Prefix of the bundled photographs' names where a picture is asked for: ``sample:coffee``."""
+
+
+def open_named(name: str) -> Photo:
+    """The picture at a path, or the bundled photograph ``sample:NAME``.
+
+    Raises:
+        UsageError: no bundled photograph has that name.
+        UnreadableFile: it cannot be read.
+    """
+    if not name.startswith(SAMPLE):
+        return read(Path(name))
+    samples = {path.stem: path for path in bundled()}
+    wanted = name.removeprefix(SAMPLE)
+    if wanted not in samples:
+        known = ", ".join(SAMPLE + stem for stem in samples)
+        raise UsageError(f"no bundled photograph is called {wanted!r}", f"There are {known}.")
+    return read(samples[wanted])
 
 
 def read(path: Path) -> Photo:

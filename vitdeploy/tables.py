@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
@@ -14,9 +14,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from vitdeploy import documents, units
+from vitdeploy.errors import worst_exit_code
 
 if TYPE_CHECKING:
-    from vitdeploy.api import BenchOutcome, CacheRow, Checked, Document, ExportRow, Finding, Listed, Prediction
+    from vitdeploy.checkup import Finding
+    from vitdeploy.orders import (
+        BenchOutcome,
+        CacheRow,
+        Checked,
+        Document,
+        ExportRow,
+        Listed,
+        OnTrial,
+        Prediction,
+    )
     from vitdeploy.record import Result
 
 NOT_A_TERMINAL_WIDTH = 160
@@ -40,14 +51,6 @@ class Outcome:
     """Message and hint of each failed row, printed on stderr."""
 
 
-class OnTrial(Protocol):
-    """Called after each trial of a bench."""
-
-    def __call__(self, done: int, total: int, label: str) -> None:
-        """``done`` of ``total`` trials are finished; ``label`` says which was last."""
-        ...
-
-
 def configure(*, quiet: bool, verbose: int) -> None:
     """Set how much is said on stderr."""
     _settings.update(quiet=quiet, verbose=verbose)
@@ -60,7 +63,7 @@ def progress(line: str, detail: int = 0) -> None:
 
 
 @contextmanager
-def bar() -> Iterator[OnTrial]:
+def bar() -> "Iterator[OnTrial]":
     """A progress bar on a terminal; nothing elsewhere."""
     if not sys.stderr.isatty() or _settings["quiet"]:
         yield lambda done, total, label: progress(f"[{done}/{total}] {label}", detail=1)
@@ -149,7 +152,7 @@ def exports(rows: "Sequence[ExportRow]") -> Outcome:
     return Outcome(
         document=document,
         human=[table, *_weights_notes(rows)],
-        exit_code=api_exit_code(rows),
+        exit_code=exit_code_of(rows),
         failures=failures,
     )
 
@@ -242,10 +245,8 @@ def cache(rows: "Sequence[CacheRow]", *, removed: bool = False) -> Outcome:
     return Outcome(document=rows, human=[table, total] if rows else [total])
 
 
-def api_exit_code(rows: "Sequence[ExportRow]") -> int:
+def exit_code_of(rows: "Sequence[ExportRow]") -> int:
     """The exit code of a command whose rows these are."""
-    from vitdeploy.errors import worst_exit_code
-
     return worst_exit_code(row.error.exit_code for row in rows if row.error is not None)
 
 
@@ -256,11 +257,12 @@ def parity_words(parity: Any) -> str:
         shown = "exact" if parity.passed else units.MISSING
     else:
         shown = f"{value:.1f} dB" if "dB" in parity.metric.name else f"{value:.2%}"
-    return f"{'ok' if parity.passed else 'FAILED'}, {parity.metric.name.removesuffix(' in dB against the reference')} {shown}"
+    name = parity.metric.name.removesuffix(" in dB against the reference")
+    return f"{'ok' if parity.passed else 'FAILED'}, {name} {shown}"
 
 
 def _table(title: str | None, *heads: str, right: Sequence[int] = ()) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, head in enumerate(heads):
         table.add_column(head, justify="right" if index in right else "left", overflow="fold")
     return table
@@ -272,7 +274,8 @@ def _weights_notes(rows: "Sequence[ExportRow]") -> list[str]:
 
 
 def _status(result: "Result") -> str:
-    return result.status if result.status == "valid" else f"{result.status}: {', '.join(r.code for r in result.reasons)}"
+    codes = ", ".join(reason.code for reason in result.reasons)
+    return f"{result.status}: {codes}" if codes else result.status
 
 
 def _number(value: float | None) -> str:
@@ -280,8 +283,4 @@ def _number(value: float | None) -> str:
 
 
 def _error(error: Any) -> Mapping[str, Any] | None:
-    return (
-        None
-        if error is None
-        else {"exit_code": error.exit_code, "message": error.message, "hint": error.hint}
-    )
+    return None if error is None else {"exit_code": error.exit_code, "message": error.message, "hint": error.hint}

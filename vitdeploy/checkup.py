@@ -2,12 +2,13 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from vitdeploy import units
+from vitdeploy.catalog import EXTRAS
 
 BUSY_LOAD_PER_CORE = 0.2
 """A load average above this per core will be seen in the samples. Source: one runnable foreign
@@ -34,21 +35,17 @@ class Finding:
     advice: str = ""
 
 
-def packages(present: Mapping[str, str | None]) -> list[Finding]:
-    """One finding a package: import name → why it cannot be imported, or None when it can."""
+def packages(missing: Mapping[str, str], names: Sequence[str]) -> list[Finding]:
+    """One finding a package of ``names``; ``missing``: import name → why it cannot be imported."""
     return [
-        Finding(what=f"package {name}", found="importable", state="ok")
-        if why is None
-        else Finding(what=f"package {name}", found=why, state="note", advice=f"pip install 'vitdeploy[{extra_of(name)}]'")
-        for name, why in present.items()
+        Finding(
+            what=f"package {name}",
+            found=missing.get(name, "importable"),
+            state="note" if name in missing else "ok",
+            advice=f"pip install 'vitdeploy[{EXTRAS[name]}]'" if name in missing else "",
+        )
+        for name in names
     ]
-
-
-def extra_of(package: str) -> str:
-    """The extra that installs a package."""
-    from vitdeploy.catalog import EXTRAS
-
-    return EXTRAS[package]
 
 
 def tools() -> list[Finding]:

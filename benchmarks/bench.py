@@ -1,0 +1,339 @@
+"""Jobs → workers → a run: trials of all jobs interleaved, the run file rewritten whole after each.
+
+Whatever ends the bench (a crash, ``kill -9``, a full disk, Ctrl-C), the run file holds every trial
+that was finished, and ``resume`` goes on with the ones that are missing.
+"""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+import vitdeploy
+from vitdeploy import catalog, errors, record
+from vitdeploy.artifact import Artifact
+from vitdeploy.benchmarks import host, trial
+from vitdeploy.benchmarks.resume import check_same
+from vitdeploy.benchmarks.trial import Turn
+from vitdeploy.devices import inventory
+from vitdeploy.devices.connection import Connection
+from vitdeploy.errors import DeviceError, Impossible, NoValidMeasurement, UsageError, VitdeployError
+from vitdeploy.record import Case, Reason, Run, Trial
+
+ORDER = "round-robin, shuffled anew each round"
+INPUTS = "seeded synthetic images, distinct within a trial's pool, rotated"
+
+WARMUP_LIMIT_S = 3.0
+"""Warm-up ends after this long even if it was not seen to end: the samples' own class then says so."""
+
+LOCK_WAIT_S = 5.0
+"""A device that is busy for longer is reported as busy."""
+
+MOST_FOREIGN_CORES = 0.1
+"""A trial during which others took more than this many cores gets the reason ``foreign-load``.
+
+Source: measured by `benchmarks.foreign_load` on two virtual cores: see the table in its docstring.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One row to be: a case, and its artifact or the error why there is none."""
+
+    case: Case
+    artifact: Artifact | None = None
+    error: VitdeployError | None = None
+
+
+class OnTrial(Protocol):
+    """Called after each trial."""
+
+    def __call__(self, done: int, total: int, label: str) -> None:
+        """``done`` of ``total`` trials are finished; ``label`` says which was last."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class _Row:
+    """What became of a job so far."""
+
+    job: Job
+    error: VitdeployError | None
+    trials: dict[str, Trial] = field(default_factory=dict[str, Trial])
+    lost: dict[str, Reason] = field(default_factory=dict[str, Reason])
+    """Trial id → why that trial has no samples."""
+
+
+def _silent(done: int, total: int, label: str) -> None:
+    del done, total, label
+
+
+def make_protocol(
+    *,
+    suite: str | None = None,
+    trials: int = 5,
+    min_time_s: float = 1.0,
+    warmup_limit_s: float = WARMUP_LIMIT_S,
+    seed: int = 0,
+    sustained_s: float | None = None,
+) -> record.Protocol:
+    """The protocol of a run, with what is the same for all of them filled in.
+
+    Raises:
+        UsageError: a number that means nothing.
+    """
+    if trials < 1:
+        raise UsageError(f"{trials} trials are none", "Ask for at least 1; an interval needs 3.")
+    for option, value in (("--min-time", min_time_s), ("--sustained", sustained_s)):
+        if value is not None and not 0 < value <= 24 * 3600:
+            raise UsageError(f"{option} {value} is not a time in seconds", "Choose more than 0 and at most a day.")
+    return record.Protocol(
+        suite=suite,
+        trials=trials,
+        min_time_s=min_time_s,
+        warmup_limit_s=warmup_limit_s,
+        order=ORDER,
+        seed=seed,
+        inputs=INPUTS,
+        sustained_s=sustained_s,
+    )
+
+
+def check_out(out: Path, *, resume: bool) -> None:
+    """Refuse, before any work, to overwrite a run.
+
+    Raises:
+        UsageError: ``out`` exists and is not to be resumed.
+    """
+    if out.exists() and not resume:
+        raise UsageError(f"{out} exists", "Go on with it by --resume, or choose another place with --out.")
+
+
+def run(
+    jobs: Sequence[Job],
+    *,
+    device: inventory.Device,
+    protocol: record.Protocol,
+    out: Path,
+    resume: bool = False,
+    connection: Connection | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    on_trial: OnTrial = _silent,
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    python: str = sys.executable,
+) -> Run:
+    """Time all jobs and keep ``out`` up to date; `exit_code_of` says what each row asks the command to end with.
+
+    ``connection`` is opened from ``device`` when none is given. One failing job does not stop the others.
+
+    Raises:
+        UsageError: ``out`` exists and is not resumed, or belongs to another protocol, device or set of cases.
+        UnreadableFile: ``out`` cannot be written, or is no run.
+        DeviceError: the device is not reachable, busy, or another one than its file says.
+    """
+    check_out(out, resume=resume)
+    _check_distinct(jobs)
+    with connection or inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
+        described = _described(device, link, python)
+        earlier = record.load(out) if resume and out.exists() else None
+        started = now()
+        frame = Run(
+            schema=record.SCHEMA,
+            id=f"{started:%Y%m%dT%H%M%S}-{os.urandom(3).hex()}",
+            started_utc=started.isoformat(timespec="seconds"),
+            vitdeploy=_version(),
+            device=described,
+            host=host.facts(),
+            protocol=protocol,
+            results=(),
+        )
+        rows = [_Row(job=job, error=job.error or _refusal(job)) for job in jobs]
+        if earlier is not None:
+            digests = [job.artifact.manifest.sha256 if job.artifact else None for job in jobs]
+            cases = [job.case for job in jobs]
+            check_same(earlier, protocol=protocol, device=described, cases=cases, digests=digests, out=out)
+            frame = msgspec.structs.replace(earlier, results=())
+            _take_over(rows, earlier)
+            progress(f"going on with {out}: {sum(len(row.trials) for row in rows)} trials are there")
+        _save(frame, rows, out)
+        turns = schedule(len(rows), frame.id, protocol)
+        for done, turn in enumerate(turns, 1):
+            row = rows[turn.place]
+            if row.error is None and turn.id not in row.trials:
+                _fill(row, turn, link=link, protocol=protocol, log=out.with_suffix(".log"), python=python)
+                _save(frame, rows, out)
+            on_trial(done, len(turns), row.job.case.name)
+        return _save(frame, rows, out)
+
+
+def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[Turn]:
+    """All trials in the order they are run: every row once a round, in an order drawn anew for each.
+
+    The order depends on the protocol's seed and the number of rows alone, so a resumed run has the same.
+    Source: randomized interleaving keeps a slow drift of the machine out of the differences, peers.md C.1.
+    """
+    turns: list[Turn] = []
+    for index in range(protocol.trials):
+        places = list(range(rows))
+        random.Random(f"{protocol.seed}:{index}").shuffle(places)  # noqa: S311 (an order, not a secret)
+        turns += [
+            Turn(place=place, index=index, order=len(turns) + offset, id=f"{run_id}/{place}/{index}")
+            for offset, place in enumerate(places)
+        ]
+    return turns
+
+
+def exit_code_of(result: record.Result) -> int:
+    """What a row asks the command to exit with: 0, its error's code, or 8 where a figure may not be quoted."""
+    if result.status == "valid":
+        return 0
+    codes = {_code(kind): kind.exit_code for kind in trial.kinds()}
+    if result.status == "failed":
+        return next((codes[reason.code] for reason in result.reasons if reason.code in codes), 1)
+    return (
+        errors.worst_exit_code(codes.get(reason.code, NoValidMeasurement.exit_code) for reason in result.reasons) or 8
+    )
+
+
+def _fill(row: _Row, turn: Turn, *, link: Connection, protocol: record.Protocol, log: Path, python: str) -> None:
+    """Run one trial and write down in its row what became of it."""
+    assert row.job.artifact is not None
+    try:
+        found = trial.take(turn, row.job.case, row.job.artifact, link=link, protocol=protocol, log=log, python=python)
+    except VitdeployError as error:
+        row.error = error
+        return
+    if isinstance(found, Trial):
+        row.trials[turn.id] = found
+        return
+    row.lost[turn.id] = Reason(code="trial-lost", message=found.message, hint=found.hint)
+    # A hopeless case shall not cost all its trials, each up to its time limit.
+    if len(row.lost) > record.MOST_UNSTEADY * protocol.trials:
+        row.error = DeviceError(f"{len(row.lost)} of {protocol.trials} trials were lost", found.hint)
+
+
+def _save(frame: Run, rows: Sequence[_Row], out: Path) -> Run:
+    present = msgspec.structs.replace(frame, results=tuple(_result(row, frame.protocol) for row in rows))
+    record.save(present, out)
+    return present
+
+
+def _result(row: _Row, protocol: record.Protocol) -> record.Result:
+    artifact = row.job.artifact
+    trials = tuple(sorted(row.trials.values(), key=lambda taken: taken.order))
+    reasons: list[Reason] = []
+    if row.error is not None:
+        reasons.append(Reason(code=_code(type(row.error)), message=row.error.message, hint=row.error.hint))
+    reasons += row.lost.values()
+    reasons += _foreign_load(trials)
+    if row.error is None and len(trials) + len(row.lost) < protocol.trials:
+        message = f"{len(trials)} of {protocol.trials} trials were run"
+        reasons.append(Reason(code="incomplete", message=message, hint="Go on with --resume."))
+    result = record.Result(
+        case=row.job.case,
+        artifact_sha256=artifact.manifest.sha256 if artifact else None,
+        parity=artifact.manifest.parity if artifact else None,
+        status="valid" if row.error is None else "failed",
+        reasons=tuple(reasons),
+        trials=trials,
+        summary=None,
+        params=artifact.manifest.params if artifact else None,
+        macs=artifact.manifest.macs if artifact else None,
+    )
+    return record.rederive(result)
+
+
+def _foreign_load(trials: Sequence[Trial]) -> list[Reason]:
+    """The reason, if other processes were busy during a trial; it does not make the row invalid."""
+    words = [taken.facts.get("foreign_cores", "") for taken in trials]
+    found = [float(word) for word in words if word.replace(".", "", 1).isdigit()]
+    loaded = [cores for cores in found if cores > MOST_FOREIGN_CORES]
+    if not loaded:
+        return []
+    return [
+        Reason(
+            code="foreign-load",
+            message=f"others took up to {max(loaded):.1f} cores during {len(loaded)} of {len(trials)} trials",
+            hint="Stop other work on the machine and measure again.",
+        )
+    ]
+
+
+def _take_over(rows: Sequence[_Row], earlier: Run) -> None:
+    """Give each row the trials that an earlier, interrupted run has of it; what failed or was lost is tried again."""
+    for row, result in zip(rows, earlier.results, strict=True):
+        row.trials = {taken.id: taken for taken in result.trials}
+
+
+def _refusal(job: Job) -> VitdeployError | None:
+    """Why a job cannot even be tried."""
+    target = catalog.find_target(job.case.target)
+    if target.runtime is None:
+        return Impossible(f"{target.name} cannot be run: {target.unavailable}", "Choose another target.")
+    if job.artifact is None:
+        return VitdeployError(f"the job {job.case.name} has neither an artifact nor an error")
+    if job.artifact.manifest.state == "deferred":
+        return Impossible(
+            f"{job.artifact.folder} has still to be built on its device: {job.artifact.manifest.deferred}",
+            "Name that device with --device.",
+        )
+    return None
+
+
+def _check_distinct(jobs: Sequence[Job]) -> None:
+    seen: dict[Case, Job] = {}
+    for job in jobs:
+        if job.case in seen:
+            raise UsageError(f"{job.case.name} is named twice", "Time two files of one case with `vitdeploy duel`.")
+        seen[job.case] = job
+
+
+def _described(device: inventory.Device, link: Connection, python: str) -> record.Device:
+    """The device with what is found on it.
+
+    Raises:
+        DeviceError: it does not answer, or is another machine than its file says.
+    """
+    done = link.run([python, "-m", "vitdeploy.benchmarks.host"], timeout_s=60)
+    if done.exit_code:
+        raise DeviceError(
+            f"{device.name} does not tell its facts: {trial.last_line(done)}", "Run `vitdeploy doctor` for it."
+        )
+    found: dict[str, Any] = msgspec.json.decode(done.stdout)
+    for key, expected in device.facts.items():
+        if found.get(key) != expected:
+            raise DeviceError(
+                f"the machine behind {device.name} has {key} {found.get(key)!r}, its file says {expected!r}",
+                "Correct the host or the facts in the device file.",
+            )
+    return record.Device(name=device.name, facts={"title": device.title, "link": device.link, **host.stable(found)})
+
+
+def _version() -> record.Version:
+    """This vitdeploy, and its commit where it runs from a checkout."""
+    root = Path(vitdeploy.__file__).parent.parent
+    commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
+    changes = None if commit is None else _git(root, "status", "--porcelain")
+    return record.Version(
+        version=vitdeploy.__version__, commit=commit or None, dirty=None if changes is None else bool(changes)
+    )
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _code(kind: type[VitdeployError]) -> str:
+    """A reason's code for an error: ``ToolchainFailed`` → ``toolchain-failed``."""
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__).lstrip("-")

@@ -1,0 +1,170 @@
+"""What machine this is: facts that decide a figure, and the state it is in now.
+
+    python -m vitdeploy.benchmarks.host
+
+prints them as JSON, here or on a device. Standard library only. What a machine does not show is
+None, never a guess.
+"""
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vitdeploy.benchmarks import probe_cpu
+
+PACKAGES = ("vitdeploy", "numpy", "torch", "onnxruntime", "ai-edge-litert", "tensorrt", "tensorrt-rtx-cu12")
+"""Distributions whose version can change a figure."""
+
+STATE = frozenset({"load_1min", "clock_hz", "temperature_c", "memory_free_bytes"})
+"""Keys that say how the machine is now; all others say what it is, and decide whether runs compare."""
+
+_CPU = Path("/sys/devices/system/cpu")
+
+
+def facts() -> dict[str, Any]:
+    """Everything about this machine that a figure can depend on."""
+    memory = _memory_bytes()
+    return {
+        "cpu": _cpu_name(),
+        "cores_physical": cores_physical(),
+        "cores_logical": cores_logical(),
+        "memory_bytes": memory.get("MemTotal"),
+        "memory_free_bytes": memory.get("MemAvailable"),
+        "governor": _read(_CPU / "cpu0/cpufreq/scaling_governor"),
+        "clock_max_hz": _khz(_CPU / "cpu0/cpufreq/cpuinfo_max_freq"),
+        "clock_hz": probe_cpu.clock_hz(),
+        "turbo": _turbo(),
+        "temperature_c": probe_cpu.temperature_c(),
+        "throttle": "counted" if probe_cpu.throttle_count() is not None else "not visible",
+        "load_1min": _load_1min(),
+        "virtualization": _virtualization(),
+        "container": _container(),
+        "kernel": platform.release(),
+        "os": _os_name(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "packages": packages(),
+    }
+
+
+def stable(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Those facts that stay the same while nobody changes the machine."""
+    return {key: value for key, value in found.items() if key not in STATE}
+
+
+def packages() -> dict[str, str]:
+    """Version of each installed distribution of `PACKAGES`; nothing is imported."""
+    found = {name: _version(name) for name in PACKAGES}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+def cores_logical() -> int:
+    """Logical processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cores_physical() -> int:
+    """Physical cores that this process may use: hyper-threads of one core count once, a cgroup's quota counts."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    siblings = {_read(_CPU / f"cpu{number}/topology/thread_siblings_list") or str(number) for number in allowed}
+    quota = _quota_cores()
+    return max(1, len(siblings) if quota is None else min(len(siblings), quota))
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _quota_cores() -> int | None:
+    """Whole cores that a container's CPU quota allows.
+
+    Source: kernel.org/doc, cgroup-v2, ``cpu.max``; in version 1 ``cpu.cfs_quota_us`` over the period.
+    """
+    words = (_read(Path("/sys/fs/cgroup/cpu.max")) or "").split()
+    if len(words) != 2:
+        words = [
+            _read(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")) or "",
+            _read(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")) or "",
+        ]
+    if not all(word.isdigit() and int(word) > 0 for word in words):
+        return None
+    return max(1, int(words[0]) // int(words[1]))
+
+
+def _cpu_name() -> str | None:
+    text = _read(Path("/proc/cpuinfo")) or ""
+    fields = dict(re.findall(r"^([^\t:]+)\s*: (.*)$", text, flags=re.MULTILINE))
+    name = fields.get("model name") or fields.get("Hardware") or platform.processor() or None
+    if name and "cpu family" in fields:  # clouds call many processors by one name
+        return f"{name} (family {fields['cpu family']} model {fields.get('model', '?')})"
+    return name
+
+
+def _memory_bytes() -> dict[str, int]:
+    pairs = re.findall(r"^(\w+):\s+(\d+) kB", _read(Path("/proc/meminfo")) or "", flags=re.MULTILINE)
+    return {key: int(value) * 1024 for key, value in pairs}
+
+
+def _turbo() -> str | None:
+    no_turbo = _read(_CPU / "intel_pstate/no_turbo")
+    if no_turbo is not None:
+        return "off" if no_turbo == "1" else "on"
+    boost = _read(_CPU / "cpufreq/boost")
+    return None if boost is None else ("on" if boost == "1" else "off")
+
+
+def _load_1min() -> float | None:
+    try:
+        return round(os.getloadavg()[0], 2)
+    except OSError:
+        return None
+
+
+def _virtualization() -> str:
+    """A virtual machine's maker where it shows, else ``none visible``."""
+    vendor = _read(Path("/sys/class/dmi/id/sys_vendor"))
+    if "hypervisor" in (_read(Path("/proc/cpuinfo")) or ""):
+        return f"virtual machine ({vendor})" if vendor else "virtual machine"
+    return "none visible"
+
+
+def _container() -> str | None:
+    if Path("/.dockerenv").exists():
+        return "docker"
+    if Path("/run/.containerenv").exists():
+        return "podman"
+    return os.environ.get("container")  # noqa: SIM112 (systemd's own spelling)
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    except OSError:
+        return f"{platform.system()} {platform.version()}"
+
+
+def _khz(path: Path) -> int | None:
+    text = _read(path)
+    return int(text) * 1000 if text and text.isdigit() else None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace").strip() or None
+    except OSError:
+        return None
+
+
+if __name__ == "__main__":
+    json.dump(facts(), sys.stdout)

@@ -1,0 +1,157 @@
+"""One trial as the parent sees it: tell a worker, wait, and make out what became of it."""
+
+import json
+import signal
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import msgspec
+
+from vitdeploy import catalog, documents, record
+from vitdeploy.artifact import Artifact
+from vitdeploy.benchmarks import worker
+from vitdeploy.devices.connection import Connection, Result
+from vitdeploy.errors import DeviceError, ToolchainFailed, VitdeployError
+from vitdeploy.record import Case, Trial
+
+WORKER_LIMIT_S = 900.0
+"""A worker that needs longer, beyond ten times its sampling time, is killed. Source: the slowest case of
+the tables, SAM XL1 in eager fp32 on two cores, takes seconds an inference: minutes for warm-up and samples."""
+
+PROBE = "vitdeploy.benchmarks.probe_cpu"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """The ``index``-th trial of the row at ``place``, run as the ``order``-th of the whole run."""
+
+    place: int
+    index: int
+    order: int
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A trial without samples for a reason that another try may not meet: killed, or out of time."""
+
+    message: str
+    hint: str
+
+
+class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An error on its way from a worker to its parent."""
+
+    kind: str
+    message: str
+    hint: str
+
+
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a worker writes to stdout."""
+
+    trial: Trial | None = None
+    error: Refusal | None = None
+
+
+def take(
+    turn: Turn,
+    case: Case,
+    artifact: Artifact,
+    *,
+    link: Connection,
+    protocol: record.Protocol,
+    log: Path,
+    python: str = sys.executable,
+) -> Trial | Lost:
+    """Run one trial in a fresh process on the device.
+
+    What a failed worker said on stderr is appended to ``log``.
+
+    Raises:
+        VitdeployError: the worker's own error, or `ToolchainFailed` where it ended without a word.
+    """
+    job = worker_job(turn, case, artifact, link=link, protocol=protocol)
+    name = f"trial {turn.index + 1}"
+    try:
+        done = link.run(
+            [python, "-m", "vitdeploy.benchmarks.worker"],
+            stdin=json.dumps(asdict(job)),
+            timeout_s=WORKER_LIMIT_S + 10 * (protocol.sustained_s or protocol.min_time_s),
+        )
+    except DeviceError as error:
+        return Lost(message=f"{name} was lost: {error.message}", hint=error.hint)
+    reply = _reply(done)
+    if reply is not None and reply.trial is not None:
+        return reply.trial
+    _keep_log(log, f"{case.name}, {name}", done)
+    if reply is not None and reply.error is not None:
+        raise error_of(reply.error)
+    if done.exit_code < 0:
+        return Lost(
+            message=f"the worker of {name} was killed by {signal.Signals(-done.exit_code).name}",
+            hint=f"Look for the cause in {log}, and for the out-of-memory killer in `dmesg`.",
+        )
+    raise ToolchainFailed(
+        f"the worker of {name} ended with exit code {done.exit_code} and no result: {last_line(done)}", f"Read {log}."
+    )
+
+
+def worker_job(
+    turn: Turn, case: Case, artifact: Artifact, *, link: Connection, protocol: record.Protocol
+) -> worker.Job:
+    """What the worker is told; the artifact's files are put on the device."""
+    runtime = catalog.find_target(case.target).runtime
+    assert runtime is not None, f"{case.target} has no runtime"
+    manifest = artifact.manifest
+    file = link.push(artifact.file, sha256=manifest.sha256)
+    beside = {link.push(artifact.folder / b.file, sha256=b.sha256): b.sha256 for b in manifest.beside}
+    return worker.Job(
+        trial={"id": turn.id, "order": turn.order, "pair": None, "build": None},
+        file=file,
+        digests={file: manifest.sha256, **beside},
+        manifest=msgspec.to_builtins(manifest),
+        runtime=runtime,
+        probe=PROBE,
+        threads=case.threads,
+        streams=case.streams,
+        graph=case.graph,
+        boundary=case.boundary,
+        min_time_s=protocol.min_time_s,
+        min_count=record.FEWEST_SAMPLES,
+        warmup_limit_s=protocol.warmup_limit_s,
+        sustained_s=protocol.sustained_s,
+        seed=protocol.seed + turn.index,
+    )
+
+
+def kinds() -> list[type[VitdeployError]]:
+    """All errors of the tree."""
+    return [VitdeployError, *VitdeployError.__subclasses__()]
+
+
+def error_of(refusal: Refusal) -> VitdeployError:
+    """The error that a worker met, as itself again."""
+    named = {kind.__name__: kind for kind in kinds()}
+    return named.get(refusal.kind, VitdeployError)(refusal.message, refusal.hint)
+
+
+def last_line(done: Result) -> str:
+    """The last thing a command said on stderr: of a traceback, the exception."""
+    return next(reversed(done.stderr.strip().splitlines()), "nothing on stderr")
+
+
+def _reply(done: Result) -> Reply | None:
+    try:
+        return msgspec.json.decode(done.stdout, type=Reply)
+    except msgspec.DecodeError:
+        return None
+
+
+def _keep_log(log: Path, title: str, done: Result) -> None:
+    try:
+        with log.open("a") as stream:
+            stream.write(f"== {title}: exit code {done.exit_code}\n{done.stderr}\n")
+    except OSError as error:
+        raise documents.cannot_write(log, error) from error

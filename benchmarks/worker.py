@@ -1,0 +1,300 @@
+"""Time one artifact in one fresh process: one job in (JSON on stdin), one reply out (JSON on stdout).
+
+    python -m vitdeploy.benchmarks.worker < job.json
+
+The reply is ``{"trial": …}`` (a `record.Trial`) or ``{"error": …}``; the exit code is 0 or the error's.
+Whatever frameworks print goes to stderr. Standard library and numpy only, beside the one runtime
+that the job names: this file also runs on devices where nothing else is installed.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from vitdeploy.benchmarks import inputs, loop
+from vitdeploy.errors import MissingPackage, ParityFailed, ToolchainFailed, UnreadableFile, VitdeployError
+from vitdeploy.runtimes.session import Runtime, Session, SessionOptions
+from vitdeploy.spec import Boundary
+
+CHUNK_BYTES = 2**20
+_PR_SET_PDEATHSIG = 1
+"""Source: prctl(2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a worker is told."""
+
+    trial: Mapping[str, Any]
+    """``id``, ``order``, ``pair`` and ``build``, returned as they are."""
+    file: str
+    digests: Mapping[str, str]
+    """Path → SHA-256 of every file of the artifact, the model file among them."""
+    manifest: Mapping[str, Any]
+    runtime: str
+    probe: str
+    """Modules, by name."""
+    threads: int
+    """For all streams together."""
+    streams: int
+    graph: bool
+    boundary: Boundary
+    min_time_s: float
+    min_count: int
+    warmup_limit_s: float
+    sustained_s: float | None
+    seed: int
+
+
+class Probe(Protocol):
+    """What a module ``probe_*`` offers; None: not visible on this machine."""
+
+    def clock_hz(self) -> int | None:
+        """Clock of what computes, now."""
+        ...
+
+    def temperature_c(self) -> float | None:
+        """The hottest sensor."""
+        ...
+
+    def throttle_count(self) -> int | None:
+        """A counter that grows when the machine slows itself down."""
+        ...
+
+    def busy_ns(self) -> int | None:
+        """CPU time of everything on the machine since boot."""
+        ...
+
+    def foreign_cores(
+        self, busy_before_ns: int | None, busy_after_ns: int | None, own_ns: int, wall_ns: int
+    ) -> float | None:
+        """Cores that other processes took on average."""
+        ...
+
+    def peak_memory_bytes(self) -> int:
+        """Largest resident size of this process since `forget_peak`."""
+        ...
+
+    def forget_peak(self) -> None:
+        """Start the peak anew."""
+        ...
+
+
+class Watch:
+    """The machine's state before, during and after the samples."""
+
+    def __init__(self, probe: Probe) -> None:
+        self._probe = probe
+        self._started_ns = time.perf_counter_ns()
+        self._own_ns = time.process_time_ns()
+        self._busy_ns = probe.busy_ns()
+        self._throttles = probe.throttle_count()
+        self.readings: list[dict[str, Any]] = []
+        self.throttled = False
+        self.facts: dict[str, str] = {}
+        self.look()
+
+    def look(self) -> None:
+        """Take one reading."""
+        self.readings.append(
+            {
+                "t_ns": time.perf_counter_ns() - self._started_ns,
+                "clock_hz": self._probe.clock_hz(),
+                "temp_c": self._probe.temperature_c(),
+                "power_mw": None,
+            }
+        )
+
+    def finish(self) -> None:
+        """Take the last reading and judge what happened in between."""
+        own_ns = time.process_time_ns() - self._own_ns
+        wall_ns = time.perf_counter_ns() - self._started_ns
+        foreign = self._probe.foreign_cores(self._busy_ns, self._probe.busy_ns(), own_ns, wall_ns)
+        self.facts["foreign_cores"] = "not visible" if foreign is None else f"{foreign:.3f}"
+        throttles = self._probe.throttle_count()
+        if throttles is None or self._throttles is None:
+            self.facts["throttle"] = "not visible"
+        else:
+            self.throttled = throttles > self._throttles
+            self.facts["throttle"] = f"{throttles - self._throttles} events"
+        self.look()
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Load, warm up, sample; returns a trial as plain JSON.
+
+    Raises:
+        UnreadableFile: the artifact's bytes are not what the manifest says.
+        MissingPackage: the runtime is not installed here.
+        ToolchainFailed: the runtime refuses the file, or fails while it runs.
+        ParityFailed: the output holds NaN or Inf.
+    """
+    started_utc = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    check_digests(job.digests)
+    begin = time.perf_counter_ns()
+    runtime = cast("Runtime", _module(job.runtime))
+    import_ns = time.perf_counter_ns() - begin
+    probe = cast("Probe", importlib.import_module(job.probe))
+    with contextlib.ExitStack() as stack, _failures_of(job.runtime):
+        options = SessionOptions(threads=max(1, job.threads // job.streams), graph=job.graph)
+        begin = time.perf_counter_ns()
+        sessions = [stack.enter_context(runtime.open_session(Path(job.file), job.manifest, options))]
+        load_ns = time.perf_counter_ns() - begin
+        loaded_bytes = probe.peak_memory_bytes()
+        sessions += [
+            stack.enter_context(runtime.open_session(Path(job.file), job.manifest, options))
+            for _ in range(job.streams - 1)
+        ]
+        lanes = [
+            loop.Lane(session=session, pool=inputs.make_pool(session.inputs, job.seed + place))
+            for place, session in enumerate(sessions)
+        ]
+        probe.forget_peak()  # making inputs needs memory that running does not
+        begin, end = loop.host_to_host(sessions[0], lanes[0].pool[0], time.perf_counter_ns)
+        sampled, watch = _sample(job, lanes, probe)
+        for session in sessions:
+            check_finite(session, job.file)
+        # Spare inputs and the samples' places are the benchmark's own memory, not what a deployment needs.
+        spare_bytes = sum(
+            (len(lane.pool) - 1) * inputs.input_bytes(lane.session.inputs) + loop.TRACK_BYTES for lane in lanes
+        )
+        peak_bytes = max(loaded_bytes, probe.peak_memory_bytes() - spare_bytes)
+        facts = {**sessions[0].facts, **watch.facts}
+    return {
+        **job.trial,
+        "started_utc": started_utc,
+        "artifact_sha256": job.digests[job.file],
+        "sample_kind": "inference",
+        "samples_ns": sampled.samples_ns,
+        "wall_ns": sampled.wall_ns,
+        "stages_ns": None,
+        "load_ns": load_ns,
+        "first_ns": end - begin,
+        "warmup_ns": sampled.warmup_ns,
+        "warmup_count": sampled.warmup_count,
+        "peak_memory_bytes": peak_bytes,
+        "steady": sampled.steady,
+        "telemetry": watch.readings,
+        "throttled": watch.throttled,
+        "facts": {**facts, "import_ms": f"{import_ns / 1e6:.0f}", "inputs": f"{len(lanes[0].pool)} distinct a stream"},
+    }
+
+
+def check_digests(digests: Mapping[str, str]) -> None:
+    """Hold every file of the artifact against its digest.
+
+    Raises:
+        UnreadableFile: a file is missing or was changed.
+    """
+    for name, expected in digests.items():
+        digest = hashlib.sha256()
+        try:
+            with Path(name).open("rb") as stream:
+                while chunk := stream.read(CHUNK_BYTES):
+                    digest.update(chunk)
+        except OSError as error:
+            raise UnreadableFile(f"cannot read {name}: {error.strerror}", "Export the model again.") from error
+        if digest.hexdigest() != expected:
+            raise UnreadableFile(
+                f"{name} was changed: sha256 {digest.hexdigest()[:12]}…, the manifest says {expected[:12]}…",
+                "Export the model again.",
+            )
+
+
+def check_finite(session: Session, file: str) -> None:
+    """Look at the last output: a figure of an artifact that returns NaN must not be quoted.
+
+    Raises:
+        ParityFailed: it holds NaN or Inf.
+    """
+    for name, value in session.get().items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ParityFailed(
+                f"output {name} of {file} holds NaN or Inf after the timed inferences",
+                "Run `vitdeploy check --trace` on the artifact.",
+            )
+
+
+def _sample(job: Job, lanes: list[loop.Lane], probe: Probe) -> tuple[loop.Sampled, Watch]:
+    watches: list[Watch] = []
+
+    def look() -> None:
+        watches[0].look()
+
+    sampled = loop.measure(
+        lanes,
+        loop.Plan(
+            boundary=job.boundary,
+            min_time_ns=int(1e9 * (job.sustained_s or job.min_time_s)),
+            min_count=job.min_count,
+            warmup_limit_ns=int(1e9 * job.warmup_limit_s),
+        ),
+        before=lambda: watches.append(Watch(probe)),
+        observe=look if job.sustained_s else None,
+    )
+    watches[0].finish()
+    return sampled, watches[0]
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingPackage(
+            f"the runtime {name.rpartition('.')[2]} cannot be imported: {error}",
+            "Run `pip install 'vitdeploy[all]'` on the device.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _failures_of(runtime: str) -> Generator[None]:
+    """Whatever a runtime raises becomes a `ToolchainFailed`; our own errors pass."""
+    try:
+        yield
+    except VitdeployError:
+        raise
+    except Exception as error:
+        name = runtime.rpartition(".")[2]
+        raise ToolchainFailed(
+            f"{name} failed while it ran: {type(error).__name__}: {error}", "Read the worker's log beside the run file."
+        ) from error
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when the one that started it ends, however it ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main() -> int:
+    """Answer the job on stdin; returns the exit code."""
+    # Frameworks print to file descriptor 1 from native code: it becomes stderr, the reply keeps the real one.
+    reply_to = os.dup(1)
+    os.dup2(2, 1)
+    die_with_parent()
+    exit_code = 0
+    try:
+        reply: dict[str, Any] = {"trial": run_job(Job(**json.load(sys.stdin)))}
+    except VitdeployError as error:
+        exit_code = error.exit_code
+        reply = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
+    with os.fdopen(reply_to, "w") as stream:
+        json.dump(reply, stream)
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

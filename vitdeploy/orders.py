@@ -1,0 +1,146 @@
+"""What each verb is asked for and what it returns: frozen data between the command line and `api`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from vitdeploy.artifact import Artifact, Manifest, Parity
+from vitdeploy.errors import VitdeployError
+
+if TYPE_CHECKING:
+    from vitdeploy.record import Run
+
+
+class OnTrial(Protocol):
+    """Called after each trial of a bench."""
+
+    def __call__(self, done: int, total: int, label: str) -> None:
+        """``done`` of ``total`` trials are finished; ``label`` says which was last."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One row of `models`, `targets`, `devices` or `suites`."""
+
+    name: str
+    facts: Mapping[str, str]
+    usable: bool
+    why_not: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOrder:
+    """What `export` is asked for, beside the models; texts are checked when it is planned."""
+
+    target: str
+    size: str | None = None
+    batch: int = 1
+    weights: Path | None = None
+    attention: str = "relu"
+    head: str = "logits"
+    io: str = "fp32"
+    converter: str | None = None
+    without: tuple[str, ...] = ()
+    compute_capability: str | None = None
+    device: str | None = None
+    out: Path = Path("artifacts")
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRow:
+    """What became of one model: an artifact, an error, or both (a file that failed parity)."""
+
+    model: str
+    target: str
+    artifact: Artifact | None
+    error: VitdeployError | None
+    reused: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The parity of an artifact, measured again."""
+
+    folder: Path
+    manifest: Manifest
+    inputs: str
+    parity: Parity
+    error: VitdeployError | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictOrder:
+    """What `predict` is asked for."""
+
+    artifact: Path
+    image: str
+    points: tuple[str, ...] = ()
+    boxes: tuple[str, ...] = ()
+    multimask: bool = False
+    device: str | None = None
+    out: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What an artifact saw in a picture."""
+
+    picture: Path
+    measure: str
+    """What the number beside a class is: its share of the pixels, or its probability."""
+    classes: tuple[tuple[str, float], ...]
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOrder:
+    """What `bench` is asked for, beside models and artifacts; None: the suite's or the device's default."""
+
+    targets: tuple[str, ...] = ()
+    device: str = "local"
+    suite: str | None = None
+    size: str | None = None
+    batch: int | None = None
+    attention: str | None = None
+    threads: int | None = None
+    trials: int = 5
+    min_time_s: float = 1.0
+    boundary: str = "host-to-host"
+    streams: int | None = None
+    graph: str | None = None
+    sustained_s: float | None = None
+    out: Path | None = None
+    artifacts: Path = Path("artifacts")
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOutcome:
+    """A run, where it was written, and the exit code its rows ask for."""
+
+    run: "Run"
+    path: Path
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A report: its text, or the file it was written to."""
+
+    text: str
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheRow:
+    """One stored artifact."""
+
+    name: str
+    size_bytes: int
+    used: str
+    """Day of the last use, ISO 8601."""
+    key: str = field(default="")

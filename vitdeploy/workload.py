@@ -1,0 +1,155 @@
+"""What a bench will time: names, suites and artifacts made into cases, before anything is touched."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from vitdeploy import catalog
+from vitdeploy.artifact import MANIFEST, Artifact, open_artifact
+from vitdeploy.errors import Impossible, UsageError
+from vitdeploy.orders import BenchOrder
+from vitdeploy.record import Case
+from vitdeploy.spec import Attention, Boundary, ModelSpec, Size, Target
+
+FALLBACK_TARGETS = ("onnx-fp32",)
+"""Targets of models that are named without one."""
+
+MOST_STREAMS = 256
+"""More inferences in flight than this is a typing error on every device here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """One case to be: a model at a target, or an artifact that lies there already."""
+
+    spec: ModelSpec
+    target: Target
+    size: Size
+    batch: int
+    attention: Attention
+    streams: int
+    artifact: Artifact | None = None
+
+    @property
+    def words(self) -> str:
+        """For plans: ``efficientvit_b1 onnx-fp32 224x224``."""
+        extra = [f"b{self.batch}"] * (self.batch > 1) + [f"{self.streams} streams"] * (self.streams > 1)
+        size = f"{self.size[0]}x{self.size[1]}"
+        softmax = ["softmax"] * (self.attention == "softmax")
+        return " ".join([self.spec.name, *softmax, self.target.name, size, *extra])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of a suite: a model and how it is timed; None: the default."""
+
+    model: str
+    targets: tuple[str, ...]
+    size: Size | None = None
+    batch: int = 1
+    attention: Attention = "relu"
+    streams: int = 1
+
+
+def plan(what: Sequence[str], entries: Iterable[Entry], order: BenchOrder) -> list[Planned]:
+    """The cases of an order: those of ``what`` when anything is named, else the suite's ``entries``.
+
+    Raises:
+        UsageError: an unknown name or a value that means nothing.
+        Impossible: a size or attention that the model cannot have.
+        UnreadableFile: a path that is no artifact.
+    """
+    _check(order)
+    if not what:
+        return [case for entry in entries for case in _of_entry(entry, order)]
+    cases: list[Planned] = []
+    for name in what:
+        if _is_path(name):
+            cases.append(_of_artifact(open_artifact(Path(name)), order))
+        else:
+            entry = Entry(model=catalog.find_model(name).name, targets=order.targets or FALLBACK_TARGETS)
+            cases += _of_entry(entry, order)
+    return cases
+
+
+def case_of(planned: Planned, order: BenchOrder, *, device: str, threads: int, made: Artifact | None) -> Case:
+    """The record's case; an artifact that was made says what its border and weights are."""
+    manifest = made.manifest if made else None
+    weights = manifest.weights if manifest else None
+    return Case(
+        model=planned.spec.name,
+        part=manifest.part if manifest else None,
+        attention=planned.attention,
+        target=planned.target.name,
+        size=planned.size,
+        batch=planned.batch,
+        device=device,
+        threads=threads,
+        boundary="compute" if order.boundary == "compute" else "host-to-host",
+        streams=planned.streams,
+        graph=order.graph == "on",
+        io=manifest.io if manifest else "fp32",
+        head=manifest.head if manifest else "logits",
+        prompts=None,
+        weights=f"sha256:{weights.sha256}" if weights and weights.source == "file" else "random:0",
+        power_mode=None,
+        memory="pageable",
+    )
+
+
+def _of_entry(entry: Entry, order: BenchOrder) -> list[Planned]:
+    spec = catalog.find_model(entry.model)
+    size = catalog.parse_size(order.size) if order.size else entry.size or spec.size
+    catalog.check_size(spec, size)
+    attention = order.attention or entry.attention
+    if attention not in spec.attentions:
+        raise Impossible(f"{spec.name} has no {attention} attention", f"It can have {' or '.join(spec.attentions)}.")
+    return [
+        Planned(
+            spec=spec,
+            target=catalog.find_target(target),
+            size=size,
+            batch=order.batch or entry.batch,
+            attention="softmax" if attention == "softmax" else "relu",
+            streams=order.streams or entry.streams,
+        )
+        for target in order.targets or entry.targets
+    ]
+
+
+def _of_artifact(found: Artifact, order: BenchOrder) -> Planned:
+    manifest = found.manifest
+    for option, asked in (("--size", order.size), ("--batch", order.batch), ("--attention", order.attention)):
+        if asked is not None:
+            raise UsageError(f"{option} does not change an artifact that is there: {found.folder}", "Leave it out.")
+    return Planned(
+        spec=catalog.find_model(manifest.model),
+        target=catalog.find_target(manifest.target),
+        size=manifest.size,
+        batch=manifest.batch,
+        attention=manifest.attention,
+        streams=order.streams or 1,
+        artifact=found,
+    )
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.endswith((".onnx", ".tflite", ".engine", ".pt", MANIFEST)) or Path(name).is_dir()
+
+
+def _check(order: BenchOrder) -> None:
+    for name in order.targets:
+        catalog.find_target(name)
+    if order.attention is not None and order.attention not in get_args(Attention):
+        raise UsageError(f"--attention {order.attention!r} is none", f"Use {' or '.join(get_args(Attention))}.")
+    if order.boundary not in get_args(Boundary):
+        raise UsageError(f"--boundary {order.boundary!r} is none", f"Use {' or '.join(get_args(Boundary))}.")
+    if order.graph not in (None, "on", "off"):
+        raise UsageError(f"--graph {order.graph!r} is neither on nor off", "Use --graph on or --graph off.")
+    counts = (("--batch", order.batch), ("--threads", order.threads), ("--trials", order.trials))
+    for option, count in (*counts, ("--streams", order.streams)):
+        if count is not None and count < 1:
+            raise UsageError(f"{option} {count} is not a positive whole number", f"Use {option} 1 or more.")
+    if (order.streams or 1) > MOST_STREAMS:
+        raise UsageError(f"--streams {order.streams} is beyond {MOST_STREAMS}", "Use fewer.")
