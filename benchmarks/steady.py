@@ -100,7 +100,8 @@ def _noise(logs: Floats, segments: Floats) -> float:
 
 
 def _deviation(differences: Floats) -> float:
-    return _NORMAL_MAD * float(np.median(np.abs(differences)))
+    """Spread about the median difference: a straight trend is no noise either."""
+    return _NORMAL_MAD * float(np.median(np.abs(differences - np.median(differences))))
 
 
 def _partition(values: Floats, noise: float) -> list[tuple[int, int]]:

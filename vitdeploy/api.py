@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from vitdeploy import artifact, catalog, checkup
 from vitdeploy.artifact import Artifact
 from vitdeploy.checkup import Finding
-from vitdeploy.errors import DeviceError, Impossible, UsageError, VitdeployError, worst_exit_code
+from vitdeploy.errors import Impossible, UsageError, VitdeployError, worst_exit_code
 from vitdeploy.orders import (
     BenchOrder,
     BenchOutcome,
@@ -111,10 +111,10 @@ def devices() -> list[Listed]:
         Listed(
             name=device.name,
             facts={"title": device.title, "link": device.link, "targets": " ".join(device.targets)},
-            usable=(why_not := inventory.why_not(device)) is None,
+            usable=(why_not := inventory.unreachable(device)) is None,
             why_not=why_not,
         )
-        for device in inventory.load().devices.values()
+        for device in inventory.devices().values()
     ]
 
 
@@ -140,7 +140,7 @@ def doctor(device: str = "local") -> list[Finding]:
     from vitdeploy.devices import inventory
 
     found = inventory.find(device)
-    if (why_not := inventory.why_not(found)) is not None:
+    if (why_not := inventory.unreachable(found)) is not None:
         return [Finding(what=f"device {device}", found=why_not, state="problem", advice="See `vitdeploy devices`.")]
     needed = sorted(catalog.EXTRAS)
     return [
@@ -315,7 +315,7 @@ def predict(order: PredictOrder) -> Prediction:
         UnreadableFile: the artifact or the picture cannot be read.
         Impossible: the task has no picture of its own in this version.
     """
-    from vitdeploy import labels, photographs, predictions
+    from vitdeploy import labels, packages, photographs, predictions
     from vitdeploy.reports import overlay
     from vitdeploy.runtimes import session
 
@@ -327,7 +327,7 @@ def predict(order: PredictOrder) -> Prediction:
     if order.device not in (None, "local"):
         _reachable(order.device or "local")
     photo = photographs.open_named(order.image)
-    _require(target.run_packages)
+    packages.require(target.run_packages)
     runtime = catalog.load(target.runtime or "")
     with runtime.open_session(
         found.file, artifact.as_json(manifest), session.SessionOptions(threads=_local_threads())
@@ -348,6 +348,12 @@ def predict(order: PredictOrder) -> Prediction:
     overlay.save(drawn, picture)
     shown = tuple((names[one.label], one.share) for one in seen)
     return Prediction(picture=picture, measure=measure, classes=shown, note=note)
+
+
+def _local_threads() -> int:
+    from vitdeploy.benchmarks import host
+
+    return host.cores_physical()
 
 
 def _picture_path(order: PredictOrder, found: Artifact) -> Path:
@@ -448,8 +454,8 @@ def _reachable(name: str) -> "Device":
     from vitdeploy.devices import inventory
 
     device = inventory.find(name)
-    if (why_not := inventory.why_not(device)) is not None:
-        raise DeviceError(f"cannot reach {name}: {why_not}", "Use `--device local`, or see `vitdeploy devices`.")
+    if (why_not := inventory.unreachable(device)) is not None:
+        raise inventory.unreachable_error(device, why_not)
     return device
 
 

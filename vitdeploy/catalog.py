@@ -68,7 +68,7 @@ _FP16 = Tolerance(
     source="half precision keeps 11 bits; a layer that overflows is off by whole deviations",
 )
 
-_ONNX_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "skimage")
+_ONNX_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "skimage", "sklearn")
 _LATER = "not built in this version"
 
 _TARGETS: Final = (
@@ -136,7 +136,7 @@ _TARGETS: Final = (
         precision="fp32",
         exporter="vitdeploy.exporters.to_torch",
         runtime="vitdeploy.runtimes.on_torch",
-        export_packages=("torch", "skimage"),
+        export_packages=("torch", "skimage", "sklearn"),
         run_packages=("torch",),
         extra="torch",
         tolerance=_FP32,
@@ -167,7 +167,8 @@ EXTRAS: Final[Mapping[str, str]] = {
     "onnx": "onnx",
     "onnxscript": "onnx",
     "onnxruntime": "onnx",
-    "skimage": "onnx",
+    "skimage": "torch",
+    "sklearn": "torch",
     "tensorflow": "tflite",
     "onnx2tf": "tflite",
     "ai_edge_litert": "tflite",

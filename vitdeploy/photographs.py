@@ -1,4 +1,4 @@
-"""Real photographs as model inputs: those that scikit-image ships, and the user's own.
+"""Real photographs as model inputs: those that scikit-image and scikit-learn ship, and the user's own.
 
 Parity is measured on these as well as on noise: natural images have the flat areas, edges and
 saturated regions that noise never shows.
@@ -18,8 +18,18 @@ from vitdeploy.spec import ModelSpec, Size
 Photo = NDArray[np.uint8]
 """An RGB image, ``(h, w, 3)``."""
 
-BUNDLED = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg")
-"""Photographs in the scikit-image wheel, all public domain or CC0. Source: skimage/data/README.txt."""
+BUNDLED = (
+    ("sklearn", "datasets/images/china.jpg"),
+    ("skimage", "data/astronaut.png"),
+    ("skimage", "data/coffee.png"),
+    ("skimage", "data/chelsea.png"),
+    ("skimage", "data/rocket.jpg"),
+    ("sklearn", "datasets/images/flower.jpg"),
+)
+"""Package and path of each photograph: public domain, CC0 or CC BY 2.0.
+
+Source: skimage/data/README.txt and sklearn/datasets/images/README.txt.
+"""
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
@@ -28,19 +38,22 @@ Image.MAX_IMAGE_PIXELS = 2**28
 
 
 def bundled() -> list[Path]:
-    """Paths of the photographs that scikit-image ships; the package is found, not imported.
+    """Paths of the photographs that come with two packages; the packages are found, not imported.
 
     Raises:
-        MissingPackage: scikit-image is not installed.
+        MissingPackage: one of them is not installed.
     """
-    spec = importlib.util.find_spec("skimage")
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    found = [Path(folder) / "data" / name for folder in folders for name in BUNDLED]
-    if not found or not all(path.is_file() for path in found):
-        raise MissingPackage(
-            "the photographs of the package scikit-image are not here", "Run `pip install 'vitdeploy[onnx]'`."
-        )
+    found = [_folder(package) / path for package, path in BUNDLED]
+    absent = [path for path in found if not path.is_file()]
+    if absent:
+        raise MissingPackage(f"the photograph {absent[0]} is not here", "Run `pip install 'vitdeploy[torch]'`.")
     return found
+
+
+def _folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    return Path(folders[0]) if folders else Path(package)
 
 
 def in_folder(folder: Path) -> list[Path]:
@@ -127,7 +140,7 @@ def parity_batches(
     """Inputs that parity is measured on: one batch of noise, then photographs.
 
     Args:
-        folder: the user's photographs; None: scikit-image's.
+        folder: the user's photographs; None: the bundled ones.
         samples: how many photographs at least (whole batches are made; photographs repeat to fill one).
     """
     yield normalized(noise(size, batch, seed=0), spec)

@@ -104,8 +104,9 @@ def _load(file: Path, manifest: Mapping[str, Any]) -> torch.nn.Module:
         state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
         module.load_state_dict(state, strict=True, assign=True)
     except (OSError, RuntimeError, KeyError, EOFError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        words = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
         raise ToolchainFailed(
-            f"torch {torch.__version__} refuses {file}: {str(error).splitlines()[0]}", "Export the model again."
+            f"torch {torch.__version__} refuses {file}: {words}", "Export the model again."
         ) from error
     return module.eval().requires_grad_(False)
 

@@ -1,0 +1,1 @@
+"""Reports: turn records into documents, and predictions into pictures."""

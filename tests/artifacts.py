@@ -1,0 +1,126 @@
+"""Small artifacts for tests, made by hand: they need no exporter."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vitdeploy import documents
+from vitdeploy.artifact import MANIFEST, SCHEMA, Artifact, Manifest, Tensor, Weights, digest_of
+from vitdeploy.record import Case
+
+
+def conv_relu(folder: Path, *, nan: bool = False, channels: int = 8) -> Artifact:
+    """``model.onnx`` of one convolution and one ReLU, 32x32; ``nan``: it divides zero by zero at its end."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    generator = np.random.Generator(np.random.PCG64(0))
+    weight = numpy_helper.from_array(generator.normal(size=(channels, 3, 3, 3)).astype(np.float32), "weight")
+    zero = numpy_helper.from_array(np.zeros(1, np.float32), "zero")
+    nodes = [
+        helper.make_node("Conv", ["image", "weight"], ["hidden"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["hidden"], ["positive" if nan else "logits"]),
+    ]
+    if nan:
+        nodes += [helper.make_node("Mul", ["positive", "zero"], ["nothing"])]
+        nodes += [helper.make_node("Div", ["nothing", "zero"], ["logits"])]
+    graph = helper.make_graph(
+        nodes,
+        "conv_relu",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 32, 32])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, channels, 32, 32])],
+        [weight, zero],
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, str(folder / "model.onnx"))
+    logits = Tensor(name="logits", shape=(1, channels, 32, 32), dtype="float32", layout="NCHW")
+    return _written(folder, "model.onnx", "efficientvit_b0", "onnx-fp32", logits)
+
+
+def plain_file(folder: Path, content: bytes = b"model", **changes: Any) -> Artifact:
+    """An artifact whose file is no model: for everything that does not load it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.onnx").write_bytes(content)
+    logits = Tensor(name="logits", shape=(1, 4), dtype="float32", layout="NC")
+    return _written(folder, "model.onnx", "efficientvit_b0", "onnx-fp32", logits, **changes)
+
+
+def state_dict(folder: Path, model: str = "efficientvit_b0", side: int = 64) -> Artifact:
+    """``model.pt`` of a model of the table, with seeded weights."""
+    import torch
+
+    from vitdeploy import catalog
+    from vitdeploy.models.create import create
+
+    spec = catalog.find_model(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(create(spec).state_dict(), folder / "model.pt")
+    logits = Tensor(name="logits", shape=(1, spec.classes), dtype="float32", layout="NC")
+    return _written(folder, "model.pt", model, "torch-fp32", logits, side=side)
+
+
+def case_of(made: Artifact, **changes: Any) -> Case:
+    """The case of an artifact on this machine, single-threaded."""
+    manifest = made.manifest
+    case = Case(
+        model=manifest.model,
+        part=None,
+        attention=manifest.attention,
+        target=manifest.target,
+        size=manifest.size,
+        batch=manifest.batch,
+        device="local",
+        threads=1,
+        boundary="host-to-host",
+        streams=1,
+        graph=False,
+        io=manifest.io,
+        head=manifest.head,
+        prompts=None,
+        weights="random:0",
+        power_mode=None,
+        memory="pageable",
+    )
+    return msgspec.structs.replace(case, **changes)
+
+
+def _written(
+    folder: Path, file: str, model: str, target: str, output: Tensor, *, side: int = 32, **changes: Any
+) -> Artifact:
+    manifest = Manifest(
+        schema=SCHEMA,
+        model=model,
+        part=None,
+        task="classification",
+        attention="relu",
+        target=target,
+        file=file,
+        sha256=digest_of(folder / file),
+        size_bytes=(folder / file).stat().st_size,
+        size=(side, side),
+        batch=1,
+        precision="fp32",
+        head="logits",
+        io="fp32",
+        inputs=(Tensor(name="image", shape=(1, 3, side, side), dtype="float32", layout="NCHW"),),
+        outputs=(output,),
+        params=216,
+        macs=221184,
+        weights=Weights(source="random", seed=0),
+        parents=(),
+        recipe="made by hand",
+        rewrites=(),
+        tools={},
+        bound_to={},
+        build_ns=0,
+        timing_cache_sha256=None,
+        state="ready",
+        parity=None,
+        parity_skipped="made by hand",
+    )
+    manifest = msgspec.structs.replace(manifest, **changes)
+    documents.write(folder / MANIFEST, manifest)
+    return Artifact(folder, manifest)

@@ -1,0 +1,100 @@
+"""Facts of the machine and its state: what is not visible is None, and foreign work is seen."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vitdeploy.benchmarks import host, probe_cpu
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_facts_are_json_and_name_what_decides_a_figure():
+    done = subprocess.run(
+        [sys.executable, "-m", "vitdeploy.benchmarks.host"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    found = json.loads(done.stdout)
+    assert found.keys() == host.facts().keys()
+    assert {"cpu", "cores_physical", "memory_bytes", "governor", "kernel", "os", "python", "packages"} <= found.keys()
+    assert found["packages"]["numpy"]
+
+
+def test_the_state_of_the_moment_is_not_what_the_machine_is():
+    assert not host.STATE & host.stable(host.facts()).keys()
+    assert host.stable(host.facts()) == host.stable(host.facts())
+
+
+def test_cores_are_those_this_process_may_use():
+    assert 1 <= host.cores_physical() <= host.cores_logical() <= (os.cpu_count() or 1)
+    if host.cores_logical() > 1:
+        code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); " + (
+            "from vitdeploy.benchmarks import host; print(host.cores_physical())"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+        assert done.stdout.strip() == "1"
+
+
+@pytest.mark.parametrize("quota", [("max 100000", None), ("150000 100000", 1), ("400000 100000", 4), ("", None)])
+def test_a_container_quota_counts(quota: tuple[str, int | None], monkeypatch: pytest.MonkeyPatch):
+    text, cores = quota
+    monkeypatch.setattr(host, "_read", lambda path: text if path.name == "cpu.max" else None)
+    assert host._quota_cores() == cores
+
+
+def test_foreign_work_is_what_is_not_ours():
+    second = 1_000_000_000
+    assert probe_cpu.foreign_cores(0, 3 * second, 2 * second, second) == 1.0
+    assert probe_cpu.foreign_cores(0, second, 2 * second, second) == 0.0
+    assert probe_cpu.foreign_cores(None, None, 0, second) is None
+    assert probe_cpu.foreign_cores(0, second, 0, second // 10) is None
+
+
+def test_a_competitor_is_seen():
+    if probe_cpu.busy_ns() is None:
+        pytest.skip("this machine does not show its CPU time")
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as competitor:
+        time.sleep(0.1)
+        busy, own, wall = probe_cpu.busy_ns(), time.process_time_ns(), time.perf_counter_ns()
+        time.sleep(0.5)
+        foreign = probe_cpu.foreign_cores(
+            busy, probe_cpu.busy_ns(), time.process_time_ns() - own, time.perf_counter_ns() - wall
+        )
+        competitor.kill()
+    assert foreign is not None
+    assert foreign > 0.3
+
+
+def test_what_is_not_visible_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(probe_cpu, "_CPU", tmp_path)
+    monkeypatch.setattr(probe_cpu, "_THERMAL", tmp_path)
+    assert probe_cpu.throttle_count() is None
+    assert probe_cpu.temperature_c() is None
+
+
+def test_counters_that_exist_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(probe_cpu, "_CPU", tmp_path)
+    monkeypatch.setattr(probe_cpu, "_THERMAL", tmp_path)
+    for core, (khz, throttled) in enumerate([(2_000_000, 3), (3_000_000, 4)]):
+        for name, value in (("cpufreq/scaling_cur_freq", khz), ("thermal_throttle/core_throttle_count", throttled)):
+            file = tmp_path / f"cpu{core}" / name
+            file.parent.mkdir(parents=True)
+            file.write_text(f"{value}\n")
+    (tmp_path / "thermal_zone0").mkdir()
+    (tmp_path / "thermal_zone0" / "temp").write_text("48500\n")
+    assert probe_cpu.clock_hz() == 2_500_000_000
+    assert probe_cpu.throttle_count() == 7
+    assert probe_cpu.temperature_c() == 48.5
+
+
+def test_the_peak_can_be_forgotten():
+    before = probe_cpu.peak_memory_bytes()
+    ballast = bytearray(64 * 2**20)
+    assert probe_cpu.peak_memory_bytes() >= before + 32 * 2**20
+    del ballast
+    probe_cpu.forget_peak()
+    assert probe_cpu.peak_memory_bytes() < before + 32 * 2**20

@@ -1,0 +1,31 @@
+"""The JSON Schemas that ship are those of the types; ``python -m tests.test_schemas`` writes them anew."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from vitdeploy import artifact, record
+
+FOLDER = Path(__file__).parent.parent / "vitdeploy" / "schemas"
+KINDS: dict[str, Any] = {
+    f"manifest-{artifact.SCHEMA}.json": artifact.Manifest,
+    f"run-{record.SCHEMA}.json": record.Run,
+}
+
+
+def text(kind: Any) -> str:
+    found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+    return json.dumps(found, indent=1, sort_keys=True) + "\n"
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_schema_that_ships_is_the_types_own(name: str):
+    assert (FOLDER / name).read_text() == text(KINDS[name])
+
+
+if __name__ == "__main__":
+    for file, documented in KINDS.items():
+        (FOLDER / file).write_text(text(documented))
