@@ -227,19 +227,18 @@ def _drive(lane: Lane, track: _Track, race: _Race, observe: Callable[[], None] |
     session, pool, timed = lane.session, lane.pool, ROUNDS[plan.boundary]
     samples, ends = track.samples, track.ends
     count, distinct = 0, len(pool)
-    observed = end = clock()
-    deadline = end + plan.min_time_ns
-    while (end < deadline or count < plan.min_count) and count < MOST_SAMPLES:
+    first = observed = end = clock()
+    while (end - first < plan.min_time_ns or count < plan.min_count) and count < MOST_SAMPLES:
         begin, end = timed(session, pool[count % distinct], clock)
         samples[count] = end - begin
         ends[count] = end
         if count == 0:
-            track.begin_ns = begin
+            first = begin
         count += 1
         if observe is not None and end - observed >= OBSERVATION_NS:
             observe()
             observed = clock()
-    track.count = count
+    track.count, track.begin_ns = count, first
 
 
 def _in_order(tracks: Sequence[_Track]) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """What our loop costs: its median against a bare loop around the same session on the same artifact.
 
-    python -m vitdeploy.benchmarks.loop_cost [ARTIFACT] [--pairs 40] [--processes 5]
+    python -m vitdeploy.benchmarks.loop_cost [ARTIFACT] [--pairs 150] [--processes 5]
 
 Three comparisons, one table. *Empty session*: what is in a sample besides the session's work.
 *One process*: blocks of both loops alternate (ABBA) on one loaded session. *Fresh processes*: worker
@@ -34,7 +34,7 @@ from vitdeploy.record import Case
 from vitdeploy.runtimes.session import Arrays, Runtime, Session, SessionOptions
 from vitdeploy.spec import TensorSpec
 
-BLOCK_S = 0.25
+BLOCK_S = 0.1
 """Length of a block in one process: short, so that a disturbance of the machine meets both loops."""
 
 TRIAL_S = 1.0
@@ -140,7 +140,7 @@ def main() -> int:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(prog="python -m vitdeploy.benchmarks.loop_cost")
     parser.add_argument("artifact", nargs="?", type=Path)
-    parser.add_argument("--pairs", type=int, default=40)
+    parser.add_argument("--pairs", type=int, default=150)
     parser.add_argument("--processes", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)

@@ -10,13 +10,6 @@ from pathlib import Path
 _CPU = Path("/sys/devices/system/cpu")
 _THERMAL = Path("/sys/class/thermal")
 
-MOST_FOREIGN_CORES = 0.1
-"""Other processes (and the hypervisor) taking more than this many cores spoil a trial's figures.
-
-Source: measured on two shared virtual cores, see tests/test_host.py for the method and
-docs in `foreign_words`: a competitor at a tenth of a core moved the median by about a percent.
-"""
-
 SHORTEST_WINDOW_NS = 200_000_000
 """/proc/stat counts in ticks of 10 ms: over a shorter time its error would exceed the bound."""
 

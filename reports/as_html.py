@@ -1,4 +1,4 @@
-"""One self-contained page: tables, interactive charts and the reasons, readable on a phone, in print and in the dark."""
+"""One self-contained page: tables, interactive charts and reasons, readable on a phone, in print and in the dark."""
 
 import json
 from dataclasses import dataclass
@@ -70,21 +70,19 @@ def _figures(report: Report) -> list[Figure]:
         (
             "macs",
             "Latency against arithmetic",
-            "Two files with the same number of multiply-accumulates need not take the same time: what lies above the "
-            "others wastes it elsewhere. Bars are 95 % intervals.",
+            "Files of equal arithmetic need not take equal time: what lies higher loses it elsewhere. Bars: 95 % intervals.",
             charts.latency_against_macs(latency),
         ),
         (
             "spread",
             "How steady each figure is",
-            "Distance of the samples from their row's median: 25–75 % thick, 5–95 % thin, one dot a trial's median. "
-            "Dots that lie apart mean that a fresh process is not the same machine again.",
+            "Distance from the row's median: 25–75 % of the samples thick, 5–95 % thin, a dot for each trial's median.",
             charts.spread_of_samples(latency),
         ),
         (
             "samples",
             "Every trial of one case",
-            "The share of inferences that were faster than a time, at 101 quantiles a trial. The run file has all samples.",
+            "Share of inferences faster than a time, at 101 quantiles a trial; the run file has every sample.",
             charts.samples_of_a_case(list(report.rows)),
         ),
     )

@@ -7,7 +7,20 @@ from vitdeploy.reports.report import Report, Row, Section
 
 SUFFIX = ".md"
 
-_HEADS = ("model", "size", "target", "thr", "MACs", "median ms", "95 % interval", "p90", "p99", "images/s", "vs torch", "parity")
+_HEADS = (
+    "model",
+    "size",
+    "target",
+    "thr",
+    "MACs",
+    "median ms",
+    "95 % interval",
+    "p90",
+    "p99",
+    "images/s",
+    "vs torch",
+    "parity",
+)
 _RIGHT = frozenset(_HEADS[3:11])
 
 

@@ -53,14 +53,24 @@ def spread_of_samples(rows: Sequence[Row]) -> alt.LayerChart | None:
     y = alt.Y("case:N", sort=order, title=None, axis=alt.Axis(labelLimit=260))
     color = alt.Color("target:N", scale=_colors(bars["target"]), legend=None)
     tooltip = ["case:N", _ms("median", "median ms"), "samples:Q"]
-    thin = alt.Chart(bars).mark_rule(strokeWidth=1.5).encode(
-        x=alt.X("p05:Q", title="distance from the row's median (%)"), x2="p95:Q", y=y, color=color, tooltip=tooltip
+    thin = (
+        alt.Chart(bars)
+        .mark_rule(strokeWidth=1.5)
+        .encode(
+            x=alt.X("p05:Q", title="distance from the row's median (%)"), x2="p95:Q", y=y, color=color, tooltip=tooltip
+        )
     )
-    thick = alt.Chart(bars).mark_bar(height=9, opacity=0.55).encode(
-        x="p25:Q", x2="p75:Q", y=y, color=color, tooltip=tooltip
+    thick = (
+        alt.Chart(bars)
+        .mark_bar(height=9, opacity=0.55)
+        .encode(x="p25:Q", x2="p75:Q", y=y, color=color, tooltip=tooltip)
     )
-    trials = alt.Chart(dots).mark_point(filled=True, size=26, opacity=1).encode(
-        x="distance:Q", y=y, color=color, tooltip=["case:N", "trial:O", _ms("median", "its median ms"), "steady:N"]
+    trials = (
+        alt.Chart(dots)
+        .mark_point(filled=True, size=26, opacity=1)
+        .encode(
+            x="distance:Q", y=y, color=color, tooltip=["case:N", "trial:O", _ms("median", "its median ms"), "steady:N"]
+        )
     )
     return alt.layer(thin, thick, trials).properties(width="container", height=alt.Step(24))
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -131,7 +131,7 @@ class FakeConnection:
         return self._held()
 
     @contextlib.contextmanager
-    def _held(self):  # noqa: ANN202
+    def _held(self) -> Generator[None]:
         if self.busy:
             raise DeviceError("fake is in use by process 1", "Wait for it.")
         self.locked = True

@@ -267,18 +267,18 @@ def test_resume_names_the_field_that_differs(tmp_path: Path):
     before = out.read_bytes()
     with pytest.raises(UsageError, match=r"protocol\.min_time_s is 0.05 there and 2.0 now"):
         timed(jobs, out, FakeConnection(), resume=True, min_time_s=2.0)
+    changed = Job(case=msgspec.structs.replace(jobs[0].case, threads=4), artifact=jobs[0].artifact)
     with pytest.raises(UsageError, match=r"results\[0\]\.case\.threads is 1 there and 4 now"):
-        changed = Job(case=msgspec.structs.replace(jobs[0].case, threads=4), artifact=jobs[0].artifact)
         timed([changed, *jobs[1:]], out, FakeConnection(), resume=True)
     with pytest.raises(UsageError, match="the number of cases is 3 there and 2 now"):
         timed(jobs[:2], out, FakeConnection(), resume=True)
+    other = Job(case=jobs[0].case, artifact=artifacts.plain_file(tmp_path / "other", b"other bytes"))
     with pytest.raises(UsageError, match=r"results\[0\]\.artifact_sha256"):
-        other = artifacts.plain_file(tmp_path / "other", b"other bytes")
-        timed([Job(case=jobs[0].case, artifact=other), *jobs[1:]], out, FakeConnection(), resume=True)
+        timed([other, *jobs[1:]], out, FakeConnection(), resume=True)
+    elsewhere = FakeConnection()
+    elsewhere.facts["cpu"] = "another"
     with pytest.raises(UsageError, match=r"device\.facts\.cpu is 'fake' there and 'another' now"):
-        link = FakeConnection()
-        link.facts["cpu"] = "another"
-        timed(jobs, out, link, resume=True)
+        timed(jobs, out, elsewhere, resume=True)
     assert out.read_bytes() == before
 
 
@@ -320,6 +320,8 @@ def test_a_disk_that_fills_up_keeps_the_finished_trials(tmp_path: Path, small_di
 
 # Real processes
 
+MARK = "VITDEPLOY_TEST_RUN"
+
 PARENT = """
 import sys
 from pathlib import Path
@@ -344,27 +346,29 @@ def toy(tmp_path: Path) -> Artifact:
 
 
 def parent(toy: Artifact, out: Path) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), MARK: str(out)}
     command = [sys.executable, "-c", PARENT, str(toy.folder), str(out)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def workers() -> list[int]:
-    found: list[int] = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if b"vitdeploy.benchmarks.worker" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return found
+def workers_of(out: Path) -> list[str]:
+    """Process ids of the workers that the bench writing ``out`` has started, told by the environment they inherit."""
+    mark = f"{MARK}={out}".encode()
+    return [folder.name for folder in Path("/proc").glob("[0-9]*") if mark in _bytes(folder / "environ").split(b"\0")]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it ended, or is another user's
+        return b""
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
 def test_a_bench_that_is_killed_leaves_no_worker_and_is_resumed_to_exactly_its_trials(
     toy: Artifact, tmp_path: Path, ending: signal.Signals
 ):
-    out, others = tmp_path / "run.json", set(workers())
+    out = tmp_path / "run.json"
     with parent(toy, out) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "1"
@@ -372,9 +376,9 @@ def test_a_bench_that_is_killed_leaves_no_worker_and_is_resumed_to_exactly_its_t
         process.send_signal(ending)
         process.wait(timeout=30)
     deadline = time.monotonic() + 10
-    while set(workers()) - others and time.monotonic() < deadline:
+    while workers_of(out) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not set(workers()) - others
+    assert not workers_of(out)
     interrupted = record.load(out)
     assert 1 <= len(ids(interrupted)) < 5
     with parent(toy, out) as process:

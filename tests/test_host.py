@@ -32,7 +32,8 @@ def test_the_state_of_the_moment_is_not_what_the_machine_is():
 def test_cores_are_those_this_process_may_use():
     assert 1 <= host.cores_physical() <= host.cores_logical() <= (os.cpu_count() or 1)
     if host.cores_logical() > 1:
-        code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); " + (
+        code = (
+            "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
             "from vitdeploy.benchmarks import host; print(host.cores_physical())"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from vitdeploy.benchmarks.steady import classify
 
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 TRIALS = 100
 
 
@@ -36,7 +37,7 @@ def rates(
 
 @pytest.mark.parametrize(
     ("n", "rho", "least"),
-    # At ρ = 0.9 and few samples the noise itself wanders by more than 2 %: that is drift, and called so.
+    # At ρ = 0.9 and few samples the noise itself wanders by more than 5 %: that is drift, and called so.
     [(10, 0.0, 95), (30, 0.0, 97), (100, 0.0, 98), (100, 0.5, 97), (1000, 0.0, 98), (1000, 0.5, 98), (1000, 0.9, 97)],
 )
 def test_flat_noise_with_spikes_is_steady(n: int, rho: float, least: int):
@@ -58,29 +59,37 @@ def test_the_size_of_the_noise_does_not_matter(deviation: float):
 )
 def test_becoming_faster_is_warming(name: str, shape: Callable[[Floats], Floats]):
     assert rates(shape, 1000, rho=0.3)["warming"] >= 95, name
-    assert rates(shape, 100, deviation=0.01, rho=0.3)["warming"] >= 90, name
+    assert rates(shape, 100, deviation=0.01, rho=0.3)["warming"] >= 75, name
 
 
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
         ("linear drift of 10 %", lambda t: 0.1 * t),
-        ("step up of 5 % in the middle", lambda t: 0.05 * (t > 0.5)),
+        ("step up of 8 % in the middle", lambda t: 0.08 * (t > 0.5)),
         ("step up of 10 % near the end", lambda t: 0.1 * (t > 0.8)),
-        ("a third of it disturbed", lambda t: 0.3 * ((t > 0.3) & (t < 0.65))),
+        ("slow at first, slower at last", lambda t: 0.1 * (t < 0.2) + 0.3 * (t > 0.7)),
     ],
 )
 def test_a_level_that_changes_otherwise_is_drifting(name: str, shape: Callable[[Floats], Floats]):
     assert rates(shape, 1000, rho=0.3)["drifting"] >= 95, name
-    assert rates(shape, 100, deviation=0.01, rho=0.3)["drifting"] >= 90, name
+    assert rates(shape, 100, deviation=0.01, rho=0.3)["drifting"] >= 75, name
 
 
-def test_a_short_disturbance_after_which_the_old_level_returns_is_steady():
-    assert rates(lambda t: 0.3 * ((t > 0.4) & (t < 0.5)), 300)["steady"] >= 97
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("a short disturbance", lambda t: 0.3 * ((t > 0.4) & (t < 0.5))),
+        ("a long disturbance", lambda t: 0.3 * ((t > 0.3) & (t < 0.65))),
+        ("two levels in alternation", lambda t: 0.4 * (np.floor(t * 6) % 2)),
+    ],
+)
+def test_levels_that_come_back_are_steady(name: str, shape: Callable[[Floats], Floats]):
+    assert rates(shape, 300)["steady"] >= 97, name
 
 
 def test_a_change_too_small_to_matter_is_steady():
-    assert rates(lambda t: 0.01 * (t > 0.5), 1000, deviation=0.002)["steady"] >= 99
+    assert rates(lambda t: 0.03 * (t > 0.5), 1000, deviation=0.002)["steady"] >= 99
 
 
 @pytest.mark.parametrize("n", range(1, 14))

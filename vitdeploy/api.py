@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vitdeploy.benchmarks.bench import Job
     from vitdeploy.devices.inventory import Device
     from vitdeploy.exporters.pipeline import Request
+    from vitdeploy.store import Entry
     from vitdeploy.workload import Planned
 
 Progress = Callable[[str], None]
@@ -179,8 +180,8 @@ def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = _si
     from vitdeploy.store import Store
 
     requests = _requests(names, order)
-    pipeline.prepare(requests)
     store = Store()
+    pipeline.prepare(requests, store)
     rows: list[ExportRow] = []
     for request in requests:
         started = time.monotonic()
@@ -506,3 +507,12 @@ def cache_gc(*, older_than_days: float = 0.0, dry_run: bool = False) -> list[Cac
     from vitdeploy.store import Store
 
     return [_cache_row(entry) for entry in Store().collect(older_than_days=older_than_days, dry_run=dry_run)]
+
+
+def _cache_row(entry: "Entry") -> CacheRow:
+    manifest = entry.manifest
+    used = time.strftime("%Y-%m-%d", time.localtime(entry.used_s))
+    size = f"{manifest.size[0]}x{manifest.size[1]}"
+    return CacheRow(
+        name=f"{manifest.model} {manifest.target} {size}", size_bytes=entry.size_bytes, used=used, key=entry.key
+    )

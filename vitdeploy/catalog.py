@@ -81,6 +81,8 @@ _TARGETS: Final = (
         export_packages=_ONNX_PACKAGES,
         run_packages=("onnxruntime",),
         extra="onnx",
+        rewrites=("cubic-as-products", "denominator-apart", "padded-stem", "winograd-rows"),
+        options={"head": ("labels",), "io": ("uint8",)},
         tolerance=_FP32,
     ),
     Target(

@@ -134,17 +134,20 @@ def noise(size: Size, batch: int, seed: int) -> list[Photo]:
     return [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(batch)]
 
 
-def parity_batches(
-    spec: ModelSpec, size: Size, batch: int, folder: Path | None = None, samples: int = 4
-) -> Iterator[NDArray[np.float32]]:
-    """Inputs that parity is measured on: one batch of noise, then photographs.
+def raw(photos: Sequence[Photo]) -> NDArray[np.uint8]:
+    """``photos`` of one size as bytes, ``(n, 3, h, w)``: for graphs that normalize inside."""
+    return np.ascontiguousarray(np.stack(photos).transpose(0, 3, 1, 2))
+
+
+def parity_batches(size: Size, batch: int, folder: Path | None = None, samples: int = 4) -> Iterator[list[Photo]]:
+    """Pictures that parity is measured on: one batch of noise, then photographs, each list one batch.
 
     Args:
         folder: the user's photographs; None: the bundled ones.
-        samples: how many photographs at least (whole batches are made; photographs repeat to fill one).
+        samples: how many of the bundled photographs; they repeat to fill a batch.
     """
-    yield normalized(noise(size, batch, seed=0), spec)
+    yield noise(size, batch, seed=0)
     paths = in_folder(folder) if folder else bundled()[:samples]
     for start in range(0, len(paths), batch):
         chosen = [paths[(start + i) % len(paths)] for i in range(batch)]
-        yield normalized([center_crop(read(path), size) for path in chosen], spec)
+        yield [center_crop(read(path), size) for path in chosen]

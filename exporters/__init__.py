@@ -1,0 +1,1 @@
+"""Exporters: turn a model into an artifact, and prove it."""

@@ -1,0 +1,77 @@
+"""What the process of one export step is told, and what it makes: plain data on both sides of a pipe."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from vitdeploy.artifact import Beside, Tensor
+from vitdeploy.spec import Attention, Head, Io, ModelSpec, Size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One step: make an artifact in ``folder`` and prove it, or prove the one that lies there."""
+
+    model: str
+    target: str
+    size: Size
+    batch: int
+    attention: Attention
+    head: Head
+    io: Io
+    rewrites: tuple[str, ...]
+    folder: Path
+    weights: Path | None = None
+    parent: Path | None = None
+    """Folder of the artifact that this step starts from; None: the torch module itself."""
+    images: Path | None = None
+    """Folder of the user's photographs for parity; None: the bundled ones."""
+    only_prove: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What an exporter has written into the folder, and what it knows of it."""
+
+    file: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    recipe: str
+    """How it was made, in one line that a person can follow."""
+    operators: dict[str, int] = field(default_factory=dict[str, int])
+    beside: tuple[Beside, ...] = ()
+    parents: tuple[str, ...] = ()
+
+
+class Exporter(Protocol):
+    """What a module ``to_*`` offers (the module itself is the object)."""
+
+    def make(self, model: Any, spec: ModelSpec, job: Job) -> Made:
+        """Write the file for ``model``, the torch module as published with its border, into ``job.folder``."""
+        ...
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An error on its way through the pipe."""
+
+    kind: str
+    message: str
+    hint: str
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What the step's process answers."""
+
+    error: Refusal | None = None
+
+
+def encode(job: Job) -> bytes:
+    """The job as JSON."""
+    return msgspec.json.encode({k: str(v) if isinstance(v, Path) else v for k, v in asdict(job).items()})
+
+
+def decode(data: bytes) -> Job:
+    """The job from JSON."""
+    return msgspec.json.decode(data, type=Job, dec_hook=lambda kind, value: kind(value))

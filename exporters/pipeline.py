@@ -1,0 +1,357 @@
+"""From what a user asked for to a finished artifact: plan, look it up, else make it in a process of its own.
+
+An artifact is stored under the digest of everything that changes its bytes, so the same request twice
+costs a look-up. No framework is imported here: the work is done by `vitdeploy.exporters.step`.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import msgspec
+import platformdirs
+
+from vitdeploy import artifact, catalog, documents, errors, packages
+from vitdeploy.artifact import Artifact, Parity
+from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed, UnreadableFile, VitdeployError, unknown_name
+from vitdeploy.exporters import job as jobs
+from vitdeploy.exporters.job import Job, Reply
+from vitdeploy.spec import Attention, Head, Io, ModelSpec, Size, Target
+from vitdeploy.store import Store
+
+Progress = Callable[[str], None]
+
+STEP_LIMIT_S = 3600.0
+"""A step that takes longer is killed. Source: the largest model here exports in minutes on two cores."""
+
+SOURCES = ("models", "exporters", "spec.py", "catalog.py", "parity.py", "photographs.py")
+"""Our own files that decide what is made: a change of any of them makes another key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One artifact that is wanted."""
+
+    spec: ModelSpec
+    target: Target
+    size: Size
+    batch: int
+    attention: Attention
+    weights: Path | None
+    head: Head
+    io: Io
+    without: tuple[str, ...]
+    out: Path
+    force: bool = False
+    device: str | None = None
+
+    @property
+    def words(self) -> str:
+        """For progress and plans: ``efficientvit_b1 onnx-fp32 224x224``."""
+        return f"{self.spec.name} {self.target.name} {self.size[0]}x{self.size[1]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One target on the way to the one that is wanted."""
+
+    target: Target
+    rewrites: tuple[str, ...]
+    key: str
+    """Digest of everything that changes the bytes of what it makes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """An artifact in its place; with an error when it was made and failed its proof."""
+
+    artifact: Artifact
+    reused: bool
+    error: VitdeployError | None
+
+
+def plan(request: Request) -> tuple[Step, ...]:
+    """The steps from the torch module to the target that is wanted.
+
+    Raises:
+        UsageError: a rewrite that the target does not have.
+        Impossible: a size or border that the model cannot have, or a target that is not built in this version.
+        UnreadableFile: the weights file cannot be read.
+    """
+    spec, target = request.spec, request.target
+    catalog.check_size(spec, request.size)
+    for name in request.without:
+        if name not in target.rewrites:
+            raise unknown_name(f"rewrite of {target.name}", name, target.rewrites, "vitdeploy targets")
+    if target.exporter is None:
+        raise Impossible(f"{target.name} is {target.unavailable}", "`vitdeploy targets` lists those that can be made.")
+    _check_border(request)
+    chain = [target]
+    while (parent := chain[0].parent) is not None:
+        chain.insert(0, catalog.find_target(parent))
+    steps: list[Step] = []
+    for one in chain:
+        rewrites = tuple(name for name in one.rewrites if name not in request.without)
+        key = _key(request, one, rewrites, steps[-1].key if steps else None)
+        steps.append(Step(target=one, rewrites=rewrites, key=key))
+    return tuple(steps)
+
+
+def describe(request: Request) -> list[str]:
+    """The plan, one line a step."""
+    lines: list[str] = []
+    for step in plan(request):
+        named = f" with {', '.join(step.rewrites)}" if step.rewrites else ""
+        weights = str(request.weights) if request.weights else "random weights (seed 0)"
+        size = f"{request.size[0]}x{request.size[1]}"
+        lines.append(f"{request.spec.name} {size}, {weights} → {step.target.name}{named}, proven against torch fp32")
+    return lines
+
+
+def prepare(requests: Iterable[Request], store: Store) -> None:
+    """Find what would stop the work before any of it is done: missing packages, a place that cannot be written.
+
+    Raises:
+        MissingPackage: with all that is missing.
+        UnreadableFile: an output folder cannot be written.
+    """
+    needed: list[str] = []
+    for request in requests:
+        _check_writable(request.out)
+        steps = plan(request)
+        if request.force or store.find(steps[-1].key) is None:
+            needed += [name for s in steps for name in (*s.target.export_packages, *s.target.run_packages)]
+    if needed:
+        packages.require(needed)
+
+
+def export(request: Request, store: Store, *, progress: Progress) -> Outcome:
+    """Make the artifact, or take it from the store, and put it into its folder below ``request.out``.
+
+    Raises:
+        ToolchainFailed: an exporter failed; the message names its log.
+        UnreadableFile: the checkpoint does not fit, or the place cannot be written.
+    """
+    reused = True
+    previous: Path | None = None
+    steps = plan(request)
+    for step in steps:
+        if request.force or store.find(step.key) is None:
+            reused = False
+            _make(request, step, previous, store, progress)
+        previous = store.root / step.key[:2] / step.key
+    stored = store.find(steps[-1].key)
+    assert stored is not None, "a step that succeeded has stored its artifact"
+    folder = request.out / artifact.folder_of(stored, _options(request), request.device if stored.bound_to else None)
+    made = store.deliver(steps[-1].key, folder)
+    return Outcome(artifact=made, reused=reused, error=parity_error(made))
+
+
+def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tuple[Parity, VitdeployError | None]:
+    """Measure the parity of a finished artifact again; it is not changed.
+
+    Raises:
+        UnreadableFile: the checkpoint is not the one that the artifact was made from.
+    """
+    manifest = found.manifest
+    if manifest.weights.source == "file":
+        if weights is None:
+            raise UnreadableFile(
+                f"{found.folder} was made from {manifest.weights.name}, which is needed to hold it against",
+                "Name the checkpoint with --weights.",
+            )
+        if artifact.digest_of(weights) != manifest.weights.sha256:
+            raise UnreadableFile(
+                f"{weights} is not the checkpoint that {found.folder} was made from", f"Use {manifest.weights.name}."
+            )
+    target = catalog.find_target(manifest.target)
+    packages.require((*target.export_packages, *target.run_packages))
+    with tempfile.TemporaryDirectory(prefix="vitdeploy-check-") as place:
+        folder = Path(place)
+        for name in (manifest.file, *(b.file for b in manifest.beside), artifact.MANIFEST):
+            (folder / name).symlink_to((found.folder / name).resolve())
+        _run(
+            Job(
+                model=manifest.model,
+                target=manifest.target,
+                size=manifest.size,
+                batch=manifest.batch,
+                attention=manifest.attention,
+                head=manifest.head,
+                io=manifest.io,
+                rewrites=manifest.rewrites,
+                folder=folder,
+                weights=weights if manifest.weights.source == "file" else None,
+                images=images,
+                only_prove=True,
+            )
+        )
+        proven = artifact.open_artifact(folder, check_bytes=False)
+    assert proven.manifest.parity is not None, "a proof leaves a parity"
+    return proven.manifest.parity, parity_error(Artifact(found.folder, proven.manifest))
+
+
+def parity_error(made: Artifact) -> ParityFailed | None:
+    """The error of an artifact that computes something else than its model; None when it was proven right."""
+    parity = made.manifest.parity
+    if parity is None or parity.passed:
+        return None
+    return ParityFailed(
+        f"{made.folder} does not compute what {made.manifest.model} computes: {parity.reason}",
+        f"Run `vitdeploy check {made.folder}`, and do not deploy it.",
+    )
+
+
+def _make(request: Request, step: Step, parent: Path | None, store: Store, progress: Progress) -> None:
+    started = time.monotonic()
+    folder = store.workplace(step.key)
+    try:
+        _run(
+            Job(
+                model=request.spec.name,
+                target=step.target.name,
+                size=request.size,
+                batch=request.batch,
+                attention=request.attention,
+                head=request.head,
+                io=request.io,
+                rewrites=step.rewrites,
+                folder=folder,
+                weights=request.weights.resolve() if request.weights else None,
+                parent=parent,
+            )
+        )
+        store.add(step.key, folder)
+    finally:
+        store.discard(folder)
+    progress(
+        f"{request.spec.name} {step.target.name} {request.size[0]}x{request.size[1]}: "
+        f"made and proven in {time.monotonic() - started:.1f} s"
+    )
+
+
+def _run(job: Job) -> None:
+    """Do a job in a fresh process that ends with this one.
+
+    Raises:
+        VitdeployError: the error that the process answered with, of its own class.
+        ToolchainFailed: it crashed, was killed or took too long.
+    """
+    log = _log_path(job)
+    command = [sys.executable, "-m", "vitdeploy.exporters.step"]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, start_new_session=True
+        )
+        try:
+            answer, _ = process.communicate(jobs.encode(job), timeout=STEP_LIMIT_S)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ToolchainFailed(
+                    f"exporting {job.model} to {job.target} took more than {STEP_LIMIT_S:g} s", f"Read {log}."
+                ) from error
+            raise
+    try:
+        reply = msgspec.json.decode(answer, type=Reply)
+    except msgspec.DecodeError as error:
+        raise ToolchainFailed(
+            f"exporting {job.model} to {job.target} ended with exit code {process.returncode}: {_last_line(log)}",
+            f"Read {log}.",
+        ) from error
+    if reply.error is not None:
+        kind = getattr(errors, reply.error.kind)
+        raise kind(reply.error.message, reply.error.hint)
+
+
+def _log_path(job: Job) -> Path:
+    folder = Path(platformdirs.user_cache_dir("vitdeploy")) / "logs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise documents.cannot_write(folder, error) from error
+    return folder / f"{job.model}-{job.target}-{job.size[0]}x{job.size[1]}-{os.getpid()}.log"
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+def _check_border(request: Request) -> None:
+    """Refuse heads and element types that the target or the model does not have."""
+    spec, target = request.spec, request.target
+    for option, value, default in (("head", request.head, "logits"), ("io", request.io, "fp32")):
+        if value != default and value not in target.options.get(option, ()):
+            raise Impossible(f"{target.name} has no --{option} {value}", f"Use --{option} {default}.")
+    if request.head == "labels" and spec.task not in ("classification", "segmentation"):
+        raise Impossible(f"{spec.name} has no labels: it is for {spec.task}", "Use --head logits.")
+
+
+def _check_writable(out: Path) -> None:
+    """Make the output folder, so that a place that cannot be written is found before the work."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise documents.cannot_write(out, error) from error
+
+
+def _options(request: Request) -> str:
+    """The words of the folder's name for whatever makes another file than the default."""
+    words = [f"w{artifact.digest_of(request.weights)[:8]}"] if request.weights else []
+    words += [request.head] if request.head != "logits" else []
+    words += [request.io] if request.io != "fp32" else []
+    words += [f"without-{name}" for name in sorted(request.without)]
+    return "+".join(words)
+
+
+def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str | None) -> str:
+    made_from = {
+        "model": request.spec.name,
+        "size": request.size,
+        "batch": request.batch,
+        "attention": request.attention,
+        "weights": artifact.digest_of(request.weights) if request.weights else "random",
+        "head": request.head,
+        "io": request.io,
+        "target": target.name,
+        "rewrites": list(rewrites),
+        "parent": parent,
+        "tools": {name: _version(name) for name in ("torch", "onnx", "onnxscript", "onnxruntime")},
+        "source": _source_digest(),
+    }
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def _source_digest() -> str:
+    """Digest of our own files that decide what is made."""
+    package = Path(__file__).resolve().parent
+    core = Path(catalog.__file__).resolve().parent
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        place = package if name == "exporters" else core / name
+        for path in sorted(place.glob("*.py")) if place.is_dir() else [place]:
+            digest.update(path.name.encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

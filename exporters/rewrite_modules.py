@@ -1,0 +1,115 @@
+"""Replace parts of a model in a copy that shares its weights, so that a rewrite costs no second set of them."""
+
+import copy
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
+
+from vitdeploy.models.efficientvit_blocks import ConvLayer
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Name of a module in the model as published → shape of its input."""
+
+Make = Callable[[str, nn.Module], nn.Module | None]
+"""What to put in the place of a named module; None leaves it, and its parts are asked for next."""
+
+
+def sharing_copy(model: nn.Module) -> nn.Module:
+    """A copy whose modules are its own and whose tensors are those of ``model``."""
+    tensors = (*model.parameters(), *model.buffers())
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+
+
+def input_shapes(model: nn.Module, image: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Shapes:
+    """The input shape of every module when the model is called on an image; computed on meta tensors."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def noting(name: str) -> Callable[[nn.Module, tuple[object, ...]], None]:
+        def note(module: nn.Module, inputs: tuple[object, ...]) -> None:
+            del module
+            if inputs and isinstance(inputs[0], Tensor):
+                shapes[name] = tuple(inputs[0].shape)
+
+        return note
+
+    hooks: list[RemovableHandle] = [
+        module.register_forward_pre_hook(noting(name)) for name, module in named_modules(model)
+    ]
+    state = {
+        name: torch.empty_like(tensor, device="meta")
+        for name, tensor in (*model.named_parameters(), *model.named_buffers())
+    }
+    try:
+        with torch.no_grad():
+            functional_call(model, state, (torch.empty(image, dtype=dtype, device="meta"),))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return shapes
+
+
+def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """All modules with their names, outer ones first; the model itself has the empty name."""
+    return list(model.named_modules())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+def replace_modules(model: nn.Module, make: Make) -> None:
+    """Put what ``make`` returns in the place of the modules below ``model``, outermost first."""
+    replaced: list[str] = []
+    for name, module in named_modules(model):
+        if not name or any(name.startswith(f"{outer}.") for outer in replaced):
+            continue
+        new = make(name, module)
+        if new is not None:
+            model.set_submodule(name, new.eval())
+            replaced.append(name)
+
+
+def folded(layer: ConvLayer) -> tuple[Tensor, Tensor]:
+    """Kernel and bias of the convolution that a layer's convolution and batch norm are together.
+
+    Source: Ioffe and Szegedy, https://arxiv.org/abs/1502.03167, section 3.1; computed in double precision.
+    """
+    weight = layer.conv.weight.detach().double()
+    bias = torch.zeros(weight.shape[0], dtype=torch.double)
+    if layer.conv.bias is not None:
+        bias = layer.conv.bias.detach().double()
+    norm = layer.norm
+    if norm is not None:
+        mean, variance = norm.running_mean, norm.running_var
+        if mean is None or variance is None:
+            msg = "a batch norm without running statistics cannot be folded"
+            raise ValueError(msg)
+        scale = norm.weight.detach().double() / torch.sqrt(variance.double() + norm.eps)
+        weight = weight * scale.reshape(-1, 1, 1, 1)
+        bias = (bias - mean.double()) * scale + norm.bias.detach().double()
+    return weight, bias
+
+
+def convolution(
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    groups: int = 1,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (0, 0),
+) -> nn.Conv2d:
+    """A convolution with these constants in float32, ready to run."""
+    out, per_group, height, width = weight.shape
+    made = nn.Conv2d(
+        per_group * groups,
+        out,
+        (height, width),
+        stride=stride,
+        padding=padding,
+        groups=groups,
+        bias=bias is not None,
+        device="meta",
+    )
+    made.weight = nn.Parameter(weight.float().contiguous(), requires_grad=False)
+    if bias is not None:
+        made.bias = nn.Parameter(bias.float().contiguous(), requires_grad=False)
+    return made.eval()

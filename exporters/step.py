@@ -1,0 +1,139 @@
+"""The process of one export step: ``python -m vitdeploy.exporters.step``, a job on stdin, a reply on stdout.
+
+A process of its own, because exporters are large, may crash, and print what they like: whatever they
+write to stdout goes to stderr, which the parent keeps as the step's log.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vitdeploy import artifact, catalog, documents, parity, photographs
+from vitdeploy.artifact import MANIFEST, Manifest, Parity, Weights
+from vitdeploy.errors import VitdeployError
+from vitdeploy.exporters import job as jobs
+from vitdeploy.exporters.job import Job, Made, Refusal, Reply
+from vitdeploy.photographs import Photo
+from vitdeploy.runtimes.session import SessionOptions, infer
+from vitdeploy.spec import ModelSpec, Target
+
+SEED = 0
+"""Random weights of an export are those of this seed. Source: contract, "Commands"."""
+
+DISTRIBUTIONS = ("torch", "onnx", "onnxscript", "onnxruntime")
+"""Whose versions are written into the manifest: they change bytes."""
+
+
+def run(job: Job) -> None:
+    """Do the job: afterwards the folder holds the artifact with its manifest, parity included."""
+    spec, target = catalog.find_model(job.model), catalog.find_target(job.target)
+    create = catalog.load("vitdeploy.models.create:create")
+    model = create(spec, attention=job.attention, weights=job.weights, seed=SEED)
+    reference = catalog.load("vitdeploy.exporters.border:bordered")(model, spec, head=job.head, io=job.io)
+    if job.only_prove:
+        manifest = artifact.open_artifact(job.folder).manifest
+    else:
+        started = time.perf_counter_ns()
+        made: Made = catalog.load(target.exporter or "").make(reference, spec, job)
+        manifest = _manifest(made, model, spec, target, job, build_ns=time.perf_counter_ns() - started)
+    found = prove(reference, manifest, spec, target, job)
+    documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=found))
+
+
+def prove(reference: Any, manifest: Manifest, spec: ModelSpec, target: Target, job: Job) -> Parity:
+    """The file's outputs against those of ``reference``, the fp32 torch module, on noise and photographs."""
+    evidence = parity.Evidence(spec.task)
+    runtime = catalog.load(target.runtime or "")
+    options = SessionOptions(threads=os.cpu_count() or 1)
+    name, output = manifest.inputs[0], manifest.outputs[0]
+    with runtime.open_session(job.folder / manifest.file, artifact.as_json(manifest), options) as session:
+        for photos in photographs.parity_batches(job.size, job.batch, job.images):
+            feed = _feed(photos, spec, job)
+            expected = catalog.load("vitdeploy.exporters.reference:outputs")(reference, feed)
+            if name.layout == "NHWC":
+                feed = feed.transpose(0, 2, 3, 1).copy()
+            found = infer(session, {name.name: feed})[output.name]
+            if output.layout == "NHWC":
+                found = found.transpose(0, 3, 1, 2)
+            evidence.add(expected, found)
+    return parity.verdict(evidence, target.tolerance, "torch fp32, as published")
+
+
+def _feed(photos: list[Photo], spec: ModelSpec, job: Job) -> Any:
+    if job.io == "uint8":
+        return photographs.raw(photos)
+    return photographs.normalized(photos, spec)
+
+
+def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job, *, build_ns: int) -> Manifest:
+    file = job.folder / made.file
+    count = catalog.load("vitdeploy.models.create")
+    return Manifest(
+        schema=artifact.SCHEMA,
+        model=spec.name,
+        part=None,
+        task=spec.task,
+        attention=job.attention,
+        target=target.name,
+        file=made.file,
+        sha256=artifact.digest_of(file),
+        size_bytes=file.stat().st_size,
+        beside=made.beside,
+        size=job.size,
+        batch=job.batch,
+        precision=target.precision,
+        head=job.head,
+        io=job.io,
+        inputs=made.inputs,
+        outputs=made.outputs,
+        params=count.count_parameters(model),
+        macs=count.count_macs(model, (1, 3, *job.size)),
+        weights=_weights(job.weights),
+        parents=made.parents,
+        recipe=made.recipe,
+        rewrites=job.rewrites,
+        tools=dict(_versions()),
+        bound_to={},
+        build_ns=build_ns,
+        timing_cache_sha256=None,
+        state="ready",
+        operators=made.operators,
+        parity=None,
+        parity_skipped=None,
+    )
+
+
+def _weights(path: Path | None) -> Weights:
+    if path is None:
+        return Weights(source="random", seed=SEED)
+    return Weights(source="file", sha256=artifact.digest_of(path), name=path.name)
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    found = {dist.name.lower(): dist.version for dist in metadata.distributions() if dist.name}
+    return ((name, found[name]) for name in DISTRIBUTIONS if name in found)
+
+
+def main() -> int:
+    """Read the job, do it, and answer; an error that a user can meet travels as data."""
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever frameworks print belongs to the log
+    job = jobs.decode(sys.stdin.buffer.read())
+    reply = Reply()
+    try:
+        run(job)
+    except VitdeployError as error:
+        reply = Reply(error=Refusal(kind=type(error).__name__, message=error.message, hint=error.hint))
+    with answer:
+        answer.write(msgspec.json.encode(reply))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""``onnx-fp32``: a static ONNX graph by way of torch.export; a leaf over onnx, untyped at its border."""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import collections
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import TensorProto
+from onnxscript import optimizer, rewriter
+from onnxscript.rewriter.rules import common
+
+from vitdeploy import artifact
+from vitdeploy.artifact import Beside, Tensor
+from vitdeploy.errors import ToolchainFailed
+from vitdeploy.exporters import rewrites
+from vitdeploy.exporters.job import Job, Made
+from vitdeploy.spec import Layout, ModelSpec
+
+FILE = "model.onnx"
+DATA = "model.onnx.data"
+
+OPSET = 20
+"""The first with ``Gelu`` as one operator."""
+
+LARGEST_SINGLE_FILE_BYTES = 2**31 - 2**20
+"""A protobuf message ends below 2 GiB; larger graphs keep their tensors in a file beside them."""
+
+FORBIDDEN = frozenset({"Shape", "ConstantOfShape", "NonZero", "Loop", "If", "Scan"})
+"""What a static graph has no use for; other runtimes' parsers stumble over them."""
+
+RULES = (
+    common.fuse_batchnorm_into_conv_rule,
+    common.fuse_batchnorm_into_gemm_rule,
+    common.collapse_slice_rule,
+    common.collapse_slice2_rule,
+    common.no_op_expand_rule,
+    common.no_op_transpose_rule,
+    common.no_op_cast_rule,
+    common.reshape_reshape_rule,
+    common.transpose_transpose_rule,
+    common.unsqueeze_unsqueeze_rule,
+    common.materialize_reshape_shape_rule,
+)
+"""onnxscript's clean-up without its ``add_0_rule``.
+
+That rule takes any constant below 1e-8 for zero and drops the addition, and with it the epsilon (1e-15)
+that keeps linear attention's denominator from zero: torch's default export divides 0 by 0 and returns
+NaN on photographs, where the module returns numbers. Measured in tests/contracts/test_exporters.py.
+"""
+
+_DTYPES = {TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16", TensorProto.UINT8: "uint8"}
+_DTYPES |= {TensorProto.INT32: "int32", TensorProto.INT64: "int64"}
+
+
+def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
+    """Export ``model`` with the job's rewrites into ``job.folder``.
+
+    Raises:
+        ToolchainFailed: the exporter or the checker refuses, or the graph is not static.
+    """
+    output = "labels" if job.head == "labels" else spec.output
+    image = torch.zeros((job.batch, 3, *job.size), dtype=torch.uint8 if job.io == "uint8" else torch.float32)
+    graph = exported(rewrites.rewritten(model, job.rewrites, tuple(image.shape), image.dtype), image, output)
+    _strip(graph)
+    beside = _save(graph, job.folder)
+    onnx.checker.check_model(str(job.folder / FILE), full_check=True)
+    return Made(
+        file=FILE,
+        inputs=tuple(_tensor(value) for value in graph.graph.input),
+        outputs=tuple(_tensor(value) for value in graph.graph.output),
+        recipe=f"torch.export, then torch.onnx at opset {OPSET}, after the rewrites named",
+        operators=dict(sorted(collections.Counter(node.op_type for node in graph.graph.node).items())),
+        beside=beside,
+    )
+
+
+def exported(model: torch.nn.Module, image: torch.Tensor, output: str) -> Any:
+    """The ONNX graph of ``model`` for inputs shaped and typed as ``image``, as a ``ModelProto``."""
+    with torch.no_grad():
+        program = torch.onnx.export(
+            model.eval(),
+            (image,),
+            dynamo=True,
+            input_names=["image"],
+            output_names=[output],
+            opset_version=OPSET,
+            verbose=False,
+            optimize=False,
+        )
+    if program is None:
+        raise ToolchainFailed("torch.onnx.export returned no program", "Read the step's log.")
+    graph = program.model
+    for _ in range(2):  # folding makes constants that rules match, and rules make constants to fold
+        optimizer.fold_constants(graph)
+        rewriter.rewrite(graph, RULES)
+    optimizer.remove_unused_nodes(graph)
+    return program.model_proto
+
+
+def plain(model: torch.nn.Module, image: torch.Tensor, path: Path) -> None:
+    """What everybody gets: torch's default export of the module as it is, without any rewrite."""
+    with torch.no_grad():
+        torch.onnx.export(model.eval(), (image,), str(path), dynamo=True, verbose=False, external_data=False)
+
+
+def _save(graph: Any, folder: Path) -> tuple[Beside, ...]:
+    """Write the graph; beyond 2 GiB its tensors go into a file beside it."""
+    if graph.ByteSize() < LARGEST_SINGLE_FILE_BYTES:
+        onnx.save(graph, str(folder / FILE))
+        return ()
+    onnx.save(graph, str(folder / FILE), save_as_external_data=True, all_tensors_to_one_file=True, location=DATA)
+    data = folder / DATA
+    return (Beside(file=DATA, sha256=artifact.digest_of(data), size_bytes=data.stat().st_size),)
+
+
+def _strip(graph: Any) -> None:
+    """Drop notes of the machine it was made on (paths, stack traces), so that the same model gives the same bytes."""
+    graph.ClearField("metadata_props")
+    graph.ClearField("doc_string")
+    graph.producer_version = ""
+    inner = graph.graph
+    inner.ClearField("doc_string")
+    inner.ClearField("value_info")
+    for item in (inner, *inner.node, *inner.input, *inner.output, *inner.initializer):
+        item.ClearField("metadata_props")
+        item.ClearField("doc_string")
+    forbidden = sorted({node.op_type for node in inner.node} & FORBIDDEN)
+    if forbidden:
+        raise ToolchainFailed(
+            f"the graph is not static, it still has {', '.join(forbidden)}", "Report it with the model's name."
+        )
+
+
+def _tensor(value: Any) -> Tensor:
+    kind = value.type.tensor_type
+    shape = tuple(dimension.dim_value for dimension in kind.shape.dim)
+    layouts: dict[int, Layout] = {4: "NCHW", 2: "NC"}
+    return Tensor(name=value.name, shape=shape, dtype=_DTYPES[kind.elem_type], layout=layouts.get(len(shape), "other"))
