@@ -5,8 +5,15 @@ WEIGHTS ?=
 
 .PHONY: demo test test-slow lint clean
 
+# Export, prove and time the demo suite, draw one prediction, write the page. With WEIGHTS=FILE (an official checkpoint
+# of efficientvit_seg_b0_cityscapes) the picture is drawn with it instead of with random weights.
 demo: .venv/demo
-	$(BIN)/python -m vitdeploy.demo --out build/demo $(if $(WEIGHTS),--weights $(WEIGHTS))
+	@rm -rf build/demo && mkdir -p build/demo
+	$(BIN)/vitdeploy bench --suite demo --out build/demo/run.json --artifacts build/demo/artifacts
+	$(BIN)/vitdeploy export efficientvit_seg_b0_cityscapes --target onnx-fp32 --size 512x1024 $(if $(WEIGHTS),--weights $(WEIGHTS)) --out build/demo/predict
+	$(BIN)/vitdeploy predict build/demo/predict/*/512x1024/onnx-fp32 sample:china --out build/demo/segmentation.png
+	$(BIN)/vitdeploy report build/demo/run.json --format markdown --out build/demo/report.md
+	$(BIN)/vitdeploy report build/demo/run.json --format html --out build/demo/report.html
 
 test: .venv/dev
 	$(BIN)/python -m pytest

@@ -39,8 +39,9 @@ LOCK_WAIT_S = 5.0
 MOST_FOREIGN_CORES = 0.1
 """A trial during which others took more than this many cores gets the reason ``foreign-load``.
 
-Source: measured with EfficientViT-B1 on both of two virtual cores beside a competitor of a given duty, seven
-interleaved rounds: at 0.07 foreign cores no change of the median, at 0.11 +8 % (p90 +12 %), at 0.18 +46 %.
+Source: a choice, well above what an idle machine shows (0.00 to 0.03 here). One look at EfficientViT-B1 on both
+of two virtual cores, seven rounds a competitor, is too noisy to place it: medians 20.2, 20.0, 21.7, 29.5, 25.2 ms
+at 0.01, 0.07, 0.11, 0.18, 0.22 foreign cores, while single trials without any ranged from 17.7 to 27.1 ms.
 """
 
 

@@ -42,7 +42,7 @@ PENALTY = 6.0
 
 Source: a Schwarz-type penalty (Killick, Fearnhead & Eckley, "Optimal Detection of Changepoints",
 JASA 2012, has 2; Haynes et al. 2017 say why it must be larger when the noise is not white). This
-factor keeps false alarms near 1 % on autocorrelated noise: tests/test_steady.py.
+factor keeps false alarms on flat noise of 2 % at or below about 2 %: tests/test_steady.py.
 """
 
 LARGEST_CORRELATION = 0.9

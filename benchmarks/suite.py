@@ -10,7 +10,8 @@ import msgspec
 
 from vitdeploy import catalog
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, unknown_name
-from vitdeploy.spec import Attention, Size
+from vitdeploy.orders import Entry
+from vitdeploy.spec import Attention
 
 SHIPPED = Path(__file__).parent / "suites"
 
@@ -34,20 +35,6 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     title: str
     unavailable: str | None = None
     rows: tuple[_Rows, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One model of a suite, and how it is timed."""
-
-    model: str
-    targets: tuple[str, ...]
-    """Empty: all that the device and this machine can run."""
-    size: Size | None
-    """None: the resolution of the model's published latency."""
-    batch: int
-    streams: int
-    attention: Attention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

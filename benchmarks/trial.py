@@ -16,8 +16,9 @@ from vitdeploy.errors import DeviceError, ToolchainFailed, VitdeployError
 from vitdeploy.record import Case, Trial
 
 WORKER_LIMIT_S = 900.0
-"""A worker that needs longer, beyond ten times its sampling time, is killed. Source: the slowest case of
-the tables, SAM XL1 in eager fp32 on two cores, takes seconds an inference: minutes for warm-up and samples."""
+"""A worker that needs longer, beyond ten times its sampling time, is killed. Source: a choice;
+a quarter of an hour lets ten inferences of a minute each finish.
+"""
 
 PROBE = "vitdeploy.benchmarks.probe_cpu"
 

@@ -70,7 +70,7 @@ def _figures(report: Report) -> list[Figure]:
         (
             "macs",
             "Latency against arithmetic",
-            "Files of equal arithmetic need not take equal time: what lies higher loses it elsewhere. Bars: 95 % intervals.",
+            "Equal arithmetic need not take equal time: what lies higher loses it elsewhere. Bars: 95 % intervals.",
             charts.latency_against_macs(latency),
         ),
         (

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from vitdeploy import __version__
-from vitdeploy.errors import INTERRUPTED, Impossible, UsageError, VitdeployError, unknown_name
+from vitdeploy.errors import Impossible, Interrupted, UsageError, VitdeployError, unknown_name
 
 if TYPE_CHECKING:
     from vitdeploy.tables import Outcome
@@ -76,7 +76,10 @@ def verb(function: "Callable[..., Outcome]") -> Callable[..., None]:
         from vitdeploy import tables
 
         tables.configure(quiet=quiet, verbose=verbose)
-        outcome = function(*args, **options)
+        try:
+            outcome = function(*args, **options)
+        except KeyboardInterrupt as error:  # the parser would end without a word
+            raise Interrupted("interrupted", "Run the same command again; `bench --resume` goes on.") from error
         tables.show(outcome, json)
         if outcome.exit_code:
             raise typer.Exit(outcome.exit_code)
@@ -352,9 +355,6 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(error, debug)
     except _CliUsageError as error:
         return _fail(_as_usage_error(error), debug)
-    except (KeyboardInterrupt, typer.Abort):
-        print("error: interrupted\nhint: Run the same command again; `bench --resume` goes on.", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -372,7 +372,8 @@ def _fail(error: VitdeployError, debug: bool) -> int:
 
 def _as_usage_error(error: Exception) -> UsageError:
     """The parser's complaint in our two lines, with the nearest names for an unknown command or option."""
-    message = str(getattr(error, "message", "") or error).rstrip(".") or "nothing to do"
+    formatted: Callable[[], str] = getattr(error, "format_message", lambda: str(error))
+    message = formatted().rstrip(".")
     given = message.partition("'")[2].partition("'")[0]
     if message.startswith("No such command"):
         names = [command.name for command in app.registered_commands if command.name]

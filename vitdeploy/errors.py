@@ -11,7 +11,8 @@
     ├── UnreadableFile        9   unreadable, newer schema, wrong digest, or does not fit the model
     ├── Regression           10   slower than the baseline
     ├── NothingToCompare     11   no baseline, or nothing comparable in it
-    └── Inconclusive         12   the data cannot tell (only with --strict)
+    ├── Inconclusive         12   the data cannot tell (only with --strict)
+    └── Interrupted         130   Ctrl-C (the shell's convention, 128 + SIGINT)
 
 A message says what happened with the values; the hint is one imperative sentence.
 """
@@ -19,9 +20,6 @@ A message says what happened with the values; the hint is one imperative sentenc
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import ClassVar
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: the shell's convention, 128 + SIGINT."""
 
 _FIRST_WINS = (1, 6, 5, 7, 9, 8, 3, 4)
 """Order in which exit codes of several failed rows win. Source: contract, "Exit codes"."""
@@ -105,6 +103,12 @@ class Inconclusive(VitdeployError):
     """The data cannot tell; an error only with ``--strict``."""
 
     exit_code = 12
+
+
+class Interrupted(VitdeployError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UsageError:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from vitdeploy.artifact import Artifact, Manifest, Parity
 from vitdeploy.errors import VitdeployError
+from vitdeploy.spec import Attention, Size
 
 if TYPE_CHECKING:
     from vitdeploy.record import Run
@@ -116,6 +117,20 @@ class BenchOrder:
     out: Path | None = None
     artifacts: Path = Path("artifacts")
     resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One model of a suite, and how it is timed."""
+
+    model: str
+    targets: tuple[str, ...] = ()
+    """Empty: `workload.FALLBACK_TARGETS`."""
+    size: Size | None = None
+    """None: the resolution of the model's published latency."""
+    batch: int = 1
+    attention: Attention = "relu"
+    streams: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -249,7 +249,7 @@ def _reasons(trials: Sequence[Trial], parity: Parity | None) -> list[Reason]:
             Reason(
                 code="parity-failed",
                 message=f"the file does not compute what the model computes: {parity.reason}",
-                hint="Run `vitdeploy check --trace` on the artifact.",
+                hint="Run `vitdeploy check` on the artifact, and do not deploy it.",
             )
         )
     if throttled := sum(trial.throttled for trial in trials):

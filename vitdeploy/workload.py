@@ -8,7 +8,7 @@ from typing import get_args
 from vitdeploy import catalog
 from vitdeploy.artifact import MANIFEST, Artifact, open_artifact
 from vitdeploy.errors import Impossible, UsageError
-from vitdeploy.orders import BenchOrder
+from vitdeploy.orders import BenchOrder, Entry
 from vitdeploy.record import Case
 from vitdeploy.spec import Attention, Boundary, ModelSpec, Size, Target
 
@@ -40,18 +40,6 @@ class Planned:
         return " ".join([self.spec.name, *softmax, self.target.name, size, *extra])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One line of a suite: a model and how it is timed; None: the default."""
-
-    model: str
-    targets: tuple[str, ...]
-    size: Size | None = None
-    batch: int = 1
-    attention: Attention = "relu"
-    streams: int = 1
-
-
 def plan(what: Sequence[str], entries: Iterable[Entry], order: BenchOrder) -> list[Planned]:
     """The cases of an order: those of ``what`` when anything is named, else the suite's ``entries``.
 
@@ -68,7 +56,7 @@ def plan(what: Sequence[str], entries: Iterable[Entry], order: BenchOrder) -> li
         if _is_path(name):
             cases.append(_of_artifact(open_artifact(Path(name)), order))
         else:
-            entry = Entry(model=catalog.find_model(name).name, targets=order.targets or FALLBACK_TARGETS)
+            entry = Entry(model=catalog.find_model(name).name)
             cases += _of_entry(entry, order)
     return cases
 
@@ -114,7 +102,7 @@ def _of_entry(entry: Entry, order: BenchOrder) -> list[Planned]:
             attention="softmax" if attention == "softmax" else "relu",
             streams=order.streams or entry.streams,
         )
-        for target in order.targets or entry.targets
+        for target in order.targets or entry.targets or FALLBACK_TARGETS
     ]
 
 
