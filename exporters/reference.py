@@ -1,4 +1,6 @@
-"""What an artifact is held against: the outputs of the fp32 torch module, as arrays."""
+"""What an artifact is held against: the outputs of the fp32 torch module; a leaf, torch is partly untyped."""
+
+# pyright: reportUnknownMemberType=false
 
 from typing import Any
 

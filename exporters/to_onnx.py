@@ -52,8 +52,13 @@ that keeps linear attention's denominator from zero: torch's default export divi
 NaN on photographs, where the module returns numbers. Measured in tests/contracts/test_exporters.py.
 """
 
-_DTYPES = {TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16", TensorProto.UINT8: "uint8"}
-_DTYPES |= {TensorProto.INT32: "int32", TensorProto.INT64: "int64"}
+_DTYPES = {
+    TensorProto.FLOAT: "float32",
+    TensorProto.FLOAT16: "float16",
+    TensorProto.UINT8: "uint8",
+    TensorProto.INT32: "int32",
+    TensorProto.INT64: "int64",
+}
 
 
 def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:

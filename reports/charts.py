@@ -23,7 +23,7 @@ CENTRAL = (0.05, 0.25, 0.75, 0.95)
 """Quantiles that the spread chart draws as its thin and thick bars."""
 
 
-def latency_against_macs(rows: Sequence[Row]) -> alt.LayerChart | None:
+def latency_against_macs(rows: Sequence[Row]) -> Any:
     """Median latency of each valid row over its MACs, both logarithmic, with the interval; None without two rows."""
     points = pd.DataFrame([_point(row) for row in rows if row.quotable and row.result.macs])
     if len(points) < 2:
@@ -42,7 +42,7 @@ def latency_against_macs(rows: Sequence[Row]) -> alt.LayerChart | None:
     return alt.layer(spread, dots).properties(width="container", height=340)
 
 
-def spread_of_samples(rows: Sequence[Row]) -> alt.LayerChart | None:
+def spread_of_samples(rows: Sequence[Row]) -> Any:
     """How far samples lie from their row's median: 5–95 % thin, 25–75 % thick, one dot a trial's median."""
     shown = [row for row in rows if row.quotable]
     if not shown:
@@ -75,7 +75,7 @@ def spread_of_samples(rows: Sequence[Row]) -> alt.LayerChart | None:
     return alt.layer(thin, thick, trials).properties(width="container", height=alt.Step(24))
 
 
-def samples_of_a_case(rows: Sequence[Row]) -> alt.Chart | None:
+def samples_of_a_case(rows: Sequence[Row]) -> Any:
     """The distribution function of each trial of one case, which a menu chooses."""
     shown = [row for row in rows if row.quotable]
     if not shown:

@@ -163,8 +163,9 @@ def _machine(runs: Sequence[Run]) -> tuple[tuple[str, str], ...]:
     for run in runs:
         for key, words in _MACHINE_FACTS.items():
             found.setdefault(words, []).append(_fact(key, run.host.get(key)))
-        for package, version in (run.host.get("packages") or {}).items():
-            found.setdefault(str(package), []).append(str(version))
+        packages: Mapping[str, Any] = run.host.get("packages") or {}
+        for package, version in packages.items():
+            found.setdefault(package, []).append(str(version))
     return tuple((name, " / ".join(dict.fromkeys(values))) for name, values in found.items())
 
 

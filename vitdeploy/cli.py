@@ -35,10 +35,6 @@ app.add_typer(cache_app, name="cache")
 _CliUsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The parser's usage error; typer carries its parser privately, this is its public way in."""
 
-COMMON = inspect.signature(
-    lambda json=None, quiet=False, verbose=0, debug=False: None  # noqa: ARG005
-)
-
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the machine form there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr.")]
@@ -85,9 +81,10 @@ def verb(function: "Callable[..., Outcome]") -> Callable[..., None]:
             raise typer.Exit(outcome.exit_code)
 
     own = inspect.signature(function)
-    common = {"json": Json, "quiet": Quiet, "verbose": Verbose, "debug": Debug}
+    common: dict[str, Any] = {"json": Json, "quiet": Quiet, "verbose": Verbose, "debug": Debug}
+    defaults: dict[str, Any] = {"json": None, "quiet": False, "verbose": 0, "debug": False}
     added = [
-        COMMON.parameters[name].replace(annotation=kind, kind=inspect.Parameter.KEYWORD_ONLY)
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind)
         for name, kind in common.items()
     ]
     command.__signature__ = own.replace(  # pyright: ignore[reportAttributeAccessIssue]
@@ -380,7 +377,7 @@ def _as_usage_error(error: Exception) -> UsageError:
         return unknown_name("command", given, [*names, "cache"], "vitdeploy --help")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "vitdeploy"
-    possible = getattr(error, "possibilities", None) or []
+    possible: list[str] = getattr(error, "possibilities", None) or []
     hint = f"Did you mean {' or '.join(possible)}? " if possible else ""
     return UsageError(message[:1].lower() + message[1:], f"{hint}`{command} --help` lists the options.")
 

@@ -5,7 +5,6 @@ What imported once is remembered until its files or the interpreter change.
 """
 
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import platformdirs
 
 from vitdeploy import documents
@@ -95,10 +95,9 @@ def _memory() -> Path:
 
 def _remembered() -> Mapping[str, str]:
     try:
-        found = json.loads(_memory().read_text())
-    except (OSError, ValueError):
+        return msgspec.json.decode(_memory().read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError):
         return {}
-    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
 
 def _remember(known: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ decides too, because with random weights an argmax means little.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from vitdeploy.artifact import Metric, Parity
 from vitdeploy.spec import Task, Tolerance
 
-Floats = NDArray[np.floating]
+Numbers = NDArray[np.floating[Any]] | NDArray[np.integer[Any]]
+"""Logits, images or masks as floats; labels as integers."""
 
 METRICS: dict[Task, str] = {
     "classification": "top-1 agreement",
@@ -45,7 +47,7 @@ class Evidence:
     lowest_cosine: float = 1.0
     _squared: float = field(default=0.0)
 
-    def add(self, reference: Floats, output: Floats) -> None:
+    def add(self, reference: Numbers, output: Numbers) -> None:
         """Compare one output with its reference, both ``(n, c, h, w)``, ``(n, c)`` or labels ``(n, h, w)``.
 
         Raises:
@@ -141,7 +143,7 @@ def _intersection_over_union(reference: NDArray[np.bool_], output: NDArray[np.bo
 
 
 def judge(
-    task: Task, pairs: Iterable[tuple[Floats, Floats]], tolerance: Tolerance, reference: str = "torch fp32"
+    task: Task, pairs: Iterable[tuple[Numbers, Numbers]], tolerance: Tolerance, reference: str = "torch fp32"
 ) -> Parity:
     """Parity of all ``(reference, output)`` pairs."""
     evidence = Evidence(task)

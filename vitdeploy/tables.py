@@ -1,7 +1,7 @@
 """What the command line prints: rich tables on stdout, progress and notes on stderr, JSON on request."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +63,7 @@ def progress(line: str, detail: int = 0) -> None:
 
 
 @contextmanager
-def bar() -> "Iterator[OnTrial]":
+def bar() -> "Generator[OnTrial]":
     """A progress bar on a terminal; nothing elsewhere."""
     if not sys.stderr.isatty() or _settings["quiet"]:
         yield lambda done, total, label: progress(f"[{done}/{total}] {label}", detail=1)

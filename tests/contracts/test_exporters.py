@@ -20,6 +20,7 @@ from vitdeploy.artifact import Artifact  # noqa: E402
 from vitdeploy.exporters import rewrites, step, to_onnx  # noqa: E402
 from vitdeploy.exporters.job import Job  # noqa: E402
 from vitdeploy.models.create import create  # noqa: E402
+from vitdeploy.models.efficientvit import tanh_gelu  # noqa: E402
 from vitdeploy.models.efficientvit_blocks import ReluLinearAttention  # noqa: E402
 
 TARGETS = [name for name, target in catalog.targets().items() if target.exporter is not None]
@@ -140,10 +141,9 @@ def test_every_model_is_equal_to_rounding(tmp_path: Path, model: str, attention:
     assert (found.error_std or 0.0) < MEASURED_ERROR
 
 
-def test_the_series_l_has_one_operator_for_its_activation():
-    kinds = [node.op_type for node in graph_of("efficientvit_l1", size=(32, 32)).graph.node]
-    assert kinds.count("Gelu") > 30
-    assert "Tanh" not in kinds
+def test_the_activation_of_series_l_is_one_operator():
+    graph = to_onnx.exported(tanh_gelu(), torch.zeros(1, 3, 8, 8), "logits")
+    assert [node.op_type for node in graph.graph.node] == ["Gelu"]
 
 
 def test_a_batch_is_computed_image_by_image(make: Make):
@@ -163,8 +163,7 @@ def test_labels_and_bytes_at_the_border(make: Make):
     assert manifest.parity is not None
     assert manifest.parity.passed
     frame = np.random.default_rng(0).integers(0, 256, (1, 3, *SIZE), dtype=np.uint8)
-    session = onnxruntime.InferenceSession(str(made.file), providers=["CPUExecutionProvider"])
-    (labels,) = session.run(None, {"image": frame})
+    (labels,) = _run(made.file.read_bytes(), torch.from_numpy(frame))  # pyright: ignore[reportUnknownMemberType]
     assert 0 <= labels.min() <= labels.max() < 19
 
 
