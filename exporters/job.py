@@ -41,6 +41,8 @@ class Made:
     recipe: str
     """How it was made, in one line that a person can follow."""
     operators: dict[str, int] = field(default_factory=dict[str, int])
+    rewrites: tuple[str, ...] = ()
+    """Those of the job's rewrites that found something to change."""
     beside: tuple[Beside, ...] = ()
     parents: tuple[str, ...] = ()
 

@@ -271,7 +271,7 @@ def _run(job: Job) -> None:
             f"Read {log}.",
         ) from error
     if reply.error is not None:
-        kind = getattr(errors, reply.error.kind)
+        kind = getattr(errors, reply.error.kind, ToolchainFailed)
         raise kind(reply.error.message, reply.error.hint)
 
 

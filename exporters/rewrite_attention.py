@@ -34,7 +34,7 @@ class ApartDenominator(nn.Module):
         return (numerator / (denominator + self.eps)).reshape(n, -1, h, w)
 
 
-def denominator_apart(model: nn.Module, shapes: Shapes) -> None:
+def denominator_apart(model: nn.Module, shapes: Shapes) -> bool:
     """Replace every `ReluLinearAttention`."""
     del shapes
 
@@ -42,4 +42,4 @@ def denominator_apart(model: nn.Module, shapes: Shapes) -> None:
         del name
         return ApartDenominator(module.dim, module.eps) if isinstance(module, ReluLinearAttention) else None
 
-    replace_modules(model, make)
+    return replace_modules(model, make)

@@ -47,12 +47,13 @@ class PaddedConvolution(nn.Module):
         return x if self.act is None else self.act(x)
 
 
-def padded_stem(model: nn.Module, shapes: Shapes) -> None:
+def padded_stem(model: nn.Module, shapes: Shapes) -> bool:
     """Widen the stem of a series-B backbone to a whole block of channels where it is narrower.
 
     The stem runs at the highest resolution of all, so there the copies that a partial block costs are largest.
     """
     del shapes
+    changed = False
     for _, backbone in named_modules(model):
         if not isinstance(backbone, BBackbone) or backbone.widths[0] >= BLOCK:
             continue
@@ -66,6 +67,8 @@ def padded_stem(model: nn.Module, shapes: Shapes) -> None:
         for name, module in named_modules(backbone):
             if module in made:
                 backbone.set_submodule(name, made[module])
+        changed = True
+    return changed
 
 
 class WinogradRows(nn.Module):
@@ -125,7 +128,7 @@ class WinogradBlock(nn.Module):
         return torch.cat(halves, dim=3).reshape(n, channels, 2 * height, width)
 
 
-def winograd_rows(model: nn.Module, shapes: Shapes) -> None:
+def winograd_rows(model: nn.Module, shapes: Shapes) -> bool:
     """Replace the fused inverted bottlenecks of stride 1 and even height."""
 
     def make(name: str, module: nn.Module) -> nn.Module | None:
@@ -139,7 +142,7 @@ def winograd_rows(model: nn.Module, shapes: Shapes) -> None:
             return None
         return Residual(WinogradBlock(spatial, point), shortcut=module.shortcut)
 
-    replace_modules(model, make)
+    return replace_modules(model, make)
 
 
 def _layers(module: nn.Module) -> list[ConvLayer]:

@@ -56,8 +56,8 @@ def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return list(model.named_modules())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
-def replace_modules(model: nn.Module, make: Make) -> None:
-    """Put what ``make`` returns in the place of the modules below ``model``, outermost first."""
+def replace_modules(model: nn.Module, make: Make) -> bool:
+    """Put what ``make`` returns in the place of modules below ``model``, outermost first; whether it did at all."""
     replaced: list[str] = []
     for name, module in named_modules(model):
         if not name or any(name.startswith(f"{outer}.") for outer in replaced):
@@ -66,6 +66,7 @@ def replace_modules(model: nn.Module, make: Make) -> None:
         if new is not None:
             model.set_submodule(name, new.eval())
             replaced.append(name)
+    return bool(replaced)
 
 
 def folded(layer: ConvLayer) -> tuple[Tensor, Tensor]:

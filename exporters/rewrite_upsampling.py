@@ -65,7 +65,7 @@ class CubicProducts(nn.Module):
         return self.rows @ (x @ self.columns)
 
 
-def cubic_as_products(model: nn.Module, shapes: Shapes) -> None:
+def cubic_as_products(model: nn.Module, shapes: Shapes) -> bool:
     """Replace every `Upsample`."""
 
     def make(name: str, module: nn.Module) -> nn.Module | None:
@@ -74,4 +74,4 @@ def cubic_as_products(model: nn.Module, shapes: Shapes) -> None:
         height, width = shapes[name][-2:]
         return CubicProducts(height, width, module.factor)
 
-    replace_modules(model, make)
+    return replace_modules(model, make)

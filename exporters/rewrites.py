@@ -24,8 +24,11 @@ class Rewrite:
 
     summary: str
     """What it does to the graph, in one line."""
-    apply: Callable[[nn.Module, Shapes], None]
-    """Changes a model in place; the shapes are those of the model as published."""
+    apply: Callable[[nn.Module, Shapes], bool]
+    """Changes a model in place and says whether there was anything to change.
+
+    The shapes are those of the model as published.
+    """
 
 
 REWRITES: Final[Mapping[str, Rewrite]] = {
@@ -51,8 +54,10 @@ REWRITES: Final[Mapping[str, Rewrite]] = {
 
 def rewritten(
     model: nn.Module, names: Sequence[str], image: tuple[int, ...], dtype: torch.dtype = torch.float32
-) -> nn.Module:
-    """A copy of ``model`` with the named rewrites; it shares the weights, and ``model`` stays as it is.
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """A copy of ``model`` with the named rewrites, and the names of those that found something to change.
+
+    The copy shares the weights, and ``model`` stays as it is.
 
     Args:
         names: keys of `REWRITES`.
@@ -61,7 +66,5 @@ def rewritten(
     """
     made = sharing_copy(model)
     shapes = input_shapes(model, image, dtype)
-    for name, rewrite in REWRITES.items():
-        if name in names:
-            rewrite.apply(made, shapes)
-    return made.eval()
+    applied = tuple(name for name, rewrite in REWRITES.items() if name in names and rewrite.apply(made, shapes))
+    return made.eval(), applied

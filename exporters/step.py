@@ -4,7 +4,10 @@ A process of its own, because exporters are large, may crash, and print what the
 write to stdout goes to stderr, which the parent keeps as the step's log.
 """
 
+import ctypes
+import errno
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +31,12 @@ SEED = 0
 
 DISTRIBUTIONS = ("torch", "onnx", "onnxscript", "onnxruntime")
 """Whose versions are written into the manifest: they change bytes."""
+
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG})
+"""What the operating system says when a place cannot be written."""
+
+PR_SET_PDEATHSIG = 1
+"""Source: ``linux/prctl.h``."""
 
 
 def run(job: Job) -> None:
@@ -97,7 +106,7 @@ def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job,
         weights=_weights(job.weights),
         parents=made.parents,
         recipe=made.recipe,
-        rewrites=job.rewrites,
+        rewrites=made.rewrites,
         tools=dict(_versions()),
         bound_to={},
         build_ns=build_ns,
@@ -120,8 +129,28 @@ def _versions() -> Iterator[tuple[str, str]]:
     return ((name, found[name]) for name in DISTRIBUTIONS if name in found)
 
 
+def _refused(error: VitdeployError) -> Reply:
+    return Reply(error=Refusal(kind=type(error).__name__, message=error.message, hint=error.hint))
+
+
+def _full_disk(error: BaseException | None) -> OSError | None:
+    """What the disk refused behind ``error``: frameworks wrap it in errors of their own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _end_with_parent() -> None:
+    """Be killed when the parent is, even by ``kill -9``; only Linux can promise that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> int:
     """Read the job, do it, and answer; an error that a user can meet travels as data."""
+    _end_with_parent()
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever frameworks print belongs to the log
     job = jobs.decode(sys.stdin.buffer.read())
@@ -129,7 +158,12 @@ def main() -> int:
     try:
         run(job)
     except VitdeployError as error:
-        reply = Reply(error=Refusal(kind=type(error).__name__, message=error.message, hint=error.hint))
+        reply = _refused(error)
+    except Exception as error:
+        full = _full_disk(error)
+        if full is None:
+            raise  # a crash: its traceback belongs to the log
+        reply = _refused(documents.cannot_write(job.folder, full))
     with answer:
         answer.write(msgspec.json.encode(reply))
     return 0

@@ -69,7 +69,8 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     """
     output = "labels" if job.head == "labels" else spec.output
     image = torch.zeros((job.batch, 3, *job.size), dtype=torch.uint8 if job.io == "uint8" else torch.float32)
-    graph = exported(rewrites.rewritten(model, job.rewrites, tuple(image.shape), image.dtype), image, output)
+    rewritten, applied = rewrites.rewritten(model, job.rewrites, tuple(image.shape), image.dtype)
+    graph = exported(rewritten, image, output)
     _strip(graph)
     beside = _save(graph, job.folder)
     onnx.checker.check_model(str(job.folder / FILE), full_check=True)
@@ -79,6 +80,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
         outputs=tuple(_tensor(value) for value in graph.graph.output),
         recipe=f"torch.export, then torch.onnx at opset {OPSET}, after the rewrites named",
         operators=dict(sorted(collections.Counter(node.op_type for node in graph.graph.node).items())),
+        rewrites=applied,
         beside=beside,
     )
 

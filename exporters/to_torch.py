@@ -11,7 +11,8 @@ FILE = "model.pt"
 
 def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     """Save the state dict; the runtime builds the module from the catalog and loads it."""
-    torch.save(model.state_dict(), job.folder / FILE)
+    with (job.folder / FILE).open("wb") as stream:  # a stream of ours, so that a full disk is an OSError
+        torch.save(model.state_dict(), stream)
     image = torch.zeros((job.batch, 3, *job.size))
     with torch.inference_mode():
         shape = tuple(model(image).shape)

@@ -1,35 +1,45 @@
-"""One self-contained page: tables, interactive charts and reasons, readable on a phone, in print and in the dark."""
+"""One self-contained page: figures, interactive charts and reasons; for desks, phones, the dark and print.
 
+Nothing is fetched, and the page's policy forbids it: the scripts stand in the page and are named to the
+browser by their digests, so that a text that slipped through the escaping could not run either.
+"""
+
+import base64
+import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
-from vitdeploy import __version__, units
-from vitdeploy.reports import charts
-from vitdeploy.reports.as_markdown import parity_words
-from vitdeploy.reports.report import Report, Row, Section
+from vitdeploy import __version__, stats, units
+from vitdeploy.reports import cells, charts, points
+from vitdeploy.reports.cells import Cells
+from vitdeploy.reports.report import Report, Row, Section, families
 
 SUFFIX = ".html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One row of a table, as it is shown."""
+class Bar:
+    """One target of a model, as long as its median."""
 
-    row: Row
-    median: str
-    interval: str
-    p90: str
-    p99: str
-    throughput: str
-    load: str
-    first: str
-    memory: str
-    parity: str
-    macs: str
-    params: str
+    cells: Cells
+    percent: float
+    """Of the slowest in its group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """One model on several targets."""
+
+    name: str
+    family: str
+    size: str
+    bars: tuple[Bar, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +49,13 @@ class Figure:
     id: str
     title: str
     caption: str
-    specification: dict[str, Any]
+    specification: charts.Specification
+    still: str | None
+    """The same chart as a picture for print and for browsers without scripts, as a data address."""
 
 
 def render(report: Report) -> bytes:
-    """The report as HTML; every string in it is escaped, and nothing is fetched."""
+    """The report as HTML; every text in it is escaped, and nothing is fetched."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vitdeploy.reports"),
         autoescape=True,
@@ -51,89 +63,156 @@ def render(report: Report) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    figures = _figures(report)
+    overview, detail = _overview(report), _detail(report)
+    figures = [*overview, *detail]
+    library = charts.javascript().replace("</script", "<\\/script") if figures else ""
+    scripts = [text for text in (library, _template("page.js")) if text]
     page = environment.get_template("report.html.j2").render(
         report=report,
-        tables=[(section, _lines(section)) for section in report.sections],
-        figures=figures,
-        data=_script_json({figure.id: figure.specification for figure in figures}),
-        library=charts.javascript().replace("</script", "<\\/script") if figures else "",
+        tables=[(section, cells.of(section.rows)) for section in report.sections],
+        groups=[group for section in report.sections if not section.throughput for group in _groups(section)],
+        overview=overview,
+        detail=detail,
+        menu=[row.label for row in report.rows if row.quotable],
+        colors={name: index % len(charts.LIGHT) for index, name in enumerate(families(report.rows))},
+        light=charts.LIGHT,
+        dark=charts.DARK,
+        data=_script_json(
+            {
+                "charts": {figure.id: figure.specification for figure in figures},
+                "themes": {"light": charts.theme(dark=False), "dark": charts.theme(dark=True)},
+                "shown": charts.SHOWN,
+            }
+        ),
+        style=Markup(_template("page.css")),  # noqa: S704 (our own file)
+        scripts=[Markup(text) for text in scripts],  # noqa: S704 (our own files and the library's)
+        policy=_policy(scripts),
         version=__version__,
         missing=units.MISSING,
+        fewest=stats.FEWEST_FOR_INTERVAL,
+        faster_interval=cells.faster_interval,
+        name=cells.name,
+        lacking_words=cells.lacking,
+        remark=cells.remark,
+        breakable=_breakable,
+        grouped=_grouped,
+        prose=_prose,
     )
     return page.encode()
 
 
-def _figures(report: Report) -> list[Figure]:
+def _overview(report: Report) -> list[Figure]:
+    """The charts that compare the cases."""
     latency = [row for row in report.rows if not row.throughput]
-    candidates = (
-        (
-            "macs",
-            "Latency against arithmetic",
-            "Equal arithmetic need not take equal time: what lies higher loses it elsewhere. Bars: 95 % intervals.",
-            charts.latency_against_macs(latency),
-        ),
-        (
-            "spread",
-            "How steady each figure is",
-            "Distance from the row's median: 25–75 % of the samples thick, 5–95 % thin, a dot for each trial's median.",
-            charts.spread_of_samples(latency),
-        ),
-        (
-            "samples",
-            "Every trial of one case",
-            "Share of inferences faster than a time, at 101 quantiles a trial; the run file has every sample.",
-            charts.samples_of_a_case(list(report.rows)),
-        ),
+    left_out = sum(row.quotable and not row.result.macs for row in latency)
+    macs = charts.latency_against_macs(report.rows)
+    caption = (
+        "Equal arithmetic need not take equal time: a dashed diagonal is one speed, and what lies higher on the left "
+        "of a diagonal spends its time elsewhere. Vertical bars are 95 % intervals, where they are longer than the "
+        "mark. Touch a family in the legend to single it out."
     )
-    return [
-        Figure(id=name, title=title, caption=caption, specification=charts.specification(chart))
-        for name, title, caption, chart in candidates
-        if chart is not None
-    ]
+    if left_out:
+        caption += f" {left_out} cases whose arithmetic is not known are left out."
+    return [_figure("macs", "Latency against arithmetic", caption, macs)] if macs else []
 
 
-def _lines(section: Section) -> list[Line]:
-    rows = section.rows
-    shown = [row.result.summary if row.quotable else None for row in rows]
-    medians = units.milliseconds([s.median_ms if s else None for s in shown])
-    p90s = units.milliseconds([s.p90_ms if s else None for s in shown])
-    p99s = units.milliseconds([s.p99_ms if s else None for s in shown])
-    loads = units.milliseconds([row.load_ms for row in rows])
-    firsts = units.milliseconds([row.first_ms for row in rows])
-    return [
-        Line(
-            row=row,
-            median=median,
-            interval=_interval(row),
-            p90=p90,
-            p99=p99,
-            throughput=f"{summary.throughput_per_s:.1f}" if summary else units.MISSING,
-            load=load,
-            first=first,
-            memory=units.size_bytes(row.peak_memory_bytes) if row.peak_memory_bytes else units.MISSING,
-            parity=parity_words(row),
-            macs=units.count(row.result.macs) if row.result.macs else units.MISSING,
-            params=units.count(row.result.params) if row.result.params else units.MISSING,
-        )
-        for row, summary, median, p90, p99, load, first in zip(
-            rows, shown, medians, p90s, p99s, loads, firsts, strict=True
-        )
-    ]
+def _detail(report: Report) -> list[Figure]:
+    """The charts that say how well the figures are known."""
+    steady = (
+        "The samples of each case against its median: the thick bar holds the middle half of them, the thin line nine "
+        "tenths, a dot is the median of one trial. Dots far apart mean that a fresh process is not the same machine "
+        "again; that spread, not the samples', makes the interval."
+    )
+    shape = (
+        f"A line a trial, up to the 99th percentile. Drawn from {points.STEPS + 1} quantiles of each trial; all "
+        f"{_grouped(report.tally.samples)} samples of the report are in the run file."
+    )
+    order = (
+        "All cases take turns. What moves all of them at once is the machine, not the model; the chosen case is drawn "
+        "strongly."
+    )
+    candidates = (
+        ("spread", "How steady every figure is", steady, charts.spread_of_samples(report.rows)),
+        ("distribution", "Distribution of its samples", shape, charts.distribution(report.rows)),
+        ("drift", "Its trials in the order of the run", order, charts.drift(report.rows)),
+    )
+    return [_figure(name, title, caption, chart) for name, title, caption, chart in candidates if chart is not None]
 
 
-def _interval(row: Row) -> str:
-    summary = row.result.summary
-    if not row.quotable or summary is None or summary.median_ci95_ms is None:
-        return units.MISSING
-    low, high = summary.median_ci95_ms
-    return units.interval(low, high, low)
+def _figure(name: str, title: str, caption: str, chart: charts.Specification) -> Figure:
+    still = _data_address(charts.svg(chart)) if name in {"macs", "spread"} else None
+    return Figure(id=name, title=title, caption=caption, specification=chart, still=still)
 
 
-def _script_json(data: Any) -> str:
+def _groups(section: Section) -> list[Group]:
+    """Models that were measured on several targets, the slowest target as the measure of the others."""
+    grouped: dict[tuple[Any, ...], list[Row]] = {}
+    for row in section.rows:
+        if row.quotable:
+            case = row.result.case
+            key = (row.run_id, *(getattr(case, name) for name in case.__struct_fields__ if name != "target"))
+            grouped.setdefault(key, []).append(row)
+    return [_group(rows) for rows in grouped.values() if len(rows) > 1]
+
+
+def _group(rows: Sequence[Row]) -> Group:
+    shown = sorted(cells.of(rows), key=_median)
+    slowest = max(map(_median, shown))
+    return Group(
+        name=cells.name(rows[0]),
+        family=rows[0].family,
+        size=", ".join(filter(None, (shown[0].size, shown[0].conditions))),
+        bars=tuple(Bar(cells=one, percent=round(100 * _median(one) / slowest, 2)) for one in shown),
+    )
+
+
+def _breakable(name: str) -> Markup:
+    """A model's name that a narrow place may break after an underscore."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
+def _prose(text: str) -> Markup:
+    """A sentence, with what stands in backticks as code."""
+    spans = cells.code_spans(text)
+    return Markup().join(Markup("<code>{}</code>").format(part) if code else part for part, code in spans)
+
+
+def _grouped(count: int) -> str:
+    """``42 700``, with spaces that do not break."""
+    return f"{count:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def _median(shown: Cells) -> float:
+    return shown.row.result.summary.median_ms if shown.row.result.summary else 0.0
+
+
+def _template(name: str) -> str:
+    """A text of ours that stands in the page as it is."""
+    return resources.files("vitdeploy.reports").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """The content security policy: these scripts by digest, styles and pictures of the page, and nothing else.
+
+    Source: https://www.w3.org/TR/CSP3/ ; charts set styles on their elements, so styles may stand inline.
+    """
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _data_address(svg: str) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def _script_json(data: Mapping[str, Any]) -> Markup:
     """``data`` as JSON that cannot end the script element it stands in.
 
     Source: https://html.spec.whatwg.org/multipage/scripting.html#restrictions-for-contents-of-script-elements
     """
     text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    escaped = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return Markup(escaped)  # noqa: S704 (nothing in it can be markup now)

@@ -1,41 +1,111 @@
-"""A report for programs: the rows with their derived figures, units in the names; samples stay in the run file."""
+"""A report for programs: its rows with the derived figures, units in the names; samples stay in the run file.
 
-from typing import Any
+# Report schema history (newest first):
+#   1  first version
+"""
+
+from collections.abc import Mapping
 
 import msgspec
 
-from vitdeploy.reports.report import Report, Row
+from vitdeploy.artifact import Parity
+from vitdeploy.record import Case, Reason, Status, Summary
+from vitdeploy.reports.origins import Origin
+from vitdeploy.reports.report import Ratio, Report, Row, Tally
+from vitdeploy.verdict import Verdict
 
 SUFFIX = ".json"
+SCHEMA = 1
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A row against the baseline."""
+
+    verdict: Verdict
+    ratio: float | None
+    interval: tuple[float, float] | None
+    detectable: float | None
+    reason: str
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One row; without figures where they may not be quoted."""
+
+    run: str
+    section: str
+    name: str
+    task: str
+    family: str
+    case: Case
+    status: Status
+    reasons: tuple[Reason, ...]
+    summary: Summary | None
+    lacking: Mapping[str, str]
+    """Figure that the summary cannot give → why."""
+    load_ms: float | None
+    first_ms: float | None
+    peak_memory_bytes: int | None
+    faster: Ratio | None
+    """How many times faster than another target: a ratio of medians within this run."""
+    change: Change | None
+    parity: Parity | None
+    params: int | None
+    macs: int | None
+    artifact_sha256: str | None
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """The report as it is written."""
+
+    schema: int
+    title: str
+    warnings: tuple[str, ...]
+    tally: Tally
+    origins: tuple[Origin, ...]
+    rows: tuple[Line, ...]
 
 
 def render(report: Report) -> bytes:
     """The report as indented JSON."""
-    document = {
-        "title": report.title,
-        "machine": dict(report.machine),
-        "protocol": report.protocol,
-        "warnings": report.warnings,
-        "rows": [_row(row) for row in report.rows],
-    }
+    document = Document(
+        schema=SCHEMA,
+        title=report.title,
+        warnings=report.warnings,
+        tally=report.tally,
+        origins=report.origins,
+        rows=tuple(_line(section.title.lower(), row) for section in report.sections for row in section.rows),
+    )
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
-def _row(row: Row) -> dict[str, Any]:
-    result = row.result
-    return {
-        "run": row.run_id,
-        "name": result.case.name,
-        "case": result.case,
-        "status": result.status,
-        "reasons": result.reasons,
-        "summary": result.summary,
-        "parity": result.parity,
-        "load_ms": row.load_ms,
-        "first_ms": row.first_ms,
-        "peak_memory_bytes": row.peak_memory_bytes,
-        "params": result.params,
-        "macs": result.macs,
-        "faster_than_torch": row.speedup,
-        "artifact_sha256": result.artifact_sha256,
-    }
+def _line(section: str, row: Row) -> Line:
+    result, change, quotable = row.result, row.change, row.quotable
+    return Line(
+        run=row.run_id,
+        section=section,
+        name=result.case.name,
+        task=row.task,
+        family=row.family,
+        case=result.case,
+        status=result.status,
+        reasons=result.reasons,
+        summary=result.summary if quotable else None,
+        lacking=row.lacking,
+        load_ms=row.load_ms if quotable else None,
+        first_ms=row.first_ms if quotable else None,
+        peak_memory_bytes=row.peak_memory_bytes if quotable else None,
+        faster=row.faster,
+        change=None
+        if change is None
+        else Change(
+            verdict=change.verdict,
+            ratio=change.ratio,
+            interval=change.interval,
+            detectable=change.detectable,
+            reason=change.reason,
+        ),
+        parity=result.parity,
+        params=result.params,
+        macs=result.macs,
+        artifact_sha256=result.artifact_sha256,
+    )

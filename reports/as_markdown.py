@@ -1,98 +1,145 @@
-"""A report as Markdown tables, for a README or a terminal."""
+"""A report as Markdown tables, for a README, a pull request or a terminal."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 from vitdeploy import units
-from vitdeploy.reports.report import Report, Row, Section
+from vitdeploy.reports import cells
+from vitdeploy.reports.cells import Cells
+from vitdeploy.reports.report import Report, Section
 
 SUFFIX = ".md"
 
-_HEADS = (
-    "model",
-    "size",
-    "target",
-    "thr",
-    "MACs",
-    "median ms",
-    "95 % interval",
-    "p90",
-    "p99",
-    "images/s",
-    "vs torch",
-    "parity",
-)
-_RIGHT = frozenset(_HEADS[3:11])
+Column = tuple[str, Callable[[Cells], str]]
+"""Head and cell of a column; heads that begin with ``>`` are right-aligned."""
 
 
 def render(report: Report) -> bytes:
-    """The report as GitHub-flavored Markdown."""
-    lines = [f"# {report.title}", ""]
-    lines += [f"> {_text(warning)}" for warning in report.warnings]
-    lines += [""] if report.warnings else []
+    """The report as GitHub-flavored Markdown; every text in it is shown as text, never as markup."""
+    return ("\n".join(_lines(report)).rstrip("\n") + "\n").encode()
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield from (f"# {_text(report.title)}", "")
+    for warning in report.warnings:
+        yield from (f"> {_text(warning)}", "")
     if not report.sections:
-        lines += ["Nothing was measured.", ""]
+        yield from ("Nothing was measured.", "")
     for section in report.sections:
-        lines += _section(section)
-    lines += ["## Measured on", "", *(f"- {_text(name)}: {_text(value)}" for name, value in report.machine), ""]
-    lines += ["## Protocol", "", *(f"- {_text(name)}: {_text(value)}" for name, value in report.protocol), ""]
-    return "\n".join(lines).encode()
+        yield from _section(section)
+    yield from _reading(report)
+    for origin in report.origins:
+        about = f"baseline {_text(origin.run_id)}" if origin.baseline else f"run {_text(origin.run_id)}"
+        yield from (f"## Measured on: {about}", "")
+        yield from (f"- {_text(name)}: {_text(value)}" for name, value in (*origin.machine, *origin.protocol))
+        yield ""
 
 
-def _section(section: Section) -> list[str]:
-    rule = ["---:" if head in _RIGHT else "---" for head in _HEADS]
-    lines = [f"## {section.title}", "", section.explanation, "", _line(_HEADS), _line(rule)]
-    lines += [_line(cells) for cells in _cells(section.rows)]
-    reasons = [
-        f"- **{_text(row.result.case.name)}** {row.result.status}: {_text(reason.message)}. {_text(reason.hint)}"
-        for row in section.rows
-        for reason in row.result.reasons
+def _section(section: Section) -> Iterator[str]:
+    shown = cells.of(section.rows)
+    columns = _columns(section, shown)
+    yield from (f"## {section.title}", "", section.explanation, "")
+    yield _line([head.lstrip(">") for head, _ in columns])
+    yield _line(["---:" if head.startswith(">") else "---" for head, _ in columns])
+    for row in shown:
+        yield _line([cell(row) for _, cell in columns])
+    yield ""
+    notes = list(_notes(shown))
+    yield from (*notes, *([""] if notes else []))
+
+
+def _columns(section: Section, shown: Sequence[Cells]) -> list[Column]:
+    """The columns that say something in this section, the figure it is about first."""
+    time: list[Column] = [
+        (">median ms", _median if not section.throughput else lambda c: c.median),
+        (">95 % interval", lambda c: c.interval),
+        (">p90", lambda c: c.p90),
+        (">p99", lambda c: c.p99),
     ]
-    return [*lines, "", *reasons, *([""] if reasons else [])]
+    rate: list[Column] = [(">images/s", _rate if section.throughput else lambda c: c.per_second)]
+    columns: list[Column] = [
+        ("model", lambda c: _text(cells.name(c.row))),
+        (">size", lambda c: c.size),
+        ("target", lambda c: _text(c.row.result.case.target)),
+    ]
+    if any(c.conditions for c in shown):
+        columns.append(("conditions", lambda c: _text(c.conditions)))
+    columns += [*rate, *time] if section.throughput else [*time, *rate]
+    if any(c.row.faster for c in shown):
+        columns.append((">× faster", _faster))
+    if any(c.row.change for c in shown):
+        columns.append(("against the baseline", lambda c: c.change))
+    return [
+        *columns,
+        (">load ms", lambda c: c.load),
+        (">first ms", lambda c: c.first),
+        (">peak MiB", lambda c: c.memory_mib),
+        ("parity", lambda c: c.parity),
+        (">MACs", lambda c: c.macs),
+        (">params", lambda c: c.params),
+    ]
 
 
-def _cells(rows: Sequence[Row]) -> list[list[str]]:
-    shown = [row.result.summary if row.quotable else None for row in rows]
-    medians = units.milliseconds([s.median_ms if s else None for s in shown])
-    p90s = units.milliseconds([s.p90_ms if s else None for s in shown])
-    p99s = units.milliseconds([s.p99_ms if s else None for s in shown])
-    table: list[list[str]] = []
-    for row, summary, median, p90, p99 in zip(rows, shown, medians, p90s, p99s, strict=True):
-        case, bounds = row.result.case, summary.median_ci95_ms if summary else None
-        table.append(
-            [
-                _text(case.model) + (" softmax" if case.attention == "softmax" else ""),
-                f"{case.size[0]}×{case.size[1]}" + (f" b{case.batch}" if case.batch > 1 else ""),
-                _text(case.target) + (f", {case.streams} streams" if case.streams > 1 else ""),
-                str(case.threads),
-                units.count(row.result.macs) if row.result.macs else units.MISSING,
-                f"**{median}**" if summary else row.result.status,
-                units.interval(bounds[0], bounds[1], bounds[0]) if bounds else units.MISSING,
-                p90,
-                p99,
-                f"{summary.throughput_per_s:.1f}" if summary else units.MISSING,
-                f"{row.speedup:.2f}×" if row.speedup else units.MISSING,
-                parity_words(row),
-            ]
-        )
-    return table
+def _median(row: Cells) -> str:
+    return f"**{row.median}**{cells.remark(row.row)}" if row.row.quotable else f"*{row.row.result.status}*"
 
 
-def parity_words(row: Row) -> str:
-    """``ok (2e-06 σ)``: passed, and the largest error in deviations of the output."""
-    parity = row.result.parity
-    if parity is None:
-        return units.MISSING
-    error = f" ({parity.error_std:.0e} σ)" if parity.error_std is not None else ""
-    return ("ok" if parity.passed else "FAILED") + error
+def _rate(row: Cells) -> str:
+    return f"**{row.per_second}**{cells.remark(row.row)}" if row.row.quotable else f"*{row.row.result.status}*"
 
 
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _faster(row: Cells) -> str:
+    return f"{row.faster} {_text(row.row.faster.against)}" if row.row.faster else units.MISSING
+
+
+def _notes(shown: Sequence[Cells]) -> Iterator[str]:
+    """Why a row has no figures, what to know about one that has, and why a figure is missing."""
+    for row in shown:
+        result = row.row.result
+        said = " ".join(f"{_prose(reason.message)}. {_prose(reason.hint)}" for reason in result.reasons)
+        if said and row.row.quotable:
+            yield f"- {cells.remark(row.row)} **{_text(row.row.label)}**: {said}"
+        elif said:
+            yield f"- **{_text(row.row.label)}**, {result.status}: {said}"
+        if row.row.lacking:
+            yield f"- **{_text(row.row.label)}**: {_text(cells.lacking(row.row))}."
+
+
+def _reading(report: Report) -> Iterator[str]:
+    if report.example is None:
+        return
+    yield from ("## How to read a number", "")
+    yield (
+        "The median is the typical trial's: half of the inferences of one fresh process took less. "
+        "The 95 % interval says where that typical median lies; it comes from the spread between trials, because "
+        "samples of one process are not independent. A percentile stands only where enough independent samples "
+        "support it, and a case that is not valid has no figure. × faster is a ratio of medians within one run; "
+        "σ is the standard deviation of the reference's output."
+    )
+    yield ""
+
+
+def _line(row: Sequence[str]) -> str:
+    return f"| {' | '.join(row)} |"
+
+
+_ENTITIES = {ord(character): f"&#{ord(character)};" for character in "<>|@#~"}
+"""What would be a tag, a cell's end, a mention, a reference or struck out."""
 
 
 def _text(value: str) -> str:
-    """``value`` as plain text inside a Markdown cell: nothing in it is markup, a link or a new line."""
-    flat = " ".join(value.split())
-    for character in "\\`*_[]<>|":
-        flat = flat.replace(character, f"&#{ord(character)};" if character in "<>|" else f"\\{character}")
-    return flat
+    """``value`` as plain text in one line: nothing in it is markup, a link, a mention or a new cell."""
+    safe = re.sub(r"([\\`*\[\]])", r"\\\1", " ".join(value.split()).replace("&", "&amp;"))
+    safe = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", safe)  # inside a word it is no emphasis
+    return safe.translate(_ENTITIES).replace("://", "&#58;//").replace("www.", "www&#46;")
+
+
+def _prose(value: str) -> str:
+    """A sentence as `_text`, but what stands in backticks is code."""
+    spans = cells.code_spans(value)
+    return "".join(" ".join(f"`{part}`".split()).replace("|", "\\|") if code else _spaced(part) for part, code in spans)
+
+
+def _spaced(part: str) -> str:
+    """A part of a sentence as `_text`, with the spaces at its ends."""
+    return " " * part[:1].isspace() + _text(part) + " " * part[-1:].isspace()

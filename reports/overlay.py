@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from vitdeploy import documents, labels, predictions
+from vitdeploy.labels import Color
 from vitdeploy.photographs import Photo
 
 OPACITY = 0.6
@@ -18,11 +19,17 @@ OPACITY = 0.6
 MOST_CLASSES = 12
 """Rows of a legend; smaller classes are summed up in its last line."""
 
+MOST_BORDERS = 0.15
+"""Where more than this share of the pixels lies on a border, borders would hide the classes: none are drawn."""
+
 LEAST_HEIGHT_PX = 420
 """Smaller photographs are enlarged to this, so that the legend can be read."""
 
-_INK, _PAPER, _FAINT = (24, 28, 35), (255, 255, 255), (105, 112, 122)
-_WARNING = (176, 52, 16)
+MOST_WIDTH_PX = 2048
+"""Narrow strips are not enlarged beyond this."""
+
+_INK, _PAPER, _FAINT, _TRACK = (23, 33, 43), (255, 255, 255), (98, 108, 119), (233, 236, 240)
+_WARNING, _ACCENT = (176, 42, 18), (11, 102, 176)
 
 
 def segmentation(
@@ -33,30 +40,37 @@ def segmentation(
     Args:
         note: a warning that is printed in the picture, e.g. that the weights are random.
     """
-    colors = np.asarray(labels.palette(dataset), np.float32)
-    painted = photo.astype(np.float32) * (1 - OPACITY) + colors[label_map] * OPACITY
-    painted[_borders(label_map)] = 255
-    picture = _enlarged(Image.fromarray(painted.round().astype(np.uint8)))
-    names = labels.names(dataset)
+    palette, names = labels.palette(dataset), labels.names(dataset)
+    painted = photo.astype(np.float32) * (1 - OPACITY) + np.asarray(palette, np.float32)[label_map] * OPACITY
+    border = _borders(label_map)
+    if border.mean() <= MOST_BORDERS:
+        painted[border] = 255
     found = predictions.shares(label_map)
-    rows = [(names[s.label], s.share, labels.palette(dataset)[s.label]) for s in found[:MOST_CLASSES]]
-    rest = sum(share.share for share in found[MOST_CLASSES:])
-    more = f"{len(found) - MOST_CLASSES} more: {rest:.1%}" if len(found) > MOST_CLASSES else None
-    return _beside(picture, "share of the pixels", rows, note, more)
+    rows = [(names[one.label], one.share, palette[one.label]) for one in found[:MOST_CLASSES]]
+    rest = found[MOST_CLASSES:]
+    more = f"and {len(rest)} more, {_percent(sum(one.share for one in rest))}" if rest else None
+    picture = Image.fromarray(painted.round().astype(np.uint8))
+    return _beside(picture, "Share of the pixels", rows, note=note, more=more, swatches=True)
 
 
 def classification(
     photo: Photo, logits: NDArray[np.floating[Any]], names: Sequence[str], *, note: str | None = None
 ) -> Image.Image:
-    """``photo`` ``(h, w, 3)`` with the likeliest classes of ``logits`` ``(classes,)`` and their probabilities."""
-    picture = _enlarged(Image.fromarray(photo))
-    colors = labels.palette("imagenet")
-    rows = [(names[s.label], s.share, colors[rank]) for rank, s in enumerate(predictions.likeliest(logits))]
-    return _beside(picture, "probability", rows, note, None)
+    """``photo`` ``(h, w, 3)`` with the likeliest classes of ``logits`` ``(classes,)`` and their probabilities.
+
+    Args:
+        note: a warning that is printed in the picture, e.g. that the weights are random.
+    """
+    rows = [(names[one.label], one.share, _ACCENT) for one in predictions.likeliest(logits)]
+    return _beside(Image.fromarray(photo), "Probability", rows, note=note, more=None, swatches=False)
 
 
 def save(picture: Image.Image, path: Path) -> None:
-    """Write a PNG, whole or not at all."""
+    """Write a PNG, whole or not at all.
+
+    Raises:
+        UnreadableFile: the place cannot be written.
+    """
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     documents.write_bytes(path, buffer.getvalue())
@@ -65,39 +79,44 @@ def save(picture: Image.Image, path: Path) -> None:
 def _beside(
     picture: Image.Image,
     heading: str,
-    rows: Sequence[tuple[str, float, labels.Color]],
+    rows: Sequence[tuple[str, float, Color]],
+    *,
     note: str | None,
     more: str | None,
+    swatches: bool,
 ) -> Image.Image:
-    """``picture`` with a panel on its right: a heading, a bar a row, and the note in warning color."""
-    size = max(13, picture.height // 32)
-    font, small = ImageFont.load_default(size), ImageFont.load_default(max(11, size * 4 // 5))
-    step, margin = round(size * 1.9), size
-    width = max(round(size * 20), picture.width // 4)
-    lines = _wrapped(note, small, width - 2 * margin) if note else []
-    needed = margin * 2 + step * (len(rows) + 2) + round(size * 1.3) * len(lines)
+    """``picture`` with a panel on its right: a heading, a bar of its share a row, and the note in warning color."""
+    picture = _enlarged(picture)
+    size = max(15, picture.height // 30)
+    font, small = ImageFont.load_default(size), ImageFont.load_default(round(size * 0.86))
+    step, margin, line = round(size * 2.05), round(size * 1.3), round(size * 1.25)
+    width = max(round(size * 19), picture.width // 4)
+    said = _wrapped(note, small, width - 2 * margin) if note else []
+    needed = 2 * margin + step * (len(rows) + (more is not None)) + 2 * line + line * (len(said) + 1)
     sheet = Image.new("RGB", (picture.width + width, max(picture.height, needed)), _PAPER)
     sheet.paste(picture, (0, 0))
     draw = ImageDraw.Draw(sheet)
-    left, top = picture.width + margin, margin
+    left, right, top = picture.width + margin, sheet.width - margin, margin
     draw.text((left, top), heading, font=small, fill=_FAINT)
-    top += round(step * 0.8)
-    largest = max((share for _, share, _ in rows), default=1.0)
+    top += 2 * line
     for name, share, color in rows:
-        length = round((width - 2 * margin) * share / largest)
-        draw.rectangle((left, top + size * 1.25, left + max(2, length), top + size * 1.5), fill=color)
-        draw.rectangle((left, top + size * 0.15, left + size * 0.8, top + size * 0.95), fill=color, outline=_INK)
-        draw.text((left + size * 1.2, top), name, font=font, fill=_INK)
-        text = f"{share:.1%}"
-        draw.text((sheet.width - margin - draw.textlength(text, font=font), top), text, font=font, fill=_INK)
+        indent = round(size * 1.15) if swatches else 0
+        text = _percent(share)
+        room = right - left - indent - draw.textlength(text, font=font) - size / 2
+        if swatches:
+            draw.rectangle((left, top + size * 0.2, left + size * 0.75, top + size * 0.95), fill=color)
+        draw.text((left + indent, top), _fitted(name, font, room), font=font, fill=_INK)
+        draw.text((right, top), text, font=font, fill=_INK, anchor="ra")
+        under, thick = top + round(size * 1.32), max(3, size // 5)
+        draw.rectangle((left, under, right, under + thick), fill=_TRACK)
+        draw.rectangle((left, under, left + max(2, round((right - left) * share)), under + thick), fill=color)
         top += step
     if more:
         draw.text((left, top), more, font=small, fill=_FAINT)
-        top += step
-    top = max(top, sheet.height - margin - round(size * 1.3) * len(lines))
-    for line in lines:
-        draw.text((left, top), line, font=small, fill=_WARNING)
-        top += round(size * 1.3)
+    top = sheet.height - margin - line * len(said)
+    for words in said:
+        draw.text((left, top), words, font=small, fill=_WARNING)
+        top += line
     return sheet
 
 
@@ -110,10 +129,24 @@ def _borders(label_map: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
 
 
 def _enlarged(picture: Image.Image) -> Image.Image:
-    if picture.height >= LEAST_HEIGHT_PX:
+    scale = min(LEAST_HEIGHT_PX / picture.height, MOST_WIDTH_PX / picture.width)
+    if scale <= 1:
         return picture
-    scale = LEAST_HEIGHT_PX / picture.height
-    return picture.resize((round(picture.width * scale), LEAST_HEIGHT_PX), Image.Resampling.BICUBIC)
+    return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
+
+
+def _percent(share: float) -> str:
+    """``45.4 %``; what is there but rounds to nothing is ``< 0.1 %``."""
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{share * 100:.1f} %"
+
+
+def _fitted(text: str, font: Any, width: float) -> str:
+    """``text``, cut with an ellipsis where it is longer than ``width`` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}…"
 
 
 def _wrapped(text: str, font: Any, width: float) -> list[str]:

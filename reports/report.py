@@ -1,16 +1,42 @@
-"""What a report shows: rows in a sensible order, their figures, warnings and ratios; no document format in it."""
+"""What a report shows: rows in a sensible order, their figures, ratios and notes; no document format in it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
 import numpy as np
 
-from vitdeploy import catalog
+from vitdeploy import catalog, stats, verdict
 from vitdeploy.record import Result, Run, Trial
+from vitdeploy.reports import origins
+from vitdeploy.reports.origins import Origin
+from vitdeploy.spec import Task
+from vitdeploy.verdict import Comparison
 
-PAIRED_TARGET = "torch-fp32"
-"""What the other targets of a model are held against when a run has both: the model as its users know it."""
+REFERENCES = ("torch-fp32", "torch-fp16", "onnx-fp32")
+"""What the other targets of a model are held against: the first of these that the run has, else the slowest."""
+
+_SIZE = re.compile(r"^(?:(b|l|xl)\d+|[tsbmlh])$")
+"""The word of a model's name that is its size: a number after b, l or xl, or one letter. A name with a colon is a
+user's own, of which nothing is known."""
+
+_ERROR_OF_A_BOUND = 0.025
+"""Either end of a ratio's 95 % interval errs this often."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """How many times faster a row is than another target of the same case, within one run."""
+
+    against: str
+    """The other target."""
+    value: float
+    """Its median over this row's: above 1 means that this row is faster."""
+    interval: tuple[float, float] | None
+    """95 %, from the trials of both sides as two independent groups (Welch); None below three trials a side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,31 +45,75 @@ class Row:
 
     result: Result
     run_id: str
+    label: str
+    """The case in one line; unique within the report."""
     task: str
+    family: str
+    """The model's name without its size: ``efficientvit_seg_b*_cityscapes``."""
     load_ms: float | None
+    """Median over the trials: from the file to a session."""
     first_ms: float | None
+    """Median over the trials: the first inference, before any warm-up."""
     peak_memory_bytes: int | None
-    speedup: float | None
-    """`PAIRED_TARGET`'s median over this one's, for the same model in the same run; None where there is none."""
+    """The largest of the trials."""
+    faster: Ratio | None
+    """Against the reference target of the same case in the same run."""
+    change: Comparison | None
+    """Against the baseline."""
+    lacking: Mapping[str, str]
+    """Figure that cannot be given (a field of `Summary`) → why."""
 
     @property
     def quotable(self) -> bool:
-        """Whether the figure may be quoted at all."""
+        """Whether the figures may be quoted at all."""
         return self.result.status == "valid" and self.result.summary is not None
 
     @property
     def throughput(self) -> bool:
-        """Several inferences in flight: another measurement than latency."""
-        return self.result.case.streams > 1
+        """Several images at once, by streams or by batch: another measurement than latency."""
+        return self.result.case.streams > 1 or self.result.case.batch > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Rows that are read together."""
+    """Rows that are read together, because they measure the same thing."""
 
     title: str
     explanation: str
     rows: tuple[Row, ...]
+
+    @property
+    def throughput(self) -> bool:
+        """Whether these are throughput rows."""
+        return all(row.throughput for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gain:
+    """Over all cases that have both: how much faster one target is than another."""
+
+    target: str
+    against: str
+    lowest: float
+    highest: float
+    cases: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """The report in a few counts."""
+
+    cases: int
+    quotable: int
+    trials: int
+    samples: int
+    proven: int
+    """Files that were held against their reference and passed."""
+    compared: int
+    """Files that were held against their reference."""
+    worst_error_std: float | None
+    """The largest error of those that passed, in deviations of the output."""
+    gains: tuple[Gain, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,160 +121,222 @@ class Report:
     """Everything that a renderer needs."""
 
     title: str
+    tally: Tally
     sections: tuple[Section, ...]
-    machine: tuple[tuple[str, str], ...]
-    """What it was measured on: name and value."""
-    protocol: tuple[tuple[str, str], ...]
+    origins: tuple[Origin, ...]
+    """Machine and protocol of each run, the baseline's last."""
     warnings: tuple[str, ...]
     """What a reader must know before any figure."""
-    runs: tuple[Run, ...]
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """All rows of all sections."""
         return tuple(row for section in self.sections for row in section.rows)
 
+    @property
+    def example(self) -> Row | None:
+        """The row whose figure explains how to read one: the first that has all of it."""
+        quotable = [row for row in self.rows if row.quotable]
+        return next((row for row in quotable if not row.lacking), quotable[0] if quotable else None)
+
 
 def build(runs: Sequence[Run], baseline: Run | None = None) -> Report:
-    """The report of ``runs``; ``baseline`` is one more run whose rows stand beside them."""
-    everything = (*runs, *([baseline] if baseline else []))
-    rows = [row for run in everything for row in _rows(run)]
-    rows.sort(key=_order)
-    latency = tuple(row for row in rows if not row.throughput)
-    throughput = tuple(row for row in rows if row.throughput)
+    """The report of ``runs``; where ``baseline`` was measured on the same machine, with each row's change from it."""
+    rows = _labeled(sorted((row for run in runs for row in _rows(run, baseline)), key=_order))
     sections = (
         Section(
             title="Latency",
-            explanation="One inference at a time: what a caller waits for.",
-            rows=latency,
+            explanation="One image at a time: what a caller waits for, from input to output.",
+            rows=tuple(row for row in rows if not row.throughput),
         ),
         Section(
             title="Throughput",
-            explanation="Several inferences in flight: what the machine can serve. Not comparable with latency.",
-            rows=throughput,
+            explanation="Several images at once, by streams or by batch: what the machine can serve. The time of a "
+            "call is the one under that load, and not comparable with latency.",
+            rows=tuple(row for row in rows if row.throughput),
         ),
     )
     return Report(
-        title=_title(everything),
+        title=_title(runs, latency=bool(sections[0].rows)),
+        tally=_tally(rows),
         sections=tuple(section for section in sections if section.rows),
-        machine=_machine(everything),
-        protocol=_protocol(everything),
-        warnings=tuple(_warnings(everything)),
-        runs=everything,
+        origins=(*map(origins.of, runs), *([origins.of(baseline, baseline=True)] if baseline else [])),
+        warnings=tuple(_warnings(runs, baseline)),
     )
 
 
-def trial_median_ms(trial: Trial) -> float:
-    """The median of one trial's samples."""
-    return float(np.median(trial.samples_ns)) / 1e6
+def medians_ms(result: Result) -> list[tuple[Trial, float]]:
+    """Each trial that has samples, with their median, in the order they were run."""
+    return [(t, float(np.median(t.samples_ns)) / 1e6) for t in sorted(result.trials, key=_in_time) if t.samples_ns]
 
 
-def _rows(run: Run) -> list[Row]:
-    return [_row(result, run) for result in run.results]
+def families(rows: Sequence[Row]) -> list[str]:
+    """The families of ``rows`` in their order: what a color stands for in charts and tables."""
+    return list(dict.fromkeys(row.family for row in rows))
 
 
-def _row(result: Result, run: Run) -> Row:
+def family(model: str) -> str:
+    """The model's name with its size left open: ``efficientvit_b1`` → ``efficientvit_b*``."""
+    return "_".join(_SIZE.sub(r"\1*", word) if ":" not in model else word for word in model.split("_"))
+
+
+def variant(model: str) -> str:
+    """What `family` leaves open: ``efficientvit_b1`` → ``b1``; the whole name where that is nothing."""
+    sizes = [word for word in model.split("_") if _SIZE.fullmatch(word)]
+    return " ".join(sizes) if sizes and ":" not in model else model
+
+
+def _rows(run: Run, baseline: Run | None) -> Iterator[Row]:
+    comparable = baseline is not None and not origins.differences(run, baseline)
+    found = verdict.compare(baseline.results, run.results, historical=True) if baseline and comparable else []
+    changes = {one.case: one for one in found}
+    for result in run.results:
+        yield _row(result, run, changes.get(result.case))
+
+
+def _row(result: Result, run: Run, change: Comparison | None) -> Row:
     trials = [trial for trial in result.trials if trial.samples_ns]
     spec = catalog.models().get(result.case.model)
     return Row(
         result=result,
         run_id=run.id,
+        label=result.case.name,
         task=spec.task if spec else "other",
+        family=family(result.case.model),
         load_ms=float(np.median([t.load_ns for t in trials])) / 1e6 if trials else None,
         first_ms=float(np.median([t.first_ns for t in trials])) / 1e6 if trials else None,
         peak_memory_bytes=max((t.peak_memory_bytes for t in trials), default=None),
-        speedup=_speedup(result, run),
+        faster=_faster(result, run),
+        change=change,
+        lacking=_lacking(result, trials),
     )
 
 
-def _speedup(result: Result, run: Run) -> float | None:
-    """Ratio to `PAIRED_TARGET` within the run, both valid and interleaved; a plain ratio, without an interval."""
-    if result.summary is None or result.status != "valid" or result.case.target == PAIRED_TARGET:
+def _labeled(rows: Sequence[Row]) -> list[Row]:
+    """The rows with labels that differ: by threads, else by run, else by a number."""
+    labels = [row.label for row in rows]
+    for addition in (
+        [f"{row.result.case.threads} threads" for row in rows],
+        [row.run_id for row in rows],
+        [f"no. {number}" for number in range(1, len(rows) + 1)],
+    ):
+        counts = Counter(labels)
+        labels = [
+            f"{label}, {words}" if counts[label] > 1 else label for label, words in zip(labels, addition, strict=True)
+        ]
+    return [replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
+
+
+def _lacking(result: Result, trials: Sequence[Trial]) -> dict[str, str]:
+    """Why a valid row has no interval or percentile."""
+    summary, found = result.summary, dict[str, str]()
+    if summary is None or result.status != "valid":
+        return found
+    if summary.median_ci95_ms is None:
+        found["median_ci95_ms"] = f"an interval needs {stats.FEWEST_FOR_INTERVAL} trials, not {summary.trials}"
+    worth = stats.effective_count([trial.samples_ns for trial in trials])
+    for name, probability, shown in (("p90_ms", 0.90, summary.p90_ms), ("p99_ms", 0.99, summary.p99_ms)):
+        if shown is None and any(trial.sample_kind != "inference" for trial in trials):
+            found[name] = "medians of blocks have no percentiles of single inferences"
+        elif shown is None:
+            found[name] = (
+                f"{name.removesuffix('_ms')} needs {stats.fewest_samples(probability)} independent samples, "
+                f"and these {summary.samples} are worth {worth:.0f}"
+            )
+    return found
+
+
+def _faster(result: Result, run: Run) -> Ratio | None:
+    """The ratio to the reference target of the same case, where both may be quoted."""
+    group = [other for other in run.results if _but_target(other) == _but_target(result) and other.status == "valid"]
+    known = [other for name in REFERENCES for other in group if other.case.target == name]
+    slowest = sorted(group, key=lambda other: -other.summary.median_ms if other.summary else 0.0)
+    reference = next(iter(known or slowest), result)
+    if result.status != "valid" or result.case.target == reference.case.target:
         return None
-    wanted = _but_target(result)
-    for other in run.results:
-        if other.case.target == PAIRED_TARGET and _but_target(other) == wanted and other.status == "valid":
-            return other.summary.median_ms / result.summary.median_ms if other.summary else None
-    return None
+    if result.summary is None or reference.summary is None:
+        return None
+    found = verdict.effect(result.trials, reference.trials)
+    if found is None:
+        value = reference.summary.median_ms / result.summary.median_ms
+        return Ratio(against=reference.case.target, value=value, interval=None)
+    value, factor = math.exp(found.log_ratio), math.exp(found.half_width(_ERROR_OF_A_BOUND))
+    return Ratio(against=reference.case.target, value=value, interval=(value / factor, value * factor))
 
 
 def _but_target(result: Result) -> tuple[Any, ...]:
-    case = result.case
-    return tuple(getattr(case, name) for name in case.__struct_fields__ if name != "target")
+    return tuple(getattr(result.case, name) for name in result.case.__struct_fields__ if name != "target")
+
+
+def _in_time(trial: Trial) -> int:
+    return trial.order
 
 
 def _order(row: Row) -> tuple[Any, ...]:
-    """Tasks as in the catalog, models by cost within them, then size, target, run."""
-    case = row.result.case
-    tasks = ["classification", "segmentation", "super-resolution", "segment-anything", "other"]
-    return (tasks.index(row.task), row.result.macs or 0, case.model, case.attention, case.size, case.target, row.run_id)
+    """Tasks and targets as in the catalog, families together, within them by arithmetic."""
+    case, targets = row.result.case, [*catalog.targets(), row.result.case.target]
+    tasks = [*get_args(Task), "other"]
+    cost = (row.result.macs or 0, case.model, case.part or "", case.attention, case.size, case.batch, case.streams)
+    return (tasks.index(row.task), row.family, *cost, targets.index(case.target), case.name, row.run_id)
 
 
-def _title(runs: Sequence[Run]) -> str:
-    devices = list(dict.fromkeys(run.device.name for run in runs))
-    return f"Latency on {' and '.join(devices)}" if devices else "Nothing was measured"
+def _tally(rows: Sequence[Row]) -> Tally:
+    parities = [row.result.parity for row in rows if row.result.parity is not None]
+    errors = [p.error_std for p in parities if p.passed and p.error_std is not None]
+    return Tally(
+        cases=len(rows),
+        quotable=sum(row.quotable for row in rows),
+        trials=sum(len(row.result.trials) for row in rows),
+        samples=sum(len(trial.samples_ns) for row in rows for trial in row.result.trials),
+        proven=sum(parity.passed for parity in parities),
+        compared=len(parities),
+        worst_error_std=max(errors, default=None),
+        gains=tuple(_gains(rows)),
+    )
 
 
-_MACHINE_FACTS: Mapping[str, str] = {
-    "cpu": "processor",
-    "cores_physical": "physical cores",
-    "memory_bytes": "memory",
-    "virtualization": "virtualization",
-    "governor": "governor",
-    "clock_hz": "clock",
-    "os": "system",
-    "kernel": "kernel",
-    "python": "Python",
-}
+def _gains(rows: Sequence[Row]) -> Iterator[Gain]:
+    grouped: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        if row.faster is not None and not row.throughput:
+            grouped.setdefault((row.result.case.target, row.faster.against), []).append(row.faster.value)
+    for (target, against), values in grouped.items():
+        yield Gain(target=target, against=against, lowest=min(values), highest=max(values), cases=len(values))
 
 
-def _machine(runs: Sequence[Run]) -> tuple[tuple[str, str], ...]:
-    found: dict[str, list[str]] = {}
-    for run in runs:
-        for key, words in _MACHINE_FACTS.items():
-            found.setdefault(words, []).append(_fact(key, run.host.get(key)))
-        packages: Mapping[str, Any] = run.host.get("packages") or {}
-        for package, version in packages.items():
-            found.setdefault(package, []).append(str(version))
-    return tuple((name, " / ".join(dict.fromkeys(values))) for name, values in found.items())
+def _title(runs: Sequence[Run], *, latency: bool) -> str:
+    places = list(dict.fromkeys(map(origins.place, runs)))
+    if not places:
+        return "Nothing was measured"
+    return f"{'Latency' if latency else 'Throughput'} on {' and '.join(places)}"
 
 
-def _fact(key: str, value: Any) -> str:
-    if value is None:
-        return "not visible"
-    if key.endswith("_bytes"):
-        return f"{value / 2**30:.0f} GiB"
-    if key.endswith("_hz"):
-        return f"{value / 1e9:.2f} GHz"
-    return str(value)
-
-
-def _protocol(runs: Sequence[Run]) -> tuple[tuple[str, str], ...]:
-    lines: list[tuple[str, str]] = []
-    for run in runs:
-        protocol = run.protocol
-        lines += [
-            ("started", run.started_utc),
-            ("suite", protocol.suite or "models named by hand"),
-            ("trials", f"{protocol.trials} fresh processes a case, at least {protocol.min_time_s:g} s each"),
-            ("order", protocol.order),
-            ("inputs", protocol.inputs),
-            ("vitdeploy", f"{run.vitdeploy.version} ({(run.vitdeploy.commit or 'no commit')[:12]})"),
-        ]
-    return tuple(dict.fromkeys(lines))
-
-
-def _warnings(runs: Sequence[Run]) -> list[str]:
-    found: list[str] = []
-    random = sorted({r.case.model for run in runs for r in run.results if r.case.weights.startswith("random")})
+def _warnings(runs: Sequence[Run], baseline: Run | None) -> Iterator[str]:
+    results = [result for run in runs for result in run.results]
+    random = [result.case for result in results if result.case.weights.startswith("random")]
     if random:
-        found.append(
-            f"Weights are random (seeded) for {', '.join(random)}: the times are those of the real models, "
-            "the outputs mean nothing."
+        seeds = ", ".join(sorted({case.weights.removeprefix("random:") for case in random}))
+        some = ", ".join(sorted({case.model for case in random}))
+        yield (
+            f"Random weights (seed {seeds}) in {'all models' if len(random) == len(results) else some}: "
+            "the times are those of the real architecture, the outputs mean nothing."
         )
-    if any(run.vitdeploy.dirty for run in runs):
-        found.append("Measured by a vitdeploy with uncommitted changes.")
-    bad = sum(result.status != "valid" for run in runs for result in run.results)
+    bad = sum(result.status != "valid" for result in results)
     if bad:
-        found.append(f"{bad} of {sum(len(run.results) for run in runs)} rows may not be quoted; their reasons follow.")
-    return found
+        yield f"{bad} of {len(results)} cases have no figure to quote; each says why."
+    remarks = Counter(reason.code for result in results if result.status == "valid" for reason in result.reasons)
+    if remarks:
+        told = ", ".join(f"{code} in {count}" for code, count in sorted(remarks.items()))
+        yield f"Some of the {len(results) - bad} figures carry a remark, told below the tables: {told}."
+    if any(run.vitdeploy.dirty for run in runs):
+        yield "Measured by a vitdeploy with uncommitted changes."
+    if any(origins.facts(run).get("throttle") == "not visible" for run in runs):
+        yield "This machine does not show whether its clock was throttled; only the drift of the trials would tell."
+    if baseline is not None:
+        for run in runs:
+            fields = origins.differences(run, baseline)
+            if fields:
+                yield (
+                    f"The baseline {baseline.id} was measured under other conditions ({', '.join(fields)}): "
+                    "no change from it is told."
+                )

@@ -1,6 +1,6 @@
 """Every rewrite keeps the function to fp32 rounding, and a near-miss of every one is refused by parity."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,12 @@ from vitdeploy.exporters import (  # noqa: E402
     rewrite_attention,
     rewrite_convolution,
     rewrite_upsampling,
+    rewrites,
     step,
 )
 from vitdeploy.exporters.job import Job  # noqa: E402
 from vitdeploy.exporters.rewrite_modules import folded, input_shapes, sharing_copy  # noqa: E402
-from vitdeploy.exporters.rewrites import REWRITES, rewritten  # noqa: E402
+from vitdeploy.exporters.rewrites import REWRITES  # noqa: E402
 from vitdeploy.models.create import create  # noqa: E402
 from vitdeploy.models.efficientvit_blocks import ConvLayer, ReluLinearAttention, Upsample  # noqa: E402
 from vitdeploy.spec import Tolerance  # noqa: E402
@@ -49,6 +50,10 @@ def model_of(name: str, attention: str = "relu") -> nn.Module:
     return create(catalog.find_model(name), attention=attention)  # pyright: ignore[reportArgumentType]
 
 
+def rewritten(model: nn.Module, names: Sequence[str], image: tuple[int, ...]) -> nn.Module:
+    return rewrites.rewritten(model, names, image)[0]
+
+
 def error(model: nn.Module, made: nn.Module, image: Tensor) -> float:
     with torch.no_grad():
         expected, found = model(image), made(image)
@@ -63,7 +68,8 @@ def test_every_rewrite_is_tried_here_and_is_in_the_target_table():
 @pytest.mark.parametrize("name", WHERE)
 def test_a_rewrite_keeps_the_function_and_changes_the_model(name: str):
     model = model_of(WHERE[name])
-    made = rewritten(model, [name], (2, 3, *SIZE))
+    made, applied = rewrites.rewritten(model, [name], (2, 3, *SIZE))
+    assert applied == (name,)
     assert [type(m) for m in made.modules()] != [type(m) for m in model.modules()]
     assert error(model, made, images()) < ROUNDING
 
@@ -79,6 +85,12 @@ def test_all_rewrites_together_keep_the_function(name: str, attention: str):
 def test_they_hold_at_any_multiple_of_32(size: tuple[int, int]):
     model = model_of("efficientvit_seg_b0_cityscapes")
     assert error(model, rewritten(model, list(REWRITES), (1, 3, *size)), images(1, size)) < ROUNDING
+
+
+def test_a_rewrite_that_finds_nothing_to_change_is_not_named():
+    made, applied = rewrites.rewritten(model_of("efficientvit_b1", "softmax"), list(REWRITES), (1, 3, *SIZE))
+    assert applied == ()
+    assert isinstance(made, nn.Module)
 
 
 def test_without_rewrites_the_model_is_the_published_one():

@@ -14,6 +14,7 @@ for package in ("torch", "onnx", "onnxscript", "onnxruntime", "skimage"):
 import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
 import torch  # noqa: E402
+from torch import nn  # noqa: E402
 
 from vitdeploy import artifact, catalog  # noqa: E402
 from vitdeploy.artifact import Artifact  # noqa: E402
@@ -71,7 +72,8 @@ def graph_of(model: str, attention: str = "relu", size: tuple[int, int] = SIZE) 
     """The graph that `to_onnx` writes, without the proof."""
     module = create(catalog.find_model(model), attention=attention)  # pyright: ignore[reportArgumentType]
     names = catalog.find_target("onnx-fp32").rewrites
-    return to_onnx.exported(rewrites.rewritten(module, names, (1, 3, *size)), torch.zeros(1, 3, *size), "logits")
+    made, _ = rewrites.rewritten(module, names, (1, 3, *size))
+    return to_onnx.exported(made, torch.zeros(1, 3, *size), "logits")
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -146,6 +148,12 @@ def test_the_activation_of_series_l_is_one_operator():
     assert [node.op_type for node in graph.graph.node] == ["Gelu"]
 
 
+def test_the_manifest_names_the_rewrites_that_had_something_to_change(make: Make):
+    assert make("efficientvit_b0").manifest.rewrites == ("denominator-apart", "padded-stem")
+    segmenter = make("efficientvit_seg_b0_cityscapes").manifest
+    assert segmenter.rewrites == ("cubic-as-products", "denominator-apart", "padded-stem")
+
+
 def test_a_batch_is_computed_image_by_image(make: Make):
     manifest = make("efficientvit_seg_b0_cityscapes", batch=2).manifest
     assert manifest.inputs[0].shape[0] == manifest.outputs[0].shape[0] == 2
@@ -181,7 +189,8 @@ def test_the_epsilon_of_the_attention_survives(tmp_path: Path):
     expected = attention(qkv).numpy()
     assert np.isfinite(expected).all()
     for names in ([], list(rewrites.REWRITES)):
-        graph = to_onnx.exported(rewrites.rewritten(attention, names, tuple(qkv.shape)), qkv, "logits")
+        made, _ = rewrites.rewritten(nn.Sequential(attention), names, tuple(qkv.shape))
+        graph = to_onnx.exported(made, qkv, "logits")
         (found,) = _run(graph.SerializeToString(), qkv)
         np.testing.assert_allclose(found, expected, atol=1e-5)
     to_onnx.plain(attention, qkv, tmp_path / "plain.onnx")

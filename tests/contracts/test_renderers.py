@@ -1,146 +1,235 @@
-"""Every report format: golden documents, every status, the empty run, and strings from strangers."""
+"""One suite for all report formats: golden files, every status, an empty run, hostile strings, one page without a net.
 
+``python -m tests.contracts.test_renderers`` writes the golden files anew.
+"""
+
+import base64
 import csv
+import hashlib
+import html.parser
 import io
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import msgspec
 import pytest
 
 from tests import make_run
-from tests.test_record import run
 from vitdeploy import catalog
-from vitdeploy.reports import report
+from vitdeploy.record import Reason, Run
+from vitdeploy.reports import as_csv, as_html, as_json, as_markdown, report
 
 GOLDEN = Path(__file__).parent.parent / "data" / "reports"
-HOSTILE = "<script>alert(1)</script>|`[x](http://evil.example)\n</td>\"'&"
+TEXTS = (as_markdown, as_csv, as_json)
+HOSTILE = "</script><img src=x onerror=alert(1)>&amp;`|\"'=*_[x](http://evil.example)\n<!--{{7*7}}@user ${1}"
 
 
-def rendered(form: str, *runs: Any) -> str:
-    return catalog.load(catalog.find_format(form)).render(report.build(runs)).decode()
+@pytest.fixture(scope="module")
+def everything() -> report.Report:
+    return report.build([make_run.everything()])
 
 
-class Tags(HTMLParser):
-    """Collects what a browser would see: tags with their attributes, and text outside scripts."""
+@pytest.fixture(scope="module")
+def page(everything: report.Report) -> str:
+    return as_html.render(everything).decode()
 
-    def __init__(self) -> None:
+
+def hostile_run() -> Run:
+    reason = Reason(code=HOSTILE, message=HOSTILE, hint=HOSTILE)
+    rows = [
+        make_run.row(HOSTILE, HOSTILE, 5.0, seed=1, reasons=[reason], weights=f"random:{HOSTILE}", memory=HOSTILE),
+        make_run.row(HOSTILE, "onnx-fp32", 5.0, seed=2, prompts=HOSTILE),
+        make_run.failed(HOSTILE, HOSTILE, HOSTILE),
+    ]
+    made = make_run.run(*rows, name=HOSTILE, facts={"cpu": HOSTILE, HOSTILE: HOSTILE, "packages": {HOSTILE: HOSTILE}})
+    return msgspec.structs.replace(made, started_utc=HOSTILE)
+
+
+class Page(html.parser.HTMLParser):
+    """Elements, their attributes and the texts of scripts."""
+
+    def __init__(self, text: str) -> None:
         super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-        self.inside: list[str] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.scripts: list[str] = []
+        self.words: list[str] = []
+        self._within = ""
+        self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag in ("script", "style"):
-            self.inside.append(tag)
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        self._within = tag
+        if tag == "script":
+            self.scripts.append("")
 
     def handle_endtag(self, tag: str) -> None:
-        if self.inside and tag == self.inside[-1]:
-            self.inside.pop()
+        self._within = ""
 
     def handle_data(self, data: str) -> None:
-        if not self.inside:
-            self.text.append(data)
+        if self._within == "script":
+            self.scripts[-1] += data
+        elif self._within != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
 
 
-def parsed(page: str) -> Tags:
-    tags = Tags()
-    tags.feed(page)
-    return tags
+def rounded(value: Any) -> Any:
+    """JSON data with floats to nine digits: the last bits of a logarithm differ between machines."""
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    return [rounded(one) for one in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize(("form", "suffix"), [("markdown", "md"), ("csv", "csv"), ("json", "json")])
-def test_the_document_is_the_golden_one(form: str, suffix: str):
-    golden = GOLDEN / f"everything.{suffix}"
-    text = rendered(form, make_run.everything())
-    if not golden.exists():
-        golden.write_text(text)
-        pytest.fail(f"{golden} was missing and has been written: read it, then run again")
-    assert text == golden.read_text()
+def test_every_format_of_the_catalog_renders_and_names_its_suffix(everything: report.Report):
+    for module in map(catalog.load, catalog.FORMATS.values()):
+        assert module.SUFFIX.startswith(".")
+        assert isinstance(module.render(everything), bytes)
 
 
-@pytest.mark.parametrize("form", catalog.FORMATS)
-def test_an_empty_run_is_a_document_too(form: str):
-    assert rendered(form, run()).strip()
+@pytest.mark.parametrize("module", TEXTS)
+def test_the_document_is_the_golden_one(module: ModuleType, everything: report.Report):
+    made, golden = module.render(everything), (GOLDEN / f"everything{module.SUFFIX}").read_bytes()
+    if module is as_json:
+        assert rounded(json.loads(made)) == json.loads(golden)
+    else:
+        assert made.decode() == golden.decode()
 
 
-@pytest.mark.parametrize("form", catalog.FORMATS)
-def test_two_renderings_are_equal(form: str):
-    assert rendered(form, make_run.everything()) == rendered(form, make_run.everything())
+@pytest.mark.parametrize("module", [*TEXTS, as_html])
+def test_two_renderings_are_equal(module: ModuleType, everything: report.Report):
+    assert module.render(everything) == module.render(report.build([make_run.everything()]))
 
 
-def test_a_row_that_may_not_be_quoted_shows_no_figure():
-    rows = list(csv.DictReader(io.StringIO(rendered("csv", make_run.everything()))))
-    by_status = {row["status"]: row for row in rows}
-    assert by_status["valid"]["median_ms"]
-    for status in ("invalid", "failed"):
-        assert by_status[status]["median_ms"] == ""
-        assert by_status[status]["reasons"]
-    lines = [line for line in rendered("markdown", make_run.everything()).splitlines() if line.startswith("| eff")]
-    assert [line for line in lines if "invalid" in line or "failed" in line]
-    assert not [line for line in lines if "**" in line and ("invalid" in line or "failed" in line)]
+@pytest.mark.parametrize("module", [*TEXTS, as_html])
+def test_random_weights_are_said_wherever_figures_are(module: ModuleType, everything: report.Report):
+    assert "random" in module.render(everything).decode().lower()
 
 
-def test_random_weights_are_said_wherever_figures_are():
-    for form in ("html", "markdown", "json"):
-        assert "random" in rendered(form, make_run.everything()).lower()
-    assert "random:0" in rendered("csv", make_run.everything())
+@pytest.mark.parametrize("module", [*TEXTS, as_html])
+@pytest.mark.parametrize("runs", [[], [make_run.run()]], ids=["no run", "an empty run"])
+def test_nothing_measured_is_said_and_no_error(module: ModuleType, runs: list[Run]):
+    made = module.render(report.build(runs)).decode()
+    assert as_csv.COLUMNS[0] in made if module is as_csv else "Nothing was measured" in made or '"rows": []' in made
 
 
-def test_throughput_stands_apart_from_latency():
-    built = report.build([make_run.everything()])
-    assert [section.title for section in built.sections] == ["Latency", "Throughput"]
-    assert all(row.throughput for row in built.sections[1].rows)
-    assert not any(row.throughput for row in built.sections[0].rows)
+@pytest.mark.parametrize("module", [*TEXTS, as_html])
+def test_what_may_not_be_quoted_has_no_figure_anywhere(module: ModuleType):
+    hidden = make_run.row("efficientvit_b2", "onnx-fp32", 71.3579, seed=6, parity=make_run.FAILED)
+    shown = make_run.row("efficientvit_b1", "onnx-fp32", 7.0, seed=1)
+    assert hidden.summary is not None
+    made = module.render(report.build([make_run.run(hidden, shown)])).decode()
+    assert "holds NaN" in made or "parity-failed" in made
+    text = Page(made).text if module is as_html else made
+    data = re.findall(r'type="application/json">(.*?)</script>', made)
+    for figure in (hidden.summary.median_ms, hidden.summary.throughput_per_s, hidden.summary.p90_ms or 0.0):
+        for shape in (".1f", ".2f", ".4g"):
+            assert f"{figure:{shape}}" not in " ".join([text, *data])
 
 
-def test_the_ratio_to_torch_is_within_one_run_and_between_valid_rows():
-    rows = {row.result.case.name: row for row in report.build([make_run.everything()]).rows}
-    ours, torch = rows["efficientvit_b1 onnx-fp32 224x224"], rows["efficientvit_b1 torch-fp32 224x224"]
-    assert ours.result.summary is not None
-    assert torch.result.summary is not None
-    assert ours.speedup == pytest.approx(torch.result.summary.median_ms / ours.result.summary.median_ms)
-    assert torch.speedup is None
-    assert rows["efficientvit_b2 onnx-fp32 224x224"].speedup is None
+def test_a_table_keeps_its_shape_with_hostile_strings():
+    lines = as_markdown.render(report.build([hostile_run()])).decode().splitlines()
+    tables = [line for line in lines if line.startswith("| ")]
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in tables}
+    assert len(widths) == 1
+    text = "\n".join(lines)
+    assert "<img" not in text
+    assert "</script" not in text
+    assert "](http" not in text.replace("\\]", "")
+    assert "@user" not in text
+    assert not re.search(r"(?<!&#58;)//evil", text)
 
 
-def test_the_page_fetches_nothing():
-    page = rendered("html", make_run.everything())
-    tags = parsed(page)
-    for tag, attributes in tags.tags:
-        assert not {"src", "href", "action", "srcset", "poster"} & attributes.keys(), (tag, attributes)
-    policy = next(a["content"] for t, a in tags.tags if t == "meta" and "Content-Security-Policy" in a.values())
-    assert "default-src 'none'" in (policy or "")
+def test_code_in_a_reason_stays_code_and_lone_backticks_do_not():
+    made = make_run.run(make_run.failed("m", "do `a|b` now", "lone ` here"))
+    text = as_markdown.render(report.build([made])).decode()
+    assert "do `a\\|b` now. lone \\` here" in text
+
+
+def test_a_spreadsheet_runs_nothing():
+    found = make_run.run(make_run.failed("=HYPERLINK(1)", "-", "+"), name="@SUM(1)")
+    rows = list(csv.DictReader(io.StringIO(as_csv.render(report.build([found])).decode())))
+    assert rows[0]["model"] == "'=HYPERLINK(1)"
+    assert rows[0]["run"] == "'@SUM(1)"
+
+
+def test_csv_and_json_survive_hostile_strings():
+    built = report.build([hostile_run()])
+    rows = list(csv.DictReader(io.StringIO(as_csv.render(built).decode())))
+    assert {row["model"] for row in rows} == {HOSTILE}
+    assert {row["case"]["model"] for row in json.loads(as_json.render(built))["rows"]} == {HOSTILE}
+
+
+def test_json_fits_its_own_types(everything: report.Report):
+    found = msgspec.json.decode(as_json.render(everything), type=as_json.Document)
+    assert len(found.rows) == len(everything.rows)
+    assert all((row.summary is None) == (row.status != "valid") for row in found.rows)
+
+
+def test_the_page_is_whole_in_itself(page: str):
+    found = Page(page)
+    for tag, attributes in found.elements:
+        for name in ("src", "href", "action", "data", "poster", "srcset"):
+            assert attributes.get(name, "#").startswith(("#", "data:")), (tag, attributes)
+    style = re.search(r"<style>(.*?)</style>", page, re.DOTALL)
+    assert style
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
     assert len(page) < 2_500_000
 
 
-def hostile_run() -> Any:
-    plain = make_run.everything()
-    case = msgspec.structs.replace(plain.results[0].case, model=HOSTILE)
-    reason = msgspec.structs.replace(plain.results[-1].reasons[0], message=HOSTILE, hint=HOSTILE)
-    rows = (
-        msgspec.structs.replace(plain.results[0], case=case),
-        msgspec.structs.replace(plain.results[-1], reasons=(reason,)),
-    )
-    return msgspec.structs.replace(plain, results=rows, host={"cpu": HOSTILE}, id=HOSTILE)
+def test_the_policy_allows_these_scripts_and_nothing_else(page: str):
+    found = Page(page)
+    (policy,) = [a["content"] for tag, a in found.elements if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+    kinds = [a.get("type") for tag, a in found.elements if tag == "script"]
+    run = [text for text, kind in zip(found.scripts, kinds, strict=True) if kind is None]
+    for text in run:
+        assert base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() in policy
+    assert len(run) == policy.count("sha256-")
 
 
-def test_strings_from_strangers_are_only_text_in_the_page():
-    harmless = [tag for tag, _ in parsed(rendered("html", make_run.everything())).tags]
-    tags = parsed(rendered("html", hostile_run()))
-    assert [tag for tag, _ in tags.tags].count("script") == harmless.count("script")
-    assert "alert(1)" in " ".join(tags.text)
-    data = re.search(r'<script id="specifications"[^>]*>(.*?)</script>', rendered("html", hostile_run()), re.DOTALL)
-    assert data
-    assert json.loads(data.group(1))
+def test_the_page_says_every_figure_and_every_reason(page: str, everything: report.Report):
+    text = Page(page).text
+    for row in everything.rows:
+        for reason in row.result.reasons:
+            assert reason.message.replace("`", "") in text
+        for why in row.lacking.values():
+            assert why in text
+    assert "Random weights (seed 0)" in text
+    assert "Made-up CPU 9000" in text
+    assert "How to read a number" in text
 
 
-def test_strings_from_strangers_break_no_markdown_table():
-    lines = [line for line in rendered("markdown", hostile_run()).splitlines() if line.startswith("|")]
-    assert len({line.count("|") for line in lines}) == 1
-    assert "<script>" not in rendered("markdown", hostile_run())
-    assert not re.search(r"(?<!\\)\]\(", rendered("markdown", hostile_run()))
+def test_the_page_carries_its_charts_as_data(page: str):
+    data = json.loads(next(text for text in Page(page).scripts if text.startswith("{")))
+    assert list(data["charts"]) == ["macs", "spread", "distribution", "drift"]
+    assert set(data["themes"]) == {"light", "dark"}
+
+
+def test_hostile_strings_are_only_text_on_the_page():
+    made = as_html.render(report.build([hostile_run()])).decode()
+    found = Page(made)
+    assert not [a for _, a in found.elements if any(name.startswith("on") for name in a)]
+    assert [a for tag, a in found.elements if tag == "img" and not a["src"].startswith("data:image/svg")] == []
+    assert "<!--{{7*7}}@user ${1}" in found.text
+    data = json.loads(next(text for text in found.scripts if text.startswith("{")))
+    assert json.dumps(HOSTILE)[1:-1] in json.dumps(data)
+    assert made.count("<script") == 3
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    for renderer in TEXTS:
+        document = renderer.render(report.build([make_run.everything()]))
+        if renderer is as_json:
+            document = json.dumps(rounded(json.loads(document)), indent=1, ensure_ascii=False).encode() + b"\n"
+        (GOLDEN / f"everything{renderer.SUFFIX}").write_bytes(document)

@@ -1,0 +1,177 @@
+"""Figures as text, one unit and one precision a column; the page and the Markdown tables share them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vitdeploy import units
+from vitdeploy.reports.report import Ratio, Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cells:
+    """One row as text; a figure that may not be quoted, or is not known, is `units.MISSING`."""
+
+    row: Row
+    size: str
+    conditions: str
+    """What is unusual about the case: batch, streams, boundary, head, io; empty for a plain one."""
+    median: str
+    interval: str
+    p90: str
+    p99: str
+    per_second: str
+    faster: str
+    change: str
+    load: str
+    first: str
+    memory_mib: str
+    parity: str
+    metric: str
+    params: str
+    macs: str
+    samples: str
+
+
+def of(rows: Sequence[Row]) -> list[Cells]:
+    """The rows of one table; the precision of a column fits its smallest figure."""
+    shown = [row.result.summary if row.quotable else None for row in rows]
+    known = [summary.median_ms for summary in shown if summary]
+    columns = zip(
+        rows,
+        units.milliseconds([s.median_ms if s else None for s in shown]),
+        units.milliseconds([s.p90_ms if s else None for s in shown]),
+        units.milliseconds([s.p99_ms if s else None for s in shown]),
+        units.milliseconds([row.load_ms if row.quotable else None for row in rows]),
+        units.milliseconds([row.first_ms if row.quotable else None for row in rows]),
+        per_second([s.throughput_per_s if s else None for s in shown]),
+        strict=True,
+    )
+    return [
+        Cells(
+            row=row,
+            size=f"{row.result.case.size[0]}×{row.result.case.size[1]}",
+            conditions=conditions(row),
+            median=median,
+            interval=_interval(row, like=min(known, default=1.0)),
+            p90=p90,
+            p99=p99,
+            per_second=rate,
+            faster=faster(row.faster),
+            change=change(row),
+            load=load,
+            first=first,
+            memory_mib=_memory(row),
+            parity=parity(row),
+            metric=metric(row),
+            params=units.MISSING if row.result.params is None else units.count(row.result.params),
+            macs=units.MISSING if row.result.macs is None else units.count(row.result.macs),
+            samples=_samples(row),
+        )
+        for row, median, p90, p99, load, first, rate in columns
+    ]
+
+
+def per_second(values: Sequence[float | None]) -> list[str]:
+    """A column of rates: three significant digits of its smallest value, at most two decimals."""
+    known = [value for value in values if value]
+    decimals = min(2, max(0, 2 - math.floor(math.log10(min(known))))) if known else 0
+    return [units.MISSING if value is None else f"{value:.{decimals}f}" for value in values]
+
+
+def faster(ratio: Ratio | None) -> str:
+    """``3.26×``: how many times faster; below 1 it is slower."""
+    return units.MISSING if ratio is None else f"{ratio.value:.2f}×"
+
+
+def faster_interval(ratio: Ratio | None) -> str:
+    """``3.21 … 3.30``, or missing."""
+    if ratio is None or ratio.interval is None:
+        return units.MISSING
+    return f"{ratio.interval[0]:.2f} … {ratio.interval[1]:.2f}"
+
+
+def change(row: Row) -> str:
+    """``slower +3.1 %``: the verdict against the baseline and the change."""
+    if row.change is None:
+        return units.MISSING
+    ratio = row.change.ratio
+    return row.change.verdict + (f" {units.percent(ratio)}" if ratio is not None else "")
+
+
+def conditions(row: Row) -> str:
+    """What is unusual about the case, in words; empty for batch 1, one stream, logits in fp32, host to host."""
+    case = row.result.case
+    words = [
+        f"batch {case.batch}" if case.batch > 1 else "",
+        f"{case.streams} streams" if case.streams > 1 else "",
+        "graph" if case.graph else "",
+        case.boundary if case.boundary != "host-to-host" else "",
+        f"{case.head} out" if case.head != "logits" else "",
+        f"{case.io} in and out" if case.io != "fp32" else "",
+        case.prompts or "",
+    ]
+    return ", ".join(filter(None, words))
+
+
+def name(row: Row) -> str:
+    """The model with its part and attention."""
+    case = row.result.case
+    return case.model + (f".{case.part}" if case.part else "") + (" softmax" if case.attention == "softmax" else "")
+
+
+def parity(row: Row) -> str:
+    """``ok 3.2e-06 σ``: passed, and the largest error in standard deviations of the output."""
+    found = row.result.parity
+    if found is None:
+        return units.MISSING
+    error = "" if found.error_std is None else f" {found.error_std:.1e} σ" if found.error_std else " 0 σ"
+    return ("ok" if found.passed else "FAILED") + error
+
+
+def metric(row: Row) -> str:
+    """``pixel agreement 99.98 %``: the task's own measure of agreement with the reference."""
+    found = row.result.parity.metric if row.result.parity else None
+    if found is None or found.value is None:
+        return ""
+    if "dB" in found.name:
+        return f"{found.name} {found.value:.1f}"
+    return f"{found.name} {found.value:.2%}".replace("%", " %")
+
+
+def remark(row: Row) -> str:
+    """A dagger behind a figure that has a remark to it."""
+    return "†" if row.quotable and row.result.reasons else ""
+
+
+def lacking(row: Row) -> str:
+    """Why figures of the row are missing, in one line; empty where none is."""
+    return "; ".join(dict.fromkeys(row.lacking.values()))
+
+
+def code_spans(text: str) -> list[tuple[str, bool]]:
+    """``text`` in parts, and whether each stood in backticks; where those do not pair up, none did."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0 or any(not part.strip() for part in parts[1::2]):
+        return [(text, False)]
+    return [(part, place % 2 == 1) for place, part in enumerate(parts) if part]
+
+
+def _interval(row: Row, *, like: float) -> str:
+    summary = row.result.summary
+    if not row.quotable or summary is None or summary.median_ci95_ms is None:
+        return units.MISSING
+    return units.interval(*summary.median_ci95_ms, like)
+
+
+def _memory(row: Row) -> str:
+    if not row.quotable or row.peak_memory_bytes is None:
+        return units.MISSING
+    return f"{row.peak_memory_bytes / 2**20:.0f}"
+
+
+def _samples(row: Row) -> str:
+    summary = row.result.summary
+    if not row.quotable or summary is None:
+        return units.MISSING
+    return f"{summary.samples} in {summary.trials}"
