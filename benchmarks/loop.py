@@ -30,11 +30,11 @@ WARMUP_WINDOW = 8
 """Inferences that are judged together during warm-up, at least. Source: two more than `steady.classify`
 needs for an opinion; more would make slow models pay minutes for a decision that the samples repeat."""
 
-WARMUP_WINDOW_NS = 100_000_000
+WARMUP_WINDOW_NS = 500_000_000
 """A warm-up window lasts at least this long: clocks and caches settle in time, not in counts.
 
-Source: the frequency governors of Linux decide every 10 ms or slower (``schedutil`` rate limit,
-kernel.org/doc/html/latest/admin-guide/pm/cpufreq.html); ten decisions fit.
+Source: half a second is the default warm-up of TFLite's benchmark_model. With a tenth of it, trials on a
+shared virtual machine still became up to a quarter faster while they were sampled.
 """
 
 FEWEST_WARMUPS = 2

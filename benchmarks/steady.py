@@ -33,6 +33,9 @@ interval of a row, but no longer warm-up would help. Source: measured on two sha
 single-threaded EfficientViT-B1 takes 25 or 37 ms in alternation, without a sign of it in /proc/stat.
 """
 
+LEAST_SHARE = 1 / 8
+"""A level that holds for a smaller share of the samples is a disturbance: it hardly moves the trial's median."""
+
 MOST_SEGMENTS = 32
 FEWEST_SAMPLES = 6
 """Fewer samples say nothing about change, and are called steady."""
@@ -106,7 +109,7 @@ def _deviation(differences: Floats) -> float:
 
 
 def _partition(values: Floats, noise: float) -> list[tuple[int, int]]:
-    """The pieces of constant level, at least two long, of least squared error plus penalty.
+    """The pieces of constant level, each at least `LEAST_SHARE` long, of least squared error plus penalty.
 
     Source: optimal partitioning by dynamic programming, Jackson et al., IEEE Signal Processing
     Letters 2005; with at most `MOST_SEGMENTS` points pruning is not worth its lines.
@@ -114,10 +117,11 @@ def _partition(values: Floats, noise: float) -> list[tuple[int, int]]:
     scaled = (values - values.mean()) / noise
     sums, squares = np.concatenate([[0.0], np.cumsum(scaled)]), np.concatenate([[0.0], np.cumsum(scaled**2)])
     penalty = PENALTY * np.log(values.size)
+    shortest = max(2, int(np.ceil(LEAST_SHARE * values.size)))
     best, previous = np.full(values.size + 1, np.inf), np.zeros(values.size + 1, dtype=int)
     best[0] = -penalty
-    for stop in range(2, values.size + 1):
-        starts = np.arange(stop - 1)
+    for stop in range(shortest, values.size + 1):
+        starts = np.arange(stop - shortest + 1)
         error = squares[stop] - squares[starts] - (sums[stop] - sums[starts]) ** 2 / (stop - starts)
         costs = best[starts] + error + penalty
         previous[stop] = int(np.argmin(costs))

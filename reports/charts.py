@@ -35,6 +35,9 @@ SHOWN = "shown"
 
 _SIGNED = "(datum.value > 0 ? '+' : '') + datum.label"
 
+_STILL_FONT = "'Liberation Sans', Arial, Helvetica, sans-serif"
+"""Pictures are laid out with a font that vl-convert ships, and shown with that or one of the same widths."""
+
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
 
@@ -230,14 +233,13 @@ def drift(rows: Sequence[Row]) -> Specification | None:
 
 def png(chart: Specification, *, width_px: int = 820, dark: bool = False, scale: float = 2) -> bytes:
     """The chart as a PNG of ``width_px`` times ``scale`` pixels."""
-    background = {"background": "#131a22" if dark else "#ffffff", "padding": 16}
-    config = {**theme(dark=dark), **background}
-    return vl_convert.vegalite_to_png({**chart, "width": width_px}, scale=scale, config=config)
+    paper = {"background": "#131a22" if dark else "#ffffff", "padding": 16, "font": _STILL_FONT}
+    return vl_convert.vegalite_to_png({**chart, "width": width_px}, scale=scale, config={**theme(dark=dark), **paper})
 
 
 def svg(chart: Specification, *, width_px: int = 820, dark: bool = False) -> str:
     """The chart as an SVG document."""
-    return vl_convert.vegalite_to_svg({**chart, "width": width_px}, config=dict(theme(dark=dark)))
+    return vl_convert.vegalite_to_svg({**chart, "width": width_px}, config={**theme(dark=dark), "font": _STILL_FONT})
 
 
 @cache
