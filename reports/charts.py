@@ -127,7 +127,11 @@ def latency_against_macs(rows: Sequence[Row]) -> Specification | None:
     marks = base.mark_point(filled=True, size=130, style="dot").encode(
         y=y, shape=shape, tooltip=_tooltips(case="case", said="median", interval="95 % interval", arithmetic="MACs")
     )
-    names = base.mark_text(style="ink", dy=17).encode(y=y, text="label:N").transform_filter("datum.label !== ''")
+    names = (
+        base.mark_text(style="ink", align="left", dx=8, dy=13)
+        .encode(y=y, text="label:N")
+        .transform_filter("datum.label !== ''")
+    )
     layers = alt.layer(*_diagonals(across, up, x, y), lines, spread, marks.add_params(picked), names)
     return _finished(layers.properties(height=380))
 

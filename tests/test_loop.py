@@ -56,7 +56,7 @@ def test_warm_up_ends_with_the_evidence():
     clock = FakeClock()
     session = FakeSession(clock, lambda n: int(10 * MS * (1 + 0.8**n)))
     sampled = loop.measure([lane(session)], plan(), clock)
-    assert 20 <= sampled.warmup_count <= 60
+    assert 50 <= sampled.warmup_count <= 110  # the window with the slow start, and one more
     assert sampled.steady == "steady"
     assert max(sampled.samples_ns) < 10.2 * MS
 
