@@ -16,7 +16,7 @@ demo: .venv/demo
 	$(BIN)/vitdeploy report build/demo/run.json --format html --out build/demo/report.html
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: .venv/dev
 	$(BIN)/python -m pytest -m slow

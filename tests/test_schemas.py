@@ -8,11 +8,13 @@ import msgspec
 import pytest
 
 from vitdeploy import artifact, record
+from vitdeploy.reports import as_json
 
 FOLDER = Path(__file__).parent.parent / "vitdeploy" / "schemas"
 KINDS: dict[str, Any] = {
     f"manifest-{artifact.SCHEMA}.json": artifact.Manifest,
     f"run-{record.SCHEMA}.json": record.Run,
+    f"report-{as_json.SCHEMA}.json": as_json.Document,
 }
 
 

@@ -400,6 +400,8 @@ def bench(
         raise UsageError("--resume needs the run file", "Name it with --out.")
     out = order.out or Path("runs") / f"{device.name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     timing.check_out(out, resume=order.resume)
+    for notice in inventory.load().notices:
+        progress(notice)
     threads = order.threads or inventory.threads_of(device, host.facts())
     jobs: list[Job] = []
     for case in planned:
