@@ -14,6 +14,7 @@ demo: .venv/demo
 	$(BIN)/vitdeploy predict build/demo/predict/*/512x1024/onnx-fp32 sample:china --out build/demo/segmentation.png
 	$(BIN)/vitdeploy report build/demo/run.json --format markdown --out build/demo/report.md
 	$(BIN)/vitdeploy report build/demo/run.json --format html --out build/demo/report.html
+	@echo build/demo/segmentation.png
 
 test: .venv/dev
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -50,11 +50,13 @@ class ApartProjections(nn.Module):
         for aggregate in self.aggregate:
             assert isinstance(aggregate, nn.ModuleList)
             scales.append([part(role) for part, role in zip(aggregate, first, strict=True)])
-        return self.proj(torch.cat([attend(q, k, v, self.dim, self.eps) for q, k, v in scales], dim=1))
+        # Joined channels last: joined channels first, each scale would be transposed for it and the result back.
+        attended = torch.cat([attend(q, k, v, self.dim, self.eps) for q, k, v in scales], dim=3)
+        return self.proj(attended.permute(0, 3, 1, 2))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, dim: int, eps: float) -> Tensor:
-    """ReLU linear attention of maps ``(n, heads * dim, h, w)``, in the same shape.
+    """ReLU linear attention of maps ``(n, heads * dim, h, w)``; the result is ``(n, h, w, heads * dim)``.
 
     The keys are the one operand that is needed channels first: the product and the sum over the pixels then both
     run along what lies next to each other, and no product needs a transposed operand.
@@ -74,8 +76,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, dim: int, eps: float) -> Tensor:
     keys = channels_first(torch.relu(k))
     numerator = queries @ (keys @ pixels_first(v))
     denominator = queries @ keys.sum(dim=-1, keepdim=True)
-    attended = numerator / (denominator + eps)
-    return attended.permute(0, 2, 1, 3).reshape(n, h, w, channels).permute(0, 3, 1, 2)
+    return (numerator / (denominator + eps)).permute(0, 2, 1, 3).reshape(n, h, w, channels)
 
 
 def attention_apart(model: nn.Module, shapes: Shapes) -> None:
