@@ -9,6 +9,9 @@ import msgspec
 from vitdeploy.artifact import Beside, Tensor
 from vitdeploy.spec import Attention, Head, Io, ModelSpec, Size
 
+DISTRIBUTIONS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
+"""Whose versions decide what is made: they are in the store's key and in the manifest."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:

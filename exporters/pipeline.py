@@ -330,7 +330,7 @@ def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str 
         "target": target.name,
         "rewrites": list(rewrites),
         "parent": parent,
-        "tools": {name: _version(name) for name in ("torch", "onnx", "onnxscript", "onnxruntime")},
+        "tools": {name: _version(name) for name in jobs.DISTRIBUTIONS},
         "source": _source_digest(),
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

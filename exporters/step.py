@@ -29,9 +29,6 @@ from vitdeploy.spec import ModelSpec, Target
 SEED = 0
 """Random weights of an export are those of this seed. Source: contract, "Commands"."""
 
-DISTRIBUTIONS = ("torch", "onnx", "onnxscript", "onnxruntime")
-"""Whose versions are written into the manifest: they change bytes."""
-
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG})
 """What the operating system says when a place cannot be written."""
 
@@ -126,7 +123,7 @@ def _weights(path: Path | None) -> Weights:
 
 def _versions() -> Iterator[tuple[str, str]]:
     found = {dist.name.lower(): dist.version for dist in metadata.distributions() if dist.name}
-    return ((name, found[name]) for name in DISTRIBUTIONS if name in found)
+    return ((name, found[name]) for name in jobs.DISTRIBUTIONS if name in found)
 
 
 def _refused(error: VitdeployError) -> Reply:
