@@ -323,6 +323,8 @@ def test_a_disk_that_fills_up_keeps_the_finished_trials(tmp_path: Path, small_di
 MARK = "VITDEPLOY_TEST_RUN"
 
 PARENT = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
 import sys
 from pathlib import Path
 from tests import artifacts
