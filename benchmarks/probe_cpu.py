@@ -70,12 +70,17 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def forget_peak() -> None:
-    """Start the peak anew from the present size, where the kernel allows it. Source: proc(5), clear_refs."""
+def forget_peak() -> bool:
+    """Start the peak anew from the present size; False where the kernel does not do it (some sandboxes).
+
+    Source: proc(5), clear_refs.
+    """
+    before = peak_memory_bytes()
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
-        return
+        return False
+    return peak_memory_bytes() < before
 
 
 def _integer(path: Path) -> int | None:

@@ -88,8 +88,8 @@ class Probe(Protocol):
         """Largest resident size of this process since `forget_peak`."""
         ...
 
-    def forget_peak(self) -> None:
-        """Start the peak anew."""
+    def forget_peak(self) -> bool:
+        """Start the peak anew, where that can be done."""
         ...
 
 

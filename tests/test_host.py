@@ -92,11 +92,24 @@ def test_counters_that_exist_are_read(tmp_path: Path, monkeypatch: pytest.Monkey
     assert probe_cpu.temperature_c() == 48.5
 
 
-def test_the_peak_can_be_forgotten():
-    probe_cpu.forget_peak()  # that of the tests before
-    before = probe_cpu.peak_memory_bytes()
-    ballast = bytearray(64 * 2**20)
-    assert probe_cpu.peak_memory_bytes() >= before + 32 * 2**20
-    del ballast
-    probe_cpu.forget_peak()
-    assert probe_cpu.peak_memory_bytes() < before + 32 * 2**20
+PEAKS = """
+import json
+from vitdeploy.benchmarks import probe_cpu
+peaks = [probe_cpu.peak_memory_bytes()]
+ballast = bytearray(64 * 2**20)
+peaks.append(probe_cpu.peak_memory_bytes())
+del ballast
+forgotten = probe_cpu.forget_peak()
+peaks.append(probe_cpu.peak_memory_bytes())
+print(json.dumps([forgotten, *peaks]))
+"""
+
+
+def test_the_peak_is_that_of_the_process_and_can_be_forgotten_where_the_kernel_lets():
+    # A process of its own: the tests before this one have a peak too.
+    answer = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True)
+    forgotten, before, high, after = json.loads(answer.stdout)
+    assert high >= before + 32 * 2**20
+    if not forgotten:  # not every sandbox's kernel has /proc/self/clear_refs
+        pytest.skip("this kernel does not forget a process's peak")
+    assert after < before + 32 * 2**20
