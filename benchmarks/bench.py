@@ -28,6 +28,7 @@ from vitdeploy.errors import DeviceError, Impossible, NoValidMeasurement, UsageE
 from vitdeploy.record import Case, Reason, Run, Trial
 
 ORDER = "round-robin, shuffled anew each round"
+PAIRED_ORDER = "interleaved pairs, the order within a pair drawn for every other one and turned round for the next"
 INPUTS = "seeded synthetic images, distinct within a trial's pool, rotated"
 
 WARMUP_LIMIT_S = 3.0
@@ -52,6 +53,15 @@ class Job:
     case: Case
     artifact: Artifact | None = None
     error: VitdeployError | None = None
+    side: record.Side | None = None
+
+
+class Enough(Protocol):
+    """Asked after each pair of a duel, and at its end."""
+
+    def __call__(self, done: Run, pairs: int) -> record.Duel:
+        """What is to be written down of the duel after so many pairs; ``stopped`` ends it."""
+        ...
 
 
 class OnTrial(Protocol):
@@ -85,6 +95,7 @@ def make_protocol(
     warmup_limit_s: float = WARMUP_LIMIT_S,
     seed: int = 0,
     sustained_s: float | None = None,
+    order: str = ORDER,
 ) -> record.Protocol:
     """The protocol of a run, with what is the same for all of them filled in.
 
@@ -101,7 +112,7 @@ def make_protocol(
         trials=trials,
         min_time_s=min_time_s,
         warmup_limit_s=warmup_limit_s,
-        order=ORDER,
+        order=order,
         seed=seed,
         inputs=INPUTS,
         sustained_s=sustained_s,
@@ -125,6 +136,7 @@ def run(
     protocol: record.Protocol,
     out: Path,
     resume: bool = False,
+    enough: Enough | None = None,
     connection: Connection | None = None,
     progress: Callable[[str], None] = lambda _: None,
     on_trial: OnTrial = _silent,
@@ -134,6 +146,7 @@ def run(
     """Time all jobs and keep ``out`` up to date; `exit_code_of` says what each row asks the command to end with.
 
     ``connection`` is opened from ``device`` when none is given. One failing job does not stop the others.
+    With ``enough`` the two jobs are the sides of a duel: their trials are pairs, and it says when to end.
 
     Raises:
         UsageError: ``out`` exists and is not resumed, or belongs to another protocol, device or set of cases.
@@ -141,7 +154,8 @@ def run(
         DeviceError: the device is not reachable, busy, or another one than its file says.
     """
     check_out(out, resume=resume)
-    _check_distinct(jobs)
+    if enough is None:
+        _check_distinct(jobs)
     with connection or inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
         described = _described(device, link, python)
         earlier = record.load(out) if resume and out.exists() else None
@@ -172,21 +186,42 @@ def run(
                 _fill(row, turn, link=link, protocol=protocol, log=out.with_suffix(".log"), python=python)
                 _save(frame, rows, out)
             on_trial(done, len(turns), row.job.case.name)
+            if enough is not None and done % len(rows) == 0:
+                duel = enough(_present(frame, rows), turn.index + 1)
+                # As many trials as there are pairs were planned after all, so that none counts as missing.
+                frame = msgspec.structs.replace(
+                    frame, duel=duel, protocol=msgspec.structs.replace(protocol, trials=duel.pairs)
+                )
+                _save(frame, rows, out)
+                if duel.stopped:
+                    break
         return _save(frame, rows, out)
 
 
 def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[Turn]:
     """All trials in the order they are run: every row once a round, in an order drawn anew for each.
 
-    The order depends on the protocol's seed and the number of rows alone, so a resumed run has the same.
-    Source: randomized interleaving keeps a slow drift of the machine out of the differences, peers.md C.1.
+    In a duel a round is a pair, and every second pair turns the order of the one before round (ABBA or BAAB), so
+    that a steady drift cancels. The order depends on the protocol's seed and the number of rows alone, so a resumed
+    run has the same. Source: randomized interleaving keeps a slow drift of the machine out of the differences,
+    peers.md C.1.
     """
+    paired = protocol.order == PAIRED_ORDER
     turns: list[Turn] = []
     for index in range(protocol.trials):
         places = list(range(rows))
-        random.Random(f"{protocol.seed}:{index}").shuffle(places)  # noqa: S311 (an order, not a secret)
+        drawn = index - index % 2 if paired else index
+        random.Random(f"{protocol.seed}:{drawn}").shuffle(places)  # noqa: S311 (an order, not a secret)
+        if paired and index % 2:
+            places.reverse()
         turns += [
-            Turn(place=place, index=index, order=len(turns) + offset, id=f"{run_id}/{place}/{index}")
+            Turn(
+                place=place,
+                index=index,
+                order=len(turns) + offset,
+                id=f"{run_id}/{place}/{index}",
+                pair=index if paired else None,
+            )
             for offset, place in enumerate(places)
         ]
     return turns
@@ -221,8 +256,12 @@ def _fill(row: _Row, turn: Turn, *, link: Connection, protocol: record.Protocol,
         row.error = DeviceError(f"{len(row.lost)} of {protocol.trials} trials were lost", found.hint)
 
 
+def _present(frame: Run, rows: Sequence[_Row]) -> Run:
+    return msgspec.structs.replace(frame, results=tuple(_result(row, frame.protocol) for row in rows))
+
+
 def _save(frame: Run, rows: Sequence[_Row], out: Path) -> Run:
-    present = msgspec.structs.replace(frame, results=tuple(_result(row, frame.protocol) for row in rows))
+    present = _present(frame, rows)
     record.save(present, out)
     return present
 
@@ -248,6 +287,8 @@ def _result(row: _Row, protocol: record.Protocol) -> record.Result:
         summary=None,
         params=artifact.manifest.params if artifact else None,
         macs=artifact.manifest.macs if artifact else None,
+        size_bytes=artifact.manifest.size_bytes if artifact else None,
+        side=row.job.side,
     )
     return record.rederive(result)
 

@@ -31,6 +31,8 @@ class Turn:
     index: int
     order: int
     id: str
+    pair: int | None = None
+    """The pair of a duel that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +111,7 @@ def worker_job(
     file = link.push(artifact.file, sha256=manifest.sha256)
     beside = {link.push(artifact.folder / b.file, sha256=b.sha256): b.sha256 for b in manifest.beside}
     return worker.Job(
-        trial={"id": turn.id, "order": turn.order, "pair": None, "build": None},
+        trial={"id": turn.id, "order": turn.order, "pair": turn.pair, "build": None},
         file=file,
         digests={file: manifest.sha256, **beside},
         manifest=msgspec.to_builtins(manifest),

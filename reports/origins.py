@@ -80,25 +80,6 @@ def place(run: Run) -> str:
     return f"{known['cpu']}" + (f", {cores} cores" if cores else "")
 
 
-def differences(run: Run, other: Run) -> list[str]:
-    """Names of what differs between the two runs' devices and protocols and makes their figures incomparable."""
-    mine, theirs = _deciding(run), _deciding(other)
-    return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
-
-
-def _deciding(run: Run) -> dict[str, Any]:
-    packages = _packages(run.device.facts)
-    packages.pop("vitdeploy", None)  # what is under test
-    return {
-        "device": run.device.name,
-        **run.device.facts,
-        "packages": packages,
-        "min_time_s": run.protocol.min_time_s,
-        "inputs": run.protocol.inputs,
-        "sustained_s": run.protocol.sustained_s,
-    }
-
-
 def _packages(known: Mapping[str, Any]) -> dict[str, Any]:
     found = known.get("packages")
     return (

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from vitdeploy import catalog, stats, verdict
+from vitdeploy import catalog, comparison, stats, verdict
 from vitdeploy.record import Result, Run, Trial
 from vitdeploy.reports import origins
 from vitdeploy.reports.origins import Origin
@@ -187,7 +187,7 @@ def variant(model: str) -> str:
 
 
 def _rows(run: Run, baseline: Run | None) -> Iterator[Row]:
-    comparable = baseline is not None and not origins.differences(run, baseline)
+    comparable = baseline is not None and not comparison.differences(run, baseline)
     found = verdict.compare(baseline.results, run.results, historical=True) if baseline and comparable else []
     changes = {one.case: one for one in found}
     for result in run.results:
@@ -334,7 +334,7 @@ def _warnings(runs: Sequence[Run], baseline: Run | None) -> Iterator[str]:
         yield "This machine does not show whether its clock was throttled; only the drift of the trials would tell."
     if baseline is not None:
         for run in runs:
-            fields = origins.differences(run, baseline)
+            fields = comparison.differences(run, baseline)
             if fields:
                 yield (
                     f"The baseline {baseline.id} was measured under other conditions ({', '.join(fields)}): "

@@ -14,7 +14,18 @@ HEAVY = frozenset(
 LEAF_PREFIXES = ("to_", "probe_", "as_", "on_", "over_", "rewrite")
 LEAF_FOLDERS = ("vitdeploy/models/",)
 LEAVES = frozenset({"reports/charts.py", "exporters/border.py", "exporters/reference.py", "benchmarks/export_speed.py"})
-COMPOSERS = frozenset({"vitdeploy/api.py", "vitdeploy/cli.py", "vitdeploy/tables.py", "vitdeploy/__init__.py"})
+COMPOSERS = frozenset(
+    {
+        "vitdeploy/api.py",
+        "vitdeploy/cli.py",
+        "vitdeploy/tables.py",
+        "vitdeploy/api_decide.py",
+        "vitdeploy/decide_commands.py",
+        "vitdeploy/decide_tables.py",
+        "vitdeploy/command.py",
+        "vitdeploy/__init__.py",
+    }
+)
 FORBIDDEN_ON_THE_MAIN_PATH = frozenset({"torchvision", "timm"})
 
 

@@ -65,7 +65,7 @@ def two_lines(err: str) -> None:
         (["predict", "nowhere", "sample:coffee"], 9, "no artifact"),
         (["report", "nowhere.json"], 9, "nowhere.json"),
         (["report", "nowhere.json", "--format", "htlm"], 2, "html"),
-        (["duel", "a", "b"], 4, "not built"),
+        (["duel", "a", "b"], 2, "unknown model"),
     ],
 )
 def test_bad_input_is_two_lines_and_the_contracts_exit_code(say, argv: list[str], code: int, said: str, tmp_path: Path):

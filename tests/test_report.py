@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests import make_run
-from vitdeploy import catalog
+from vitdeploy import catalog, comparison
 from vitdeploy.reports import cells, charts, origins, points, report
 
 
@@ -140,8 +140,8 @@ def test_another_vitdeploy_is_what_is_under_test_and_another_runtime_is_not_the_
     mine, packages = make_run.run(), dict(make_run.FACTS["packages"])
     newer = make_run.run(facts={**make_run.FACTS, "packages": {**packages, "vitdeploy": "9"}})
     other = make_run.run(facts={**make_run.FACTS, "packages": {**packages, "onnxruntime": "9"}})
-    assert origins.differences(mine, newer) == []
-    assert origins.differences(mine, other) == ["packages"]
+    assert comparison.differences(mine, newer) == []
+    assert comparison.differences(mine, other) == ["packages"]
 
 
 def test_the_warnings_say_random_weights_bad_rows_and_uncommitted_changes():

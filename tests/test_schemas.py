@@ -7,13 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from vitdeploy import artifact, record
+from vitdeploy import artifact, baselines, calibration, record
 from vitdeploy.reports import as_json
 
 FOLDER = Path(__file__).parent.parent / "vitdeploy" / "schemas"
 KINDS: dict[str, Any] = {
     f"manifest-{artifact.SCHEMA}.json": artifact.Manifest,
     f"run-{record.SCHEMA}.json": record.Run,
+    f"acceptance-{baselines.SCHEMA}.json": baselines.Acceptance,
+    f"calibration-{calibration.SCHEMA}.json": calibration.Calibration,
     f"report-{as_json.SCHEMA}.json": as_json.Document,
 }
 

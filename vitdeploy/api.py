@@ -43,11 +43,11 @@ DEFAULT_SUITE = "demo"
 """What is exported and timed when nothing is named. Source: contract, "Commands"."""
 
 
-def _silent(_: str) -> None:
+def silent(_: str) -> None:
     """Progress that nobody reads."""
 
 
-def _unseen(done: int, total: int, label: str) -> None:
+def unseen(done: int, total: int, label: str) -> None:
     """Trials that nobody watches."""
 
 
@@ -170,7 +170,7 @@ def export_plan(names: Sequence[str], order: ExportOrder) -> list[str]:
     return [line for request in _requests(names, order) for line in pipeline.describe(request)]
 
 
-def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = _silent) -> list[ExportRow]:
+def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = silent) -> list[ExportRow]:
     """Make the artifacts; one model's failure does not stop the others.
 
     Raises:
@@ -218,7 +218,7 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
     if order.device is not None:
         inventory.find(order.device)
         if target.unavailable is None:
-            _reachable(order.device)
+            reachable(order.device)
     if order.weights is not None and len(names) != 1:
         raise UsageError(f"--weights fits one model, and {len(names)} are meant", "Name one model.")
     if order.batch < 1:
@@ -289,7 +289,7 @@ def check(
     from vitdeploy.exporters import pipeline
 
     if device not in (None, "local"):
-        _reachable(device or "local")
+        reachable(device or "local")
     if trace:
         raise Impossible("`check --trace` is not built in this version", "Leave --trace out.")
     found = artifact.open_artifact(path)
@@ -326,7 +326,7 @@ def predict(order: PredictOrder) -> Prediction:
     if order.points or order.boxes or order.multimask:
         raise Impossible(f"{manifest.model} takes no points or boxes", "Leave --point, --box and --multimask out.")
     if order.device not in (None, "local"):
-        _reachable(order.device or "local")
+        reachable(order.device or "local")
     photo = photographs.open_named(order.image)
     packages.require(target.run_packages)
     runtime = catalog.load(target.runtime or "")
@@ -365,7 +365,7 @@ def _picture_path(order: PredictOrder, found: Artifact) -> Path:
 def bench_plan(what: Sequence[str], order: BenchOrder) -> list[str]:
     """What `bench` would do, one case a line."""
     planned = _planned(what, order)
-    device = _reachable(order.device)
+    device = reachable(order.device)
     return [
         f"{case.words} on {device.name}: {order.trials} trials of at least {order.min_time_s:g} s" for case in planned
     ]
@@ -375,8 +375,8 @@ def bench(
     what: Sequence[str],
     order: BenchOrder,
     *,
-    progress: Progress = _silent,
-    on_trial: OnTrial = _unseen,
+    progress: Progress = silent,
+    on_trial: OnTrial = unseen,
 ) -> BenchOutcome:
     """Time models and artifacts; what is not exported yet is made first.
 
@@ -389,7 +389,7 @@ def bench(
     from vitdeploy.devices import inventory
 
     planned = _planned(what, order)
-    device = _reachable(order.device)
+    device = reachable(order.device)
     protocol = timing.make_protocol(
         suite=None if what else order.suite or DEFAULT_SUITE,
         trials=order.trials,
@@ -407,7 +407,7 @@ def bench(
     for case in planned:
         made, error = None, None
         try:
-            made = _made(case, order, device, progress)
+            made = artifact_for(case, order, device, progress)
         except VitdeployError as failure:
             error = failure
         described = workload.case_of(case, order, device=device.name, threads=threads, made=made)
@@ -427,7 +427,7 @@ def _planned(what: Sequence[str], order: BenchOrder) -> "list[Planned]":
     return workload.plan(what, () if what else suite.find(order.suite or DEFAULT_SUITE).entries, order)
 
 
-def _made(planned: "Planned", order: BenchOrder, device: "Device", progress: Progress) -> Artifact:
+def artifact_for(planned: "Planned", order: BenchOrder, device: "Device", progress: Progress) -> Artifact:
     """The artifact of a case: the one that was named, or one that is exported now."""
     if planned.target.name not in device.targets:
         raise Impossible(
@@ -448,7 +448,7 @@ def _made(planned: "Planned", order: BenchOrder, device: "Device", progress: Pro
     return rows[0].artifact
 
 
-def _reachable(name: str) -> "Device":
+def reachable(name: str) -> "Device":
     """The device of that name, if nothing stands against reaching it.
 
     Raises:

@@ -4,8 +4,6 @@ Human tables go to stdout, logs and progress to stderr; ``--json FILE|-`` is the
 every command. Errors are two lines on stderr with the contract's exit code.
 """
 
-import functools
-import inspect
 import os
 import sys
 import traceback
@@ -15,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vitdeploy import __version__
-from vitdeploy.errors import Impossible, Interrupted, UsageError, VitdeployError, unknown_name
+from vitdeploy import __version__, decide_commands
+from vitdeploy.command import ArtifactPath, Device, DryRun, Models, Size, Weights, verb
+from vitdeploy.errors import Impossible, UsageError, VitdeployError, unknown_name
 
 if TYPE_CHECKING:
     from vitdeploy.tables import Outcome
@@ -31,27 +30,12 @@ app = typer.Typer(
 )
 cache_app = typer.Typer(help="What the content-addressed store holds.", no_args_is_help=True)
 app.add_typer(cache_app, name="cache")
+app.add_typer(decide_commands.app)
 
 _CliUsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The parser's usage error; typer carries its parser privately, this is its public way in."""
 
-Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the machine form there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-
-Models = Annotated[list[str] | None, typer.Argument(metavar="[MODEL…]", help="Names from `vitdeploy models`.")]
-Device = Annotated[str | None, typer.Option(help="Name from `vitdeploy devices`.")]
-Size = Annotated[str | None, typer.Option(metavar="HxW", help="Input size; default: the published latency's.")]
-Weights = Annotated[Path | None, typer.Option(help="Official or timm checkpoint; default: seeded random weights.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")]
-ArtifactPath = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="Its folder, manifest or model file.")]
-
 _LATER = {
-    "duel": "interleaved A/B of two artifacts",
-    "compare": "verdicts between two runs",
-    "accept": "make a run the baseline",
-    "calibrate": "the noise floor and the false-alarm rate of a device",
     "attention": "ReLU linear against softmax attention over resolutions",
     "reproduce": "published figures against measured ones",
     "eval": "accuracy of an artifact on a data set",
@@ -59,39 +43,6 @@ _LATER = {
     "verify": "the chain result → engine → ONNX → weights, re-checked",
 }
 """Verbs of the contract that this version does not have yet: they answer with exit 4."""
-
-
-def verb(function: "Callable[..., Outcome]") -> Callable[..., None]:
-    """Make ``function`` a command: add the options every verb has, show what it returns, exit with its code."""
-
-    @functools.wraps(function)
-    def command(
-        *args: Any, json: str | None = None, quiet: bool = False, verbose: int = 0, debug: bool = False, **options: Any
-    ) -> None:
-        del debug  # read from argv by `main`, so that usage errors know it too
-        from vitdeploy import tables
-
-        tables.configure(quiet=quiet, verbose=verbose)
-        try:
-            outcome = function(*args, **options)
-        except KeyboardInterrupt as error:  # the parser would end without a word
-            raise Interrupted("interrupted", "Run the same command again; `bench --resume` goes on.") from error
-        tables.show(outcome, json)
-        if outcome.exit_code:
-            raise typer.Exit(outcome.exit_code)
-
-    own = inspect.signature(function)
-    common: dict[str, Any] = {"json": Json, "quiet": Quiet, "verbose": Verbose, "debug": Debug}
-    defaults: dict[str, Any] = {"json": None, "quiet": False, "verbose": 0, "debug": False}
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind)
-        for name, kind in common.items()
-    ]
-    command.__signature__ = own.replace(  # pyright: ignore[reportAttributeAccessIssue]
-        parameters=[*own.parameters.values(), *added], return_annotation=None
-    )
-    command.__annotations__ = {**function.__annotations__, **common, "return": None}
-    return command
 
 
 @app.callback(invoke_without_command=True)

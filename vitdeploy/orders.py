@@ -10,6 +10,9 @@ from vitdeploy.errors import VitdeployError
 from vitdeploy.spec import Attention, Size
 
 if TYPE_CHECKING:
+    from vitdeploy.baselines import Baseline
+    from vitdeploy.calibration import Calibration
+    from vitdeploy.comparison import Compared
     from vitdeploy.record import Run
 
 
@@ -117,6 +120,62 @@ class BenchOrder:
     out: Path | None = None
     artifacts: Path = Path("artifacts")
     resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuelOrder:
+    """What `duel` is asked for, beside its two sides; None: the default."""
+
+    device: str = "local"
+    size: str | None = None
+    threads: int | None = None
+    pairs: int | None = None
+    min_time_s: float = 1.0
+    max_slowdown: float = 0.02
+    alpha: float = 0.01
+    early: bool = True
+    """Look at the data before the end."""
+    out: Path | None = None
+    artifacts: Path = Path("artifacts")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DuelOutcome:
+    """A duel's run, where it was written, its verdict, and the exit code that its rows ask for."""
+
+    run: "Run"
+    path: Path
+    compared: "Compared"
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOrder:
+    """What `compare` is asked for, beside the runs."""
+
+    baselines: Path = Path("vitdeploy-baselines")
+    max_slowdown: float = 0.02
+    alpha: float = 0.01
+    confirm: bool = False
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareOutcome:
+    """The verdicts, the baseline they are against where it was one, and the exit code they ask for."""
+
+    compared: "Compared"
+    baseline: "Baseline | None"
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """What an A/A duel said, and where that and its run are kept."""
+
+    calibration: "Calibration"
+    path: Path
+    run_path: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

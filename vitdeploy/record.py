@@ -20,6 +20,7 @@ SCHEMA = 1
 
 Status = Literal["valid", "invalid", "failed"]
 Steady = Literal["steady", "warming", "drifting"]
+Side = Literal["A", "B"]
 MOST_UNSTEADY = 0.2
 """More than this share of trials that are not steady makes a row invalid. Source: contract, "A run"."""
 FEWEST_SAMPLES = 10
@@ -145,6 +146,10 @@ class Result(_Record, frozen=True, kw_only=True):
     summary: Summary | None
     params: int | None = None
     macs: int | None = None
+    size_bytes: int | None = None
+    """Of the artifact's files together."""
+    side: Side | None = None
+    """Which side of a duel this is."""
 
 
 class Protocol(_Record, frozen=True, kw_only=True):
@@ -159,6 +164,21 @@ class Protocol(_Record, frozen=True, kw_only=True):
     inputs: str
     """What the timed inputs are, and how many distinct ones."""
     sustained_s: float | None = None
+
+
+class Duel(_Record, frozen=True, kw_only=True):
+    """That a run is a duel: two rows, A and B, measured in interleaved pairs of fresh processes."""
+
+    names: tuple[str, str]
+    """What was asked for, A and B."""
+    pairs: int
+    """How many were run."""
+    most_pairs: int
+    alpha: float
+    """What is left of the error for the verdict on the pairs that were run."""
+    max_slowdown: float
+    stopped: str | None
+    """Why it ended before ``most_pairs``; None: it did not."""
 
 
 class Device(_Record, frozen=True, kw_only=True):
@@ -187,6 +207,13 @@ class Run(_Record, frozen=True, kw_only=True):
     host: Mapping[str, Any]
     protocol: Protocol
     results: tuple[Result, ...]
+    duel: Duel | None = None
+
+    @property
+    def sides(self) -> tuple[Result, Result] | None:
+        """Rows A and B of a duel; None where this is none."""
+        by_side = {result.side: result for result in self.results}
+        return (by_side["A"], by_side["B"]) if self.duel and {"A", "B"} <= by_side.keys() else None
 
 
 def load(path: Path) -> Run:

@@ -100,6 +100,13 @@ class Store:
         """All readable entries, the last used first."""
         return sorted(self._entries(), key=lambda entry: -entry.used_s)
 
+    def holding(self, sha256: str | None) -> Artifact | None:
+        """The stored artifact whose model file has this digest, every byte checked; None where there is none."""
+        for entry in self.entries():
+            if entry.manifest.sha256 == sha256 and self.find(entry.key) is not None:
+                return Artifact(entry.folder, entry.manifest)
+        return None
+
     def collect(self, *, older_than_days: float = 0.0, dry_run: bool = False) -> list[Entry]:
         """Remove the entries that were not used for so many days, and abandoned workplaces; returns the entries."""
         before = time.time() - older_than_days * 86400

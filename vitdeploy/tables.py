@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NOT_A_TERMINAL_WIDTH = 160
 """Columns when stdout is a pipe or a file: tables there are read unwrapped."""
 
-_out = Console(width=None if sys.stdout.isatty() else NOT_A_TERMINAL_WIDTH, highlight=False)
+_out = Console(width=None if sys.stdout.isatty() else NOT_A_TERMINAL_WIDTH, highlight=False, markup=False)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 _settings = {"quiet": False, "verbose": 0}
 
@@ -94,11 +94,11 @@ def show(outcome: Outcome, json: str | None) -> None:
 def listing(what: str, rows: "Sequence[Listed]") -> Outcome:
     """The table of models, targets, devices or suites."""
     facts = list(dict.fromkeys(key for row in rows for key in row.facts))
-    table = _table(None, what[:-1], *facts, "usable here")
+    shown = table(None, what[:-1], *facts, "usable here")
     for row in rows:
         usable = "yes" if row.usable else f"no: {row.why_not}"
-        table.add_row(row.name, *(row.facts.get(key, "") for key in facts), usable)
-    return Outcome(document=rows, human=[table])
+        shown.add_row(row.name, *(row.facts.get(key, "") for key in facts), usable)
+    return Outcome(document=rows, human=[shown])
 
 
 def plan(lines: Sequence[str]) -> Outcome:
@@ -109,25 +109,25 @@ def plan(lines: Sequence[str]) -> Outcome:
 def doctor(findings: "Sequence[Finding]") -> Outcome:
     """What was looked at, what was found, and what to do about it."""
     signs = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
-    table = _table(None, "", "looked at", "found", "advice")
+    shown = table(None, "", "looked at", "found", "advice")
     for finding in findings:
-        table.add_row(signs[finding.state], finding.what, finding.found, finding.advice)
-    return Outcome(document=findings, human=[table])
+        shown.add_row(signs[finding.state], finding.what, finding.found, finding.advice)
+    return Outcome(document=findings, human=[shown])
 
 
 def exports(rows: "Sequence[ExportRow]") -> Outcome:
     """One line a model: the file, its proof and where it lies."""
-    table = _table(None, "model", "size", "target", "file", "parity", "error / std", "time", "folder", right=(3, 5, 6))
+    shown = table(None, "model", "size", "target", "file", "parity", "error / std", "time", "folder", right=(3, 5, 6))
     failures: list[tuple[str, str]] = []
     for row in rows:
         manifest = row.artifact.manifest if row.artifact else None
         if row.error is not None:
             failures.append((row.error.message, row.error.hint))
         if manifest is None:
-            table.add_row(row.model, "", row.target, "", "failed", "", "", "")
+            shown.add_row(row.model, "", row.target, "", "failed", "", "", "")
             continue
         parity = manifest.parity
-        table.add_row(
+        shown.add_row(
             row.model,
             f"{manifest.size[0]}x{manifest.size[1]}" + (f" b{manifest.batch}" if manifest.batch > 1 else ""),
             row.target,
@@ -151,7 +151,7 @@ def exports(rows: "Sequence[ExportRow]") -> Outcome:
     ]
     return Outcome(
         document=document,
-        human=[table, *_weights_notes(rows)],
+        human=[shown, *_weights_notes(rows)],
         exit_code=exit_code_of(rows),
         failures=failures,
     )
@@ -160,7 +160,7 @@ def exports(rows: "Sequence[ExportRow]") -> Outcome:
 def check(checked: "Checked") -> Outcome:
     """The parity of one artifact, on which inputs, and what is in its graph."""
     parity, manifest = checked.parity, checked.manifest
-    table = _table(None, "question", "answer")
+    shown = table(None, "question", "answer")
     for question, answer in (
         ("artifact", f"{manifest.model} {manifest.target} {manifest.size[0]}x{manifest.size[1]}"),
         ("weights", manifest.weights.words),
@@ -174,11 +174,11 @@ def check(checked: "Checked") -> Outcome:
         ("operators", ", ".join(f"{name} {count}" for name, count in manifest.operators.items()) or units.MISSING),
         ("verdict", "passed" if parity.passed else f"FAILED: {parity.reason}"),
     ):
-        table.add_row(question, answer)
+        shown.add_row(question, answer)
     failures = [] if checked.error is None else [(checked.error.message, checked.error.hint)]
     return Outcome(
         document={"artifact": str(checked.folder), "inputs": checked.inputs, "parity": parity},
-        human=[table],
+        human=[shown],
         exit_code=checked.error.exit_code if checked.error else 0,
         failures=failures,
     )
@@ -186,11 +186,11 @@ def check(checked: "Checked") -> Outcome:
 
 def prediction(found: "Prediction") -> Outcome:
     """What was seen in the picture, and where the overlay lies."""
-    table = _table(None, "class", found.measure, right=(1,))
+    shown = table(None, "class", found.measure, right=(1,))
     for name, share in found.classes:
-        table.add_row(name, f"{share:.1%}")
+        shown.add_row(name, f"{share:.1%}")
     notes = [found.note] if found.note else []
-    return Outcome(document=found, human=[table, *notes, f"{found.picture}"])
+    return Outcome(document=found, human=[shown, *notes, f"{found.picture}"])
 
 
 def bench(outcome: "BenchOutcome") -> Outcome:
@@ -202,10 +202,10 @@ def bench(outcome: "BenchOutcome") -> Outcome:
     p99s = units.milliseconds([s.p99_ms if s else None for s in valid])
     title = f"{outcome.run.device.name}, {outcome.run.host.get('cpu', '')}".rstrip(", ")
     heads = ("case", "thr", "median ms", "95 % interval", "p90", "p99", "images/s", "samples", "parity", "status")
-    table = _table(title, *heads, right=(1, 2, 3, 4, 5, 6, 7))
+    shown = table(title, *heads, right=(1, 2, 3, 4, 5, 6, 7))
     for result, summary, median, p90, p99 in zip(results, valid, medians, p90s, p99s, strict=True):
         bounds = summary.median_ci95_ms if summary else None
-        table.add_row(
+        shown.add_row(
             result.case.name,
             str(result.case.threads),
             median,
@@ -215,7 +215,7 @@ def bench(outcome: "BenchOutcome") -> Outcome:
             f"{summary.throughput_per_s:.1f}" if summary else units.MISSING,
             f"{summary.samples} in {summary.trials}" if summary else units.MISSING,
             parity_words(result.parity) if result.parity else units.MISSING,
-            _status(result),
+            status(result),
         )
     reasons = [
         f"{result.case.name}: {reason.message}. {reason.hint}" for result in results for reason in result.reasons
@@ -224,7 +224,7 @@ def bench(outcome: "BenchOutcome") -> Outcome:
     notes = [f"Weights are {' and '.join(weights)}: the times are real, the outputs mean nothing."] if weights else []
     return Outcome(
         document=outcome.run,
-        human=[table, *reasons, *notes, str(outcome.path)],
+        human=[shown, *reasons, *notes, str(outcome.path)],
         exit_code=outcome.exit_code,
     )
 
@@ -238,11 +238,11 @@ def document(made: "Document") -> Outcome:
 
 def cache(rows: "Sequence[CacheRow]", *, removed: bool = False) -> Outcome:
     """What the store holds, or what was removed from it."""
-    table = _table(None, "artifact", "size", "last used", right=(1,))
+    shown = table(None, "artifact", "size", "last used", right=(1,))
     for row in rows:
-        table.add_row(row.name, units.size_bytes(row.size_bytes), row.used)
+        shown.add_row(row.name, units.size_bytes(row.size_bytes), row.used)
     total = f"{len(rows)} {'removed' if removed else 'stored'}, {units.size_bytes(sum(r.size_bytes for r in rows))}"
-    return Outcome(document=rows, human=[table, total] if rows else [total])
+    return Outcome(document=rows, human=[shown, total] if rows else [total])
 
 
 def exit_code_of(rows: "Sequence[ExportRow]") -> int:
@@ -261,11 +261,12 @@ def parity_words(parity: Any) -> str:
     return f"{'ok' if parity.passed else 'FAILED'}, {name} {shown}"
 
 
-def _table(title: str | None, *heads: str, right: Sequence[int] = ()) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def table(title: str | None, *heads: str, right: Sequence[int] = ()) -> Table:
+    """An empty table in the one style that all commands have; ``right`` are the columns of numbers."""
+    made = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, head in enumerate(heads):
-        table.add_column(head, justify="right" if index in right else "left", overflow="fold")
-    return table
+        made.add_column(head, justify="right" if index in right else "left", overflow="fold")
+    return made
 
 
 def _weights_notes(rows: "Sequence[ExportRow]") -> list[str]:
@@ -273,7 +274,8 @@ def _weights_notes(rows: "Sequence[ExportRow]") -> list[str]:
     return [f"Made with {text}: the outputs mean nothing." for text in sorted(words) if text.startswith("random")]
 
 
-def _status(result: "Result") -> str:
+def status(result: "Result") -> str:
+    """``valid``, or what it is and the codes of the reasons."""
     codes = ", ".join(reason.code for reason in result.reasons)
     return f"{result.status}: {codes}" if codes else result.status
 

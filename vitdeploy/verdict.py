@@ -9,11 +9,13 @@ arXiv:2007.10899 (interval of the ratio from the level where variance enters); S
 one-sided tests for ``same``); Holm 1979 (family-wise error over cases).
 """
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 from scipy import special
 
@@ -86,19 +88,38 @@ def compare(
     max_slowdown: float = MAX_SLOWDOWN,
     alpha: float = ALPHA,
     historical: bool,
+    drift: float = 0.0,
+    clocked: bool = False,
 ) -> list[Comparison]:
-    """One comparison for every case of either side, head's order first."""
+    """One comparison for every case of either side, head's order first.
+
+    Args:
+        base: rows, one a case.
+        head: rows, one a case.
+        max_slowdown: changes up to this share do not matter.
+        alpha: family-wise chance of each kind of false claim.
+        historical: the sides were not interleaved, so nothing is paired.
+        drift: standard deviation of the slow drift of the machine, on the log scale, from its calibration; it adds
+            to the error of historical comparisons.
+        clocked: the telemetry is the clock of what computes; a change must then show in clock cycles too.
+    """
     before = {result.case: result for result in base}
     after = {result.case: result for result in head}
     effects: dict[Case, Effect] = {}
     refused: dict[Case, str] = {}
     for case in dict.fromkeys((*after, *before)):
         reason = _refusal(before.get(case), after.get(case))
-        if reason is None and (found := effect(before[case].trials, after[case].trials)) is not None:
-            effects[case] = found
+        found = None if reason else effect(before[case].trials, after[case].trials, interleaved=not historical)
+        if found is not None:
+            effects[case] = _drifting(found, drift) if historical else found
         else:
             refused[case] = reason or f"fewer than {FEWEST_UNITS} trials a side say nothing of their spread"
     decided = decide(effects, max_slowdown=max_slowdown, alpha=alpha)
+    if clocked:
+        decided = {
+            case: _clock_checked(one, before[case], after[case], max_slowdown, not historical)
+            for case, one in decided.items()
+        }
     return [
         _comparison(case, decided[case], effects[case], max_slowdown, historical)
         if case in effects
@@ -118,16 +139,50 @@ def compare(
     ]
 
 
-def effect(base: Sequence[Trial], head: Sequence[Trial]) -> Effect | None:
-    """The change from ``base`` to ``head``; None when there are too few trials to tell a spread."""
-    builds = _by_build(base), _by_build(head)
+def versus(
+    base: Result, head: Result, *, max_slowdown: float = MAX_SLOWDOWN, alpha: float = ALPHA, clocked: bool = False
+) -> Comparison:
+    """The comparison of a duel's two sides, whatever their cases are; it goes under the head's case."""
+    alike = msgspec.structs.replace(base, case=head.case)
+    (found,) = compare([alike], [head], max_slowdown=max_slowdown, alpha=alpha, historical=False, clocked=clocked)
+    return found
+
+
+def effect(base: Sequence[Trial], head: Sequence[Trial], *, interleaved: bool = True) -> Effect | None:
+    """The change from ``base`` to ``head``; None when there are too few trials to tell a spread.
+
+    Args:
+        base: trials of one case.
+        head: trials of the same case.
+        interleaved: equal pair numbers of the two sides are pairs: they were run next to each other.
+    """
+    return _effect(base, head, _log_median, interleaved)
+
+
+def _effect(
+    base: Sequence[Trial], head: Sequence[Trial], value: Callable[[Trial], float], interleaved: bool
+) -> Effect | None:
+    builds = _by_build(base, value), _by_build(head, value)
     if builds[0] and builds[1] and max(map(len, builds)) > 1:
         return _welch(list(builds[0].values()), list(builds[1].values()), "build")
-    left, right = _by_pair(base), _by_pair(head)
+    left, right = _by_pair(base, value), _by_pair(head, value)
     shared = sorted(left.keys() & right.keys())
-    if shared and len(shared) == len(left) == len(right):
-        return _paired([right[pair] - left[pair] for pair in shared])
-    return _welch([_log_median(t) for t in base], [_log_median(t) for t in head], "trial")
+    if interleaved and shared:  # a trial whose other half was lost says nothing of the difference
+        return paired([right[pair] - left[pair] for pair in shared])
+    return _welch([value(t) for t in base], [value(t) for t in head], "trial")
+
+
+def paired(differences: Sequence[float]) -> Effect | None:
+    """The change that pairs show, from the difference of each pair's log medians; None below three."""
+    if len(differences) < FEWEST_UNITS:
+        return None
+    return Effect(
+        log_ratio=float(np.mean(differences)),
+        standard_error=float(np.std(differences, ddof=1)) / math.sqrt(len(differences)),
+        degrees=len(differences) - 1,
+        unit="pair",
+        count=len(differences),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +191,8 @@ class Decision:
 
     verdict: Verdict
     alpha: float
+    cycles: float | None = None
+    """Ratio of clock cycles, where a change of time was taken back because they did not change."""
 
 
 def decide(effects: Mapping[Case, Effect], *, max_slowdown: float, alpha: float) -> dict[Case, Decision]:
@@ -184,14 +241,18 @@ def _comparison(case: Case, decision: Decision, found: Effect, max_slowdown: flo
         unit=found.unit,
         count=found.count,
         historical=historical,
-        reason=_explained(decision.verdict, found, interval, seen, max_slowdown),
+        reason=_explained(decision, found, interval, seen, max_slowdown),
     )
 
 
-def _explained(verdict: Verdict, found: Effect, interval: tuple[float, float], seen: float, max_slowdown: float) -> str:
+def _explained(
+    decision: Decision, found: Effect, interval: tuple[float, float], seen: float, max_slowdown: float
+) -> str:
     change = f"{math.expm1(found.log_ratio):+.2%} [{interval[0] - 1:+.2%}, {interval[1] - 1:+.2%}]"
     from_what = f"from {found.count} {found.unit}s" + (" a side" if found.unit != "pair" else "")
-    match verdict:
+    if decision.cycles is not None:
+        return f"clock drift: {change} in time {from_what}, but {decision.cycles - 1:+.2%} in clock cycles"
+    match decision.verdict:
         case "slower" | "faster":
             return f"{change} {from_what}: beyond ±{max_slowdown:.1%}, and the interval excludes no change"
         case "same":
@@ -222,25 +283,7 @@ def _holm(chances: Mapping[Case, float], alpha: float) -> dict[Case, float]:
 
 
 def _mirrored(found: Effect) -> Effect:
-    return Effect(
-        log_ratio=-found.log_ratio,
-        standard_error=found.standard_error,
-        degrees=found.degrees,
-        unit=found.unit,
-        count=found.count,
-    )
-
-
-def _paired(differences: Sequence[float]) -> Effect | None:
-    if len(differences) < FEWEST_UNITS:
-        return None
-    return Effect(
-        log_ratio=float(np.mean(differences)),
-        standard_error=float(np.std(differences, ddof=1)) / math.sqrt(len(differences)),
-        degrees=len(differences) - 1,
-        unit="pair",
-        count=len(differences),
-    )
+    return dataclasses.replace(found, log_ratio=-found.log_ratio)
 
 
 def _welch(base: Sequence[float], head: Sequence[float], unit: Unit) -> Effect | None:
@@ -259,18 +302,51 @@ def _welch(base: Sequence[float], head: Sequence[float], unit: Unit) -> Effect |
     )
 
 
+def _drifting(found: Effect, drift: float) -> Effect:
+    """``found`` with the machine's slow drift, which each side has of its own, added to its error."""
+    return dataclasses.replace(found, standard_error=math.hypot(found.standard_error, math.sqrt(2) * drift))
+
+
+def _clock_checked(decision: Decision, base: Result, head: Result, max_slowdown: float, interleaved: bool) -> Decision:
+    """Take a claim of another time back where the clock cycles do not change as much: the clock did.
+
+    Source: nvbench-compare-robust asks for a separation in cycles (time × clock) beside that in time.
+    """
+    if decision.verdict not in ("slower", "faster"):
+        return decision
+    trials = (*base.trials, *head.trials)
+    if not trials or any(_clock_hz(trial) is None for trial in trials):
+        return decision
+    found = _effect(base.trials, head.trials, _log_cycles, interleaved)
+    if found is None:
+        return decision
+    toward = found if decision.verdict == "slower" else _mirrored(found)
+    if toward.log_ratio > math.log1p(max_slowdown) and toward.chance_of(0.0) < decision.alpha:
+        return decision
+    return Decision("inconclusive", decision.alpha, cycles=math.exp(found.log_ratio))
+
+
+def _clock_hz(trial: Trial) -> float | None:
+    known = [reading.clock_hz for reading in trial.telemetry if reading.clock_hz]
+    return float(np.mean(known)) if known else None
+
+
 def _log_median(trial: Trial) -> float:
     return math.log(float(np.median(trial.samples_ns)))
 
 
-def _by_pair(trials: Sequence[Trial]) -> dict[int, float]:
-    return {trial.pair: _log_median(trial) for trial in trials if trial.pair is not None}
+def _log_cycles(trial: Trial) -> float:
+    return _log_median(trial) + math.log(_clock_hz(trial) or 1.0)
 
 
-def _by_build(trials: Sequence[Trial]) -> dict[int, float]:
-    """Mean log median of each build; empty where no builds are told apart."""
+def _by_pair(trials: Sequence[Trial], value: Callable[[Trial], float]) -> dict[int, float]:
+    return {trial.pair: value(trial) for trial in trials if trial.pair is not None}
+
+
+def _by_build(trials: Sequence[Trial], value: Callable[[Trial], float]) -> dict[int, float]:
+    """Mean of each build; empty where no builds are told apart."""
     grouped: dict[int, list[float]] = {}
     for trial in trials:
         if trial.build is not None:
-            grouped.setdefault(trial.build, []).append(_log_median(trial))
+            grouped.setdefault(trial.build, []).append(value(trial))
     return {build: float(np.mean(values)) for build, values in grouped.items()}

@@ -61,6 +61,29 @@ def plan(what: Sequence[str], entries: Iterable[Entry], order: BenchOrder) -> li
     return cases
 
 
+def side(name: str, order: BenchOrder) -> Planned:
+    """One side of a duel: an artifact, or ``MODEL[+softmax][:TARGET][@HxW]``.
+
+    Raises:
+        UsageError: an unknown name or a value that means nothing.
+        Impossible: a size or attention that the model cannot have.
+        UnreadableFile: a path that is no artifact.
+    """
+    _check(order)
+    if _is_path(name):
+        return _of_artifact(open_artifact(Path(name)), order)
+    words, _, size = name.partition("@")
+    model, _, target = words.partition(":") if ":" in words else (words, "", "")
+    plain = model.removesuffix("+softmax")
+    entry = Entry(
+        model=catalog.find_model(plain).name,
+        targets=(target,) if target else (),
+        size=catalog.parse_size(size) if size else None,
+        attention="softmax" if plain != model else "relu",
+    )
+    return _of_entry(entry, order)[0]
+
+
 def case_of(planned: Planned, order: BenchOrder, *, device: str, threads: int, made: Artifact | None) -> Case:
     """The record's case; an artifact that was made says what its border and weights are."""
     manifest = made.manifest if made else None

@@ -1,0 +1,131 @@
+"""What a device's A/A duel says: how noisy it is, how often a verdict would be false, how many pairs it needs.
+
+Null comparisons are made from the real pairs: some of them are drawn and each is turned round by a coin, which
+changes nothing where both sides are the same file.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats as distributions
+
+from vitdeploy import calibration, stats, verdict
+from vitdeploy.calibration import Calibration
+from vitdeploy.errors import NoValidMeasurement
+from vitdeploy.record import Case, Result, Run
+from vitdeploy.verdict import Effect
+
+PAIRS = 20
+"""Enough to draw ten of them in 184,756 ways."""
+
+FEWEST_PAIRS = 4
+
+COMPARISONS = 2000
+"""Null comparisons that are made. Source: peers.md C.5 asks for 200 at least."""
+
+DRAWN = 10
+"""Pairs of a null comparison, the default of a duel."""
+
+COUNTS = (6, 10, 15, 20, 30, 50)
+"""Numbers of pairs whose detectable change is told."""
+
+BOUNDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
+"""What people give to ``--max-slowdown``."""
+
+
+def calibrate(run: Run, *, alpha: float, max_slowdown: float, seed: int = 0) -> Calibration:
+    """The calibration that an A/A duel supports.
+
+    Raises:
+        NoValidMeasurement: fewer than four pairs were measured, or the run is no duel.
+    """
+    if run.sides is None:
+        raise NoValidMeasurement(f"run {run.id} is no duel", "Calibrate again.")
+    a, b = run.sides
+    medians = [_medians(side) for side in run.sides]
+    shared = sorted(medians[0].keys() & medians[1].keys())
+    if len(shared) < FEWEST_PAIRS:
+        raise NoValidMeasurement(f"{len(shared)} pairs were measured", "Free the machine, and calibrate again.")
+    first, second = (np.array([side[pair] for pair in shared]) for side in medians)
+    spread, drift = _spreads(first, second)
+    slower, above = _false_alarms(second - first, a.case, alpha=alpha, max_slowdown=max_slowdown, seed=seed)
+    needed = {count: _detectable(spread, count, alpha=alpha, max_slowdown=max_slowdown) for count in COUNTS}
+    wanted = (1 + max_slowdown) ** 2
+    return Calibration(
+        schema=calibration.SCHEMA,
+        device=run.device.name,
+        facts=run.device.facts,
+        run_id=run.id,
+        case=a.case.name,
+        started_utc=run.started_utc,
+        pairs=len(shared),
+        run_spread=spread,
+        drift=drift,
+        autocorrelation=float(np.median([stats.autocorrelation(t.samples_ns) for t in (*a.trials, *b.trials)])),
+        comparisons=COMPARISONS,
+        alpha=alpha,
+        false_alarms=slower,
+        false_alarm_rate_ci95=binomial_interval(slower, COMPARISONS),
+        false_alarms_any=above,
+        false_alarm_any_rate_ci95=binomial_interval(above, COMPARISONS),
+        max_slowdown=max_slowdown,
+        detectable={str(count): value for count, value in needed.items()},
+        recommended_pairs=next((count for count, value in needed.items() if value <= wanted), None),
+        recommended_max_slowdown=_recommended_bound(spread, alpha=alpha),
+    )
+
+
+def binomial_interval(found: int, tried: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Clopper and Pearson's exact interval of a rate. Source: doi:10.1093/biomet/26.4.404."""
+    low = 0.0 if found == 0 else float(distributions.beta.ppf((1 - confidence) / 2, found, tried - found + 1))
+    high = 1.0 if found == tried else float(distributions.beta.ppf((1 + confidence) / 2, found + 1, tried - found))
+    return low, high
+
+
+def _medians(side: Result) -> dict[int, float]:
+    """Pair → log median."""
+    return {t.pair: math.log(float(np.median(t.samples_ns))) for t in side.trials if t.pair is not None}
+
+
+def _spreads(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
+    """A trial's own spread, from the differences; and the drift that pairs share, from what their means have beside it.
+
+    With own variance s² and shared variance d² a difference has 2s², a mean of two d² + s²/2.
+    """
+    own = float(np.var(second - first, ddof=1)) / 2
+    shared = float(np.var((first + second) / 2, ddof=1)) - own / 2
+    return math.sqrt(own), math.sqrt(max(0.0, shared))
+
+
+def _false_alarms(
+    differences: NDArray[np.float64], case: Case, *, alpha: float, max_slowdown: float, seed: int
+) -> tuple[int, int]:
+    """Of the null comparisons: those that came out ``slower``, and those whose interval lies above no change."""
+    generator = np.random.default_rng(seed)
+    drawn = min(DRAWN, len(differences))
+    slower = above = 0
+    for _ in range(COMPARISONS):
+        chosen = generator.choice(differences, drawn, replace=False) * generator.choice((-1.0, 1.0), drawn)
+        found = verdict.paired(chosen.tolist())
+        assert found is not None, "more pairs are drawn than a spread needs"
+        above += found.chance_of(0.0) < alpha
+        decided = verdict.decide({case: found}, max_slowdown=max_slowdown, alpha=alpha)
+        slower += decided[case].verdict == "slower"
+    return slower, above
+
+
+def _detectable(spread: float, pairs: int, *, alpha: float, max_slowdown: float) -> float:
+    return verdict.detectable(_paired_effect(spread, pairs), max_slowdown=max_slowdown, alpha=alpha)
+
+
+def _recommended_bound(spread: float, *, alpha: float) -> float:
+    """The smallest of the usual bounds at which the default pairs show a change of twice the bound."""
+    found = (b for b in BOUNDS if _detectable(spread, DRAWN, alpha=alpha, max_slowdown=b) <= (1 + b) ** 2)
+    return next(found, BOUNDS[-1])
+
+
+def _paired_effect(spread: float, pairs: int) -> Effect:
+    return Effect(
+        log_ratio=0.0, standard_error=spread * math.sqrt(2 / pairs), degrees=pairs - 1, unit="pair", count=pairs
+    )

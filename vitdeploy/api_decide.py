@@ -1,0 +1,254 @@
+"""The verbs that decide, as functions: duel, compare, accept, calibrate; composers of rooms, as `api` is."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vitdeploy import api, baselines, calibration, comparison, record, workload
+from vitdeploy.artifact import Artifact
+from vitdeploy.baselines import Baseline
+from vitdeploy.comparison import Compared
+from vitdeploy.errors import Impossible, UsageError, worst_exit_code
+from vitdeploy.orders import (
+    BenchOrder,
+    Calibrated,
+    CompareOrder,
+    CompareOutcome,
+    DuelOrder,
+    DuelOutcome,
+    OnTrial,
+)
+from vitdeploy.record import Run
+from vitdeploy.verdict import Comparison
+
+if TYPE_CHECKING:
+    from vitdeploy.benchmarks.bench import Job
+
+CALIBRATION_MODEL = "efficientvit_b1"
+"""Small enough that a calibration takes a minute, large enough to use all cores."""
+
+
+def duel_plan(a: str, b: str, order: DuelOrder) -> list[str]:
+    """What `duel` would do."""
+    from vitdeploy.benchmarks import duel as duels
+
+    device = api.reachable(order.device)
+    sides = [workload.side(name, _as_bench(order)) for name in (a, b)]
+    pairs = order.pairs or duels.PAIRS
+    looks = ", ".join(str(count) for count in duels.looks(pairs)) if order.early else str(pairs)
+    return [
+        *(f"side {letter}: {side.words} on {device.name}" for letter, side in zip("AB", sides, strict=True)),
+        f"at most {pairs} pairs of fresh processes, at least {order.min_time_s:g} s each; looked at after {looks}",
+    ]
+
+
+def duel(
+    a: str, b: str, order: DuelOrder, *, progress: api.Progress = api.silent, on_trial: OnTrial = api.unseen
+) -> DuelOutcome:
+    """Time two artifacts or models against each other in interleaved pairs; what is not exported yet is made first.
+
+    Raises:
+        UsageError: an unknown name, or a number that means nothing.
+        DeviceError: the device is not reachable, busy, or another one than its file says.
+        VitdeployError: a side could not be made.
+    """
+    from vitdeploy.benchmarks import bench as timing
+    from vitdeploy.benchmarks import duel as duels
+
+    out = order.out or _run_path("duel", order.device)
+    timing.check_out(out, resume=False)
+    jobs = [_job(name, order, progress) for name in (a, b)]
+    run = duels.run(
+        *jobs,
+        names=(a, b),
+        pairs=order.pairs if order.pairs is not None else duels.PAIRS,
+        alpha=_share("alpha", order.alpha),
+        max_slowdown=_share("max-slowdown", order.max_slowdown),
+        device=api.reachable(order.device),
+        out=out,
+        min_time_s=order.min_time_s,
+        progress=progress,
+        on_trial=on_trial,
+        early=order.early,
+    )
+    exit_code = worst_exit_code(timing.exit_code_of(result) for result in run.results)
+    return DuelOutcome(run=run, path=out, compared=comparison.duel(run), exit_code=exit_code)
+
+
+def compare_plan(runs: Sequence[Path], order: CompareOrder) -> list[str]:
+    """What `compare` would do."""
+    base, head = _sides(runs)
+    against = base or (f"the baseline in {order.baselines}, or its own other side if it is a duel")
+    confirm = "; a suspicion is confirmed by a duel of the stored files" if order.confirm else ""
+    return [f"compare {head} with {against} at ±{order.max_slowdown:.1%}, alpha {order.alpha:g}{confirm}"]
+
+
+def compare(
+    runs: Sequence[Path], order: CompareOrder, *, progress: api.Progress = api.silent, on_trial: OnTrial = api.unseen
+) -> CompareOutcome:
+    """Verdicts on every case: two runs, a run and its baseline, or the two sides of a duel.
+
+    Raises:
+        UsageError: not one or two runs, or a number that means nothing.
+        UnreadableFile: a run or the baseline cannot be read, or is not what was accepted.
+        NothingToCompare: there is no baseline, or the environments differ.
+    """
+    base_path, head_path = _sides(runs)
+    max_slowdown, alpha = _share("max-slowdown", order.max_slowdown), _share("alpha", order.alpha)
+    head = record.load(head_path)
+    baseline: Baseline | None = None
+    if base_path is not None:
+        base = record.load(base_path)
+    elif head.duel is not None:
+        compared = comparison.duel(head, max_slowdown=max_slowdown)
+        return CompareOutcome(compared=compared, baseline=None, exit_code=compared.exit_code(strict=order.strict))
+    else:
+        baseline = baselines.find(head, order.baselines)
+        base = baseline.run
+    known = calibration.find(head.device.name, head.device.facts)
+    notes = (
+        [f"The calibration of {head.device.name} adds its drift of {known.drift:.2%} to the error."]
+        if known
+        else [f"{head.device.name} is not calibrated: `vitdeploy calibrate` tells its noise and drift."]
+    )
+    if baseline is not None:
+        told = baseline.acceptance
+        notes.append(f"Baseline accepted by {told.who} on {told.accepted_utc[:10]}: {told.because}")
+    compared = comparison.runs(
+        base, head, max_slowdown=max_slowdown, alpha=alpha, drift=known.drift if known else 0.0, notes=notes
+    )
+    if order.confirm:
+        compared = _confirmed(compared, base, head, order, progress, on_trial)
+    return CompareOutcome(compared=compared, baseline=baseline, exit_code=compared.exit_code(strict=order.strict))
+
+
+def accept(run: Path, *, because: str, root: Path = baselines.DEFAULT_ROOT) -> Baseline:
+    """Make a run the baseline of its device and suite. Raises as `baselines.accept` does."""
+    return baselines.accept(run, because=because, root=root)
+
+
+def accept_plan(run: Path, *, root: Path) -> list[str]:
+    """What `accept` would do."""
+    return [f"copy {run} to {baselines.place_of(record.load(run), root)} with its acceptance beside it"]
+
+
+def calibrate_plan(order: DuelOrder) -> list[str]:
+    """What `calibrate` would do."""
+    return duel_plan(CALIBRATION_MODEL, CALIBRATION_MODEL, _calibrating(order))
+
+
+def calibrate(order: DuelOrder, *, progress: api.Progress = api.silent, on_trial: OnTrial = api.unseen) -> Calibrated:
+    """Time one file against itself on a device, and keep what that says of its noise.
+
+    Raises:
+        DeviceError: the device is not reachable, busy, or another one than its file says.
+        NoValidMeasurement: too little could be measured.
+    """
+    from vitdeploy.benchmarks import calibrate as calibrating
+
+    asked = _calibrating(order)
+    device = api.reachable(order.device)
+    target = next((t for t in ("onnx-fp32", *device.targets) if t in device.targets), None)
+    if target is None:
+        raise Impossible(f"{device.name} runs no target", "Name targets in its device file.")
+    side = f"{CALIBRATION_MODEL}:{target}"
+    outcome = duel(side, side, asked, progress=progress, on_trial=on_trial)
+    made = calibrating.calibrate(outcome.run, alpha=asked.alpha, max_slowdown=asked.max_slowdown)
+    return Calibrated(calibration=made, path=calibration.save(made), run_path=outcome.path)
+
+
+def _calibrating(order: DuelOrder) -> DuelOrder:
+    """A duel without early looks, and of enough pairs to draw others from."""
+    from vitdeploy.benchmarks import calibrate as calibrating
+
+    out = order.out or _run_path("calibration", order.device)
+    return dataclasses.replace(order, pairs=order.pairs or calibrating.PAIRS, early=False, out=out)
+
+
+def _confirmed(
+    compared: Compared, base: Run, head: Run, order: CompareOrder, progress: api.Progress, on_trial: OnTrial
+) -> Compared:
+    """``compared`` with every ``slower`` case decided anew by a duel of the two stored files."""
+    from vitdeploy.store import Store
+
+    store, before = Store(), {result.case: result for result in base.results}
+    after = {result.case: result for result in head.results}
+    decided: list[Comparison] = []
+    notes = list(compared.notes)
+    for one in compared.comparisons:
+        if one.verdict != "slower":
+            decided.append(one)
+            continue
+        files = [store.holding(side[one.case].artifact_sha256) for side in (before, after)]
+        if files[0] is None or files[1] is None:
+            lost = " and ".join(n for n, file in zip(("base", "head"), files, strict=True) if file is None)
+            notes.append(f"{one.case.name} could not be confirmed: the {lost} file is no longer in the store.")
+            decided.append(one)
+            continue
+        progress(f"{one.case.name}: slower by {one.reason}; confirming by a duel of the stored files")
+        decided.append(_dueled(one, files[0], files[1], head, order, progress, on_trial))
+        notes.append(f"{one.case.name} was decided by a duel of the stored files.")
+    return dataclasses.replace(compared, comparisons=tuple(decided), notes=tuple(notes))
+
+
+def _dueled(
+    one: Comparison,
+    base: Artifact,
+    head: Artifact,
+    run: Run,
+    order: CompareOrder,
+    progress: api.Progress,
+    on_trial: OnTrial,
+) -> Comparison:
+    asked = DuelOrder(
+        device=one.case.device,
+        threads=one.case.threads,
+        min_time_s=run.protocol.min_time_s,
+        max_slowdown=order.max_slowdown,
+        alpha=order.alpha,
+        out=_run_path(f"confirm-{one.case.model.replace('/', '-').replace(':', '-')}", one.case.device),
+    )
+    outcome = duel(str(base.folder), str(head.folder), asked, progress=progress, on_trial=on_trial)
+    return outcome.compared.comparisons[0]
+
+
+def _job(name: str, order: DuelOrder, progress: api.Progress) -> "Job":
+    from vitdeploy.benchmarks import bench as timing
+    from vitdeploy.benchmarks import host
+    from vitdeploy.devices import inventory
+
+    asked = _as_bench(order)
+    device = api.reachable(order.device)
+    planned = workload.side(name, asked)
+    made = api.artifact_for(planned, asked, device, progress)
+    threads = order.threads or inventory.threads_of(device, host.facts())
+    case = workload.case_of(planned, asked, device=device.name, threads=threads, made=made)
+    return timing.Job(case=case, artifact=made)
+
+
+def _as_bench(order: DuelOrder) -> BenchOrder:
+    return BenchOrder(
+        device=order.device,
+        size=order.size,
+        threads=order.threads,
+        min_time_s=order.min_time_s,
+        artifacts=order.artifacts,
+    )
+
+
+def _sides(runs: Sequence[Path]) -> tuple[Path | None, Path]:
+    if len(runs) not in (1, 2):
+        raise UsageError(f"{len(runs)} runs were given", "Name HEAD.json, or BASE.json HEAD.json.")
+    return (runs[0] if len(runs) == 2 else None), runs[-1]
+
+
+def _share(option: str, value: float) -> float:
+    if not 0 < value < 1:
+        raise UsageError(f"--{option} {value:g} is not a share between 0 and 1", f"Use --{option} 2% or 0.02.")
+    return value
+
+
+def _run_path(kind: str, device: str) -> Path:
+    return Path("runs") / f"{kind}-{device}-{time.strftime('%Y%m%d-%H%M%S')}.json"
