@@ -20,18 +20,18 @@ def render(report: Report) -> bytes:
 
 
 def _lines(report: Report) -> Iterator[str]:
-    yield from (f"# {_text(report.title)}", "")
+    yield from (f"# {plain(report.title)}", "")
     for warning in report.warnings:
-        yield from (f"> {_text(warning)}", "")
+        yield from (f"> {plain(warning)}", "")
     if not report.sections:
         yield from ("Nothing was measured.", "")
     for section in report.sections:
         yield from _section(section)
     yield from _reading(report)
     for origin in report.origins:
-        about = f"baseline {_text(origin.run_id)}" if origin.baseline else f"run {_text(origin.run_id)}"
+        about = f"baseline {plain(origin.run_id)}" if origin.baseline else f"run {plain(origin.run_id)}"
         yield from (f"## Measured on: {about}", "")
-        yield from (f"- {_text(name)}: {_text(value)}" for name, value in (*origin.machine, *origin.protocol))
+        yield from (f"- {plain(name)}: {plain(value)}" for name, value in (*origin.machine, *origin.protocol))
         yield ""
 
 
@@ -58,12 +58,12 @@ def _columns(section: Section, shown: Sequence[Cells]) -> list[Column]:
     ]
     rate: list[Column] = [(">images/s", _rate if section.throughput else lambda c: c.per_second)]
     columns: list[Column] = [
-        ("model", lambda c: _text(cells.name(c.row))),
+        ("model", lambda c: plain(cells.name(c.row))),
         (">size", lambda c: c.size),
-        ("target", lambda c: _text(c.row.result.case.target)),
+        ("target", lambda c: plain(c.row.result.case.target)),
     ]
     if any(c.conditions for c in shown):
-        columns.append(("conditions", lambda c: _text(c.conditions)))
+        columns.append(("conditions", lambda c: plain(c.conditions)))
     columns += [*rate, *time] if section.throughput else [*time, *rate]
     if any(c.row.faster for c in shown):
         columns.append((">× faster", _faster))
@@ -89,7 +89,7 @@ def _rate(row: Cells) -> str:
 
 
 def _faster(row: Cells) -> str:
-    return f"{row.faster} {_text(row.row.faster.against)}" if row.row.faster else units.MISSING
+    return f"{row.faster} {plain(row.row.faster.against)}" if row.row.faster else units.MISSING
 
 
 def _notes(shown: Sequence[Cells]) -> Iterator[str]:
@@ -98,11 +98,11 @@ def _notes(shown: Sequence[Cells]) -> Iterator[str]:
         result = row.row.result
         said = " ".join(f"{_prose(reason.message)}. {_prose(reason.hint)}" for reason in result.reasons)
         if said and row.row.quotable:
-            yield f"- {cells.remark(row.row)} **{_text(row.row.label)}**: {said}"
+            yield f"- {cells.remark(row.row)} **{plain(row.row.label)}**: {said}"
         elif said:
-            yield f"- **{_text(row.row.label)}**, {result.status}: {said}"
+            yield f"- **{plain(row.row.label)}**, {result.status}: {said}"
         if row.row.lacking:
-            yield f"- **{_text(row.row.label)}**: {_text(cells.lacking(row.row))}."
+            yield f"- **{plain(row.row.label)}**: {plain(cells.lacking(row.row))}."
 
 
 def _reading(report: Report) -> Iterator[str]:
@@ -127,7 +127,7 @@ _ENTITIES = {ord(character): f"&#{ord(character)};" for character in "<>|@#~"}
 """What would be a tag, a cell's end, a mention, a reference or struck out."""
 
 
-def _text(value: str) -> str:
+def plain(value: str) -> str:
     """``value`` as plain text in one line: nothing in it is markup, a link, a mention or a new cell."""
     safe = re.sub(r"([\\`*\[\]])", r"\\\1", " ".join(value.split()).replace("&", "&amp;"))
     safe = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", safe)  # inside a word it is no emphasis
@@ -142,4 +142,4 @@ def _prose(value: str) -> str:
 
 def _spaced(part: str) -> str:
     """A part of a sentence as `_text`, with the spaces at its ends."""
-    return " " * part[:1].isspace() + _text(part) + " " * part[-1:].isspace()
+    return " " * part[:1].isspace() + plain(part) + " " * part[-1:].isspace()

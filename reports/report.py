@@ -59,7 +59,7 @@ class Row:
     faster: Ratio | None
     """Against the reference target of the same case in the same run."""
     change: Comparison | None
-    """Against the baseline."""
+    """Against the baseline, or of a duel's side B against A."""
     lacking: Mapping[str, str]
     """Figure that cannot be given (a field of `Summary`) → why."""
 
@@ -187,6 +187,11 @@ def variant(model: str) -> str:
 
 
 def _rows(run: Run, baseline: Run | None) -> Iterator[Row]:
+    if run.sides is not None:
+        a, b = run.sides
+        yield replace(_row(a, run, None), label=f"{a.case.name} (A)")
+        yield replace(_row(b, run, comparison.duel(run).comparisons[0]), label=f"{b.case.name} (B against A)")
+        return
     comparable = baseline is not None and not comparison.differences(run, baseline)
     found = verdict.compare(baseline.results, run.results, historical=True) if baseline and comparable else []
     changes = {one.case: one for one in found}

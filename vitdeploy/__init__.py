@@ -8,16 +8,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vitdeploy.api import bench, check, create_model, doctor, export, predict, report
+    from vitdeploy.api_decide import accept, calibrate, compare, duel
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "bench", "check", "create_model", "doctor", "export", "predict", "report"]
+__all__ = [
+    "__version__",
+    "accept",
+    "bench",
+    "calibrate",
+    "check",
+    "compare",
+    "create_model",
+    "doctor",
+    "duel",
+    "export",
+    "predict",
+    "report",
+]
+_DECIDING = frozenset({"accept", "calibrate", "compare", "duel"})
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from vitdeploy import api
+        from vitdeploy import api, api_decide
 
-        return getattr(api, name)
+        return getattr(api_decide if name in _DECIDING else api, name)
     msg = f"module 'vitdeploy' has no attribute {name!r}"
     raise AttributeError(msg)

@@ -485,11 +485,14 @@ def report(
     against = record.load(baseline) if baseline else None
     from vitdeploy.reports import report as reporting
 
-    data: bytes = catalog.load(module).render(reporting.build(loaded, against))
+    renderer = catalog.load(module)
+    built = reporting.build(loaded, against)
+    data: bytes = renderer.render(built)
     path = _report_path(form, out)
     if path is not None:
         documents.write_bytes(path, data)
-    return Document(text=data.decode(), path=path)
+    said: list[str] = renderer.annotations(built) if form == "github" else []
+    return Document(text=data.decode(), path=path, annotations=tuple(said))
 
 
 def _report_path(form: str, out: Path | None) -> Path | None:

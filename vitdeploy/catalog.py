@@ -158,8 +158,12 @@ _TARGETS: Final = (
 FORMATS: Final[Mapping[str, str]] = {
     "html": "vitdeploy.reports.as_html",
     "markdown": "vitdeploy.reports.as_markdown",
+    "github": "vitdeploy.reports.as_github",
     "json": "vitdeploy.reports.as_json",
     "csv": "vitdeploy.reports.as_csv",
+    "junit": "vitdeploy.reports.as_junit",
+    "benchmark-action": "vitdeploy.reports.as_benchmark_action",
+    "bencher": "vitdeploy.reports.as_bencher",
 }
 """Report format → the module whose ``render(report)`` makes it."""
 

@@ -15,7 +15,7 @@ app = typer.Typer()
 
 def _share(text: str | float) -> float:
     """``2%`` or ``0.02``; the parser also hands over the default, which is a number already."""
-    if isinstance(text, float):
+    if isinstance(text, int | float):
         return text
     number = text.strip().removesuffix("%")
     try:

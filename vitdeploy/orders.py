@@ -207,6 +207,8 @@ class Document:
 
     text: str
     path: Path | None
+    annotations: tuple[str, ...] = ()
+    """Workflow commands that go to stdout, wherever the text goes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

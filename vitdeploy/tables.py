@@ -84,7 +84,7 @@ def show(outcome: Outcome, json: str | None) -> None:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(outcome.document), indent=1).decode() + "\n")
     else:
         for part in outcome.human:
-            _out.print(part, markup=False)
+            _out.print(part, soft_wrap=isinstance(part, str))  # documents and annotations keep their lines
         if json is not None:
             documents.write(Path(json), outcome.document)
     for message, hint in outcome.failures:
@@ -231,9 +231,10 @@ def bench(outcome: "BenchOutcome") -> Outcome:
 
 def document(made: "Document") -> Outcome:
     """A report on stdout, or the path it was written to."""
+    said = {"annotations": made.annotations} if made.annotations else {}
     if made.path is None:
-        return Outcome(document={"text": made.text}, human=[made.text.rstrip("\n")])
-    return Outcome(document={"path": str(made.path)}, human=[str(made.path)])
+        return Outcome(document={"text": made.text, **said}, human=[made.text.rstrip("\n"), *made.annotations])
+    return Outcome(document={"path": str(made.path), **said}, human=[*made.annotations, str(made.path)])
 
 
 def cache(rows: "Sequence[CacheRow]", *, removed: bool = False) -> Outcome:

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
@@ -20,10 +21,30 @@ import pytest
 from tests import make_run
 from vitdeploy import catalog
 from vitdeploy.record import Reason, Run
-from vitdeploy.reports import as_csv, as_html, as_json, as_markdown, report
+from vitdeploy.reports import (
+    as_bencher,
+    as_benchmark_action,
+    as_csv,
+    as_github,
+    as_html,
+    as_json,
+    as_junit,
+    as_markdown,
+    report,
+)
 
 GOLDEN = Path(__file__).parent.parent / "data" / "reports"
 TEXTS = (as_markdown, as_csv, as_json)
+MACHINES = (as_junit, as_benchmark_action, as_bencher)
+GOLDEN_FILES = {
+    "everything.md": as_markdown,
+    "everything.csv": as_csv,
+    "everything.json": as_json,
+    "github.md": as_github,
+    "junit.xml": as_junit,
+    "benchmark-action.json": as_benchmark_action,
+    "bencher.json": as_bencher,
+}
 HOSTILE = "</script><img src=x onerror=alert(1)>&amp;`|\"'=*_[x](http://evil.example)\n<!--{{7*7}}@user ${1}"
 
 
@@ -94,21 +115,21 @@ def test_every_format_of_the_catalog_renders_and_names_its_suffix(everything: re
         assert isinstance(module.render(everything), bytes)
 
 
-@pytest.mark.parametrize("module", TEXTS)
-def test_the_document_is_the_golden_one(module: ModuleType, everything: report.Report):
-    made, golden = module.render(everything), (GOLDEN / f"everything{module.SUFFIX}").read_bytes()
-    if module is as_json:
+@pytest.mark.parametrize("name", GOLDEN_FILES)
+def test_the_document_is_the_golden_one(name: str, everything: report.Report):
+    made, golden = GOLDEN_FILES[name].render(everything), (GOLDEN / name).read_bytes()
+    if name.endswith(".json"):
         assert rounded(json.loads(made)) == json.loads(golden)
     else:
         assert made.decode() == golden.decode()
 
 
-@pytest.mark.parametrize("module", [*TEXTS, as_html])
+@pytest.mark.parametrize("module", [*TEXTS, as_html, as_github, *MACHINES])
 def test_two_renderings_are_equal(module: ModuleType, everything: report.Report):
     assert module.render(everything) == module.render(report.build([make_run.everything()]))
 
 
-@pytest.mark.parametrize("module", [*TEXTS, as_html])
+@pytest.mark.parametrize("module", [*TEXTS, as_html, as_github, as_benchmark_action])
 def test_random_weights_are_said_wherever_figures_are(module: ModuleType, everything: report.Report):
     assert "random" in module.render(everything).decode().lower()
 
@@ -120,13 +141,14 @@ def test_nothing_measured_is_said_and_no_error(module: ModuleType, runs: list[Ru
     assert as_csv.COLUMNS[0] in made if module is as_csv else "Nothing was measured" in made or '"rows": []' in made
 
 
-@pytest.mark.parametrize("module", [*TEXTS, as_html])
+@pytest.mark.parametrize("module", [*TEXTS, as_html, as_github, *MACHINES])
 def test_what_may_not_be_quoted_has_no_figure_anywhere(module: ModuleType):
     hidden = make_run.row("efficientvit_b2", "onnx-fp32", 71.3579, seed=6, parity=make_run.FAILED)
     shown = make_run.row("efficientvit_b1", "onnx-fp32", 7.0, seed=1)
     assert hidden.summary is not None
     made = module.render(report.build([make_run.run(hidden, shown)])).decode()
-    assert "holds NaN" in made or "parity-failed" in made
+    if module not in (as_benchmark_action, as_bencher):  # they hold nothing but figures
+        assert "holds NaN" in made or "parity-failed" in made
     text = Page(made).text if module is as_html else made
     data = re.findall(r'type="application/json">(.*?)</script>', made)
     for figure in (hidden.summary.median_ms, hidden.summary.throughput_per_s, hidden.summary.p90_ms or 0.0):
@@ -226,10 +248,72 @@ def test_hostile_strings_are_only_text_on_the_page():
     assert made.count("<script") == 3
 
 
+def compared() -> report.Report:
+    """One slower, one that cannot be told, one wrong file, one that the baseline lacks."""
+    base = make_run.run(
+        make_run.row("efficientvit_b1", "onnx-fp32", 7.4, seed=1, trials=8, count=100),
+        make_run.row("efficientvit_b2", "onnx-fp32", 19.0, seed=2, trials=3, count=100),
+        make_run.row("efficientvit_b3", "onnx-fp32", 44.0, seed=3, count=100),
+        name="base",
+    )
+    head = make_run.run(
+        make_run.row("efficientvit_b1", "onnx-fp32", 8.4, seed=4, trials=8, count=100),
+        make_run.row("efficientvit_b2", "onnx-fp32", 19.3, seed=5, trials=3, count=100),
+        make_run.row("efficientvit_b3", "onnx-fp32", 44.0, seed=6, count=100, parity=make_run.FAILED),
+        make_run.row(HOSTILE, "onnx-fp32", 44.0, seed=7, count=100),
+        name="head",
+    )
+    return report.build([head], base)
+
+
+def test_github_gets_an_error_for_what_is_slower_and_a_warning_for_what_cannot_be_told():
+    commands = as_github.annotations(compared())
+    assert [command.partition(" ")[0] for command in commands] == ["::error", "::warning", "::error", "::warning"]
+    assert commands[0].startswith("::error title=slower%3A efficientvit_b1 onnx-fp32 224x224::+1")
+    assert "%25" in commands[0]
+    assert all("\n" not in command and command.count("::") >= 2 for command in commands)
+    body = as_github.render(compared()).decode()
+    assert body.startswith(as_github.MARKER + "\n## ")
+    assert body.index("| 🔴 | efficientvit") < body.index("| 🟡 |")
+    assert "**1 slower**" in body
+    assert "<img" not in body
+
+
+def test_a_comment_too_long_for_github_keeps_its_verdicts():
+    rows = [make_run.row(f"model_{i}", "onnx-fp32", 7.0, seed=i, trials=3, count=20) for i in range(400)]
+    body = as_github.render(report.build([make_run.run(*rows)]))
+    assert len(body) <= as_github.LARGEST_BYTES
+    assert b"too long for a comment" in body
+
+
+def test_junit_counts_what_failed_and_holds_no_forbidden_character():
+    root = ET.fromstring(as_junit.render(compared()))
+    (suite,) = root
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "2", "0")
+    failures = [found.get("message") for found in suite.iter("failure")]
+    assert sorted(failures) == ["has no figure to quote", "slower"]
+    ET.fromstring(as_junit.render(report.build([make_run.run(make_run.failed("a\x00\x1b", "b\x08", "c"))])))
+
+
+def test_the_benchmark_action_gets_its_fields_and_types(everything: report.Report):
+    rows = json.loads(as_benchmark_action.render(everything))
+    assert len(rows) == sum(row.quotable for row in everything.rows)
+    assert {tuple(row) for row in rows} == {("name", "unit", "value", "range", "extra")}
+    assert all(isinstance(row["value"], float) and isinstance(row["range"], str) for row in rows)
+    assert len({row["name"] for row in rows}) == len(rows)
+
+
+def test_bencher_gets_nanoseconds_within_their_bounds(everything: report.Report):
+    found = json.loads(as_bencher.render(everything))
+    first = found["efficientvit_b1 onnx-fp32 224x224"]["latency"]
+    assert first["lower_value"] < first["value"] < first["upper_value"]
+    assert 7e6 < first["value"] < 8e6
+
+
 if __name__ == "__main__":
     GOLDEN.mkdir(parents=True, exist_ok=True)
-    for renderer in TEXTS:
+    for file, renderer in GOLDEN_FILES.items():
         document = renderer.render(report.build([make_run.everything()]))
-        if renderer is as_json:
+        if file.endswith(".json"):
             document = json.dumps(rounded(json.loads(document)), indent=1, ensure_ascii=False).encode() + b"\n"
-        (GOLDEN / f"everything{renderer.SUFFIX}").write_bytes(document)
+        (GOLDEN / file).write_bytes(document)
