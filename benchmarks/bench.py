@@ -18,7 +18,7 @@ import msgspec
 
 import vitdeploy
 from vitdeploy import catalog, errors, record
-from vitdeploy.artifact import Artifact
+from vitdeploy.artifact import MANIFEST, Artifact, digest_of
 from vitdeploy.benchmarks import host, trial
 from vitdeploy.benchmarks.resume import check_same
 from vitdeploy.benchmarks.trial import Turn
@@ -81,6 +81,7 @@ class _Row:
     trials: dict[str, Trial] = field(default_factory=dict[str, Trial])
     lost: dict[str, Reason] = field(default_factory=dict[str, Reason])
     """Trial id → why that trial has no samples."""
+    manifest_sha256: str | None = None
 
 
 def _silent(done: int, total: int, label: str) -> None:
@@ -170,7 +171,10 @@ def run(
             protocol=protocol,
             results=(),
         )
-        rows = [_Row(job=job, error=job.error or _refusal(job)) for job in jobs]
+        rows = [
+            _Row(job=job, error=job.error or _refusal(job), manifest_sha256=_manifest_digest(job.artifact))
+            for job in jobs
+        ]
         if earlier is not None:
             digests = [job.artifact.manifest.sha256 if job.artifact else None for job in jobs]
             cases = [job.case for job in jobs]
@@ -288,6 +292,7 @@ def _result(row: _Row, protocol: record.Protocol) -> record.Result:
         params=artifact.manifest.params if artifact else None,
         macs=artifact.manifest.macs if artifact else None,
         size_bytes=artifact.manifest.size_bytes if artifact else None,
+        manifest_sha256=row.manifest_sha256,
         side=row.job.side,
     )
     return record.rederive(result)
@@ -328,6 +333,10 @@ def _refusal(job: Job) -> VitdeployError | None:
             "Name that device with --device.",
         )
     return None
+
+
+def _manifest_digest(artifact: Artifact | None) -> str | None:
+    return digest_of(artifact.folder / MANIFEST) if artifact else None
 
 
 def _check_distinct(jobs: Sequence[Job]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vitdeploy.api import bench, check, create_model, doctor, export, predict, report
-    from vitdeploy.api_decide import accept, calibrate, compare, duel
+    from vitdeploy.api_decide import accept, calibrate, compare, duel, verify
 
 __version__ = "0.1.0"
 
@@ -25,8 +25,9 @@ __all__ = [
     "export",
     "predict",
     "report",
+    "verify",
 ]
-_DECIDING = frozenset({"accept", "calibrate", "compare", "duel"})
+_DECIDING = frozenset({"accept", "calibrate", "compare", "duel", "verify"})
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The verbs that decide, as functions: duel, compare, accept, calibrate; composers of rooms, as `api` is."""
+"""The verbs that decide, as functions: duel, compare, accept, calibrate, verify; composers of rooms, as `api` is."""
 
 import dataclasses
 import time
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitdeploy import api, baselines, calibration, comparison, record, workload
+from vitdeploy import api, baselines, calibration, chain, comparison, record, workload
 from vitdeploy.artifact import Artifact
 from vitdeploy.baselines import Baseline
 from vitdeploy.comparison import Compared
-from vitdeploy.errors import Impossible, UsageError, worst_exit_code
+from vitdeploy.errors import Impossible, UnreadableFile, UsageError, worst_exit_code
 from vitdeploy.orders import (
     BenchOrder,
     Calibrated,
@@ -19,6 +19,7 @@ from vitdeploy.orders import (
     DuelOrder,
     DuelOutcome,
     OnTrial,
+    Verified,
 )
 from vitdeploy.record import Run
 from vitdeploy.verdict import Comparison
@@ -132,6 +133,29 @@ def accept(run: Path, *, because: str, root: Path = baselines.DEFAULT_ROOT) -> B
 def accept_plan(run: Path, *, root: Path) -> list[str]:
     """What `accept` would do."""
     return [f"copy {run} to {baselines.place_of(record.load(run), root)} with its acceptance beside it"]
+
+
+def verify_plan(path: Path) -> list[str]:
+    """What `verify` would do."""
+    kind = "run" if chain.is_run(path) else "artifact"
+    return [f"re-check every digest behind the {kind} {path}: files, manifests, parents, weights, commit"]
+
+
+def verify(path: Path, *, artifacts: Path = Path("artifacts"), weights: Path | None = None) -> Verified:
+    """Re-check the chain behind a run or an artifact; nothing is changed.
+
+    Raises:
+        UnreadableFile: it is neither.
+    """
+    from vitdeploy import store
+
+    places = [artifacts, path.parent, store.default_root()]
+    links = (chain.of_run if chain.is_run(path) else chain.of_artifact)(path, places, weights)
+    changed = [link for link in links if link.state == "changed"]
+    error = None
+    if changed:
+        error = UnreadableFile(f"{changed[0].of}, {changed[0].what}: {changed[0].said}", "Do not quote this figure.")
+    return Verified(path=path, links=tuple(links), error=error)
 
 
 def calibrate_plan(order: DuelOrder) -> list[str]:

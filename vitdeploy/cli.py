@@ -40,7 +40,6 @@ _LATER = {
     "reproduce": "published figures against measured ones",
     "eval": "accuracy of an artifact on a data set",
     "sweep": "many devices at once",
-    "verify": "the chain result → engine → ONNX → weights, re-checked",
 }
 """Verbs of the contract that this version does not have yet: they answer with exit 4."""
 

@@ -1,4 +1,4 @@
-"""The commands that decide: duel, compare, accept, calibrate. They parse, call `api_decide`, print, exit."""
+"""The commands that decide: duel, compare, accept, calibrate, verify. They parse, call `api_decide`, print, exit."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -151,3 +151,20 @@ def calibrate_command(
     with tables.bar() as bar:
         outcome = api_decide.calibrate(order, progress=tables.progress, on_trial=bar)
     return decide_tables.calibrated(outcome)
+
+
+@app.command("verify")
+@verb
+def verify_command(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A run, or an artifact's folder, manifest or file.")],
+    *,
+    artifacts: Annotated[Path, typer.Option(help="Where to look for artifacts, beside the store.")] = Path("artifacts"),
+    weights: Annotated[Path | None, typer.Option(help="The checkpoint that they were made from.")] = None,
+    dry_run: DryRun = False,
+) -> "Outcome":
+    """Re-check the chain result → manifest → file → parents → weights → commit. Exit 9: a byte was changed."""
+    from vitdeploy import api_decide, decide_tables, tables
+
+    if dry_run:
+        return tables.plan(api_decide.verify_plan(file))
+    return decide_tables.verified(api_decide.verify(file, artifacts=artifacts, weights=weights))

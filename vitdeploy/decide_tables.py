@@ -9,7 +9,7 @@ from vitdeploy.tables import Outcome
 if TYPE_CHECKING:
     from vitdeploy.baselines import Baseline
     from vitdeploy.comparison import Compared
-    from vitdeploy.orders import Calibrated, CompareOutcome, DuelOutcome
+    from vitdeploy.orders import Calibrated, CompareOutcome, DuelOutcome, Verified
     from vitdeploy.verdict import Comparison
 
 
@@ -80,6 +80,21 @@ def calibrated(outcome: "Calibrated") -> Outcome:
     return Outcome(
         document={"calibration": found, "path": str(outcome.path), "run": str(outcome.run_path)},
         human=[table, str(outcome.path)],
+    )
+
+
+def verified(outcome: "Verified") -> Outcome:
+    """Every link of the chain, and the first that is broken."""
+    table = tables.table(None, "of", "link", "state", "what was found")
+    for link in outcome.links:
+        table.add_row(link.of, link.what, link.state.upper() if link.state == "changed" else link.state, link.said)
+    absent = sum(link.state == "not here" for link in outcome.links)
+    note = [f"{absent} of {len(outcome.links)} links could not be checked: they are not here."] if absent else []
+    return Outcome(
+        document={"path": str(outcome.path), "links": outcome.links},
+        human=[table, *note],
+        exit_code=outcome.error.exit_code if outcome.error else 0,
+        failures=[(outcome.error.message, outcome.error.hint)] if outcome.error else [],
     )
 
 

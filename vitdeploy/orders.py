@@ -12,6 +12,7 @@ from vitdeploy.spec import Attention, Size
 if TYPE_CHECKING:
     from vitdeploy.baselines import Baseline
     from vitdeploy.calibration import Calibration
+    from vitdeploy.chain import Link
     from vitdeploy.comparison import Compared
     from vitdeploy.record import Run
 
@@ -176,6 +177,15 @@ class Calibrated:
     calibration: "Calibration"
     path: Path
     run_path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """The links of a chain, and the error of the first that is broken."""
+
+    path: Path
+    links: "tuple[Link, ...]"
+    error: VitdeployError | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

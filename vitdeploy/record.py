@@ -148,6 +148,8 @@ class Result(_Record, frozen=True, kw_only=True):
     macs: int | None = None
     size_bytes: int | None = None
     """Of the artifact's files together."""
+    manifest_sha256: str | None = None
+    """Of the manifest that lay beside the file when it was timed."""
     side: Side | None = None
     """Which side of a duel this is."""
 
