@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from vitdeploy.artifact import Beside, Tensor
-from vitdeploy.spec import Attention, Head, Io, ModelSpec, Size
+from vitdeploy.artifact import Beside, Delegation, Tensor
+from vitdeploy.spec import Attention, Converter, Head, Io, ModelSpec, Size
 
 DISTRIBUTIONS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
-"""Whose versions decide what is made: they are in the store's key and in the manifest."""
+"""Whose versions decide what is made, with the target's own: they are in the store's key and in the manifest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,8 @@ class Job:
     io: Io
     rewrites: tuple[str, ...]
     folder: Path
+    converter: Converter | None = None
+    """For targets that have several; None: the default one."""
     weights: Path | None = None
     parent: Path | None = None
     """Folder of the artifact that this step starts from; None: the torch module itself."""
@@ -46,6 +48,9 @@ class Made:
     operators: dict[str, int] = field(default_factory=dict[str, int])
     rewrites: tuple[str, ...] = ()
     """Those of the job's rewrites that found something to change."""
+    delegation: Delegation | None = None
+    tools: dict[str, str] = field(default_factory=dict[str, str])
+    """Versions of what decided the bytes and is not installed here."""
     beside: tuple[Beside, ...] = ()
     parents: tuple[str, ...] = ()
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import platformdirs
@@ -24,9 +25,10 @@ import platformdirs
 from vitdeploy import artifact, catalog, documents, errors, packages
 from vitdeploy.artifact import Artifact, Parity
 from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed, UnreadableFile, VitdeployError, unknown_name
+from vitdeploy.exporters import interpreters
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters.job import Job, Reply
-from vitdeploy.spec import Attention, Head, Io, ModelSpec, Size, Target
+from vitdeploy.spec import Attention, Converter, Head, Io, ModelSpec, Size, Target
 from vitdeploy.store import Store
 
 Progress = Callable[[str], None]
@@ -36,6 +38,11 @@ STEP_LIMIT_S = 3600.0
 
 SOURCES = ("models", "exporters", "spec.py", "catalog.py", "parity.py", "photographs.py")
 """Our own files that decide what is made: a change of any of them makes another key."""
+
+DEFAULT_CONVERTER: Final = "onnx2tf"
+
+NEEDS_LITERT_TORCH: Final = ("litert-torch", "best")
+"""Converters that need a package which stands apart, in an interpreter of its own if need be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +59,8 @@ class Request:
     io: Io
     without: tuple[str, ...]
     out: Path
+    converter: Converter | None = None
+    """For targets that have several; None: the default one."""
     force: bool = False
     device: str | None = None
 
@@ -114,7 +123,10 @@ def describe(request: Request) -> list[str]:
         named = f" with {', '.join(step.rewrites)}" if step.rewrites else ""
         weights = str(request.weights) if request.weights else "random weights (seed 0)"
         size = f"{request.size[0]}x{request.size[1]}"
-        lines.append(f"{request.spec.name} {size}, {weights} → {step.target.name}{named}, proven against torch fp32")
+        by = f" by {request.converter}" if request.converter else ""
+        lines.append(
+            f"{request.spec.name} {size}, {weights} → {step.target.name}{by}{named}, proven against torch fp32"
+        )
     return lines
 
 
@@ -126,13 +138,17 @@ def prepare(requests: Iterable[Request], store: Store) -> None:
         UnreadableFile: an output folder cannot be written.
     """
     needed: list[str] = []
+    apart = False
     for request in requests:
         _check_writable(request.out)
         steps = plan(request)
         if request.force or store.find(steps[-1].key) is None:
             needed += [name for s in steps for name in (*s.target.export_packages, *s.target.run_packages)]
+            apart = apart or request.converter in NEEDS_LITERT_TORCH
     if needed:
         packages.require(needed)
+    if apart:
+        interpreters.require_litert_torch()
 
 
 def export(request: Request, store: Store, *, progress: Progress) -> Outcome:
@@ -227,6 +243,7 @@ def _make(request: Request, step: Step, parent: Path | None, store: Store, progr
                 io=request.io,
                 rewrites=step.rewrites,
                 folder=folder,
+                converter=request.converter,
                 weights=request.weights.resolve() if request.weights else None,
                 parent=parent,
             )
@@ -295,6 +312,8 @@ def _check_border(request: Request) -> None:
     for option, value, default in (("head", request.head, "logits"), ("io", request.io, "fp32")):
         if value != default and value not in target.options.get(option, ()):
             raise Impossible(f"{target.name} has no --{option} {value}", f"Use --{option} {default}.")
+    if request.converter is not None and request.converter not in target.options.get("converter", ()):
+        raise Impossible(f"{target.name} has no --converter {request.converter}", "Leave --converter out.")
     if request.head == "labels" and spec.task not in ("classification", "segmentation"):
         raise Impossible(f"{spec.name} has no labels: it is for {spec.task}", "Use --head logits.")
 
@@ -314,11 +333,15 @@ def _options(request: Request) -> str:
     words = [f"w{artifact.digest_of(request.weights)[:8]}"] if request.weights else []
     words += [request.head] if request.head != "logits" else []
     words += [request.io] if request.io != "fp32" else []
+    words += [request.converter] if request.converter not in (None, DEFAULT_CONVERTER) else []
     words += [f"without-{name}" for name in sorted(request.without)]
     return "+".join(words)
 
 
 def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str | None) -> str:
+    tools = {name: _version(name) for name in (*jobs.DISTRIBUTIONS, *target.tools)}
+    if request.converter in NEEDS_LITERT_TORCH:
+        tools[interpreters.LITERT_TORCH] = interpreters.litert_torch_version()
     made_from = {
         "model": request.spec.name,
         "size": request.size,
@@ -330,7 +353,8 @@ def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str 
         "target": target.name,
         "rewrites": list(rewrites),
         "parent": parent,
-        "tools": {name: _version(name) for name in jobs.DISTRIBUTIONS},
+        "converter": None if request.converter == DEFAULT_CONVERTER else request.converter,
+        "tools": tools,
         "source": _source_digest(),
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()

@@ -53,18 +53,24 @@ REWRITES: Final[Mapping[str, Rewrite]] = {
 
 
 def rewritten(
-    model: nn.Module, names: Sequence[str], image: tuple[int, ...], dtype: torch.dtype = torch.float32
+    model: nn.Module,
+    names: Sequence[str],
+    image: tuple[int, ...],
+    dtype: torch.dtype = torch.float32,
+    *,
+    table: Mapping[str, Rewrite] = REWRITES,
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """A copy of ``model`` with the named rewrites, and the names of those that found something to change.
 
     The copy shares the weights, and ``model`` stays as it is.
 
     Args:
-        names: keys of `REWRITES`.
+        names: keys of ``table``.
         image: shape of the input that the graph is made for.
         dtype: element type of that input.
+        table: the rewrites there are, in the order in which they are applied.
     """
     made = sharing_copy(model)
     shapes = input_shapes(model, image, dtype)
-    applied = tuple(name for name, rewrite in REWRITES.items() if name in names and rewrite.apply(made, shapes))
+    applied = tuple(name for name, rewrite in table.items() if name in names and rewrite.apply(made, shapes))
     return made.eval(), applied

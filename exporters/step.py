@@ -17,13 +17,12 @@ from typing import Any
 
 import msgspec
 
-from vitdeploy import artifact, catalog, documents, parity, photographs
-from vitdeploy.artifact import MANIFEST, Manifest, Parity, Weights
+from vitdeploy import artifact, catalog, documents
+from vitdeploy.artifact import MANIFEST, Manifest, Weights
 from vitdeploy.errors import VitdeployError
 from vitdeploy.exporters import job as jobs
+from vitdeploy.exporters import proof
 from vitdeploy.exporters.job import Job, Made, Refusal, Reply
-from vitdeploy.photographs import Photo
-from vitdeploy.runtimes.session import SessionOptions, infer
 from vitdeploy.spec import ModelSpec, Target
 
 SEED = 0
@@ -48,33 +47,9 @@ def run(job: Job) -> None:
         started = time.perf_counter_ns()
         made: Made = catalog.load(target.exporter or "").make(reference, spec, job)
         manifest = _manifest(made, model, spec, target, job, build_ns=time.perf_counter_ns() - started)
-    found = prove(reference, manifest, spec, target, job)
+    border = (manifest.inputs[0], manifest.outputs[0])
+    found = proof.prove(reference, job.folder / manifest.file, artifact.as_json(manifest), border, job)
     documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=found))
-
-
-def prove(reference: Any, manifest: Manifest, spec: ModelSpec, target: Target, job: Job) -> Parity:
-    """The file's outputs against those of ``reference``, the fp32 torch module, on noise and photographs."""
-    evidence = parity.Evidence(spec.task)
-    runtime = catalog.load(target.runtime or "")
-    options = SessionOptions(threads=os.cpu_count() or 1)
-    name, output = manifest.inputs[0], manifest.outputs[0]
-    with runtime.open_session(job.folder / manifest.file, artifact.as_json(manifest), options) as session:
-        for photos in photographs.parity_batches(job.size, job.batch, job.images):
-            feed = _feed(photos, spec, job)
-            expected = catalog.load("vitdeploy.exporters.reference:outputs")(reference, feed)
-            if name.layout == "NHWC":
-                feed = feed.transpose(0, 2, 3, 1).copy()
-            found = infer(session, {name.name: feed})[output.name]
-            if output.layout == "NHWC":
-                found = found.transpose(0, 3, 1, 2)
-            evidence.add(expected, found)
-    return parity.verdict(evidence, target.tolerance, "torch fp32, as published")
-
-
-def _feed(photos: list[Photo], spec: ModelSpec, job: Job) -> Any:
-    if job.io == "uint8":
-        return photographs.raw(photos)
-    return photographs.normalized(photos, spec)
 
 
 def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job, *, build_ns: int) -> Manifest:
@@ -104,12 +79,13 @@ def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job,
         parents=made.parents,
         recipe=made.recipe,
         rewrites=made.rewrites,
-        tools=dict(_versions()),
+        tools={**dict(_versions(target)), **made.tools},
         bound_to={},
         build_ns=build_ns,
         timing_cache_sha256=None,
         state="ready",
         operators=made.operators,
+        delegation=made.delegation,
         parity=None,
         parity_skipped=None,
     )
@@ -121,9 +97,9 @@ def _weights(path: Path | None) -> Weights:
     return Weights(source="file", sha256=artifact.digest_of(path), name=path.name)
 
 
-def _versions() -> Iterator[tuple[str, str]]:
+def _versions(target: Target) -> Iterator[tuple[str, str]]:
     found = {dist.name.lower(): dist.version for dist in metadata.distributions() if dist.name}
-    return ((name, found[name]) for name in jobs.DISTRIBUTIONS if name in found)
+    return ((name, found[name]) for name in (*jobs.DISTRIBUTIONS, *target.tools) if name in found)
 
 
 def _refused(error: VitdeployError) -> Reply:
@@ -139,7 +115,7 @@ def _full_disk(error: BaseException | None) -> OSError | None:
     return None
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Be killed when the parent is, even by ``kill -9``; only Linux can promise that."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -147,7 +123,7 @@ def _end_with_parent() -> None:
 
 def main() -> int:
     """Read the job, do it, and answer; an error that a user can meet travels as data."""
-    _end_with_parent()
+    end_with_parent()
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever frameworks print belongs to the log
     job = jobs.decode(sys.stdin.buffer.read())

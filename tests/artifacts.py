@@ -41,6 +41,52 @@ def conv_relu(folder: Path, *, nan: bool = False, channels: int = 8) -> Artifact
 
 
 def plain_file(folder: Path, content: bytes = b"model", **changes: Any) -> Artifact:
+def conv_relu_tflite(folder: Path, *, custom: str | None = None, side: int = 32) -> Artifact:
+    """``model.tflite`` of one convolution with its ReLU, channels last; ``custom``: then an operator of that name."""
+    import flatbuffers
+    import numpy as np
+    from ai_edge_litert import schema_py_generated as tfl
+
+    channels = 8
+    weight = np.random.Generator(np.random.PCG64(0)).normal(size=(channels, 3, 3, 3)).astype(np.float32)
+    buffers = [b"", weight.tobytes(), np.zeros(channels, np.float32).tobytes()]
+    shapes = [(1, side, side, 3), weight.shape, (channels,), (1, side, side, channels), (1, side, side, channels)]
+    convolution, other = tfl.OperatorT(), tfl.OperatorT()
+    options = tfl.Conv2DOptionsT()
+    options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
+    options.fusedActivationFunction = tfl.ActivationFunctionType.RELU
+    convolution.inputs, convolution.outputs = [0, 1, 2], [3]
+    convolution.builtinOptionsType, convolution.builtinOptions = tfl.BuiltinOptions.Conv2DOptions, options
+    other.inputs, other.outputs, other.opcodeIndex = [3], [4], 1
+    model, graph = tfl.ModelT(), tfl.SubGraphT()
+    model.version, model.subgraphs, model.operatorCodes, model.buffers = 3, [graph], [], []
+    codes = [(tfl.BuiltinOperator.CONV_2D, None)] + [(tfl.BuiltinOperator.CUSTOM, custom)] * bool(custom)
+    for number, name in codes:
+        code = tfl.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = number
+        code.version, code.customCode = 1, name
+        model.operatorCodes.append(code)
+    for content in buffers:
+        buffer = tfl.BufferT()
+        buffer.data = list(content) or None
+        model.buffers.append(buffer)
+    graph.tensors = []
+    for index, shape in enumerate(shapes[: 5 if custom else 4]):
+        tensor = tfl.TensorT()
+        tensor.shape, tensor.type, tensor.name = list(shape), tfl.TensorType.FLOAT32, f"tensor_{index}"
+        tensor.buffer = index if index in (1, 2) else 0
+        graph.tensors.append(tensor)
+    graph.inputs, graph.outputs = [0], [4 if custom else 3]
+    graph.operators = [convolution, other] if custom else [convolution]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.tflite").write_bytes(bytes(builder.Output()))
+    logits = Tensor(name="logits", shape=(1, side, side, channels), dtype="float32", layout="NHWC")
+    image = Tensor(name="image", shape=(1, side, side, 3), dtype="float32", layout="NHWC")
+    return _written(folder, "model.tflite", "efficientvit_b0", "tflite-fp32", logits, inputs=(image,), side=side)
+
+
     """An artifact whose file is no model: for everything that does not load it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(content)

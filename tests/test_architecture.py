@@ -9,9 +9,10 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("exporters", "benchmarks", "reports")
 HEAVY = frozenset(
     "torch onnx onnxruntime onnxscript onnx_ir tensorflow tensorrt tensorrt_rtx pycuda cuda transformers altair "
-    "vl_convert pandas jinja2 skimage distributed dask adbutils pynvml litert_torch ai_edge_litert safetensors".split()
+    "vl_convert pandas jinja2 skimage distributed dask adbutils pynvml litert_torch ai_edge_litert safetensors "
+    "onnx2tf".split()
 )
-LEAF_PREFIXES = ("to_", "probe_", "as_", "on_", "over_", "rewrite")
+LEAF_PREFIXES = ("to_", "probe_", "as_", "on_", "over_", "rewrite", "tflite_")
 LEAF_FOLDERS = ("vitdeploy/models/",)
 LEAVES = frozenset({"reports/charts.py", "exporters/border.py", "exporters/reference.py", "benchmarks/export_speed.py"})
 COMPOSERS = frozenset(

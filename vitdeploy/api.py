@@ -27,7 +27,7 @@ from vitdeploy.orders import (
     Prediction,
     PredictOrder,
 )
-from vitdeploy.spec import Attention, Head, Io, ModelSpec
+from vitdeploy.spec import Attention, Converter, Head, Io, ModelSpec
 
 if TYPE_CHECKING:
     import torch
@@ -225,8 +225,9 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
         raise UsageError(f"--batch {order.batch} is not a positive whole number", "Use --batch 1 or more.")
     attention = _choice("attention", order.attention, get_args(Attention))
     head, io = _choice("head", order.head, get_args(Head)), _choice("io", order.io, get_args(Io))
+    converter: Converter | None = None
     if order.converter is not None:
-        _choice("converter", order.converter, ("onnx2tf", "litert-torch", "best"))
+        converter = _choice("converter", order.converter, get_args(Converter))
         if target.file != "model.tflite":
             raise Impossible(f"--converter chooses between TFLite converters; {target.name} has none", "Leave it out.")
     requests: list[Request] = []
@@ -245,6 +246,7 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
             io=io,
             without=order.without,
             out=order.out,
+            converter=converter,
             force=order.force,
             device=order.device,
         )

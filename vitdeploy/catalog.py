@@ -8,10 +8,10 @@ import importlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 from vitdeploy.errors import Impossible, UsageError, unknown_name
-from vitdeploy.spec import ModelSpec, Size, Target, Tolerance
+from vitdeploy.spec import Converter, ModelSpec, Size, Target, Tolerance
 
 T = TypeVar("T")
 
@@ -100,12 +100,24 @@ _TARGETS: Final = (
         name="tflite-fp32",
         file="model.tflite",
         precision="fp32",
-        exporter=None,
-        runtime=None,
-        parent="onnx-fp32",
+        exporter="vitdeploy.exporters.to_tflite",
+        runtime="vitdeploy.runtimes.on_tflite",
+        export_packages=(
+            "torch",
+            "onnx",
+            "onnxscript",
+            "onnx2tf",
+            "tensorflow",
+            "ai_edge_litert",
+            "skimage",
+            "sklearn",
+        ),
+        run_packages=("ai_edge_litert",),
         extra="tflite",
+        tools=("onnx2tf", "tensorflow"),
+        rewrites=("cubic-channels-last", "attention-apart", "softmax-as-products"),
+        options={"head": ("labels",), "io": ("uint8",), "converter": get_args(Converter)},
         tolerance=_FP32,
-        unavailable=_LATER,
     ),
     *(
         Target(

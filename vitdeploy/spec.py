@@ -11,6 +11,8 @@ Task = Literal["classification", "segmentation", "super-resolution", "segment-an
 Attention = Literal["relu", "softmax"]
 Head = Literal["logits", "labels"]
 Io = Literal["fp32", "fp16", "uint8"]
+Converter = Literal["onnx2tf", "litert-torch", "best"]
+"""Who makes a TFLite file; ``best``: both, and the faster of those that are right."""
 Layout = Literal["NCHW", "NHWC", "NC", "other"]
 Boundary = Literal["host-to-host", "compute"]
 Size = tuple[int, int]
@@ -96,10 +98,12 @@ class Target:
     """Import names needed to make it, and to run it."""
     extra: str
     """The extra that installs those packages."""
+    tools: tuple[str, ...] = ()
+    """Distributions whose versions decide the bytes, beside those that every export uses."""
     rewrites: tuple[str, ...] = ()
     """Names of the graph rewrites applied by default, in order."""
     tolerance: Tolerance
     unavailable: str | None = None
     """Why it cannot be had at all in this version; None when it can."""
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    """Which values of ``head`` and ``io`` it takes, beyond the defaults."""
+    """Which values of ``head``, ``io`` and ``converter`` it takes, beyond the defaults."""

@@ -17,6 +17,7 @@ from vitdeploy import documents, units
 from vitdeploy.errors import worst_exit_code
 
 if TYPE_CHECKING:
+    from vitdeploy.artifact import Delegation
     from vitdeploy.checkup import Finding
     from vitdeploy.orders import (
         BenchOutcome,
@@ -171,7 +172,9 @@ def check(checked: "Checked") -> Outcome:
         ("largest error", f"{_number(parity.max_abs)} = {_number(parity.error_std)} of the output's deviation"),
         ("mean error", _number(parity.mean_abs)),
         ("cosine", _number(parity.cosine)),
+        ("file", f"{manifest.file}, {units.size_bytes(manifest.size_bytes)}"),
         ("operators", ", ".join(f"{name} {count}" for name, count in manifest.operators.items()) or units.MISSING),
+        *_delegation(manifest.delegation),
         ("verdict", "passed" if parity.passed else f"FAILED: {parity.reason}"),
     ):
         shown.add_row(question, answer)
@@ -244,6 +247,17 @@ def cache(rows: "Sequence[CacheRow]", *, removed: bool = False) -> Outcome:
         shown.add_row(row.name, units.size_bytes(row.size_bytes), row.used)
     total = f"{len(rows)} {'removed' if removed else 'stored'}, {units.size_bytes(sum(r.size_bytes for r in rows))}"
     return Outcome(document=rows, human=[shown, total] if rows else [total])
+
+
+def _delegation(found: "Delegation | None") -> list[tuple[str, str]]:
+    if found is None:
+        return []
+    taken = ", ".join(f"{name} {count}" for name, count in found.taken.items())
+    return [
+        ("delegate", found.words),
+        ("its nodes", (taken or units.MISSING) if found.left else "all"),
+        ("transposes", str(found.transposes)),
+    ]
 
 
 def exit_code_of(rows: "Sequence[ExportRow]") -> int:

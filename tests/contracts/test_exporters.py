@@ -34,7 +34,19 @@ UNWANTED = frozenset({"Shape", "Gather", "ConstantOfShape", "Pad", "Expand", "Ra
 MEASURED_ERROR = 1e-4
 """Bound on fp32 rounding in deviations of the output; the tolerance of the targets is ten times this."""
 
+SLOW = pytest.param("tflite-fp32", marks=pytest.mark.slow)
+"""Its converters take half a minute."""
+
+SEGMENTER = "efficientvit_seg_b0_cityscapes"
+"""Its TFLite file is looked at in test_to_tflite.py in every run."""
+
 Make = Callable[..., Artifact]
+
+
+def needed(target: str) -> None:
+    """Skip where a target's packages are not."""
+    for name in catalog.find_target(target).export_packages:
+        pytest.importorskip(name, reason=f"{target} is made with {name}")
 
 
 def job_for(folder: Path, model: str, target: str = "onnx-fp32", **changes: Any) -> Job:
@@ -76,9 +88,13 @@ def graph_of(model: str, attention: str = "relu", size: tuple[int, int] = SIZE) 
     return to_onnx.exported(made, torch.zeros(1, 3, *size), "logits")
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("model", ["efficientvit_b0", "efficientvit_seg_b0_cityscapes"])
+@pytest.mark.parametrize(
+    ("model", "target"),
+    [("efficientvit_b0", target) for target in TARGETS]
+    + [pytest.param(SEGMENTER, name, marks=pytest.mark.slow if name == "tflite-fp32" else ()) for name in TARGETS],
+)
 def test_what_is_made_is_proven_and_described(make: Make, model: str, target: str):
+    needed(target)
     manifest, spec = make(model, target).manifest, catalog.find_model(model)
     assert (manifest.model, manifest.target, manifest.size, manifest.batch) == (model, target, SIZE, 1)
     assert manifest.file == catalog.find_target(target).file
@@ -87,10 +103,13 @@ def test_what_is_made_is_proven_and_described(make: Make, model: str, target: st
     assert manifest.parity.samples == 5, "noise and four photographs"
     assert (manifest.parity.error_std or 0.0) < MEASURED_ERROR
     assert manifest.parity.metric.value == 1.0
-    assert (manifest.inputs[0].name, manifest.inputs[0].shape) == ("image", (1, 3, *SIZE))
+    last = manifest.inputs[0].layout == "NHWC"
+    assert (manifest.inputs[0].name, manifest.inputs[0].shape) == ("image", (1, *SIZE, 3) if last else (1, 3, *SIZE))
     assert manifest.outputs[0].name == spec.output
     stride = spec.output_stride
-    assert manifest.outputs[0].shape == ((1, 19, 64 // stride, 96 // stride) if stride else (1, 1000))
+    height, width = (64 // stride, 96 // stride) if stride else (0, 0)
+    maps = (1, height, width, 19) if last else (1, 19, height, width)
+    assert manifest.outputs[0].shape == (maps if stride else (1, 1000))
     assert manifest.weights.source == "random"
     assert manifest.params > 0 < manifest.macs
     assert manifest.recipe
@@ -98,8 +117,9 @@ def test_what_is_made_is_proven_and_described(make: Make, model: str, target: st
     assert manifest.tools["torch"] == torch.__version__
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [SLOW if name == "tflite-fp32" else name for name in TARGETS])
 def test_the_same_request_gives_the_same_bytes(make: Make, tmp_path: Path, target: str):
+    needed(target)
     first = make("efficientvit_b0", target)
     step.run(job_for(tmp_path, "efficientvit_b0", target))
     assert artifact.open_artifact(tmp_path).manifest.sha256 == first.manifest.sha256
@@ -133,10 +153,12 @@ def test_no_model_leaves_shape_arithmetic_behind(model: str, attention: str):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("target", ["onnx-fp32", "tflite-fp32"])
 @pytest.mark.parametrize("attention", ["relu", "softmax"])
 @pytest.mark.parametrize("model", MODELS)
-def test_every_model_is_equal_to_rounding(tmp_path: Path, model: str, attention: str):
-    step.run(job_for(tmp_path, model, attention=attention))
+def test_every_model_is_equal_to_rounding(tmp_path: Path, model: str, attention: str, target: str):
+    needed(target)
+    step.run(job_for(tmp_path, model, target, attention=attention))
     found = artifact.open_artifact(tmp_path).manifest.parity
     assert found is not None
     assert found.passed

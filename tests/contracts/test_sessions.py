@@ -15,8 +15,16 @@ from vitdeploy.benchmarks import inputs
 from vitdeploy.errors import ToolchainFailed, UsageError, VitdeployError
 from vitdeploy.runtimes.session import Array, Runtime, Session, SessionOptions, infer
 
-NEEDS = {"onnx-fp32": ("onnx", "onnxruntime"), "torch-fp32": ("torch",)}
-MAKERS: dict[str, Callable[[Path], Artifact]] = {"onnx-fp32": artifacts.conv_relu, "torch-fp32": artifacts.state_dict}
+NEEDS = {
+    "onnx-fp32": ("onnx", "onnxruntime"),
+    "tflite-fp32": ("ai_edge_litert",),
+    "torch-fp32": ("torch",),
+}
+MAKERS: dict[str, Callable[[Path], Artifact]] = {
+    "onnx-fp32": artifacts.conv_relu,
+    "tflite-fp32": artifacts.conv_relu_tflite,
+    "torch-fp32": artifacts.state_dict,
+}
 
 
 @pytest.fixture(params=sorted(MAKERS))

@@ -1,0 +1,30 @@
+"""The named rewrites of ``tflite-fp32``: each keeps the function, and suits channels last and the XNNPACK delegate.
+
+They work on a copy of the torch module, as those of `vitdeploy.exporters.rewrites` do, and are a table of their own
+because what is cheap differs: XNNPACK runs a reshape for nothing and leaves whatever it does not know to the
+interpreter, at the price of one more partition. ``--without NAME`` leaves one out. Each has a near-miss in
+``tests/test_rewrite_tflite.py`` that parity must refuse.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from vitdeploy.exporters.rewrite_tflite_attention import attention_apart, softmax_as_products
+from vitdeploy.exporters.rewrite_tflite_upsampling import cubic_channels_last
+from vitdeploy.exporters.rewrites import Rewrite
+
+TFLITE_REWRITES: Final[Mapping[str, Rewrite]] = {
+    "cubic-channels-last": Rewrite(
+        summary="bicubic enlargement as two products with constant matrices, channels last",
+        apply=cubic_channels_last,
+    ),
+    "attention-apart": Rewrite(
+        summary="linear attention without pads, with few copies of maps, channels last",
+        apply=attention_apart,
+    ),
+    "softmax-as-products": Rewrite(
+        summary="softmax attention as two products around a softmax, channels last",
+        apply=softmax_as_products,
+    ),
+}
+"""All of them, in the order in which they are applied."""

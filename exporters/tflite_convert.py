@@ -1,0 +1,138 @@
+"""Both TFLite converters behind one call: each in a process and a directory of its own, its log kept.
+
+They print pages, may crash or kill their interpreter, and litert-torch wants packages that do not live beside
+tensorflow; so neither is imported here. A leaf over onnx, untyped at its border.
+"""
+
+# pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import onnx
+import platformdirs
+import torch
+
+from vitdeploy import documents
+from vitdeploy.errors import ToolchainFailed
+from vitdeploy.exporters import interpreters, to_onnx
+
+One = Literal["onnx2tf", "litert-torch"]
+"""One converter, where `vitdeploy.spec.Converter` may mean both."""
+
+CONVERTERS: Final[tuple[One, ...]] = ("onnx2tf", "litert-torch")
+
+LIMIT_S = 3000.0
+"""A conversion that takes longer is killed. L3, the largest here, takes minutes on two busy cores."""
+
+OFFLINE: Final = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+"""Whatever a converter would fetch unasked is refused at once (port 9 discards), with or without a network."""
+
+
+def convert(model: torch.nn.Module, image: torch.Tensor, output: str, file: Path, converter: One) -> None:
+    """Write ``model``, called on ``image`` ``(n, 3, h, w)``, as a TFLite file with channels last.
+
+    Args:
+        output: name of the graph's output.
+
+    Raises:
+        ToolchainFailed: the converter failed; the message names its log.
+        MissingPackage: the interpreter that is named for litert-torch is no program.
+    """
+    with tempfile.TemporaryDirectory(prefix="vitdeploy-tflite-") as place:
+        folder = Path(place)
+        if converter == "onnx2tf":
+            graph = folder / "model.onnx"
+            save_graph(to_onnx.exported(model, image, output), graph)
+            run_onnx2tf(graph, file, folder)
+        else:
+            program = folder / "model.pt2"
+            with torch.no_grad():
+                torch.export.save(torch.export.export(model.eval(), (image,)), program)
+            command = [str(interpreters.litert_torch()), "-I", str(Path(__file__).with_name("tflite_litert_torch.py"))]
+            _run(converter, [*command, str(program), str(file)], folder, file)
+
+
+def run_onnx2tf(graph: Path, file: Path, folder: Path, *, plain: bool = False) -> None:
+    """Convert an ONNX graph by onnx2tf, in ``folder``; ``plain`` as in `vitdeploy.exporters.tflite_onnx2tf`.
+
+    Raises:
+        ToolchainFailed: it failed; the message names its log.
+    """
+    command = [sys.executable, "-m", "vitdeploy.exporters.tflite_onnx2tf", str(graph), str(file)]
+    _run("onnx2tf", command + ["--plain"] * plain, folder, file)
+
+
+def save_graph(graph: Any, file: Path) -> None:
+    """Write an ONNX graph, its tensors beside it where they do not fit into one protobuf message."""
+    _lift_constants(graph.graph)
+    large = graph.ByteSize() >= to_onnx.LARGEST_SINGLE_FILE_BYTES
+    onnx.save(graph, str(file), save_as_external_data=large)
+
+
+def _lift_constants(graph: Any) -> None:
+    """Make initializers of constants that are nodes: onnx2tf 1.28 stumbles over those written as lists of numbers."""
+    for node in [node for node in graph.node if node.op_type == "Constant"]:
+        (attribute,) = node.attribute
+        value = onnx.helper.get_attribute_value(attribute)
+        if attribute.name == "value_ints":
+            value = onnx.numpy_helper.from_array(np.asarray(value, np.int64))
+        elif attribute.name != "value":
+            continue
+        value.name = node.output[0]
+        graph.initializer.append(value)
+        graph.node.remove(node)
+
+
+def _run(converter: One, command: Sequence[str], folder: Path, file: Path) -> None:
+    log = _log(converter)
+    environment = os.environ | OFFLINE | {"TMPDIR": str(folder), "PYTHONPATH": _import_path()}
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+        )  # in the group of this process, so that what kills this step kills the converter too
+        try:
+            process.wait(timeout=LIMIT_S)
+        except BaseException as error:
+            process.kill()
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ToolchainFailed(f"{converter} took more than {LIMIT_S:g} s", f"Read {log}.") from error
+            raise
+    if process.returncode != 0 or not file.is_file():
+        raise ToolchainFailed(
+            f"{converter} ended with exit code {process.returncode}: {_last_line(log)}", f"Read {log}."
+        )
+
+
+def _import_path() -> str:
+    """The search path of this process, for a child that runs in another directory."""
+    return os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
+
+
+def _log(converter: One) -> Path:
+    folder = Path(platformdirs.user_cache_dir("vitdeploy")) / "logs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise documents.cannot_write(folder, error) from error
+    return folder / f"{converter}-{os.getpid()}.log"
+
+
+def _last_line(log: Path) -> str:
+    """The last line that an exception left, else the last one."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if "Error" in line or "error" in line]
+    return (telling or lines or ["it said nothing"])[-1][:300]

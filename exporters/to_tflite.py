@@ -1,0 +1,127 @@
+"""``tflite-fp32``: TFLite with its own operators only, channels last, by onnx2tf, by litert-torch or by the faster."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import torch
+
+from vitdeploy import catalog
+from vitdeploy.artifact import Tensor
+from vitdeploy.errors import Impossible, MissingPackage, VitdeployError
+from vitdeploy.exporters import interpreters, proof, rewrites, tflite_convert, tflite_duel, tflite_inspect
+from vitdeploy.exporters.job import Job, Made
+from vitdeploy.exporters.rewrite_tflite import TFLITE_REWRITES
+from vitdeploy.exporters.tflite_convert import CONVERTERS, One
+from vitdeploy.exporters.tflite_duel import Choice, Contender
+from vitdeploy.models.efficientvit_blocks import Upsample
+from vitdeploy.spec import Layout, ModelSpec
+
+FILE = "model.tflite"
+
+WAYS: Final[Mapping[One, str]] = {
+    "onnx2tf": "torch.export, torch.onnx, onnx2tf and TensorFlow's TFLite converter",
+    "litert-torch": "torch.export and litert-torch",
+}
+
+_DTYPES = {torch.float32: "float32", torch.uint8: "uint8", torch.int32: "int32"}
+_LAYOUTS: Final[Mapping[int, Layout]] = {4: "NHWC", 2: "NC"}
+
+
+def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
+    """Convert ``model`` with the job's rewrites into ``job.folder``.
+
+    Raises:
+        ToolchainFailed: a converter failed, or its file needs operators that TFLite does not have.
+        MissingPackage: litert-torch was asked for and is not where it is said to be.
+    """
+    image = torch.zeros((job.batch, 3, *job.size), dtype=torch.uint8 if job.io == "uint8" else torch.float32)
+    ready, applied = rewrites.rewritten(model, job.rewrites, tuple(image.shape), image.dtype, table=TFLITE_REWRITES)
+    with torch.no_grad():
+        result = ready(image)
+    border = (described("image", image), described("labels" if job.head == "labels" else spec.output, result))
+    target = job.folder / FILE
+    chosen: One
+    if job.converter == "best":
+        with tempfile.TemporaryDirectory(prefix="vitdeploy-duel-") as place:
+            choice = duel(model, ready, image, border, spec, job, Path(place))
+            shutil.copyfile(choice.winner.file, target)
+        chosen = "onnx2tf" if choice.winner.converter == "onnx2tf" else "litert-torch"
+        told = f"; the faster of both converters' files: {choice.words}"
+    else:
+        chosen, told = job.converter or CONVERTERS[0], ""
+        convert(ready, image, border[1].name, target, chosen)
+    version = interpreters.litert_torch_version() if chosen == "litert-torch" else None
+    return Made(
+        file=FILE,
+        inputs=border[:1],
+        outputs=border[1:],
+        recipe=f"{WAYS[chosen]}, after the rewrites named{told}",
+        operators=tflite_inspect.operators(target),
+        delegation=tflite_inspect.delegation(target),
+        rewrites=applied,
+        tools={interpreters.LITERT_TORCH: version} if version else {},
+    )
+
+
+def convert(ready: torch.nn.Module, image: torch.Tensor, output: str, file: Path, converter: One) -> None:
+    """Convert the rewritten module by one converter, and see that every runtime of TFLite can load the result.
+
+    Raises:
+        Impossible: TFLite has no operator for a part of the module.
+        ToolchainFailed: the converter failed, or its file needs operators that TFLite does not have.
+    """
+    if converter == "onnx2tf" and any(isinstance(part, Upsample) for part in ready.modules()):
+        raise Impossible(
+            f"{FILE} would need FlexResizeBicubic: TFLite has no cubic resize of its own",
+            "Leave the rewrite cubic-channels-last in.",
+        )
+    tflite_convert.convert(ready, image, output, file, converter)
+    tflite_inspect.refuse_foreign(file)
+
+
+def duel(
+    model: torch.nn.Module,
+    ready: torch.nn.Module,
+    image: torch.Tensor,
+    border: tuple[Tensor, Tensor],
+    spec: ModelSpec,
+    job: Job,
+    place: Path,
+) -> Choice:
+    """Both converters' files in ``place``, both held against ``model``, and the faster of those that are right.
+
+    Raises:
+        ToolchainFailed: neither is right.
+        MissingPackage: litert-torch is not there; a converter that was asked for has not lost.
+    """
+    manifest = {"inputs": [msgspec.to_builtins(border[0])], "outputs": [msgspec.to_builtins(border[1])]}
+    contenders: list[Contender] = []
+    for converter in CONVERTERS:
+        file = place / f"{converter}.tflite"
+        try:
+            convert(ready, image, border[1].name, file, converter)
+            found = proof.prove(model, file, manifest, border, job)
+            said = None if found.passed else f"failed parity: {found.reason}"
+        except MissingPackage:
+            raise
+        except VitdeployError as error:
+            said = f"failed: {error.message}"
+        contenders.append(Contender(converter=converter, file=file, said=said))
+    target = catalog.find_target(job.target)
+    sessions: dict[str, Any] = {
+        one.converter: proof.open_for_proof(target, one.file, manifest) for one in contenders if one.said is None
+    }
+    feeds = {border[0].name: proof.laid_out(proof.noise(spec, job), border[0])}
+    return tflite_duel.choose(contenders, tflite_duel.timed(sessions, feeds), proof.threads())
+
+
+def described(name: str, value: torch.Tensor) -> Tensor:
+    """A tensor as it stands in the file: maps have their channels last."""
+    shape = tuple(value.shape)
+    if len(shape) == 4:
+        shape = (shape[0], *shape[2:], shape[1])
+    return Tensor(name=name, shape=shape, dtype=_DTYPES[value.dtype], layout=_LAYOUTS.get(len(shape), "other"))
