@@ -36,7 +36,7 @@ lint: .venv/dev
 	@touch $@
 
 .venv/dev: .venv/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[onnx,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[all,dev]'
 	@touch $@ .venv/demo
 
 clean:

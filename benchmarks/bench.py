@@ -7,19 +7,18 @@ that was finished, and ``resume`` goes on with the ones that are missing.
 import os
 import random
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 import vitdeploy
 from vitdeploy import catalog, errors, record
 from vitdeploy.artifact import MANIFEST, Artifact, digest_of
-from vitdeploy.benchmarks import host, trial
+from vitdeploy.benchmarks import host, machine, phone_trial, trial
 from vitdeploy.benchmarks.resume import check_same
 from vitdeploy.benchmarks.trial import Turn
 from vitdeploy.devices import inventory
@@ -142,7 +141,6 @@ def run(
     progress: Callable[[str], None] = lambda _: None,
     on_trial: OnTrial = _silent,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
-    python: str = sys.executable,
 ) -> Run:
     """Time all jobs and keep ``out`` up to date; `exit_code_of` says what each row asks the command to end with.
 
@@ -158,7 +156,9 @@ def run(
     if enough is None:
         _check_distinct(jobs)
     with connection or inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
-        described = _described(device, link, python)
+        found = machine.found(device, link)
+        described = record.Device(name=device.name, facts=machine.stable(device, found))
+        phone = phone_trial.prepare(device, link, found) if device.link == "adb" else None
         earlier = record.load(out) if resume and out.exists() else None
         started = now()
         frame = Run(
@@ -170,9 +170,14 @@ def run(
             host=host.facts(),
             protocol=protocol,
             results=(),
+            commit=os.environ.get("GITHUB_SHA") or _git(Path.cwd(), "rev-parse", "HEAD") or None,
         )
         rows = [
-            _Row(job=job, error=job.error or _refusal(job), manifest_sha256=_manifest_digest(job.artifact))
+            _Row(
+                job=job,
+                error=job.error or _refusal(job, device, protocol),
+                manifest_sha256=_manifest_digest(job.artifact),
+            )
             for job in jobs
         ]
         if earlier is not None:
@@ -187,7 +192,7 @@ def run(
         for done, turn in enumerate(turns, 1):
             row = rows[turn.place]
             if row.error is None and turn.id not in row.trials:
-                _fill(row, turn, link=link, protocol=protocol, log=out.with_suffix(".log"), python=python)
+                _fill(row, turn, link=link, phone=phone, protocol=protocol, log=out.with_suffix(".log"))
                 _save(frame, rows, out)
             on_trial(done, len(turns), row.job.case.name)
             if enough is not None and done % len(rows) == 0:
@@ -243,11 +248,23 @@ def exit_code_of(result: record.Result) -> int:
     )
 
 
-def _fill(row: _Row, turn: Turn, *, link: Connection, protocol: record.Protocol, log: Path, python: str) -> None:
+def _fill(
+    row: _Row,
+    turn: Turn,
+    *,
+    link: Connection,
+    phone: phone_trial.Phone | None,
+    protocol: record.Protocol,
+    log: Path,
+) -> None:
     """Run one trial and write down in its row what became of it."""
     assert row.job.artifact is not None
+    case, made = row.job.case, row.job.artifact
     try:
-        found = trial.take(turn, row.job.case, row.job.artifact, link=link, protocol=protocol, log=log, python=python)
+        if phone is not None:
+            found = phone_trial.take(turn, case, made, phone=phone, protocol=protocol, log=log)
+        else:
+            found = trial.take(turn, case, made, link=link, protocol=protocol, log=log)
     except VitdeployError as error:
         row.error = error
         return
@@ -320,8 +337,10 @@ def _take_over(rows: Sequence[_Row], earlier: Run) -> None:
         row.trials = {taken.id: taken for taken in result.trials}
 
 
-def _refusal(job: Job) -> VitdeployError | None:
+def _refusal(job: Job, device: inventory.Device, protocol: record.Protocol) -> VitdeployError | None:
     """Why a job cannot even be tried."""
+    if device.link == "adb" and (refused := phone_trial.refusal(job.case, protocol.sustained_s)) is not None:
+        return refused
     target = catalog.find_target(job.case.target)
     if target.runtime is None:
         return Impossible(f"{target.name} cannot be run: {target.unavailable}", "Choose another target.")
@@ -345,27 +364,6 @@ def _check_distinct(jobs: Sequence[Job]) -> None:
         if job.case in seen:
             raise UsageError(f"{job.case.name} is named twice", "Time two files of one case with `vitdeploy duel`.")
         seen[job.case] = job
-
-
-def _described(device: inventory.Device, link: Connection, python: str) -> record.Device:
-    """The device with what is found on it.
-
-    Raises:
-        DeviceError: it does not answer, or is another machine than its file says.
-    """
-    done = link.run([python, "-m", "vitdeploy.benchmarks.host"], timeout_s=60)
-    if done.exit_code:
-        raise DeviceError(
-            f"{device.name} does not tell its facts: {trial.last_line(done)}", "Run `vitdeploy doctor` for it."
-        )
-    found: dict[str, Any] = msgspec.json.decode(done.stdout)
-    for key, expected in device.facts.items():
-        if found.get(key) != expected:
-            raise DeviceError(
-                f"the machine behind {device.name} has {key} {found.get(key)!r}, its file says {expected!r}",
-                "Correct the host or the facts in the device file.",
-            )
-    return record.Device(name=device.name, facts={"title": device.title, "link": device.link, **host.stable(found)})
 
 
 def _version() -> record.Version:

@@ -47,13 +47,15 @@ def described(specs: Sequence[TensorSpec]) -> str:
 
 def make_pool(specs: Sequence[TensorSpec], seed: int) -> list[dict[str, Array]]:
     """Distinct inputs, the same for a seed on every machine."""
-    return [
-        {
-            spec.name: _tensor(spec, np.random.Generator(np.random.PCG64([seed, index, place])))
-            for place, spec in enumerate(specs)
-        }
-        for index in range(pool_size(specs))
-    ]
+    return [make_one(specs, seed, index) for index in range(pool_size(specs))]
+
+
+def make_one(specs: Sequence[TensorSpec], seed: int, index: int = 0) -> dict[str, Array]:
+    """One input of the pool, without the others."""
+    return {
+        spec.name: _tensor(spec, np.random.Generator(np.random.PCG64([seed, index, place])))
+        for place, spec in enumerate(specs)
+    }
 
 
 def _tensor(spec: TensorSpec, generator: np.random.Generator) -> Array:

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,7 +65,6 @@ def take(
     link: Connection,
     protocol: record.Protocol,
     log: Path,
-    python: str = sys.executable,
 ) -> Trial | Lost:
     """Run one trial in a fresh process on the device.
 
@@ -79,7 +77,7 @@ def take(
     name = f"trial {turn.index + 1}"
     try:
         done = link.run(
-            [python, "-m", "vitdeploy.benchmarks.worker"],
+            [*link.interpreter(), "-m", "vitdeploy.benchmarks.worker"],
             stdin=json.dumps(asdict(job)),
             timeout_s=WORKER_LIMIT_S + 10 * (protocol.sustained_s or protocol.min_time_s),
         )
@@ -88,7 +86,7 @@ def take(
     reply = _reply(done)
     if reply is not None and reply.trial is not None:
         return reply.trial
-    _keep_log(log, f"{case.name}, {name}", done)
+    keep_log(log, f"{case.name}, {name}", done)
     if reply is not None and reply.error is not None:
         raise error_of(reply.error)
     if done.exit_code < 0:
@@ -145,16 +143,17 @@ def last_line(done: Result) -> str:
     return next(reversed(done.stderr.strip().splitlines()), "nothing on stderr")
 
 
-def _reply(done: Result) -> Reply | None:
-    try:
-        return msgspec.json.decode(done.stdout, type=Reply)
-    except msgspec.DecodeError:
-        return None
-
-
-def _keep_log(log: Path, title: str, done: Result) -> None:
+def keep_log(log: Path, title: str, done: Result) -> None:
+    """Append what a command said on stderr to the log."""
     try:
         with log.open("a") as stream:
             stream.write(f"== {title}: exit code {done.exit_code}\n{done.stderr}\n")
     except OSError as error:
         raise documents.cannot_write(log, error) from error
+
+
+def _reply(done: Result) -> Reply | None:
+    try:
+        return msgspec.json.decode(done.stdout, type=Reply)
+    except msgspec.DecodeError:
+        return None

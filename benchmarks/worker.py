@@ -145,10 +145,10 @@ def run_job(job: Job) -> dict[str, Any]:
     started_utc = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     check_digests(job.digests)
     begin = time.perf_counter_ns()
-    runtime = cast("Runtime", _module(job.runtime))
+    runtime = cast("Runtime", module(job.runtime))
     import_ns = time.perf_counter_ns() - begin
     probe = cast("Probe", importlib.import_module(job.probe))
-    with contextlib.ExitStack() as stack, _failures_of(job.runtime):
+    with contextlib.ExitStack() as stack, failures_of(job.runtime):
         options = SessionOptions(threads=max(1, job.threads // job.streams), graph=job.graph)
         begin = time.perf_counter_ns()
         sessions = [stack.enter_context(runtime.open_session(Path(job.file), job.manifest, options))]
@@ -249,7 +249,12 @@ def _sample(job: Job, lanes: list[loop.Lane], probe: Probe) -> tuple[loop.Sample
     return sampled, watches[0]
 
 
-def _module(name: str) -> Any:
+def module(name: str) -> Any:
+    """Import a runtime by name.
+
+    Raises:
+        MissingPackage: it, or a package it stands on, is not installed here.
+    """
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -260,7 +265,7 @@ def _module(name: str) -> Any:
 
 
 @contextlib.contextmanager
-def _failures_of(runtime: str) -> Generator[None]:
+def failures_of(runtime: str) -> Generator[None]:
     """Whatever a runtime raises becomes a `ToolchainFailed`; our own errors pass."""
     try:
         yield

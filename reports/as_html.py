@@ -5,9 +5,7 @@ browser by their digests, so that a text that slipped through the escaping could
 """
 
 import base64
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -18,6 +16,7 @@ from markupsafe import Markup
 from vitdeploy import __version__, stats, units
 from vitdeploy.reports import cells, charts, points
 from vitdeploy.reports.cells import Cells
+from vitdeploy.reports.page import policy, script_json
 from vitdeploy.reports.report import Report, Row, Section, families
 
 SUFFIX = ".html"
@@ -77,7 +76,7 @@ def render(report: Report) -> bytes:
         colors={name: index % len(charts.LIGHT) for index, name in enumerate(families(report.rows))},
         light=charts.LIGHT,
         dark=charts.DARK,
-        data=_script_json(
+        data=script_json(
             {
                 "charts": {figure.id: figure.specification for figure in figures},
                 "themes": {"light": charts.theme(dark=False), "dark": charts.theme(dark=True)},
@@ -86,7 +85,7 @@ def render(report: Report) -> bytes:
         ),
         style=Markup(_template("page.css")),  # noqa: S704 (our own file)
         scripts=[Markup(text) for text in scripts],  # noqa: S704 (our own files and the library's)
-        policy=_policy(scripts),
+        policy=policy(scripts),
         version=__version__,
         missing=units.MISSING,
         fewest=stats.FEWEST_FOR_INTERVAL,
@@ -191,28 +190,5 @@ def _template(name: str) -> str:
     return resources.files("vitdeploy.reports").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _policy(scripts: Sequence[str]) -> str:
-    """The content security policy: these scripts by digest, styles and pictures of the page, and nothing else.
-
-    Source: https://www.w3.org/TR/CSP3/ ; charts set styles on their elements, so styles may stand inline.
-    """
-    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
 def _data_address(svg: str) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
-
-
-def _script_json(data: Mapping[str, Any]) -> Markup:
-    """``data`` as JSON that cannot end the script element it stands in.
-
-    Source: https://html.spec.whatwg.org/multipage/scripting.html#restrictions-for-contents-of-script-elements
-    """
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
-    escaped = text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-    return Markup(escaped)  # noqa: S704 (nothing in it can be markup now)

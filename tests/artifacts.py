@@ -40,7 +40,6 @@ def conv_relu(folder: Path, *, nan: bool = False, channels: int = 8) -> Artifact
     return _written(folder, "model.onnx", "efficientvit_b0", "onnx-fp32", logits)
 
 
-def plain_file(folder: Path, content: bytes = b"model", **changes: Any) -> Artifact:
 def conv_relu_tflite(folder: Path, *, custom: str | None = None, side: int = 32) -> Artifact:
     """``model.tflite`` of one convolution with its ReLU, channels last; ``custom``: then an operator of that name."""
     import flatbuffers
@@ -87,6 +86,7 @@ def conv_relu_tflite(folder: Path, *, custom: str | None = None, side: int = 32)
     return _written(folder, "model.tflite", "efficientvit_b0", "tflite-fp32", logits, inputs=(image,), side=side)
 
 
+def plain_file(folder: Path, content: bytes = b"model", **changes: Any) -> Artifact:
     """An artifact whose file is no model: for everything that does not load it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(content)

@@ -1,9 +1,13 @@
-"""What all tests share: a cache folder of their own, so that nothing of the user's is used or touched."""
+"""What all tests share: a cache folder and an adb server of their own, so that nothing of the user's is touched."""
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.adb_daemon import AdbServer, PhoneDouble
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -16,3 +20,38 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["XDG_CACHE_HOME"]
     else:
         os.environ["XDG_CACHE_HOME"] = before
+
+
+@pytest.fixture(scope="session")
+def adb_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[AdbServer]":
+    """A real adb server on a port of its own, ended at the end; skips where adb or adbutils is not installed."""
+    from tests.adb_daemon import AdbServer
+
+    pytest.importorskip("adbutils", reason="the package adbutils (extra adb) is not installed")
+    server = AdbServer(tmp_path_factory.mktemp("adb"))
+    if not server.tool:
+        pytest.skip("the tool adb is not installed (apt-get install adb)")
+    before = {key: os.environ.get(key) for key in ("ANDROID_ADB_SERVER_PORT", "ANDROID_USER_HOME", "ADB_MDNS")}
+    os.environ.update({key: server.environment[key] for key in before})
+    server.adb("start-server")
+    yield server
+    server.adb("kill-server")
+    for key, value in before.items():
+        if value is None:
+            del os.environ[key]
+        else:
+            os.environ[key] = value
+
+
+@pytest.fixture
+def phone(adb_server: "AdbServer", tmp_path_factory: pytest.TempPathFactory) -> "Iterator[PhoneDouble]":
+    """A TEST DOUBLE of a Snapdragon 855 phone, connected to the real adb server."""
+    from tests import phone_folder
+    from tests.adb_daemon import PhoneDouble
+
+    double = PhoneDouble(phone_folder.make(tmp_path_factory.mktemp("phone")))
+    said = adb_server.adb("connect", double.serial)
+    assert "connected to" in said, said
+    yield double
+    adb_server.adb("disconnect")
+    double.unplug()

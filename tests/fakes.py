@@ -113,6 +113,9 @@ class FakeConnection:
     ) -> None:
         self.close()
 
+    def interpreter(self) -> tuple[str, ...]:
+        return (sys.executable,)
+
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
         if argv[-1] == "vitdeploy.benchmarks.host":
             return Result(exit_code=0, stdout=json.dumps(self.facts), stderr="")

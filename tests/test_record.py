@@ -165,9 +165,9 @@ def test_deriving_twice_changes_nothing():
     ("old", "new", "said"),
     [
         (b'"schema": 1', b'"schema": 99', "reads up to 1"),
-        (b'"batch": 1', b'"batch": "one"', "$.results[0].case.batch"),
-        (b'"batch": 1', b'"batch": 1, "surprise": true', "surprise"),
-        (b'"status": "valid"', b'"status": "superb"', "$.results[0].status"),
+        (b'"batch":1', b'"batch": "one"', "$.results[0].case.batch"),
+        (b'"batch":1', b'"batch": 1, "surprise": true', "surprise"),
+        (b'"status":"valid"', b'"status": "superb"', "$.results[0].status"),
     ],
 )
 def test_a_run_from_elsewhere_is_refused_by_field(tmp_path: Path, old: bytes, new: bytes, said: str):

@@ -366,6 +366,10 @@ def _picture_path(order: PredictOrder, found: Artifact) -> Path:
 
 def bench_plan(what: Sequence[str], order: BenchOrder) -> list[str]:
     """What `bench` would do, one case a line."""
+    from vitdeploy import workload
+    from vitdeploy.devices import inventory
+
+    order = workload.fitted(order, inventory.find(order.device))
     planned = _planned(what, order)
     device = reachable(order.device)
     return [
@@ -387,9 +391,10 @@ def bench(
     """
     from vitdeploy import workload
     from vitdeploy.benchmarks import bench as timing
-    from vitdeploy.benchmarks import host
+    from vitdeploy.benchmarks import machine
     from vitdeploy.devices import inventory
 
+    order = workload.fitted(order, inventory.find(order.device))
     planned = _planned(what, order)
     device = reachable(order.device)
     protocol = timing.make_protocol(
@@ -404,7 +409,7 @@ def bench(
     timing.check_out(out, resume=order.resume)
     for notice in inventory.load().notices:
         progress(notice)
-    threads = order.threads or inventory.threads_of(device, host.facts())
+    threads = order.threads or inventory.threads_of(device, machine.of(device))
     jobs: list[Job] = []
     for case in planned:
         made, error = None, None
@@ -483,6 +488,8 @@ def report(
     from vitdeploy import documents, record
 
     module = catalog.find_format(form)
+    if form == "history":
+        return _history(module, runs, out or Path("history.html"))
     loaded = [record.load(path) for path in runs]
     against = record.load(baseline) if baseline else None
     from vitdeploy.reports import report as reporting
@@ -497,9 +504,17 @@ def report(
     return Document(text=data.decode(), path=path, annotations=tuple(said))
 
 
+def _history(module: str, runs: Sequence[Path], out: Path) -> Document:
+    from vitdeploy import documents, history
+
+    data: bytes = catalog.load(module).render(history.read(runs))
+    documents.write_bytes(out, data)
+    return Document(text=data.decode(), path=out)
+
+
 def _report_path(form: str, out: Path | None) -> Path | None:
     """Where a report goes: a page always into a file, text to stdout unless a file is named."""
-    return out or (Path("report.html") if form == "html" else None)
+    return out or {"html": Path("report.html"), "history": Path("history.html")}.get(form)
 
 
 def cache_ls() -> list[CacheRow]:
@@ -509,11 +524,32 @@ def cache_ls() -> list[CacheRow]:
     return [_cache_row(entry) for entry in Store().entries()]
 
 
-def cache_gc(*, older_than_days: float = 0.0, dry_run: bool = False) -> list[CacheRow]:
-    """Remove stored artifacts that were not used for so long; returns what was (or would be) removed."""
+def cache_gc(*, older_than_days: float = 0.0, dry_run: bool = False, progress: Progress = silent) -> list[CacheRow]:
+    """Remove stored artifacts that were not used for so long, and all that is ours on the phones that are configured.
+
+    Returns what was (or would be) removed. A phone that is not there, or is in use, is told to ``progress``.
+    """
     from vitdeploy.store import Store
 
-    return [_cache_row(entry) for entry in Store().collect(older_than_days=older_than_days, dry_run=dry_run)]
+    gone = [_cache_row(entry) for entry in Store().collect(older_than_days=older_than_days, dry_run=dry_run)]
+    return gone + _swept_phones(dry_run, progress)
+
+
+def _swept_phones(dry_run: bool, progress: Progress) -> list[CacheRow]:
+    from vitdeploy.devices import inventory
+
+    rows: list[CacheRow] = []
+    for device in inventory.devices().values():
+        if device.link != "adb" or inventory.unreachable(device) is not None:
+            continue
+        try:
+            size_bytes = inventory.sweep(device, dry_run=dry_run)
+        except VitdeployError as error:
+            progress(f"{device.name} keeps what is ours on it: {error.message}")
+            continue
+        if size_bytes:
+            rows.append(CacheRow(name=f"everything on {device.name}", size_bytes=size_bytes, used="-"))
+    return rows
 
 
 def _cache_row(entry: "Entry") -> CacheRow:

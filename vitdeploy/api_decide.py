@@ -240,26 +240,30 @@ def _dueled(
 
 def _job(name: str, order: DuelOrder, progress: api.Progress) -> "Job":
     from vitdeploy.benchmarks import bench as timing
-    from vitdeploy.benchmarks import host
+    from vitdeploy.benchmarks import machine
     from vitdeploy.devices import inventory
 
     asked = _as_bench(order)
     device = api.reachable(order.device)
     planned = workload.side(name, asked)
     made = api.artifact_for(planned, asked, device, progress)
-    threads = order.threads or inventory.threads_of(device, host.facts())
+    threads = order.threads or inventory.threads_of(device, machine.of(device))
     case = workload.case_of(planned, asked, device=device.name, threads=threads, made=made)
     return timing.Job(case=case, artifact=made)
 
 
 def _as_bench(order: DuelOrder) -> BenchOrder:
-    return BenchOrder(
+    from vitdeploy.devices import inventory
+
+    asked = BenchOrder(
         device=order.device,
         size=order.size,
         threads=order.threads,
         min_time_s=order.min_time_s,
         artifacts=order.artifacts,
     )
+    # A side names its own format.
+    return dataclasses.replace(workload.fitted(asked, inventory.find(order.device)), targets=())
 
 
 def _sides(runs: Sequence[Path]) -> tuple[Path | None, Path]:

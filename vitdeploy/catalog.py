@@ -176,8 +176,9 @@ FORMATS: Final[Mapping[str, str]] = {
     "junit": "vitdeploy.reports.as_junit",
     "benchmark-action": "vitdeploy.reports.as_benchmark_action",
     "bencher": "vitdeploy.reports.as_bencher",
+    "history": "vitdeploy.reports.as_history",
 }
-"""Report format → the module whose ``render(report)`` makes it."""
+"""Report format → the module whose ``render`` makes it: of a `Report`, and for ``history`` of a `History`."""
 
 EXTRAS: Final[Mapping[str, str]] = {
     "torch": "torch",

@@ -244,7 +244,7 @@ def bench_command(
 def report_command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN.json…")],
     *,
-    form: Annotated[str, typer.Option("--format", help="html, markdown, json, csv, …")] = "markdown",
+    form: Annotated[str, typer.Option("--format", help="html, markdown, github, json, csv, junit, …")] = "markdown",
     baseline: Annotated[Path | None, typer.Option(metavar="RUN.json")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: stdout; html: report.html.")] = None,
     dry_run: DryRun = False,
@@ -272,10 +272,11 @@ def cache_gc_command(
     older_than: Annotated[float, typer.Option(metavar="DAYS", help="Only what was not used for so long.")] = 0.0,
     dry_run: DryRun = False,
 ) -> "Outcome":
-    """Remove stored artifacts; exported folders stay as they are."""
+    """Remove stored artifacts, and all that is ours on the configured phones; exported folders stay as they are."""
     from vitdeploy import api, tables
 
-    return tables.cache(api.cache_gc(older_than_days=older_than, dry_run=dry_run), removed=True)
+    gone = api.cache_gc(older_than_days=older_than, dry_run=dry_run, progress=tables.progress)
+    return tables.cache(gone, removed=True)
 
 
 def _add_later(name: str, what: str) -> None:

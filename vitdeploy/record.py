@@ -119,6 +119,15 @@ class Trial(_Record, frozen=True, kw_only=True):
     throttled: bool
     facts: Mapping[str, str]
     """What the runtime said of itself: version, provider, threads."""
+    parity: Parity | None = None
+    """Of this trial's own output, where it is fetched from the device."""
+    block_inferences: int | None = None
+    """Of a block median: how many inferences it is the median of."""
+
+    @property
+    def inferences(self) -> int:
+        """How many timed inferences its figures come from."""
+        return len(self.samples_ns) if self.block_inferences is None else self.block_inferences
 
 
 class Summary(_Record, frozen=True, kw_only=True):
@@ -210,6 +219,8 @@ class Run(_Record, frozen=True, kw_only=True):
     protocol: Protocol
     results: tuple[Result, ...]
     duel: Duel | None = None
+    commit: str | None = None
+    """Of the repository that the command was run in: what a regression is told by."""
 
     @property
     def sides(self) -> tuple[Result, Result] | None:
@@ -229,8 +240,13 @@ def load(path: Path) -> Run:
 
 
 def save(run: Run, path: Path) -> None:
-    """Write a run, whole or not at all."""
-    documents.write(path, run)
+    """Write a run, whole or not at all: indented for people, but a row with its thousands of samples in one line."""
+    frame = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(run, results=())), indent=1)
+    before, empty, after = frame.partition(b'"results": []')
+    assert empty, "the frame has an empty list of results"
+    rows = b",\n  ".join(msgspec.json.encode(result) for result in run.results)
+    data = b'"results": [' + (b"\n  " + rows + b"\n " if rows else b"") + b"]"
+    documents.write_bytes(path, before + data + after + b"\n")
 
 
 def rederive(result: Result) -> Result:
@@ -281,6 +297,15 @@ def _reasons(trials: Sequence[Trial], parity: Parity | None) -> list[Reason]:
                 hint="Run `vitdeploy check` on the artifact, and do not deploy it.",
             )
         )
+    refused = [trial.parity.reason for trial in trials if trial.parity is not None and not trial.parity.passed]
+    if refused:
+        found.append(
+            Reason(
+                code="parity-failed",
+                message=f"the device computed something else in {len(refused)} of {len(trials)} trials: {refused[0]}",
+                hint="Do not deploy it there; look for fp16 arithmetic or another runtime on the device.",
+            )
+        )
     if throttled := sum(trial.throttled for trial in trials):
         found.append(
             Reason(
@@ -298,7 +323,7 @@ def _reasons(trials: Sequence[Trial], parity: Parity | None) -> list[Reason]:
                 hint="Stop other work on the machine, or raise --min-time.",
             )
         )
-    fewest = min((len(t.samples_ns) for t in trials), default=0)
+    fewest = min((trial.inferences for trial in trials), default=0)
     if trials and fewest < FEWEST_SAMPLES:
         found.append(
             Reason(

@@ -89,5 +89,57 @@ def autocorrelation(samples: ArrayLike) -> float:
     return float(np.dot(centered[:-1], centered[1:]) / np.dot(centered, centered))
 
 
+SHORTEST_SEGMENT = 3
+"""A level that held for fewer values than this is an excursion, not a change."""
+
+THRESHOLD = 1.3
+"""Times σ·√(2 log n): what a step must exceed. Source: Fryzlewicz, "Wild binary segmentation for multiple
+change-point detection", Annals of Statistics 42 (2014), section 4: C = 1.3 for unknown numbers of changes.
+"""
+
+
+def change_points(values: ArrayLike) -> list[int]:
+    """Where the level of a series changes: the index of the first value of each new level.
+
+    Binary segmentation by the largest standardized step, its noise estimated from the differences of neighbors, so
+    that the steps themselves do not count as noise. NaN is not allowed.
+
+    Source: Scott & Knott 1974 (binary segmentation); Hampel 1974 (median absolute deviation).
+    """
+    series = np.asarray(values, dtype=np.float64)
+    if series.size < 2 * SHORTEST_SEGMENT:
+        return []
+    steps = np.diff(series)
+    noise = 1.4826 * float(np.median(np.abs(steps - np.median(steps)))) / math.sqrt(2)
+    limit = THRESHOLD * math.sqrt(2 * math.log(series.size)) * max(noise, np.finfo(np.float64).tiny)
+    # A value far from its neighbors' median is drawn to it: a step keeps its height, a spike loses it.
+    reach = SHORTEST_SEGMENT - 1
+    near = np.lib.stride_tricks.sliding_window_view(np.pad(series, reach, mode="edge"), 2 * reach + 1)
+    middle = np.median(near, axis=1)
+    series = np.clip(series, middle - 3 * noise, middle + 3 * noise)
+    totals = np.concatenate([[0.0], np.cumsum(series - series[0])])
+    found: list[int] = []
+    waiting = [(0, int(series.size))]
+    while waiting:
+        begin, end = waiting.pop()
+        at, size = _largest_step(totals, begin, end)
+        if at is not None and size > limit:
+            found.append(at)
+            waiting += [(begin, at), (at, end)]
+    return sorted(found)
+
+
+def _largest_step(totals: NDArray[np.float64], begin: int, end: int) -> tuple[int | None, float]:
+    """Where splitting a segment separates two levels most, and by how much of the noise of its means."""
+    places = np.arange(begin + SHORTEST_SEGMENT, end - SHORTEST_SEGMENT + 1)
+    if not places.size:
+        return None, 0.0
+    left, right = places - begin, end - places
+    means = (totals[places] - totals[begin]) / left - (totals[end] - totals[places]) / right
+    sizes = np.abs(means) * np.sqrt(left * right / (left + right))
+    best = int(np.argmax(sizes))
+    return int(places[best]), float(sizes[best])
+
+
 def _log_medians(blocks: Sequence[ArrayLike]) -> NDArray[np.float64]:
     return np.log([np.median(np.asarray(block, dtype=np.float64)) for block in blocks])

@@ -1,9 +1,10 @@
 """What a bench will time: names, suites and artifacts made into cases, before anything is touched."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from vitdeploy import catalog
 from vitdeploy.artifact import MANIFEST, Artifact, open_artifact
@@ -11,6 +12,9 @@ from vitdeploy.errors import Impossible, UsageError
 from vitdeploy.orders import BenchOrder, Entry
 from vitdeploy.record import Case
 from vitdeploy.spec import Attention, Boundary, ModelSpec, Size, Target
+
+if TYPE_CHECKING:
+    from vitdeploy.devices.inventory import Device
 
 FALLBACK_TARGETS = ("onnx-fp32",)
 """Targets of models that are named without one."""
@@ -59,6 +63,13 @@ def plan(what: Sequence[str], entries: Iterable[Entry], order: BenchOrder) -> li
             entry = Entry(model=catalog.find_model(name).name)
             cases += _of_entry(entry, order)
     return cases
+
+
+def fitted(order: BenchOrder, device: "Device") -> BenchOrder:
+    """The order as a device can fill it: what phones run is timed without copies, and there is one format."""
+    if device.link != "adb":
+        return order
+    return dataclasses.replace(order, boundary="compute", targets=order.targets or device.targets)
 
 
 def side(name: str, order: BenchOrder) -> Planned:

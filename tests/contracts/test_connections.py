@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.adb_daemon import PhoneDouble
 from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.local import LocalConnection
 from vitdeploy.errors import DeviceError, UnreadableFile
@@ -18,16 +19,49 @@ ROOT = Path(__file__).parent.parent.parent
 HOLDER = """
 import sys, time
 from pathlib import Path
-from vitdeploy.devices.local import LocalConnection
-with LocalConnection(lock_folder=Path(sys.argv[1])).lock(timeout_s=1):
+{make}
+with link.lock(timeout_s=1):
     print("held", flush=True)
     time.sleep(60)
 """
 
 
-@pytest.fixture(params=["local"])
-def link(request: pytest.FixtureRequest, tmp_path: Path) -> Connection:
-    return {"local": LocalConnection(lock_folder=tmp_path)}[request.param]
+class Local:
+    """This machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.place = str(folder)
+        self.holder = HOLDER.format(
+            make="from vitdeploy.devices.local import LocalConnection as L; link = L(lock_folder=Path(sys.argv[1]))"
+        )
+
+    def open(self) -> Connection:
+        return LocalConnection(lock_folder=Path(self.place))
+
+
+class Adb:
+    """A stand-in for a phone, through a real adb server."""
+
+    def __init__(self, phone: PhoneDouble) -> None:
+        self.place = phone.serial
+        self.holder = HOLDER.format(
+            make="from vitdeploy.devices.over_adb import AdbConnection as A; link = A('phone', sys.argv[1])"
+        )
+
+    def open(self) -> Connection:
+        from vitdeploy.devices.over_adb import AdbConnection
+
+        return AdbConnection("phone", self.place)
+
+
+@pytest.fixture(params=["local", "adb"])
+def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Local | Adb:
+    return Local(tmp_path) if request.param == "local" else Adb(request.getfixturevalue("phone"))
+
+
+@pytest.fixture
+def link(kind: Local | Adb) -> Connection:
+    return kind.open()
 
 
 def alive(pid: int) -> bool:
@@ -35,6 +69,13 @@ def alive(pid: int) -> bool:
         return b") Z" not in Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return False
+
+
+def wait_for_end(pid: int) -> None:
+    deadline = time.monotonic() + 5
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not alive(pid)
 
 
 def test_a_command_gets_stdin_and_gives_back_both_streams_and_its_code(link: Connection):
@@ -69,11 +110,7 @@ def test_time_is_up_for_all_that_a_command_started(link: Connection, tmp_path: P
     with pytest.raises(DeviceError, match=r"was killed after 0\.5 s"):
         link.run(["sh", "-c", script], timeout_s=0.5)
     assert time.monotonic() - started < 10
-    child = int((tmp_path / "child").read_text())
-    deadline = time.monotonic() + 5
-    while alive(child) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not alive(child)
+    wait_for_end(int((tmp_path / "child").read_text()))
 
 
 def test_a_child_that_holds_the_pipe_after_its_parents_end_is_ended_too(link: Connection):
@@ -93,7 +130,7 @@ def test_an_interruption_ends_the_command(link: Connection, tmp_path: Path):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
-    assert not alive(int((tmp_path / "pid").read_text()))
+    wait_for_end(int((tmp_path / "pid").read_text()))
 
 
 def test_a_pushed_file_lies_there_and_comes_back(link: Connection, tmp_path: Path):
@@ -110,8 +147,8 @@ def test_a_pull_that_fails_leaves_nothing(link: Connection, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_held_lock_is_refused_and_the_holder_named(link: Connection, tmp_path: Path):
-    other = LocalConnection(lock_folder=tmp_path)
+def test_a_held_lock_is_refused_and_the_holder_named(kind: Local | Adb, link: Connection):
+    other = kind.open()
     with (
         link.lock(timeout_s=1),
         pytest.raises(DeviceError, match=f"in use by process {os.getpid()}"),
@@ -122,18 +159,18 @@ def test_a_held_lock_is_refused_and_the_holder_named(link: Connection, tmp_path:
         pass
 
 
-def test_a_lock_is_waited_for(link: Connection, tmp_path: Path):
+def test_a_lock_is_waited_for(kind: Local | Adb, link: Connection):
     with link.lock(timeout_s=1):
-        code = HOLDER.replace("timeout_s=1", "timeout_s=20").replace("time.sleep(60)", "")
-        waiting = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT)
-        time.sleep(0.3)
+        code = kind.holder.replace("timeout_s=1", "timeout_s=20").replace("time.sleep(60)", "")
+        waiting = subprocess.Popen([sys.executable, "-c", code, kind.place], stdout=subprocess.PIPE, cwd=ROOT)
+        time.sleep(1.0)
         assert waiting.poll() is None
     with waiting:
         assert waiting.communicate(timeout=20)[0] == b"held\n"
 
 
-def test_the_lock_of_a_dead_holder_does_not_count(link: Connection, tmp_path: Path):
-    with subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, cwd=ROOT) as holder:
+def test_the_lock_of_a_dead_holder_does_not_count(kind: Local | Adb, link: Connection):
+    with subprocess.Popen([sys.executable, "-c", kind.holder, kind.place], stdout=subprocess.PIPE, cwd=ROOT) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(DeviceError, match=f"process {holder.pid}"), link.lock(timeout_s=0.1):

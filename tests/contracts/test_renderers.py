@@ -110,7 +110,7 @@ def rounded(value: Any) -> Any:
 
 
 def test_every_format_of_the_catalog_renders_and_names_its_suffix(everything: report.Report):
-    for module in map(catalog.load, catalog.FORMATS.values()):
+    for module in (catalog.load(reference) for name, reference in catalog.FORMATS.items() if name != "history"):
         assert module.SUFFIX.startswith(".")
         assert isinstance(module.render(everything), bytes)
 
@@ -290,7 +290,7 @@ def test_junit_counts_what_failed_and_holds_no_forbidden_character():
     root = ET.fromstring(as_junit.render(compared()))
     (suite,) = root
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "2", "0")
-    failures = [found.get("message") for found in suite.iter("failure")]
+    failures = [found.get("message", "") for found in suite.iter("failure")]
     assert sorted(failures) == ["has no figure to quote", "slower"]
     ET.fromstring(as_junit.render(report.build([make_run.run(make_run.failed("a\x00\x1b", "b\x08", "c"))])))
 

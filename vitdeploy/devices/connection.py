@@ -29,6 +29,14 @@ class Connection(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
+    def interpreter(self) -> tuple[str, ...]:
+        """The words that run a module of ours on the device, before its ``-m``.
+
+        Raises:
+            vitdeploy.errors.Impossible: the device runs no Python.
+        """
+        ...
+
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
         """Run ``argv`` (never through a shell) and wait for its end.
 

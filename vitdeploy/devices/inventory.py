@@ -12,19 +12,19 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from vitdeploy import catalog
+from vitdeploy import catalog, packages
 from vitdeploy.devices.connection import Connection
 from vitdeploy.errors import DeviceError, UnreadableFile, unknown_name
 
 Link = Literal["local", "ssh", "adb"]
 Threads = Literal["physical-cores", "big-cores"] | Annotated[int, msgspec.Meta(ge=1)]
 
-LINKS: Final[Mapping[str, str | None]] = {
+LINKS: Final[Mapping[str, str]] = {
     "local": "vitdeploy.devices.local:open_connection",
-    "ssh": None,
-    "adb": None,
+    "ssh": "vitdeploy.devices.over_ssh:open_connection",
+    "adb": "vitdeploy.devices.over_adb:open_connection",
 }
-"""Link → what opens it; None: not built in this version."""
+"""Link → what opens it."""
 
 SHIPPED = Path(__file__).parent
 
@@ -41,6 +41,8 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Address or serial number; empty: not configured."""
     user: str = ""
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)] | None = None
+    python: str = "python3"
+    """Interpreter on a device over SSH: its name there, or its path."""
     targets: tuple[str, ...]
     """Targets that run on it."""
     threads: Threads = "physical-cores"
@@ -49,6 +51,10 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What must be found on the machine behind the link; anything else is the wrong machine."""
     source: str = ""
     """Where the facts come from."""
+    benchmark_model: str = ""
+    """Phones: path or URL of Google's ``benchmark_model`` for their processor; nothing is fetched unasked."""
+    benchmark_model_sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """What that file must be; a URL needs it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +87,7 @@ def load(folders: Sequence[Path] | None = None) -> Inventory:
             device = read(path)
             if device.name in devices:
                 notices.append(f"device {device.name} is taken from {path}, not from {files[device.name]}")
-            devices[device.name], files[device.name] = device, path
+            devices[device.name], files[device.name] = _with_environment(device), path
     return Inventory(devices=devices, files=files, notices=tuple(notices))
 
 
@@ -103,6 +109,11 @@ def read(path: Path) -> Device:
         raise UnreadableFile(
             f"{path} is not a valid device file: it names {device.name!r}", f"Name it {path.stem!r}, as the file."
         )
+    if "://" in device.benchmark_model and device.benchmark_model_sha256 is None:
+        raise UnreadableFile(
+            f"{path} is not a valid device file: a URL without `benchmark_model_sha256` - at `$.benchmark_model`",
+            "Add the digest of the file you mean.",
+        )
     unknown = [name for name in device.targets if name not in catalog.targets()]
     if unknown:
         raise UnreadableFile(
@@ -110,6 +121,17 @@ def read(path: Path) -> Device:
             "`vitdeploy targets` lists them all.",
         )
     return device
+
+
+def _with_environment(device: Device) -> Device:
+    """The device with what the environment says of its address: an address is often nobody else's business."""
+    found = {field: os.environ.get(variable(device.name, field)) for field in ("host", "user", "port")}
+    given: dict[str, str] = {field: value for field, value in found.items() if value}
+    try:
+        return msgspec.convert({**msgspec.to_builtins(device), **given}, Device, strict=False) if given else device
+    except msgspec.ValidationError as error:
+        names = ", ".join(variable(device.name, field) for field in given)
+        raise UnreadableFile(f"{names} do not fit the device {device.name}: {error}", "Correct them.") from error
 
 
 def devices() -> Mapping[str, Device]:
@@ -126,29 +148,55 @@ def find(name: str) -> Device:
 
 
 def unreachable(device: Device) -> str | None:
-    """Why the device cannot be reached with this version and configuration; None when nothing stands against it."""
-    if LINKS[device.link] is not None:
-        return None
-    configured = f"its host is {device.host}" if device.host else "its file names no host"
-    return f"links over {device.link} are not built in this version, and {configured}"
+    """Why the device cannot be reached as it is configured; None when nothing stands against it."""
+    if device.link == "ssh" and not device.host:
+        return "it is not configured: its file names no host"
+    if device.link == "adb" and not device.benchmark_model:
+        return "it is not configured: its file names no benchmark_model"
+    return None
 
 
 def unreachable_error(device: Device, why_not: str) -> DeviceError:
-    """The error for a device that cannot be reached."""
-    return DeviceError(f"cannot reach {device.name}: {why_not}", "Use `--device local`.")
+    """The error for a device that cannot be reached, with the line to write."""
+    hints = {
+        "ssh": f'Set {variable(device.name, "host")}, or write `host = "ADDRESS"` into ./devices/{device.name}.toml.',
+        "adb": f'Write `benchmark_model = "PATH"` into ./devices/{device.name}.toml, as docs/phones.md says.',
+    }
+    return DeviceError(f"cannot reach {device.name}: {why_not}", hints.get(device.link, "Use `--device local`."))
+
+
+def variable(device: str, field: str) -> str:
+    """The environment variable that sets a field of a device: ``VITDEPLOY_ORIN_HOST``."""
+    return f"VITDEPLOY_{device}_{field}".upper().replace("-", "_").replace(".", "_")
 
 
 def connect(device: Device) -> Connection:
     """Open the link to a device.
 
     Raises:
-        DeviceError: the link is not built in this version.
+        DeviceError: the device is not configured, or does not answer.
+        MissingPackage: what the link needs is not installed here.
     """
-    opener = LINKS[device.link]
-    if opener is None:
-        raise unreachable_error(device, unreachable(device) or "")
-    connection: Connection = catalog.load(opener)(device.name)
+    if (why_not := unreachable(device)) is not None:
+        raise unreachable_error(device, why_not)
+    if device.link == "adb":
+        packages.require(("adbutils",))
+    connection: Connection = catalog.load(LINKS[device.link])(device)
     return connection
+
+
+def sweep(device: Device, *, dry_run: bool = False) -> int:
+    """Remove everything of ours from a phone; returns how many bytes that are, with ``dry_run`` of what is still there.
+
+    Raises:
+        DeviceError: it is not there, or in use.
+        MissingPackage: what the link needs is not installed here.
+    """
+    assert device.link == "adb", device.link
+    packages.require(("adbutils",))
+    with catalog.load(LINKS["adb"])(device) as phone:
+        size_bytes: int = phone.size_bytes() if dry_run else phone.remove_all()
+    return size_bytes
 
 
 def threads_of(device: Device, found: Mapping[str, Any]) -> int:

@@ -9,15 +9,20 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from vitdeploy.devices.connection import Connection, Result
 from vitdeploy.errors import DeviceError, UnreadableFile
+
+if TYPE_CHECKING:
+    from vitdeploy.devices.inventory import Device
 
 LOCK_POLL_S = 0.05
 """How often a held lock is asked for again."""
@@ -38,6 +43,10 @@ class LocalConnection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def interpreter(self) -> tuple[str, ...]:
+        """This Python."""
+        return (sys.executable,)
 
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
         """Run ``argv`` in a process group of its own, which is killed whole when time is up or we are interrupted.
@@ -102,9 +111,9 @@ class LocalConnection:
         """Nothing is held open."""
 
 
-def open_connection(name: str = "local") -> Connection:
+def open_connection(device: "Device") -> Connection:
     """The connection to this machine."""
-    return LocalConnection(name)
+    return LocalConnection(device.name)
 
 
 @contextlib.contextmanager

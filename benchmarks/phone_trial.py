@@ -1,0 +1,271 @@
+"""One trial on a phone: one process of ``benchmark_model`` on its big cores, cool before, and right afterwards."""
+
+import hashlib
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from vitdeploy import catalog, parity, record
+from vitdeploy.artifact import Artifact, Parity
+from vitdeploy.benchmarks import benchmark_model, expected, host, inputs, phone_tool, probe_android, trial
+from vitdeploy.benchmarks.trial import Lost, Refusal, Turn
+from vitdeploy.devices.connection import Connection, Result
+from vitdeploy.devices.inventory import Device
+from vitdeploy.devices.local import LocalConnection
+from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed, VitdeployError
+from vitdeploy.record import Case, Reading, Trial
+from vitdeploy.runtimes.session import Array
+from vitdeploy.spec import TensorSpec
+
+TARGET = "tflite-fp32"
+"""The only format that ``benchmark_model`` runs."""
+
+REMOVE_LIMIT_S = 30.0
+
+
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the process of `expected` writes to stdout."""
+
+    runtime: str | None = None
+    error: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phone:
+    """A phone that is ready to be timed."""
+
+    link: Connection
+    tool: str
+    """Where ``benchmark_model`` lies on it."""
+    tool_sha256: str
+    big: tuple[int, ...]
+    every: tuple[int, ...]
+    """Its cores."""
+
+    def cores(self, threads: int) -> tuple[int, ...]:
+        """The cores for so many threads: the big ones, as long as they suffice."""
+        return self.big if threads <= len(self.big) else self.every
+
+
+def refusal(case: Case, sustained_s: float | None) -> VitdeployError | None:
+    """Why a case cannot be timed on a phone; None when it can."""
+    if case.target != TARGET:
+        return Impossible(f"{case.target} does not run on a phone: benchmark_model takes TFLite", f"Use {TARGET}.")
+    if case.boundary != "compute":
+        return Impossible("benchmark_model times the inference without its copies", "Use --boundary compute.")
+    if case.streams > 1 or case.graph:
+        return Impossible("benchmark_model runs one inference at a time", "Leave --streams and --graph out.")
+    if sustained_s is not None:
+        return Impossible("--sustained is not built for phones in this version", "Use more --trials.")
+    return None
+
+
+def prepare(device: Device, link: Connection, found: dict[str, Any]) -> Phone:
+    """Put the tool on the phone.
+
+    Args:
+        found: its facts, of `probe_android.facts`.
+
+    Raises:
+        DeviceError: no tool is configured, or the phone was lost.
+    """
+    path, sha256 = phone_tool.find(device)
+    big = tuple(core for core in range(64) if int(found["big_mask"], 16) >> core & 1)
+    return Phone(
+        link=link,
+        tool=link.push(path, sha256=sha256),
+        tool_sha256=sha256,
+        big=big,
+        every=tuple(range(found["cores_logical"])),
+    )
+
+
+def take(
+    turn: Turn,
+    case: Case,
+    artifact: Artifact,
+    *,
+    phone: Phone,
+    protocol: record.Protocol,
+    log: Path,
+) -> Trial | Lost:
+    """Run one block on the phone and hold its output against this computer's.
+
+    What the tool said is appended to ``log``.
+
+    Raises:
+        VitdeployError: the tool failed, said what cannot be read, or this computer cannot tell what is right.
+    """
+    name = f"trial {turn.index + 1}"
+    try:
+        with tempfile.TemporaryDirectory(prefix="vitdeploy-phone-") as folder:
+            return _take(turn, case, artifact, phone, protocol, log, Path(folder))
+    except DeviceError as error:
+        return Lost(message=f"{name} was lost: {error.message}", hint=error.hint)
+
+
+def _take(
+    turn: Turn,
+    case: Case,
+    artifact: Artifact,
+    phone: Phone,
+    protocol: record.Protocol,
+    log: Path,
+    folder: Path,
+) -> Trial | Lost:
+    link, manifest = phone.link, artifact.manifest
+    plain: dict[str, Any] = msgspec.to_builtins(manifest)
+    specs = expected.described(plain["inputs"])
+    files = _write_inputs(specs, protocol.seed + turn.index, folder)
+    wanted, runtime = _wanted(artifact, plain, files, folder)
+    graph = link.push(artifact.file, sha256=manifest.sha256)
+    cores = phone.cores(case.threads)
+    there: list[str] = []
+    try:
+        for path in files:
+            there.append(link.push(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()))  # noqa: PERF401
+        output_file = f"{graph}.output"
+        argv = benchmark_model.command(
+            phone.tool,
+            graph,
+            threads=case.threads,
+            mask=probe_android.mask(cores),
+            min_time_s=protocol.min_time_s,
+            inputs=specs,
+            input_files=there,
+            output_file=output_file,
+        )
+        there.append(output_file)
+        before, began, started = probe_android.cool(link), time.perf_counter_ns(), datetime.now(timezone.utc)
+        done = link.run(argv, timeout_s=trial.WORKER_LIMIT_S + 10 * protocol.min_time_s)
+        after = probe_android.look(link)
+        ended = time.perf_counter_ns() - began
+        trial.keep_log(log, f"{case.name}, trial {turn.index + 1}", _joined(done))
+        if done.exit_code < 0:
+            return Lost(message=f"benchmark_model was killed by signal {-done.exit_code}", hint=f"Read {log}.")
+        if done.exit_code:
+            raise ToolchainFailed(
+                f"benchmark_model ended with exit code {done.exit_code}: {trial.last_line(_joined(done))}",
+                f"Read {log}.",
+            )
+        said = benchmark_model.parse(_joined(done).stderr)
+        link.pull(output_file, folder / "output")
+    finally:
+        _remove(link, there)
+    return Trial(
+        id=turn.id,
+        started_utc=started.isoformat(timespec="milliseconds"),
+        order=turn.order,
+        pair=turn.pair,
+        build=None,
+        artifact_sha256=manifest.sha256,
+        sample_kind="block_median",
+        samples_ns=(round(benchmark_model.median_us(said) * 1000),),
+        # One sample stands for all inferences of its block, so its share of the time is one mean inference.
+        wall_ns=round(said.block.avg_us * 1000),
+        stages_ns=None,
+        load_ns=round(said.init_us * 1000),
+        first_ns=round(said.first_us * 1000),
+        warmup_ns=round(said.warmup.avg_us * said.warmup.count * 1000),
+        warmup_count=said.warmup.count,
+        peak_memory_bytes=round((said.memory_mb or 0.0) * 2**20),
+        steady="steady",  # a block has no inner order: drift shows between trials
+        telemetry=(_reading(0, before, cores), _reading(ended, after, cores)),
+        throttled=probe_android.throttled(before, after, cores),
+        facts={
+            "runtime": f"benchmark_model {phone.tool_sha256[:12]}",
+            "provider": f"XNNPACK, CPU, took {said.delegate or 'what is not said'}",
+            "threads": str(case.threads),
+            "cores": f"mask {probe_android.mask(cores)}",
+            "fp16_arithmetic": "off",
+            "inputs": "1 a trial, copied before each inference and not timed",
+            "foreign_cores": "not visible",
+            "battery_percent": str(after.battery_percent),
+            "charging": str(after.charging),
+            "thermal_status": str(after.thermal_status),
+        },
+        parity=_parity(case, artifact, expected.described(plain["outputs"]), wanted, folder / "output", runtime),
+        block_inferences=said.block.count,
+    )
+
+
+def _write_inputs(specs: Sequence[TensorSpec], seed: int, folder: Path) -> list[Path]:
+    """One input, a file of raw bytes a tensor, in the graph's order."""
+    made = inputs.make_one(specs, seed)
+    paths = [folder / f"input{place}" for place in range(len(specs))]
+    for spec, path in zip(specs, paths, strict=True):
+        path.write_bytes(np.ascontiguousarray(made[spec.name]).tobytes())
+    return paths
+
+
+def _wanted(artifact: Artifact, plain: dict[str, Any], files: list[Path], folder: Path) -> tuple[list[Array], str]:
+    """What this computer's runtime returns for these inputs, and which runtime that is."""
+    runtime = catalog.find_target(artifact.manifest.target).runtime
+    assert runtime is not None, f"{artifact.manifest.target} has no runtime"
+    outputs = folder / "expected.npz"
+    job = expected.job_of(artifact.file, plain, runtime, inputs=files, outputs=outputs, threads=host.cores_physical())
+    done = LocalConnection().run(
+        [sys.executable, "-m", "vitdeploy.benchmarks.expected"], stdin=job, timeout_s=trial.WORKER_LIMIT_S
+    )
+    try:
+        reply = msgspec.json.decode(done.stdout, type=Reply)
+    except msgspec.DecodeError:
+        reply = Reply()
+    if reply.error is not None:
+        raise trial.error_of(reply.error)
+    if reply.runtime is None:
+        raise ToolchainFailed(
+            f"the expected output could not be computed here: {trial.last_line(done)}", "Run `vitdeploy check` on it."
+        )
+    with np.load(outputs, allow_pickle=False) as found:
+        return [found[f"arr_{place}"] for place in range(len(found.files))], reply.runtime
+
+
+def _parity(
+    case: Case, artifact: Artifact, specs: Sequence[TensorSpec], wanted: Sequence[Array], output: Path, runtime: str
+) -> Parity:
+    """The phone's output, all tensors one after the other in one file, against this computer's."""
+    data = output.read_bytes()
+    sizes = [int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs]
+    if sum(sizes) != len(data):
+        raise ToolchainFailed(
+            f"benchmark_model wrote {len(data)} bytes of output, the graph's outputs have {sum(sizes)}",
+            "Use a newer build.",
+        )
+    pairs: list[tuple[Array, Array]] = []
+    start = 0
+    for spec, size, right in zip(specs, sizes, wanted, strict=True):
+        found = np.frombuffer(data, dtype=spec.dtype, count=size // np.dtype(spec.dtype).itemsize, offset=start)
+        pairs.append((_channels_first(right, spec), _channels_first(found.reshape(spec.shape), spec)))
+        start += size
+    tolerance = catalog.find_target(case.target).tolerance
+    return parity.judge(artifact.manifest.task, pairs, tolerance, reference=f"{runtime} on this computer")
+
+
+def _channels_first(array: Array, spec: TensorSpec) -> Array:
+    return array.transpose(0, 3, 1, 2) if spec.layout == "NHWC" and array.ndim == 4 else array
+
+
+def _reading(t_ns: int, state: probe_android.State, cores: Sequence[int]) -> Reading:
+    return Reading(t_ns=t_ns, clock_hz=state.clock_hz(cores), temp_c=state.temperature_c, power_mw=None)
+
+
+def _joined(done: Result) -> Result:
+    """Both streams as one: versions differ in which one they use."""
+    return Result(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}".strip())
+
+
+def _remove(link: Connection, paths: Sequence[str]) -> None:
+    """Inputs and outputs of a trial are no good to the next one, and large."""
+    try:
+        link.run(["rm", "-f", *paths], timeout_s=REMOVE_LIMIT_S)
+    except DeviceError:
+        return  # `cache gc` finds them; what was lost is told by what raised first

@@ -1,0 +1,134 @@
+"""The history page: every case over runs and commits, with intervals and the changes of level marked.
+
+One self-contained page, like that of `as_html`; its curves are drawn here, since a thousand runs of fifty cases are
+too many marks for the report's interactive charts.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import jinja2
+from markupsafe import Markup
+
+from vitdeploy import __version__, units
+from vitdeploy.history import Change, History, Moment, Series
+from vitdeploy.reports.page import policy, script_json
+
+WIDTH, HEIGHT = 960, 150
+"""Of a curve, in its own units."""
+
+MARGIN = 0.08
+"""Share of the height that is left free above and below."""
+
+WITHIN = 0.02
+"""A curve's scale covers at least so much either side, so that noise does not look like a mountain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """One series as shapes and words."""
+
+    series: Series
+    line: str
+    band: str
+    marks: tuple[tuple[float, Change, str], ...]
+    """Horizontal place, the change, and ``slower`` or ``faster``."""
+    latest: str
+    low: str
+    high: str
+
+
+def render(history: History) -> bytes:
+    """The page; every text in it is escaped, and nothing is fetched."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vitdeploy.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    script = _template("history.js")
+    curves = [_curve(one, len(history.moments)) for one in history.series if one.medians_ms]
+    changed = sorted(
+        ((curve, change) for curve in curves for change in curve.series.changes),
+        key=lambda found: (found[1].first.started_utc, -found[1].ratio),
+        reverse=True,
+    )
+    page = environment.get_template("history.html.j2").render(
+        history=history,
+        curves=curves,
+        silent=[one for one in history.series if not one.medians_ms],
+        changed=changed,
+        width=WIDTH,
+        height=HEIGHT,
+        data=script_json(
+            {
+                "moments": [[_commit(one), one.started_utc[:16].replace("T", " ")] for one in history.moments],
+                "curves": [
+                    {
+                        "places": curve.series.places,
+                        "medians": [float(f"{value:.5g}") for value in curve.series.medians_ms],
+                        "intervals": [
+                            None if i is None else [float(f"{bound:.5g}") for bound in i]
+                            for i in curve.series.intervals_ms
+                        ],
+                    }
+                    for curve in curves
+                ],
+            }
+        ),
+        style=Markup(_template("page.css") + _template("history.css")),  # noqa: S704 (our own files)
+        script=Markup(script),  # noqa: S704 (our own file)
+        policy=policy([script]),
+        version=__version__,
+        commit=_commit,
+        percent=units.percent,
+    )
+    return page.encode()
+
+
+def _curve(series: Series, runs: int) -> Curve:
+    low, high = _scale(series)
+    step = WIDTH / max(1, runs - 1)
+
+    def x(place: int) -> float:
+        return place * step
+
+    def y(value: float) -> float:
+        return HEIGHT * (1 - MARGIN - (1 - 2 * MARGIN) * (min(max(value, low), high) - low) / (high - low))
+
+    bounds = [i or (m, m) for i, m in zip(series.intervals_ms, series.medians_ms, strict=True)]
+    upper = [(x(place), y(bound[1])) for place, bound in zip(series.places, bounds, strict=True)]
+    lower = [(x(place), y(bound[0])) for place, bound in zip(series.places, bounds, strict=True)]
+    latest, shown_low, shown_high = units.milliseconds([series.medians_ms[-1], low, high])
+    return Curve(
+        series=series,
+        line=_points((x(place), y(value)) for place, value in zip(series.places, series.medians_ms, strict=True)),
+        band=_points([*upper, *reversed(lower)]),
+        marks=tuple(
+            (round(x(series.places[c.place]), 1), c, "slower" if c.ratio > 1 else "faster") for c in series.changes
+        ),
+        latest=latest,
+        low=shown_low,
+        high=shown_high,
+    )
+
+
+def _scale(series: Series) -> tuple[float, float]:
+    """What the curve covers: all medians, and not every interval, of which one may be absurd."""
+    low, high = min(series.medians_ms), max(series.medians_ms)
+    middle = series.medians_ms[-1]
+    return min(low, middle * (1 - WITHIN)), max(high, middle * (1 + WITHIN))
+
+
+def _points(places: "Iterator[tuple[float, float]] | Sequence[tuple[float, float]]") -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+
+def _commit(moment: Moment) -> str:
+    return moment.commit[:10] or moment.id[:24]
+
+
+def _template(name: str) -> str:
+    return resources.files("vitdeploy.reports").joinpath("templates", name).read_text(encoding="utf-8")

@@ -1,0 +1,239 @@
+"""A device over SSH: a real OpenSSH server on loopback, real ONNX Runtime behind it, and every fault by name."""
+
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests import artifacts, ssh_server
+from tests.ssh_server import SshServer
+from vitdeploy import agent, record
+from vitdeploy.artifact import digest_of
+from vitdeploy.benchmarks import bench
+from vitdeploy.benchmarks.bench import Job
+from vitdeploy.cli import main
+from vitdeploy.devices import inventory
+from vitdeploy.devices.inventory import Device
+from vitdeploy.devices.over_ssh import SshConnection, open_connection
+from vitdeploy.errors import DeviceError, MissingPackage, UsageError
+
+pytestmark = pytest.mark.skipif(not ssh_server.available(), reason="no OpenSSH server and client here")
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServer]:
+    folder = tmp_path / "sshd"
+    folder.mkdir()
+    made = SshServer(folder)
+    monkeypatch.setenv("PATH", made.path)
+    yield made
+    made.stop()
+
+
+def device_of(server: SshServer) -> Device:
+    return msgspec.structs.replace(
+        inventory.find("orin"),
+        host="127.0.0.1",
+        user=server.user,
+        port=server.port,
+        python=sys.executable,
+        facts={},
+    )
+
+
+def connected(server: SshServer) -> SshConnection:
+    link = open_connection(device_of(server))
+    assert isinstance(link, SshConnection)
+    return link
+
+
+def job_in(folder: Path) -> Job:
+    made = artifacts.conv_relu(folder / "artifact")
+    return Job(case=artifacts.case_of(made, device="orin"), artifact=made)
+
+
+def timed(server: SshServer, tmp_path: Path, *, trials: int = 2, min_time_s: float = 0.1, resume: bool = False):
+    return bench.run(
+        [job_in(tmp_path)],
+        device=device_of(server),
+        protocol=bench.make_protocol(trials=trials, min_time_s=min_time_s, warmup_limit_s=0.3),
+        out=tmp_path / "run.json",
+        resume=resume,
+    )
+
+
+def test_a_bench_runs_on_the_device_by_the_agent_alone(server: SshServer, tmp_path: Path):
+    run = timed(server, tmp_path)
+    (row,) = run.results
+    assert len(row.trials) == 2
+    assert row.trials[0].facts["runtime"].startswith("onnxruntime")
+    assert run.device.facts["link"] == "ssh"
+    files = [path.name for path in (server.home / ".cache" / "vitdeploy" / "files").rglob("*") if path.is_file()]
+    assert len(files) == 2
+    assert "model.onnx" in files
+    with connected(server) as link:
+        assert isinstance(link, SshConnection)
+        link.clear()
+    assert not (server.home / ".cache" / "vitdeploy" / "files").exists()
+
+
+def test_the_agent_is_the_same_for_the_same_sources_and_holds_no_parent():
+    assert agent.content() == agent.content()
+    names = agent.modules()
+    assert "vitdeploy.benchmarks.loop" in names
+    assert not {"vitdeploy.api", "vitdeploy.cli", "vitdeploy.record", "vitdeploy.stats"} & names.keys()
+
+
+def test_a_file_is_sent_once_and_comes_back_whole_whatever_its_name(server: SshServer, tmp_path: Path):
+    file = tmp_path / "a 'b\" $(touch owned); .onnx"
+    file.write_bytes(os.urandom(300_000))
+    with connected(server) as link:
+        place = link.push(file, sha256=digest_of(file))
+        before = Path(place).stat().st_mtime_ns
+        assert link.push(file, sha256=digest_of(file)) == place
+        assert Path(place).stat().st_mtime_ns == before
+        link.pull(place, tmp_path / "back")
+        assert link.run(["printf", "%s", "$(touch owned); 'x'"], timeout_s=10).stdout == "$(touch owned); 'x'"
+    assert digest_of(tmp_path / "back") == digest_of(file)
+    assert not list(tmp_path.rglob("owned"))
+
+
+def test_what_was_damaged_on_the_way_is_not_left_there(server: SshServer, tmp_path: Path):
+    file = tmp_path / "f"
+    file.write_bytes(b"whole")
+    with connected(server) as link, pytest.raises(DeviceError, match="did not take f"):
+        link.push(file, sha256="0" * 64)
+    assert not [path for path in (server.home / ".cache").rglob("*f") if path.is_file()]
+
+
+def test_a_full_disk_is_named(server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "f"
+    file.write_bytes(b"whole")
+    with connected(server) as link:
+        shutil.rmtree(server.home / ".cache" / "vitdeploy")
+        (server.home / ".cache" / "vitdeploy").symlink_to("/dev/full")
+        with pytest.raises(DeviceError, match=r"did not take f \(5 bytes\)"):
+            link.push(file, sha256=digest_of(file))
+
+
+def test_a_lock_is_held_against_others_and_let_go(server: SshServer):
+    with connected(server) as first, connected(server) as second:
+        in_use = pytest.raises(DeviceError, match=r"orin is in use by process \d+")
+        with first.lock(timeout_s=1), in_use, second.lock(timeout_s=0.2):
+            pass
+        with second.lock(timeout_s=5):
+            pass
+
+
+def test_a_command_that_takes_too_long_is_killed_there(server: SshServer):
+    with connected(server) as link, pytest.raises(DeviceError, match=r"was killed on orin after 0\.5 s"):
+        link.run(["sleep", "30.125"], timeout_s=0.5)
+    assert not running("30.125")
+
+
+def test_a_cut_link_ends_what_runs_there_and_lets_the_lock_go(server: SshServer):
+    with connected(server) as link:
+        with link.lock(timeout_s=1):
+            threading.Timer(0.7, server.cut).start()
+            with pytest.raises(DeviceError, match="was lost"):
+                link.run(["sleep", "30.25"], timeout_s=20)
+            with pytest.raises(DeviceError, match="its lock with it"):
+                link.run(["true"], timeout_s=20)
+        deadline = time.monotonic() + 5
+        while running("30.25") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not running("30.25")
+        with link.lock(timeout_s=5):
+            assert link.run(["true"], timeout_s=20).exit_code == 0
+
+
+def test_a_link_cut_in_a_trial_loses_that_trial_and_resume_makes_it_good(server: SshServer, tmp_path: Path):
+    cutter = threading.Timer(4.0, server.cut)
+    cutter.start()
+    broken = timed(server, tmp_path, trials=5, min_time_s=1.5)
+    assert len(broken.results[0].trials) < 5
+    assert {reason.code for reason in broken.results[0].reasons} & {"trial-lost", "device-error"}
+    whole = timed(server, tmp_path, trials=5, min_time_s=1.5, resume=True)
+    ids = [trial.id for trial in whole.results[0].trials]
+    assert len(ids) == len(set(ids)) == 5
+    assert {trial.id for trial in broken.results[0].trials} <= set(ids)
+    assert record.load(tmp_path / "run.json") == whole
+
+
+def running(word: str) -> list[Path]:
+    found = list[Path]()
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = line.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if words[0].endswith(b"sleep") and word.encode() in words:
+            found.append(line)
+    return found
+
+
+def test_the_faults_of_reaching_it_are_told_apart(server: SshServer):
+    server.change_host_key()
+    with pytest.raises(DeviceError, match="its host key changed"):
+        connected(server)
+    (server.folder / "known_hosts").write_text("")
+    with pytest.raises(DeviceError, match="its host key is not known"):
+        connected(server)
+    (server.folder / "known_hosts").write_text(
+        f"[127.0.0.1]:{server.port} {' '.join((server.folder / 'host.pub').read_text().split()[:2])}\n"
+    )
+    server.forget_user()
+    with pytest.raises(DeviceError, match="it refused the key") as refused:
+        connected(server)
+    assert "ssh-copy-id" in refused.value.hint
+    server.stop()
+    with pytest.raises(DeviceError, match="nothing listens"):
+        connected(server)
+
+
+def test_a_machine_without_what_the_worker_needs_is_told_before_any_work(server: SshServer, tmp_path: Path):
+    for body, words in (
+        ("exit 127", "has no"),
+        ("echo 3 8", "is 3.8, older than 3.10"),
+        ("echo 3 10; exit 1", "numpy is missing on orin"),
+    ):
+        fake = tmp_path / "python-of-the-device"
+        fake.write_text(f"#!/bin/sh\n{body}\n")
+        fake.chmod(0o755)
+        with pytest.raises(MissingPackage, match=words):
+            open_connection(msgspec.structs.replace(device_of(server), python=str(fake)))
+
+
+def test_the_wrong_machine_is_refused(server: SshServer, tmp_path: Path):
+    device = msgspec.structs.replace(device_of(server), facts={"compute_capability": "8.7"})
+    with pytest.raises(DeviceError, match="compute_capability"):
+        bench.run([job_in(tmp_path)], device=device, protocol=bench.make_protocol(), out=tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("host", ["-oProxyCommand=touch owned", "a b", "a;b", "$(b)"])
+def test_a_host_is_never_an_option_or_a_command(host: str):
+    with pytest.raises(UsageError, match="no name of a host"):
+        SshConnection("orin", host)
+
+
+def test_an_unconfigured_device_is_exit_7_with_the_line_to_write(capsys: pytest.CaptureFixture[str]):
+    assert main(["bench", "--device", "orin"]) == 7
+    said = capsys.readouterr().err
+    assert "VITDEPLOY_ORIN_HOST" in said
+    assert 'host = "ADDRESS"' in said
+
+
+def test_the_environment_names_the_host(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("VITDEPLOY_ORIN_HOST", "10.0.0.5")
+    monkeypatch.setenv("VITDEPLOY_ORIN_PORT", "2222")
+    found = inventory.find("orin")
+    assert (found.host, found.port) == ("10.0.0.5", 2222)
+    monkeypatch.setenv("VITDEPLOY_ORIN_PORT", "99999")
+    with pytest.raises(Exception, match="VITDEPLOY_ORIN_HOST, VITDEPLOY_ORIN_PORT"):
+        inventory.find("orin")

@@ -1,0 +1,100 @@
+"""The far side of an SSH link: run one command that ends with the link, or hold the device's lock while it lasts.
+
+    python -m vitdeploy.devices.remote run     header and input on stdin, a JSON answer on stdout
+    python -m vitdeploy.devices.remote hold SECONDS
+
+Standard library only: the agent carries it. The near side keeps stdin open until it has the answer, so its end
+means that the link was cut, and what was started is killed.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from vitdeploy.devices.local import LocalConnection
+from vitdeploy.errors import DeviceError
+
+HELD = "held"
+"""Said when the lock is ours."""
+
+
+def run() -> int:
+    """Read ``{"argv", "stdin_bytes", "timeout_s"}`` in one line and the input after it; answer when it ended."""
+    source = sys.stdin.buffer
+    header: dict[str, Any] = json.loads(source.readline())
+    given = source.read(header["stdin_bytes"])
+    try:
+        process = subprocess.Popen(
+            header["argv"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except OSError as error:
+        print(json.dumps({"failed": error.strerror}))
+        return 0
+    threading.Thread(target=_kill_at_end, args=(source, process), daemon=True).start()
+    timed_out = False
+    try:
+        stdout, stderr = process.communicate(given, timeout=header["timeout_s"])
+    except subprocess.TimeoutExpired:
+        timed_out = True
+        _kill(process)
+        stdout, stderr = process.communicate()
+    answer = {
+        "exit_code": process.returncode,
+        "stdout": stdout.decode(errors="replace"),
+        "stderr": stderr.decode(errors="replace"),
+        "timed_out": timed_out,
+    }
+    print(json.dumps(answer), flush=True)
+    return 0
+
+
+def hold(wait_s: float) -> int:
+    """Hold this machine's lock until stdin ends; say so, or who has it."""
+    try:
+        with LocalConnection("local").lock(timeout_s=wait_s):
+            print(HELD, flush=True)
+            sys.stdin.buffer.read()
+    except DeviceError as error:
+        print(error.message, flush=True)
+        return error.exit_code
+    return 0
+
+
+def _kill_at_end(source: Any, process: "subprocess.Popen[bytes]") -> None:
+    source.read()  # nothing more is sent: this returns when the link is cut, or with this process
+    _kill(process)
+    os._exit(1)
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what is asked for; returns the exit code."""
+    match arguments:
+        case ["run"]:
+            return run()
+        case ["hold", wait_s]:
+            return hold(float(wait_s))
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    # The watching thread may sit in a read of stdin, which the interpreter's own end would wait for.
+    os._exit(code)
