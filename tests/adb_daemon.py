@@ -217,7 +217,14 @@ class Command:
                 os.kill(process.pid, signal.SIGHUP)
         with contextlib.suppress(OSError, ValueError):
             process.stdin.close()
-        threading.Thread(target=process.wait, daemon=True).start()  # leaves no zombie
+        threading.Thread(target=self._end, daemon=True).start()
+
+    def _end(self) -> None:
+        """Leave no zombie and no open pipe."""
+        self.process.wait()
+        for pipe in (self.process.stdout, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 class Files:

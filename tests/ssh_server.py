@@ -39,7 +39,8 @@ class SshServer:
 
     def start(self, *, environment: Mapping[str, str] | None = None) -> None:
         """Listen; ``environment`` is what every command on the device finds set."""
-        found = {"HOME": str(self.home), **(environment or {})}
+        # A lock folder of its own: tests run beside each other, and the machine has one lock.
+        found = {"HOME": str(self.home), "TMPDIR": str(self.home), **(environment or {})}
         lines = [
             f"Port {self.port}",
             "ListenAddress 127.0.0.1",

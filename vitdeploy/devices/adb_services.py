@@ -75,12 +75,13 @@ class Shell:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise OutOfTime
-            writers = [self._stream] if self._unsent else []
-            readable, writable, _ = select.select([self._stream], writers, [], left)
+            poll = select.poll()  # `select` itself ends at descriptor 1023
+            poll.register(self._stream, select.POLLIN | (select.POLLOUT if self._unsent else 0))
+            ready = sum(event for _, event in poll.poll(left * 1000))
             try:
-                if writable:
+                if ready & select.POLLOUT:
                     del self._unsent[: self._stream.send(self._unsent)]
-                if readable:
+                if ready & ~select.POLLOUT:
                     data = self._stream.recv(_CHUNK_BYTES)
                     if not data:
                         raise StreamLost
