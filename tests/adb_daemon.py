@@ -155,6 +155,7 @@ class Link:
             pass
         finally:
             self.streams.pop(stream.local, None)
+            stream.end()
             with contextlib.suppress(OSError):
                 self.send("CLSE", stream.local, stream.remote)
 
@@ -179,11 +180,11 @@ class Command:
         process = self.process
         assert process.stdout is not None
         sources = [(STDOUT, process.stdout)] + ([(STDERR, process.stderr)] if process.stderr else [])
-        pumps = [threading.Thread(target=self._pump, args=source, daemon=True) for source in sources]
+        self.pumps = [threading.Thread(target=self._pump, args=source, daemon=True) for source in sources]
         feeder = threading.Thread(target=self._feed, daemon=True)
-        for thread in (*pumps, feeder):
+        for thread in (*self.pumps, feeder):
             thread.start()
-        for thread in pumps:
+        for thread in self.pumps:
             thread.join()
         if not self.stream.closed.is_set():
             code = process.wait()
@@ -222,6 +223,8 @@ class Command:
     def _end(self) -> None:
         """Leave no zombie and no open pipe."""
         self.process.wait()
+        for thread in self.pumps:
+            thread.join()
         for pipe in (self.process.stdout, self.process.stderr):
             if pipe is not None:
                 pipe.close()
