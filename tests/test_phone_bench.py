@@ -10,7 +10,7 @@ import pytest
 
 from tests import artifacts, phone_folder
 from tests.adb_daemon import AdbServer, PhoneDouble
-from vitdeploy import api, catalog, record
+from vitdeploy import api, api_decide, catalog, record
 from vitdeploy.artifact import digest_of
 from vitdeploy.benchmarks import (
     bench,
@@ -27,7 +27,8 @@ from vitdeploy.devices import inventory
 from vitdeploy.devices.connection import Result
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.local import LocalConnection
-from vitdeploy.errors import DeviceError, UnreadableFile
+from vitdeploy.errors import DeviceError, Impossible, UnreadableFile
+from vitdeploy.orders import DuelOrder
 from vitdeploy.record import Run
 
 TOOL = Path(__file__).parent / "benchmark_model_double.py"
@@ -222,8 +223,42 @@ def test_the_verb_times_an_artifact_on_the_phone_with_its_big_cores(
     assert "snapdragon-855" in report.text
 
 
-def test_facts_of_a_phone_are_told_without_a_bench(phone: PhoneDouble, device: Device):
+def test_the_doctor_looks_at_the_phone(phone: PhoneDouble, device: Device, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(inventory, "devices", lambda: {"snapdragon-855": device})
     assert machine.of(device)["cores_big"] == 4
+    found = {finding.what: finding.found for finding in api.doctor("snapdragon-855")}
+    assert (found["cpu"], found["battery"]) == ("SM8150 (4+3+1 cores)", "87 %, charging")
+    assert found["temperature"] == "39.5 °C, thermal status 0"
+    phone_folder.write(phone.root / "settings/low_power", "1\n")
+    assert [f.what for f in api.doctor("snapdragon-855") if f.state == "problem"] == ["power mode"]
+    phone.unplug()
+    (lost,) = api.doctor("snapdragon-855")
+    assert lost.state == "problem"
+
+
+def test_what_runs_here_only_does_not_pass_for_the_phones(
+    tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(inventory, "devices", lambda: {"snapdragon-855": device})
+    folder = artifacts.conv_relu_tflite(tmp_path / "artifact").folder
+    with pytest.raises(Impossible, match="`check` runs on this machine only"):
+        api.check(folder, device="snapdragon-855")
+    order = api.PredictOrder(artifact=folder, image="sample:coffee", device="snapdragon-855")
+    with pytest.raises(Impossible, match="`predict` runs on this machine only"):
+        api.predict(order)
+
+
+def test_a_duel_on_a_phone_is_one_of_pairs_of_blocks(
+    tmp_path: Path, phone: PhoneDouble, device: Device, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(inventory, "devices", lambda: {"snapdragon-855": device})
+    folder = str(artifacts.conv_relu_tflite(tmp_path / "artifact").folder)
+    order = DuelOrder(device="snapdragon-855", pairs=3, min_time_s=0.02, out=tmp_path / "duel.json", early=False)
+    outcome = api_decide.duel(folder, folder, order)
+    assert outcome.exit_code == 0
+    assert {result.case.boundary for result in outcome.run.results} == {"compute"}
+    assert [len(result.trials) for result in outcome.run.results] == [3, 3]
+    assert outcome.compared.comparisons[0].ratio is not None
 
 
 def test_a_tool_that_is_not_there_or_another_one_is_said(tmp_path: Path, device: Device):

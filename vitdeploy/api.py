@@ -137,12 +137,18 @@ def suites() -> list[Listed]:
 def doctor(device: str = "local") -> list[Finding]:
     """What would spoil a number or stop an export."""
     from vitdeploy import packages, store
-    from vitdeploy.benchmarks import host
+    from vitdeploy.benchmarks import host, machine
     from vitdeploy.devices import inventory
 
     found = inventory.find(device)
     if (why_not := inventory.unreachable(found)) is not None:
         return [Finding(what=f"device {device}", found=why_not, state="problem", advice="See `vitdeploy devices`.")]
+    if found.link != "local":
+        try:
+            seen = machine.of(found)
+        except VitdeployError as error:
+            return [Finding(what=f"device {device}", found=error.message, state="problem", advice=error.hint)]
+        return checkup.phone(seen) if found.link == "adb" else checkup.machine(seen)
     needed = sorted(catalog.EXTRAS)
     return [
         *checkup.machine(host.facts()),
@@ -290,8 +296,7 @@ def check(
     """
     from vitdeploy.exporters import pipeline
 
-    if device not in (None, "local"):
-        reachable(device or "local")
+    _only_here("check", device)
     if trace:
         raise Impossible("`check --trace` is not built in this version", "Leave --trace out.")
     found = artifact.open_artifact(path)
@@ -327,8 +332,7 @@ def predict(order: PredictOrder) -> Prediction:
     spec, target = catalog.find_model(manifest.model), catalog.find_target(manifest.target)
     if order.points or order.boxes or order.multimask:
         raise Impossible(f"{manifest.model} takes no points or boxes", "Leave --point, --box and --multimask out.")
-    if order.device not in (None, "local"):
-        reachable(order.device or "local")
+    _only_here("predict", order.device)
     photo = photographs.open_named(order.image)
     packages.require(target.run_packages)
     runtime = catalog.load(target.runtime or "")
@@ -409,7 +413,8 @@ def bench(
     timing.check_out(out, resume=order.resume)
     for notice in inventory.load().notices:
         progress(notice)
-    threads = order.threads or inventory.threads_of(device, machine.of(device))
+    found = machine.of(device)
+    threads = order.threads or inventory.threads_of(device, found)
     jobs: list[Job] = []
     for case in planned:
         made, error = None, None
@@ -417,7 +422,9 @@ def bench(
             made = artifact_for(case, order, device, progress)
         except VitdeployError as failure:
             error = failure
-        described = workload.case_of(case, order, device=device.name, threads=threads, made=made)
+        described = workload.case_of(
+            case, order, device=device.name, threads=threads, made=made, power_mode=found.get("power_mode")
+        )
         jobs.append(timing.Job(case=described, artifact=made, error=error))
     run = timing.run(
         jobs, device=device, protocol=protocol, out=out, resume=order.resume, progress=progress, on_trial=on_trial
@@ -467,6 +474,21 @@ def reachable(name: str) -> "Device":
     if (why_not := inventory.unreachable(device)) is not None:
         raise inventory.unreachable_error(device, why_not)
     return device
+
+
+def _only_here(verb: str, device: str | None) -> None:
+    """Refuse a device that the verb would not use: an answer from this machine must not pass for another one's.
+
+    Raises:
+        DeviceError: the device is not configured.
+        Impossible: it is, and the verb does not run there in this version.
+    """
+    if device not in (None, "local"):
+        reachable(device or "local")
+        raise Impossible(
+            f"`{verb}` runs on this machine only in this version, not on {device}",
+            "Leave --device out; `bench` on a phone holds every output against this machine's.",
+        )
 
 
 def report_plan(runs: Sequence[Path], form: str, baseline: Path | None, out: Path | None) -> list[str]:

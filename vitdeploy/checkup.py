@@ -74,6 +74,47 @@ def machine(facts: Mapping[str, Any]) -> list[Finding]:
     return findings
 
 
+def phone(facts: Mapping[str, Any]) -> list[Finding]:
+    """What a phone's facts mean for a benchmark (keys as `benchmarks.probe_android` names them)."""
+    told = ("phone", "os", "cpu", "cores_big", "governor", "cpuset", "memory_bytes")
+    findings = [
+        Finding(
+            what=key.removesuffix("_bytes").replace("_", " "),
+            found=units.size_bytes(facts[key]) if key.endswith("_bytes") else str(facts[key]),
+            state="ok",
+        )
+        for key in told
+        if facts.get(key) is not None
+    ]
+    temperature, status, battery = (facts.get(key) for key in ("temperature_c", "thermal_status", "battery_percent"))
+    findings.append(
+        Finding(
+            what="temperature",
+            found="not visible" if temperature is None else f"{temperature:.1f} °C, thermal status {status}",
+            state="note" if temperature is None or status else "ok",
+            advice="the cool-down gate cannot see heat here"
+            if temperature is None
+            else "Let it cool."
+            if status
+            else "",
+        )
+    )
+    charging = "" if facts.get("charging") is None else ", charging" if facts["charging"] else ", not charging"
+    findings.append(
+        Finding(what="battery", found="not visible" if battery is None else f"{battery} %{charging}", state="ok")
+    )
+    saving = facts.get("power_mode") == "battery saver"
+    findings.append(
+        Finding(
+            what="power mode",
+            found=str(facts.get("power_mode") or "not visible"),
+            state="problem" if saving else "ok",
+            advice="Switch the battery saver off before timing." if saving else "",
+        )
+    )
+    return findings
+
+
 def space(folder: Path) -> Finding:
     """Free space where artifacts are stored."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
