@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vitdeploy.benchmarks import probe_cpu
+from vitdeploy.benchmarks import probe_cpu, probe_nvidia
 
 PACKAGES = ("vitdeploy", "numpy", "torch", "onnxruntime", "ai-edge-litert", "tensorrt", "tensorrt-rtx-cu12")
 """Distributions whose version can change a figure."""
@@ -50,6 +50,7 @@ def facts() -> dict[str, Any]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "packages": packages(),
+        **probe_nvidia.facts(),
     }
 
 

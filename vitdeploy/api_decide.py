@@ -247,8 +247,11 @@ def _job(name: str, order: DuelOrder, progress: api.Progress) -> "Job":
     device = api.reachable(order.device)
     planned = workload.side(name, asked)
     made = api.artifact_for(planned, asked, device, progress)
-    threads = order.threads or inventory.threads_of(device, machine.of(device))
-    case = workload.case_of(planned, asked, device=device.name, threads=threads, made=made)
+    found = machine.of(device)
+    threads = order.threads or inventory.threads_of(device, found)
+    case = workload.case_of(
+        planned, asked, device=device.name, threads=threads, made=made, power_mode=found.get("power_mode")
+    )
     return timing.Job(case=case, artifact=made)
 
 

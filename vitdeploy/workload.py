@@ -95,7 +95,15 @@ def side(name: str, order: BenchOrder) -> Planned:
     return _of_entry(entry, order)[0]
 
 
-def case_of(planned: Planned, order: BenchOrder, *, device: str, threads: int, made: Artifact | None) -> Case:
+def case_of(
+    planned: Planned,
+    order: BenchOrder,
+    *,
+    device: str,
+    threads: int,
+    made: Artifact | None,
+    power_mode: str | None = None,
+) -> Case:
     """The record's case; an artifact that was made says what its border and weights are."""
     manifest = made.manifest if made else None
     weights = manifest.weights if manifest else None
@@ -115,7 +123,7 @@ def case_of(planned: Planned, order: BenchOrder, *, device: str, threads: int, m
         head=manifest.head if manifest else "logits",
         prompts=None,
         weights=f"sha256:{weights.sha256}" if weights and weights.source == "file" else "random:0",
-        power_mode=None,
+        power_mode=power_mode,
         memory="pageable",
     )
 

@@ -135,6 +135,9 @@ class SshConnection:
             answer = _conversation(process, json.dumps(header).encode() + b"\n" + given, timeout_s + GRACE_S)
             said = process.stderr.read().decode(errors="replace") if process.stderr else ""
         if answer is None:
+            if self._holder is not None:  # what cut this one cuts the lock's too, a moment later
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._holder.wait(timeout=2)
             raise self._lost(said, f"{Path(argv[0]).name} {' '.join(argv[1:3])}")
         if "failed" in answer:
             raise DeviceError(f"cannot start {argv[0]} on {self._name}: {answer['failed']}", "Install it there.")

@@ -1,0 +1,99 @@
+"""What NVIDIA's tools and a Jetson's files tell of the GPU: name, compute capability, driver, power mode.
+
+Standard library only: the agent carries it. Nothing is told where there is no NVIDIA hardware.
+"""
+
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path("/")
+
+QUERY: tuple[str, ...] = ("name", "compute_cap", "driver_version", "clocks.max.sm", "power.limit", "persistence_mode")
+"""Fields of ``nvidia-smi --query-gpu``. Source: ``nvidia-smi --help-query-gpu``."""
+
+TEGRA = {"nvidia,tegra234": ("Orin", "8.7"), "nvidia,tegra194": ("Xavier", "7.2"), "nvidia,tegra210": ("Nano", "5.3")}
+"""Part of the device tree → chip and compute capability. Source: developer.nvidia.com/cuda-gpus, Jetson products."""
+
+_LIMIT_S = 20.0
+
+
+def facts() -> dict[str, Any]:
+    """Facts of the first GPU, and how many there are; empty where there is none."""
+    return jetson(ROOT) or server(
+        _said("nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits")
+    )
+
+
+def jetson(root: Path) -> dict[str, Any]:
+    """Facts of a Jetson, from its device tree, release file and ``nvpmodel -q``; empty on another machine."""
+    parts = _text(root / "proc/device-tree/compatible").split("\0")
+    chip = next((TEGRA[part] for part in parts if part in TEGRA), None)
+    if chip is None:
+        return {}
+    return {
+        "board": _text(root / "proc/device-tree/model").strip("\0\n ") or None,
+        "gpu": f"{chip[0]} integrated GPU",
+        "gpus": 1,
+        "compute_capability": chip[1],
+        "l4t": release(_text(root / "etc/nv_tegra_release")),
+        "power_mode": power_mode(_said("nvpmodel", "-q")),
+        "gpu_clock_max_hz": _integer(_first(root, "sys/class/devfreq/*gpu*/max_freq")),
+    }
+
+
+def release(text: str) -> str | None:
+    """``36.3.0`` of ``# R36 (release), REVISION: 3.0, GCID: …``: Linux for Tegra, which a JetPack belongs to."""
+    found = re.search(r"R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)", text)
+    return f"{found[1]}.{found[2]}" if found else None
+
+
+def power_mode(text: str) -> str | None:
+    """``MAXN`` of what ``nvpmodel -q`` says."""
+    found = re.search(r"^NV Power Mode:\s*(\S+)", text, re.MULTILINE)
+    return found[1] if found else None
+
+
+def server(text: str) -> dict[str, Any]:
+    """Facts of what ``nvidia-smi`` lists, a line a GPU; empty where it lists none."""
+    lines = [[cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.strip()]
+    rows: list[dict[str, str]] = [dict(zip(QUERY, line, strict=True)) for line in lines if len(line) == len(QUERY)]
+    if not rows:
+        return {}
+    first = rows[0]
+    clock = re.fullmatch(r"\d+", first["clocks.max.sm"])
+    return {
+        "gpu": first["name"],
+        "gpus": len(rows),
+        "compute_capability": first["compute_cap"],
+        "driver": first["driver_version"],
+        "power_mode": None if first["power.limit"].startswith("[") else f"{first['power.limit']} W limit",
+        "gpu_clock_max_hz": int(clock[0]) * 1_000_000 if clock else None,
+        "persistence_mode": first["persistence_mode"],
+    }
+
+
+def _said(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _first(root: Path, pattern: str) -> str:
+    found: Sequence[Path] = sorted(root.glob(pattern))
+    return _text(found[0]).strip() if found else ""
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,67 @@
+"""GPU facts from recorded outputs and from a Jetson's files laid out in a folder."""
+
+from pathlib import Path
+
+import pytest
+
+from vitdeploy.benchmarks import host, probe_nvidia
+
+SMI = "NVIDIA A100-SXM4-80GB, 8.0, 550.54.15, 1410, 400.00, Enabled\n" * 2
+NVPMODEL = "NVPM WARN: fan mode is not set!\nNV Power Mode: MAXN\n0\n"
+RELEASE = "# R36 (release), REVISION: 3.0, GCID: 36191598, BOARD: generic, EABI: aarch64, DATE: Mon May  6 2024\n"
+
+
+def test_a_server_gpu_is_told_by_nvidia_smi():
+    assert probe_nvidia.server(SMI) == {
+        "gpu": "NVIDIA A100-SXM4-80GB",
+        "gpus": 2,
+        "compute_capability": "8.0",
+        "driver": "550.54.15",
+        "power_mode": "400.00 W limit",
+        "gpu_clock_max_hz": 1_410_000_000,
+        "persistence_mode": "Enabled",
+    }
+
+
+def test_what_a_gpu_does_not_support_is_none_not_a_guess():
+    found = probe_nvidia.server("NVIDIA T1, 7.5, 550, [N/A], [N/A], [N/A]\n")
+    assert (found["gpu_clock_max_hz"], found["power_mode"]) == (None, None)
+
+
+@pytest.mark.parametrize("text", ["", "No devices were found\n", "a, b\n"])
+def test_no_gpu_is_nothing(text: str):
+    assert probe_nvidia.server(text) == {}
+
+
+def test_a_jetson_is_told_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, text in {
+        "proc/device-tree/compatible": "nvidia,p3737-0000+p3701-0005\0nvidia,p3701-0005\0nvidia,tegra234\0",
+        "proc/device-tree/model": "NVIDIA Jetson AGX Orin Developer Kit\0",
+        "etc/nv_tegra_release": RELEASE,
+        "sys/class/devfreq/17000000.gpu/max_freq": "1300500000\n",
+    }.items():
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def said(*command: str) -> str:
+        return NVPMODEL if command[0] == "nvpmodel" else ""
+
+    monkeypatch.setattr(probe_nvidia, "_said", said)
+    monkeypatch.setattr(probe_nvidia, "ROOT", tmp_path)
+    found = host.facts()
+    assert found["compute_capability"] == "8.7"
+    assert found["board"] == "NVIDIA Jetson AGX Orin Developer Kit"
+    assert found["l4t"] == "36.3.0"
+    assert found["power_mode"] == "MAXN"
+    assert found["gpu_clock_max_hz"] == 1_300_500_000
+
+
+def test_a_machine_without_a_gpu_says_nothing_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def said(*command: str) -> str:
+        del command
+        return ""
+
+    monkeypatch.setattr(probe_nvidia, "_said", said)
+    monkeypatch.setattr(probe_nvidia, "ROOT", tmp_path)
+    assert "compute_capability" not in host.facts()
