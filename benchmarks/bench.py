@@ -155,6 +155,8 @@ def run(
     check_out(out, resume=resume)
     if enough is None:
         _check_distinct(jobs)
+    if device.link == "adb":
+        protocol = phone_trial.as_run(protocol)
     with connection or inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
         found = machine.found(device, link)
         described = record.Device(name=device.name, facts=machine.stable(device, found))

@@ -28,6 +28,7 @@ from vitdeploy.spec import TensorSpec
 TARGET = "tflite-fp32"
 """The only format that ``benchmark_model`` runs."""
 
+INPUTS = "one seeded synthetic image a trial, copied before each inference and not timed"
 REMOVE_LIMIT_S = 30.0
 
 
@@ -66,6 +67,11 @@ def refusal(case: Case, sustained_s: float | None) -> VitdeployError | None:
     if sustained_s is not None:
         return Impossible("--sustained is not built for phones in this version", "Use more --trials.")
     return None
+
+
+def as_run(protocol: record.Protocol) -> record.Protocol:
+    """The protocol as a phone follows it: the tool has its own inputs and its own warm-up."""
+    return msgspec.structs.replace(protocol, inputs=INPUTS, warmup_limit_s=benchmark_model.WARMUP_S)
 
 
 def prepare(device: Device, link: Connection, found: dict[str, Any]) -> Phone:
@@ -186,7 +192,7 @@ def _take(
             "threads": str(case.threads),
             "cores": f"mask {probe_android.mask(cores)}",
             "fp16_arithmetic": "off",
-            "inputs": "1 a trial, copied before each inference and not timed",
+            "inputs": "1 a trial",
             "foreign_cores": "not visible",
             "battery_percent": str(after.battery_percent),
             "charging": str(after.charging),

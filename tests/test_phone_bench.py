@@ -103,6 +103,7 @@ def test_a_phone_is_timed_and_its_output_held_against_ours(tmp_path: Path, phone
     assert result.summary.median_ci95_ms is not None
     assert 0.1 < result.summary.throughput_per_s * result.summary.median_ms / 1000 < 1.5
     assert run.device.facts["soc_model"] == "SM8150"
+    assert run.protocol.inputs.startswith("one seeded synthetic image a trial")
     assert (phone.root / "taskset").read_text() == "f0\n"
     assert record.load(tmp_path / "run.json") == run
     assert "INFO: count=" in (tmp_path / "run.log").read_text()

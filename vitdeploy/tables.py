@@ -203,7 +203,8 @@ def bench(outcome: "BenchOutcome") -> Outcome:
     medians = units.milliseconds([s.median_ms if s else None for s in valid])
     p90s = units.milliseconds([s.p90_ms if s else None for s in valid])
     p99s = units.milliseconds([s.p99_ms if s else None for s in valid])
-    title = f"{outcome.run.device.name}, {outcome.run.host.get('cpu', '')}".rstrip(", ")
+    run = outcome.run
+    title = f"{run.device.name}, {run.device.facts.get('cpu') or run.host.get('cpu', '')}".rstrip(", ")
     heads = ("case", "thr", "median ms", "95 % interval", "p90", "p99", "images/s", "samples", "parity", "status")
     shown = table(title, *heads, right=(1, 2, 3, 4, 5, 6, 7))
     for result, summary, median, p90, p99 in zip(results, valid, medians, p90s, p99s, strict=True):
