@@ -55,6 +55,9 @@ def _verdicts(report: Report) -> Iterator[str]:
         yield from map(_line, compared[:MOST_ROWS])
         yield ""
         yield from ([f"{len(compared) - MOST_ROWS} more cases.", ""] if len(compared) > MOST_ROWS else [])
+    for row in compared[:MOST_ROWS]:
+        if row.explained:
+            yield f"- **{as_markdown.plain(row.label)}**: {as_markdown.plain('; '.join(row.explained))}."
     for row in broken[:MOST_ROWS]:
         said = "; ".join(as_markdown.plain(reason.message) for reason in row.result.reasons)
         yield f"- {row.result.status}: **{as_markdown.plain(row.label)}**: {said}"

@@ -101,6 +101,8 @@ def _notes(shown: Sequence[Cells]) -> Iterator[str]:
             yield f"- {cells.remark(row.row)} **{plain(row.row.label)}**: {said}"
         elif said:
             yield f"- **{plain(row.row.label)}**, {result.status}: {said}"
+        if row.row.explained:
+            yield f"- **{plain(row.row.label)}**: {plain('; '.join(row.row.explained))}."
         if row.row.lacking:
             yield f"- **{plain(row.row.label)}**: {plain(cells.lacking(row.row))}."
 

@@ -60,6 +60,8 @@ class Row:
     """Against the reference target of the same case in the same run."""
     change: Comparison | None
     """Against the baseline, or of a duel's side B against A."""
+    explained: tuple[str, ...]
+    """What explains that change, where both sides were profiled."""
     lacking: Mapping[str, str]
     """Figure that cannot be given (a field of `Summary`) → why."""
 
@@ -190,7 +192,12 @@ def _rows(run: Run, baseline: Run | None) -> Iterator[Row]:
     if run.sides is not None:
         a, b = run.sides
         yield replace(_row(a, run, None), label=f"{a.case.name} (A)")
-        yield replace(_row(b, run, comparison.duel(run).comparisons[0]), label=f"{b.case.name} (B against A)")
+        found = comparison.duel(run)
+        yield replace(
+            _row(b, run, found.comparisons[0]),
+            label=f"{b.case.name} (B against A)",
+            explained=tuple(comparison.explained(found.attribution)),
+        )
         return
     comparable = baseline is not None and not comparison.differences(run, baseline)
     found = verdict.compare(baseline.results, run.results, historical=True) if baseline and comparable else []
@@ -213,6 +220,7 @@ def _row(result: Result, run: Run, change: Comparison | None) -> Row:
         peak_memory_bytes=max((t.peak_memory_bytes for t in trials), default=None),
         faster=_faster(result, run),
         change=change,
+        explained=(),
         lacking=_lacking(result, trials),
     )
 

@@ -200,4 +200,9 @@ def test_a_rewrite_switched_off_is_found_slower_and_the_same_file_is_not(tmp_pat
         return subprocess.run(["vitdeploy", "compare", out], check=False).returncode
 
     assert exit_code("good", "bad") == 10
+    duel = record.load(tmp_path / "good-bad.json").duel
+    assert duel is not None
+    assert duel.attribution is not None
+    assert duel.attribution.operators[0].name == "Resize"
+    assert duel.attribution.graph["Resize"] == (0, 2)
     assert exit_code("good", "good") in (0, 11)  # 11: too noisy a machine to be quoted at all

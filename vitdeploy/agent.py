@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).parent
 ENTRIES = (
     "vitdeploy.benchmarks.worker",
     "vitdeploy.benchmarks.host",
+    "vitdeploy.benchmarks.operator_times",
     "vitdeploy.devices.remote",
     "vitdeploy.runtimes.on_ort",
     "vitdeploy.runtimes.on_tflite",

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from vitdeploy import api, baselines, calibration, chain, comparison, record, workload
 from vitdeploy.artifact import Artifact
 from vitdeploy.baselines import Baseline
@@ -74,8 +76,27 @@ def duel(
         on_trial=on_trial,
         early=order.early,
     )
+    run = _attributed(run, jobs, out, progress)
     exit_code = worst_exit_code(timing.exit_code_of(result) for result in run.results)
     return DuelOutcome(run=run, path=out, compared=comparison.duel(run), exit_code=exit_code)
+
+
+def _attributed(run: Run, jobs: "Sequence[Job]", out: Path, progress: api.Progress) -> Run:
+    """The run with what explains its difference, where there is one and the device can be profiled."""
+    from vitdeploy.benchmarks import attribution
+    from vitdeploy.devices import inventory
+
+    (found,) = comparison.duel(run).comparisons
+    a, b = (job.artifact for job in jobs)
+    device = inventory.find(run.device.name)
+    if found.verdict not in ("slower", "faster") or run.duel is None or a is None or b is None or device.link == "adb":
+        return run
+    progress(f"{found.verdict}: looking at the operators of both sides")
+    with inventory.connect(device) as link:
+        explained = attribution.attribute(a, b, link, threads=jobs[0].case.threads)
+    told = msgspec.structs.replace(run, duel=msgspec.structs.replace(run.duel, attribution=explained))
+    record.save(told, out)
+    return told
 
 
 def compare_plan(runs: Sequence[Path], order: CompareOrder) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from vitdeploy import verdict
 from vitdeploy.errors import Inconclusive, NothingToCompare, Regression
-from vitdeploy.record import Run
+from vitdeploy.record import Attribution, Run
 from vitdeploy.verdict import Comparison
 
 
@@ -25,6 +25,7 @@ class Compared:
     alpha: float
     historical: bool
     notes: tuple[str, ...]
+    attribution: Attribution | None = None
 
     def exit_code(self, *, strict: bool) -> int:
         """10 where a case is slower, 11 where no case can be compared, with ``strict`` 12 where one cannot be told."""
@@ -100,7 +101,21 @@ def duel(run: Run, *, max_slowdown: float | None = None, alpha: float | None = N
         alpha=level,
         historical=False,
         notes=(f"{planned} were run" + (f": {run.duel.stopped}." if run.duel.stopped else "."),),
+        attribution=run.duel.attribution,
     )
+
+
+def explained(found: Attribution | None) -> list[str]:
+    """What explains a difference, in sentences: the operators with their times, and what changed in the graph."""
+    if found is None:
+        return []
+    lines = [
+        f"{one.name}: {one.base_ms:.3g} → {one.head_ms:.3g} ms an inference ({one.head_ms - one.base_ms:+.3g})"
+        for one in found.operators
+    ]
+    changed = ", ".join(f"{name} {before} → {after}" for name, (before, after) in found.graph.items())
+    lines.append(f"In the graph: {changed}" if changed else "The graphs have the same operators")
+    return [*lines, *([found.said] if found.said else [])]
 
 
 def differences(run: Run, other: Run) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vitdeploy import tables, units
+from vitdeploy import comparison, tables, units
 from vitdeploy.tables import Outcome
 
 if TYPE_CHECKING:
@@ -113,7 +113,13 @@ def _verdicts(compared: "Compared") -> Sequence[Any]:
     bound = (
         f"Bound ±{compared.max_slowdown:.1%}; either end of an interval errs in {compared.alpha:.2%} over all cases."
     )
-    return [table, *reasons, bound, *compared.notes]
+    return [
+        table,
+        *reasons,
+        *(f"{line}." for line in comparison.explained(compared.attribution)),
+        bound,
+        *compared.notes,
+    ]
 
 
 def _figures(one: "Comparison") -> tuple[str, str, str]:
@@ -132,4 +138,5 @@ def _document(compared: "Compared") -> dict[str, Any]:
         "alpha": compared.alpha,
         "comparisons": compared.comparisons,
         "notes": compared.notes,
+        "attribution": compared.attribution,
     }

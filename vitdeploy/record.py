@@ -177,6 +177,25 @@ class Protocol(_Record, frozen=True, kw_only=True):
     sustained_s: float | None = None
 
 
+class OperatorShare(_Record, frozen=True, kw_only=True):
+    """The time of one operator type on both sides of a duel."""
+
+    name: str
+    base_ms: float
+    head_ms: float
+
+
+class Attribution(_Record, frozen=True, kw_only=True):
+    """What explains a duel's difference."""
+
+    operators: tuple[OperatorShare, ...]
+    """Those that explain most of it, the largest first."""
+    graph: Mapping[str, tuple[int, int]]
+    """Operator type → its count in A's graph and in B's, where they differ."""
+    said: str | None
+    """Why there are no operator times; None when there are."""
+
+
 class Duel(_Record, frozen=True, kw_only=True):
     """That a run is a duel: two rows, A and B, measured in interleaved pairs of fresh processes."""
 
@@ -190,6 +209,8 @@ class Duel(_Record, frozen=True, kw_only=True):
     max_slowdown: float
     stopped: str | None
     """Why it ended before ``most_pairs``; None: it did not."""
+    attribution: Attribution | None = None
+    """Where a side was slower: what explains it."""
 
 
 class Device(_Record, frozen=True, kw_only=True):

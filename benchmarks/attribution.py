@@ -1,0 +1,67 @@
+"""Why one artifact is slower than another: the operators that explain most of it, and what changed in the graph."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from vitdeploy import catalog
+from vitdeploy.artifact import Artifact
+from vitdeploy.devices.connection import Connection
+from vitdeploy.errors import VitdeployError
+from vitdeploy.record import Attribution, OperatorShare
+
+SHOWN = 3
+"""Operators that are named. Source: a reader looks at no more."""
+
+LIMIT_S = 300.0
+
+
+def attribute(a: Artifact, b: Artifact, link: Connection, *, threads: int) -> Attribution:
+    """What explains that ``b`` takes another time than ``a``; a runtime without a profiler is said, not an error."""
+    try:
+        times = [_operators(side, link, threads) for side in (a, b)]
+    except VitdeployError as error:
+        return Attribution(operators=(), graph=_changed(a, b), said=error.message)
+    said = None if all(times) else f"{' and '.join(sorted({a.manifest.target, b.manifest.target}))}: no operator times"
+    return Attribution(operators=largest(*times) if all(times) else (), graph=_changed(a, b), said=said)
+
+
+def largest(base_ns: Mapping[str, int], head_ns: Mapping[str, int]) -> tuple[OperatorShare, ...]:
+    """The operators whose time changed most, in the direction of the whole."""
+    changes = {name: head_ns.get(name, 0) - base_ns.get(name, 0) for name in (*base_ns, *head_ns)}
+    sign = 1 if sum(changes.values()) >= 0 else -1
+    ordered = sorted(changes, key=lambda name: -sign * changes[name])
+    return tuple(
+        OperatorShare(name=name, base_ms=base_ns.get(name, 0) / 1e6, head_ms=head_ns.get(name, 0) / 1e6)
+        for name in ordered[:SHOWN]
+        if sign * changes[name] > 0
+    )
+
+
+def _operators(side: Artifact, link: Connection, threads: int) -> dict[str, int]:
+    manifest = side.manifest
+    file = link.push(side.file, sha256=manifest.sha256)
+    for beside in manifest.beside:
+        link.push(side.folder / beside.file, sha256=beside.sha256)
+    job: dict[str, Any] = {
+        "file": file,
+        "manifest": msgspec.to_builtins(manifest),
+        "runtime": catalog.find_target(manifest.target).runtime,
+        "threads": threads,
+    }
+    done = link.run(
+        [*link.interpreter(), "-m", "vitdeploy.benchmarks.operator_times"], stdin=json.dumps(job), timeout_s=LIMIT_S
+    )
+    found: dict[str, Any] = json.loads(done.stdout) if done.exit_code == 0 else {}
+    return found.get("operators") or {}
+
+
+def _changed(a: Artifact, b: Artifact) -> dict[str, tuple[int, int]]:
+    before, after = a.manifest.operators, b.manifest.operators
+    return {
+        name: (before.get(name, 0), after.get(name, 0))
+        for name in sorted({*before, *after})
+        if before.get(name, 0) != after.get(name, 0)
+    }
