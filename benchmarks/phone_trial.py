@@ -223,7 +223,7 @@ def _wanted(artifact: Artifact, plain: dict[str, Any], files: list[Path], folder
     )
     try:
         reply = msgspec.json.decode(done.stdout, type=Reply)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         reply = Reply()
     if reply.error is not None:
         raise trial.error_of(reply.error)

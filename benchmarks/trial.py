@@ -155,5 +155,5 @@ def keep_log(log: Path, title: str, done: Result) -> None:
 def _reply(done: Result) -> Reply | None:
     try:
         return msgspec.json.decode(done.stdout, type=Reply)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None

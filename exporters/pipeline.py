@@ -282,7 +282,7 @@ def _run(job: Job) -> None:
             raise
     try:
         reply = msgspec.json.decode(answer, type=Reply)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ToolchainFailed(
             f"exporting {job.model} to {job.target} ended with exit code {process.returncode}: {_last_line(log)}",
             f"Read {log}.",

@@ -57,7 +57,7 @@ def decode(data: bytes, kind: type[T], *, schema: int, what: str, name: str) -> 
         raise UnreadableFile(f"{name} is empty", f"Make the {what} file again.")
     try:
         found = msgspec.json.decode(data, type=_Head).schema
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableFile(f"{name} is not a {what} file: {error}", f"Make the {what} file again.") from error
     if found > schema:
         raise UnreadableFile(
@@ -66,7 +66,7 @@ def decode(data: bytes, kind: type[T], *, schema: int, what: str, name: str) -> 
         )
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableFile(f"{name} is not a valid {what} file: {error}", f"Make the {what} file again.") from error
 
 

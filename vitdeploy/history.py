@@ -118,7 +118,7 @@ def _decoded(path: Path, decoder: "msgspec.json.Decoder[_Run]") -> _Run:
         run = decoder.decode(path.read_bytes())
     except OSError as error:
         raise UnreadableFile(f"cannot read {path}: {error.strerror}", "Check the path and its permissions.") from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableFile(f"{path} is not a valid run file: {error}", "Leave it out.") from error
     if run.schema > record.SCHEMA:
         raise UnreadableFile(

@@ -8,7 +8,7 @@ Raw nanoseconds are kept; `Summary` is derived from the trials and derived again
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -21,6 +21,11 @@ SCHEMA = 1
 Status = Literal["valid", "invalid", "failed"]
 Steady = Literal["steady", "warming", "drifting"]
 Side = Literal["A", "B"]
+Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=10**16)]
+"""A time; a third of a year is beyond any run, and what is larger would overflow the statistics."""
+Sample = Annotated[int, msgspec.Meta(ge=1, le=10**16)]
+"""A time that was measured: its logarithm is taken."""
+Positive = Annotated[float, msgspec.Meta(gt=0)]
 MOST_UNSTEADY = 0.2
 """More than this share of trials that are not steady makes a row invalid. Source: contract, "A run"."""
 FEWEST_SAMPLES = 10
@@ -104,14 +109,14 @@ class Trial(_Record, frozen=True, kw_only=True):
     build: int | None
     artifact_sha256: str
     sample_kind: Literal["inference", "block_median"]
-    samples_ns: tuple[int, ...]
+    samples_ns: tuple[Sample, ...]
     """Every sample in the order taken; nothing is dropped."""
-    wall_ns: int
+    wall_ns: Sample
     """From the first sample's start to the last one's end: throughput comes from it."""
     stages_ns: Stages | None
-    load_ns: int
-    first_ns: int
-    warmup_ns: int
+    load_ns: Nanoseconds
+    first_ns: Nanoseconds
+    warmup_ns: Nanoseconds
     warmup_count: int
     peak_memory_bytes: int
     steady: Steady
@@ -135,11 +140,11 @@ class Summary(_Record, frozen=True, kw_only=True):
 
     samples: int
     trials: int
-    median_ms: float
-    median_ci95_ms: tuple[float, float] | None
-    p90_ms: float | None
-    p99_ms: float | None
-    throughput_per_s: float
+    median_ms: Positive
+    median_ci95_ms: tuple[Positive, Positive] | None
+    p90_ms: Positive | None
+    p99_ms: Positive | None
+    throughput_per_s: Positive
     energy_mj: float | None
 
 
