@@ -345,7 +345,8 @@ def _refusal(job: Job, device: inventory.Device, protocol: record.Protocol) -> V
         return refused
     target = catalog.find_target(job.case.target)
     if target.runtime is None:
-        return Impossible(f"{target.name} cannot be run: {target.unavailable}", "Choose another target.")
+        why = target.unavailable or "its runtime is not built in this version"
+        return Impossible(f"{target.name} cannot be run: {why}", "Choose another target.")
     if job.artifact is None:
         return VitdeployError(f"the job {job.case.name} has neither an artifact nor an error")
     if job.artifact.manifest.state == "deferred":

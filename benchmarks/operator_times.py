@@ -9,6 +9,7 @@ agent carries it.
 import importlib
 import json
 import os
+import shutil
 import statistics
 import sys
 from collections.abc import Mapping
@@ -36,8 +37,11 @@ def measure(file: str, manifest: Mapping[str, Any], runtime: str, threads: int) 
             session.put(feeds)
             session.run()
             session.wait()
-    profile = session.facts.get("profile")
-    return summed(json.loads(Path(profile).read_text())) if profile else {}
+    if (profile := session.facts.get("profile")) is None:
+        return {}
+    found = summed(json.loads(Path(profile).read_text()))
+    shutil.rmtree(Path(profile).parent, ignore_errors=True)
+    return found
 
 
 def summed(events: list[dict[str, Any]]) -> dict[str, int]:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from vitdeploy.artifact import Beside, Delegation, Tensor
+from vitdeploy.artifact import Beside, Delegation, Parity, Tensor
 from vitdeploy.spec import Attention, Converter, Head, Io, ModelSpec, Size
 
 DISTRIBUTIONS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
@@ -34,6 +34,10 @@ class Job:
     images: Path | None = None
     """Folder of the user's photographs for parity; None: the bundled ones."""
     only_prove: bool = False
+    deferred: bool = False
+    """The device has still to build the file: what it needs for that is made and checked."""
+    compute_capability: tuple[str, ...] = ()
+    """What an engine is built for ahead of time; empty: all that the builder can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,14 @@ class Made:
     """Versions of what decided the bytes and is not installed here."""
     beside: tuple[Beside, ...] = ()
     parents: tuple[str, ...] = ()
+    bound_to: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What it runs on and nowhere else."""
+    deferred: str | None = None
+    """What the device has still to do; None: it is ready."""
+    unproven: str | None = None
+    """Why it cannot be run where it was made; None: it is proven there."""
+    parity: Parity | None = None
+    """That of the graph which the device is to build."""
 
 
 class Exporter(Protocol):

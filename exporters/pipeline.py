@@ -41,6 +41,9 @@ SOURCES = ("models", "exporters", "spec.py", "catalog.py", "parity.py", "photogr
 
 DEFAULT_CONVERTER: Final = "onnx2tf"
 
+AHEAD_OF_TIME: Final = "trt-rtx-fp16"
+"""The target that is compiled for stated compute capabilities, wherever it is built."""
+
 NEEDS_LITERT_TORCH: Final = ("litert-torch", "best")
 """Converters that need a package which stands apart, in an interpreter of its own if need be."""
 
@@ -63,6 +66,8 @@ class Request:
     """For targets that have several; None: the default one."""
     force: bool = False
     device: str | None = None
+    compute_capability: tuple[str, ...] = ()
+    """What an engine is built for ahead of time; empty: all that the builder can."""
 
     @property
     def words(self) -> str:
@@ -78,6 +83,13 @@ class Step:
     rewrites: tuple[str, ...]
     key: str
     """Digest of everything that changes the bytes of what it makes."""
+    deferred: bool = False
+    """The device has still to build the file."""
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """What it needs here."""
+        return () if self.deferred else (*self.target.export_packages, *self.target.run_packages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +123,9 @@ def plan(request: Request) -> tuple[Step, ...]:
     steps: list[Step] = []
     for one in chain:
         rewrites = tuple(name for name in one.rewrites if name not in request.without)
-        key = _key(request, one, rewrites, steps[-1].key if steps else None)
-        steps.append(Step(target=one, rewrites=rewrites, key=key))
+        deferred = _deferred(request, one)
+        key = _key(request, one, rewrites, steps[-1].key if steps else None, deferred=deferred)
+        steps.append(Step(target=one, rewrites=rewrites, key=key, deferred=deferred))
     return tuple(steps)
 
 
@@ -124,9 +137,8 @@ def describe(request: Request) -> list[str]:
         weights = str(request.weights) if request.weights else "random weights (seed 0)"
         size = f"{request.size[0]}x{request.size[1]}"
         by = f" by {request.converter}" if request.converter else ""
-        lines.append(
-            f"{request.spec.name} {size}, {weights} → {step.target.name}{by}{named}, proven against torch fp32"
-        )
+        proof = "left to the device to build" if step.deferred else "proven against torch fp32"
+        lines.append(f"{request.spec.name} {size}, {weights} → {step.target.name}{by}{named}, {proof}")
     return lines
 
 
@@ -143,7 +155,7 @@ def prepare(requests: Iterable[Request], store: Store) -> None:
         _check_writable(request.out)
         steps = plan(request)
         if request.force or store.find(steps[-1].key) is None:
-            needed += [name for s in steps for name in (*s.target.export_packages, *s.target.run_packages)]
+            needed += [name for step in steps for name in step.packages]
             apart = apart or request.converter in NEEDS_LITERT_TORCH
     if needed:
         packages.require(needed)
@@ -166,6 +178,8 @@ def export(request: Request, store: Store, *, progress: Progress) -> Outcome:
             reused = False
             _make(request, step, previous, store, progress)
         previous = store.root / step.key[:2] / step.key
+        if step is not steps[-1] and (wrong := parity_error(artifact.open_artifact(previous, check_bytes=False))):
+            raise wrong  # nothing is built on a graph that computes something else
     stored = store.find(steps[-1].key)
     assert stored is not None, "a step that succeeded has stored its artifact"
     folder = request.out / artifact.folder_of(stored, _options(request), request.device if stored.bound_to else None)
@@ -191,6 +205,8 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
                 f"{weights} is not the checkpoint that {found.folder} was made from", f"Use {manifest.weights.name}."
             )
     target = catalog.find_target(manifest.target)
+    if manifest.state == "deferred" and target.parent is not None:  # what lies there is still the graph
+        target = catalog.find_target(target.parent)
     packages.require((*target.export_packages, *target.run_packages))
     with tempfile.TemporaryDirectory(prefix="vitdeploy-check-") as place:
         folder = Path(place)
@@ -199,7 +215,7 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
         _run(
             Job(
                 model=manifest.model,
-                target=manifest.target,
+                target=target.name,
                 size=manifest.size,
                 batch=manifest.batch,
                 attention=manifest.attention,
@@ -246,14 +262,17 @@ def _make(request: Request, step: Step, parent: Path | None, store: Store, progr
                 converter=request.converter,
                 weights=request.weights.resolve() if request.weights else None,
                 parent=parent,
+                deferred=step.deferred,
+                compute_capability=request.compute_capability,
             )
         )
         store.add(step.key, folder)
     finally:
         store.discard(folder)
+    became = "its graph is checked, the device has to build it" if step.deferred else "made and proven"
     progress(
         f"{request.spec.name} {step.target.name} {request.size[0]}x{request.size[1]}: "
-        f"made and proven in {time.monotonic() - started:.1f} s"
+        f"{became} in {time.monotonic() - started:.1f} s"
     )
 
 
@@ -314,6 +333,15 @@ def _check_border(request: Request) -> None:
             raise Impossible(f"{target.name} has no --{option} {value}", f"Use --{option} {default}.")
     if request.converter is not None and request.converter not in target.options.get("converter", ()):
         raise Impossible(f"{target.name} has no --converter {request.converter}", "Leave --converter out.")
+    if request.compute_capability and target.name != AHEAD_OF_TIME:
+        raise Impossible(
+            f"{target.name} is not built ahead of time for a compute capability", f"Use --target {AHEAD_OF_TIME}."
+        )
+    if target.deferrable and request.device not in (None, "local"):
+        raise Impossible(
+            f"this version does not build engines on {request.device}",
+            "Leave --device out, and build the graph that is left in the artifact on the device.",
+        )
     if request.head == "labels" and spec.task not in ("classification", "segmentation"):
         raise Impossible(f"{spec.name} has no labels: it is for {spec.task}", "Use --head logits.")
 
@@ -334,11 +362,17 @@ def _options(request: Request) -> str:
     words += [request.head] if request.head != "logits" else []
     words += [request.io] if request.io != "fp32" else []
     words += [request.converter] if request.converter not in (None, DEFAULT_CONVERTER) else []
+    words += [f"sm{one.replace('.', '')}" for one in request.compute_capability]
     words += [f"without-{name}" for name in sorted(request.without)]
     return "+".join(words)
 
 
-def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str | None) -> str:
+def _deferred(request: Request, target: Target) -> bool:
+    """Whether the device has to build it: none is named, and the builder is not here."""
+    return target.deferrable and request.device is None and bool(packages.missing(target.export_packages))
+
+
+def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str | None, *, deferred: bool) -> str:
     tools = {name: _version(name) for name in (*jobs.DISTRIBUTIONS, *target.tools)}
     if request.converter in NEEDS_LITERT_TORCH:
         tools[interpreters.LITERT_TORCH] = interpreters.litert_torch_version()
@@ -354,6 +388,8 @@ def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str 
         "rewrites": list(rewrites),
         "parent": parent,
         "converter": None if request.converter == DEFAULT_CONVERTER else request.converter,
+        "deferred": deferred,
+        "compute_capability": request.compute_capability if target.name == AHEAD_OF_TIME else None,
         "tools": tools,
         "source": _source_digest(),
     }

@@ -31,12 +31,15 @@ def prove(reference: Any, file: Path, described: Mapping[str, Any], border: tupl
             expected = catalog.load("vitdeploy.exporters.reference:outputs")(reference, feed)
             found = infer(session, {entry.name: laid_out(feed, entry)})[leaving.name]
             evidence.add(expected, found.transpose(0, 3, 1, 2) if leaving.layout == "NHWC" else found)
-    return parity.verdict(evidence, target.tolerance, "torch fp32, as published")
+    how = "; every tensor rounded to half precision after every node" if target.proof else ""
+    return parity.verdict(evidence, target.tolerance, f"torch fp32, as published{how}")
 
 
 def open_for_proof(target: Target, file: Path, described: Mapping[str, Any]) -> Any:
-    """A session of the target's runtime with all cores."""
-    return catalog.load(target.runtime or "").open_session(file, described, SessionOptions(threads=threads()))
+    """A session of what the target is proven by, with all cores."""
+    return catalog.load(target.proof or target.runtime or "").open_session(
+        file, described, SessionOptions(threads=threads())
+    )
 
 
 def threads() -> int:
@@ -51,5 +54,5 @@ def noise(spec: ModelSpec, job: Job) -> Any:
 
 
 def laid_out(feed: Any, entry: Tensor) -> Any:
-    """``feed`` ``(n, 3, h, w)`` in the layout of the file's input."""
-    return feed.transpose(0, 2, 3, 1).copy() if entry.layout == "NHWC" else feed
+    """``feed`` ``(n, 3, h, w)`` in the layout and element type of the file's input."""
+    return (feed.transpose(0, 2, 3, 1).copy() if entry.layout == "NHWC" else feed).astype(entry.dtype, copy=False)

@@ -40,13 +40,18 @@ def run(job: Job) -> None:
     spec, target = catalog.find_model(job.model), catalog.find_target(job.target)
     create = catalog.load("vitdeploy.models.create:create")
     model = create(spec, attention=job.attention, weights=job.weights, seed=SEED)
-    reference = catalog.load("vitdeploy.exporters.border:bordered")(model, spec, head=job.head, io=job.io)
+    # A half-precision border is the file's own: what it is held against stays fp32.
+    io = "fp32" if job.io == "fp16" and target.precision == "fp16" else job.io
+    reference = catalog.load("vitdeploy.exporters.border:bordered")(model, spec, head=job.head, io=io)
     if job.only_prove:
         manifest = artifact.open_artifact(job.folder).manifest
     else:
         started = time.perf_counter_ns()
         made: Made = catalog.load(target.exporter or "").make(reference, spec, job)
         manifest = _manifest(made, model, spec, target, job, build_ns=time.perf_counter_ns() - started)
+    if not job.only_prove and (manifest.deferred or manifest.parity_skipped):
+        documents.write(job.folder / MANIFEST, manifest)
+        return
     border = (manifest.inputs[0], manifest.outputs[0])
     found = proof.prove(reference, job.folder / manifest.file, artifact.as_json(manifest), border, job)
     documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=found))
@@ -80,14 +85,15 @@ def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job,
         recipe=made.recipe,
         rewrites=made.rewrites,
         tools={**dict(_versions(target)), **made.tools},
-        bound_to={},
+        bound_to=made.bound_to,
         build_ns=build_ns,
         timing_cache_sha256=None,
-        state="ready",
+        state="deferred" if made.deferred else "ready",
+        deferred=made.deferred,
         operators=made.operators,
         delegation=made.delegation,
-        parity=None,
-        parity_skipped=None,
+        parity=made.parity,
+        parity_skipped=made.unproven,
     )
 
 

@@ -71,13 +71,13 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     image = torch.zeros((job.batch, 3, *job.size), dtype=torch.uint8 if job.io == "uint8" else torch.float32)
     rewritten, applied = rewrites.rewritten(model, job.rewrites, tuple(image.shape), image.dtype)
     graph = exported(rewritten, image, output)
-    _strip(graph)
-    beside = _save(graph, job.folder)
+    strip(graph)
+    beside = save(graph, job.folder)
     onnx.checker.check_model(str(job.folder / FILE), full_check=True)
     return Made(
         file=FILE,
-        inputs=tuple(_tensor(value) for value in graph.graph.input),
-        outputs=tuple(_tensor(value) for value in graph.graph.output),
+        inputs=tuple(tensor(value) for value in graph.graph.input),
+        outputs=tuple(tensor(value) for value in graph.graph.output),
         recipe=f"torch.export, then torch.onnx at opset {OPSET}, after the rewrites named",
         operators=dict(sorted(collections.Counter(node.op_type for node in graph.graph.node).items())),
         rewrites=applied,
@@ -114,7 +114,7 @@ def plain(model: torch.nn.Module, image: torch.Tensor, path: Path) -> None:
         torch.onnx.export(model.eval(), (image,), str(path), dynamo=True, verbose=False, external_data=False)
 
 
-def _save(graph: Any, folder: Path) -> tuple[Beside, ...]:
+def save(graph: Any, folder: Path) -> tuple[Beside, ...]:
     """Write the graph; beyond 2 GiB its tensors go into a file beside it."""
     if graph.ByteSize() < LARGEST_SINGLE_FILE_BYTES:
         onnx.save(graph, str(folder / FILE))
@@ -124,7 +124,7 @@ def _save(graph: Any, folder: Path) -> tuple[Beside, ...]:
     return (Beside(file=DATA, sha256=artifact.digest_of(data), size_bytes=data.stat().st_size),)
 
 
-def _strip(graph: Any) -> None:
+def strip(graph: Any) -> None:
     """Drop notes of the machine it was made on (paths, stack traces), so that the same model gives the same bytes."""
     graph.ClearField("metadata_props")
     graph.ClearField("doc_string")
@@ -142,7 +142,8 @@ def _strip(graph: Any) -> None:
         )
 
 
-def _tensor(value: Any) -> Tensor:
+def tensor(value: Any) -> Tensor:
+    """A graph's input or output as the manifest describes it."""
     kind = value.type.tensor_type
     shape = tuple(dimension.dim_value for dimension in kind.shape.dim)
     layouts: dict[int, Layout] = {4: "NCHW", 2: "NC"}

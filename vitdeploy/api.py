@@ -5,6 +5,7 @@ the command line only prints it. Rooms and heavy packages are imported inside th
 them, so that a verb costs what it uses.
 """
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -255,10 +256,20 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
             converter=converter,
             force=order.force,
             device=order.device,
+            compute_capability=_capabilities(order.compute_capability),
         )
         pipeline.plan(request)
         requests.append(request)
     return requests
+
+
+def _capabilities(text: str | None) -> tuple[str, ...]:
+    """``8.0`` or ``8.0,8.6``."""
+    found = tuple(dict.fromkeys(word.strip() for word in text.split(","))) if text else ()
+    for one in found:
+        if not re.fullmatch(r"\d{1,2}\.\d", one):
+            raise UsageError(f"--compute-capability {one!r} is none", "Use one like 8.0, or several: 8.0,8.6.")
+    return found
 
 
 def _choice(what: str, value: str, allowed: Sequence[str]) -> Any:
@@ -297,16 +308,24 @@ def check(
     from vitdeploy.exporters import pipeline
 
     _only_here("check", device)
-    if trace:
-        raise Impossible("`check --trace` is not built in this version", "Leave --trace out.")
     found = artifact.open_artifact(path)
+    target = catalog.find_target(found.manifest.target)
+    if found.manifest.parity_skipped is not None:
+        raise Impossible(f"{found.file} cannot be run here: {found.manifest.parity_skipped}", "Check it on its device.")
+    if trace and target.proof is None and found.manifest.state == "ready":
+        raise Impossible(
+            f"--trace looks for what half precision breaks, and {target.name} is not in half precision",
+            "Leave --trace out.",
+        )
     parity, error = pipeline.prove(found, weights=weights, images=images)
+    first = catalog.load("vitdeploy.exporters.on_rounded:trace")(found, images) if trace else None
     return Checked(
         folder=found.folder,
         manifest=found.manifest,
         inputs=f"noise and the photographs {'in ' + str(images) if images else 'of scikit-image'}",
         parity=parity,
         error=error,
+        trace=None if not trace else "no node diverges" if first is None else first.words,
     )
 
 

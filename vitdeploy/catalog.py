@@ -62,13 +62,17 @@ _FP32 = Tolerance(
     "model here (tests/contracts/test_exporters.py measures it); ten times that is a different function",
 )
 _FP16 = Tolerance(
-    error=0.25,
-    agreement=0.99,
+    error=0.5,
+    agreement=0.95,
     psnr_db=40.0,
-    source="half precision keeps 11 bits; a layer that overflows is off by whole deviations",
+    source="half precision keeps 11 bits: rounding every tensor alone moves the real B0 Cityscapes weights by up to "
+    "0.26 deviations and 4.5 % of the pixels of photographs that show no street (docs/fp16.md); a layer that "
+    "overflows is off by whole deviations",
 )
 
 _ONNX_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "skimage", "sklearn")
+_HALF_REWRITES = ("cubic-as-products", "normalized-attention")
+_HALF_OPTIONS: Final = {"head": ("labels",), "io": ("uint8", "fp16")}
 _LATER = "not built in this version"
 
 _TARGETS: Final = (
@@ -89,12 +93,15 @@ _TARGETS: Final = (
         name="onnx-fp16",
         file="model.onnx",
         precision="fp16",
-        exporter=None,
+        exporter="vitdeploy.exporters.to_onnx_fp16",
         runtime="vitdeploy.runtimes.on_ort",
-        parent="onnx-fp32",
+        proof="vitdeploy.exporters.on_rounded",
+        export_packages=_ONNX_PACKAGES,
+        run_packages=("onnxruntime",),
         extra="onnx",
+        rewrites=_HALF_REWRITES,
+        options=_HALF_OPTIONS,
         tolerance=_FP16,
-        unavailable=_LATER,
     ),
     Target(
         name="tflite-fp32",
@@ -119,6 +126,20 @@ _TARGETS: Final = (
         options={"head": ("labels",), "io": ("uint8",), "converter": get_args(Converter)},
         tolerance=_FP32,
     ),
+    Target(
+        name="trt-fp16",
+        file="model.engine",
+        precision="fp16",
+        exporter="vitdeploy.exporters.to_trt",
+        runtime=None,
+        parent="onnx-fp16",
+        deferrable=True,
+        export_packages=("tensorrt",),
+        extra="trt",
+        rewrites=_HALF_REWRITES,
+        options=_HALF_OPTIONS,
+        tolerance=_FP16,
+    ),
     *(
         Target(
             name=f"trt-{precision}",
@@ -126,23 +147,25 @@ _TARGETS: Final = (
             precision=precision,
             exporter=None,
             runtime=None,
-            parent="onnx-fp32" if precision == "fp32" else "onnx-fp16",
+            parent="onnx-fp32",
             extra="trt",
             tolerance=_FP32 if precision == "fp32" else _FP16,
             unavailable=_LATER,
         )
-        for precision in ("fp16", "fp32", "bf16")
+        for precision in ("fp32", "bf16")
     ),
     Target(
         name="trt-rtx-fp16",
         file="model.engine",
         precision="fp16",
-        exporter=None,
+        exporter="vitdeploy.exporters.to_trt",
         runtime=None,
         parent="onnx-fp16",
+        export_packages=("tensorrt_rtx",),
         extra="trt-rtx",
+        rewrites=_HALF_REWRITES,
+        options=_HALF_OPTIONS,
         tolerance=_FP16,
-        unavailable=_LATER,
     ),
     Target(
         name="torch-fp32",

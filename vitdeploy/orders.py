@@ -75,6 +75,8 @@ class Checked:
     inputs: str
     parity: Parity
     error: VitdeployError | None
+    trace: str | None = None
+    """The first node that diverges in half precision, or that none does; None: it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,8 +91,12 @@ class Target:
     """Module that makes the file; None: not built yet, and ``unavailable`` says so."""
     runtime: str | None
     """Module that loads the file."""
+    proof: str | None = None
+    """Module that runs it for parity, where the runtime would not tell the truth of the target's hardware."""
     parent: str | None = None
     """Target whose artifact is the input of this step; None: the torch module itself."""
+    deferrable: bool = False
+    """Without a device that is named, and without the packages here, the device has to build it."""
     export_packages: tuple[str, ...] = ()
     run_packages: tuple[str, ...] = ()
     """Import names needed to make it, and to run it."""

@@ -175,6 +175,7 @@ def check(checked: "Checked") -> Outcome:
         ("file", f"{manifest.file}, {units.size_bytes(manifest.size_bytes)}"),
         ("operators", ", ".join(f"{name} {count}" for name, count in manifest.operators.items()) or units.MISSING),
         *_delegation(manifest.delegation),
+        *([("first divergence", checked.trace)] if checked.trace else []),
         ("verdict", "passed" if parity.passed else f"FAILED: {parity.reason}"),
     ):
         shown.add_row(question, answer)

@@ -1,0 +1,171 @@
+"""Run a half-precision graph as a GPU does at worst: every tensor rounded to half after the node that makes it.
+
+What ``onnx-fp16`` is proven by; see `vitdeploy.exporters.fp16_graph` for why its own runtime would not tell.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
+# pyright: reportUnknownArgumentType=false
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+from vitdeploy import catalog, photographs
+from vitdeploy.artifact import Artifact
+from vitdeploy.errors import ToolchainFailed
+from vitdeploy.exporters import fp16_graph
+from vitdeploy.runtimes.session import Array, Arrays, Session, SessionOptions
+from vitdeploy.spec import TensorSpec
+
+WORST = 0.5
+"""A node that is off by this many deviations (root mean square) has diverged: rounding alone stays far below."""
+
+AT_ONCE = 24
+"""Tensors that are looked at in one run of `first_divergence`: their memory is held together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divergence:
+    """The first node whose half-precision output is another one."""
+
+    node: str
+    operator: str
+    error_std: float | None
+    """Root mean square error over the output's deviation; None: NaN or Inf."""
+    largest: float
+    """Largest value of it in fp32."""
+
+    @property
+    def words(self) -> str:
+        """For people: the node, how far off it is, and how large its values are."""
+        off = "NaN or Inf" if self.error_std is None else f"off by {self.error_std:.2g} of its deviation"
+        return f"{self.operator} {self.node}: {off}; in fp32 its largest value is {self.largest:.4g}"
+
+
+class RoundedSession:
+    """A session of the rounded graph."""
+
+    def __init__(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> None:
+        self._session = _session(fp16_graph.rounded(onnx.load(str(file))), options.threads)
+        self.inputs = _described(manifest["inputs"])
+        self.outputs = _described(manifest["outputs"])
+        self.facts: Mapping[str, str] = {"runtime": f"onnxruntime {ort.__version__}, rounded to half after every node"}
+        self._feeds: Arrays = {}
+        self._results: dict[str, Array] = {}
+
+    def __enter__(self) -> "RoundedSession":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del self._session
+
+    def put(self, feeds: Arrays) -> None:
+        """Keep the inputs."""
+        self._feeds = feeds
+
+    def run(self) -> None:
+        """Run the graph."""
+        names = [tensor.name for tensor in self.outputs]
+        self._results = dict(zip(names, self._session.run(names, dict(self._feeds)), strict=True))
+
+    def wait(self) -> None:
+        """Nothing is under way after `run`."""
+
+    def get(self) -> Arrays:
+        """The outputs."""
+        return self._results
+
+
+def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> Session:
+    """Load a half-precision ONNX file for its proof.
+
+    Raises:
+        ToolchainFailed: ONNX Runtime refuses the graph.
+    """
+    return RoundedSession(file, manifest, options)
+
+
+def trace(found: Artifact, images: Path | None) -> Divergence | None:
+    """The first node of an artifact's graph that diverges, on the first parity input where one does; None: none does.
+
+    Raises:
+        ToolchainFailed: ONNX Runtime refuses the graph.
+    """
+    manifest = found.manifest
+    spec, entry = catalog.find_model(manifest.model), manifest.inputs[0]
+    for photos in photographs.parity_batches(manifest.size, manifest.batch, images):
+        feed = photographs.raw(photos) if manifest.io == "uint8" else photographs.normalized(photos, spec)
+        first = first_divergence(found.file, {entry.name: feed.astype(entry.dtype, copy=False)}, os.cpu_count() or 1)
+        if first is not None:
+            return first
+    return None
+
+
+def first_divergence(file: Path, feeds: Arrays, threads: int) -> Divergence | None:
+    """The first node, in the graph's order, whose rounded output is not the one in fp32; None: all agree.
+
+    Args:
+        file: a half-precision graph.
+        feeds: its inputs.
+        threads: to run it with.
+    """
+    graph: Any = onnx.load(str(file))
+    operators = {output: str(node.op_type) for node in graph.graph.node for output in node.output}
+    known: Any = onnx.shape_inference.infer_shapes(graph, strict_mode=True).graph
+    halves = {v.name for v in known.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16}
+    waiting = [name for name in operators if name in halves and operators[name] != "Constant"]
+    pair = [fp16_graph.rounded(graph, rounding=rounding) for rounding in (True, False)]
+    for begin in range(0, len(waiting), AT_ONCE):
+        names = waiting[begin : begin + AT_ONCE]
+        found, expected = (_values(made, names, feeds, threads) for made in pair)
+        for name in names:
+            error = _error(found[name], expected[name])
+            if error is None or error > WORST:
+                finite = np.abs(expected[name][np.isfinite(expected[name])])
+                largest = float(finite.max(initial=0.0))
+                return Divergence(node=name, operator=operators[name], error_std=error, largest=largest)
+    return None
+
+
+def _error(found: Array, expected: Array) -> float | None:
+    if not np.isfinite(found).all():
+        return None
+    deviation = float(expected.std())
+    return float(np.sqrt(np.mean((found - expected) ** 2))) / deviation if deviation else 0.0
+
+
+def _values(graph: Any, names: list[str], feeds: Arrays, threads: int) -> dict[str, Array]:
+    made: Any = onnx.ModelProto()
+    made.CopyFrom(graph)
+    made.graph.ClearField("output")
+    made.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    return dict(zip(names, _session(made, threads).run(names, dict(feeds)), strict=True))
+
+
+def _session(graph: Any, threads: int) -> Any:
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.log_severity_level = 3
+    # Optimizations would take the roundings for casts that cancel.
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        return ort.InferenceSession(graph.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise ToolchainFailed(
+            f"ONNX Runtime {ort.__version__} refuses the graph: {error}", "Export the model again."
+        ) from error
+
+
+def _described(tensors: Any) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"], layout=t["layout"]) for t in tensors
+    )
