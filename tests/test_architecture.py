@@ -14,7 +14,15 @@ HEAVY = frozenset(
 )
 LEAF_PREFIXES = ("to_", "probe_", "as_", "on_", "over_", "rewrite", "tflite_")
 LEAF_FOLDERS = ("vitdeploy/models/",)
-LEAVES = frozenset({"reports/charts.py", "exporters/border.py", "exporters/reference.py", "benchmarks/export_speed.py"})
+LEAVES = frozenset(
+    {
+        "reports/charts.py",
+        "exporters/border.py",
+        "exporters/fp16_graph.py",
+        "exporters/reference.py",
+        "benchmarks/export_speed.py",
+    }
+)
 COMPOSERS = frozenset(
     {
         "vitdeploy/api.py",

@@ -263,6 +263,7 @@ def test_a_device_file_opens_its_phone_and_gc_sweeps_it(
     absent = Device(
         name="absent", title="-", link="adb", host="R58M", targets=("tflite-fp32",), benchmark_model="/some/file"
     )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # what is swept is not the other tests' store
     monkeypatch.setattr(inventory, "devices", lambda: {"pixel": device, "absent": absent})
     with inventory.connect(device) as link:
         (tmp_path / "file").write_bytes(b"x" * 10_000)

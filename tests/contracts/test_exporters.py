@@ -24,7 +24,8 @@ from vitdeploy.models.create import create  # noqa: E402
 from vitdeploy.models.efficientvit import tanh_gelu  # noqa: E402
 from vitdeploy.models.efficientvit_blocks import ReluLinearAttention  # noqa: E402
 
-TARGETS = [name for name, target in catalog.targets().items() if target.exporter is not None]
+TARGETS = [name for name, target in catalog.targets().items() if target.exporter and target.parent is None]
+"""Engines, which are made from another target's graph, have tests of their own."""
 MODELS = [name for name, spec in catalog.models().items() if spec.builder.startswith("vitdeploy.models.efficientvit")]
 SIZE = (64, 96)
 
@@ -33,6 +34,9 @@ UNWANTED = frozenset({"Shape", "Gather", "ConstantOfShape", "Pad", "Expand", "Ra
 
 MEASURED_ERROR = 1e-4
 """Bound on fp32 rounding in deviations of the output; the tolerance of the targets is ten times this."""
+
+MEASURED_HALF_ERROR = 2e-2
+"""The same of every tensor rounded to half precision, with random weights."""
 
 SLOW = pytest.param("tflite-fp32", marks=pytest.mark.slow)
 """Its converters take half a minute."""
@@ -101,8 +105,9 @@ def test_what_is_made_is_proven_and_described(make: Make, model: str, target: st
     assert manifest.parity is not None
     assert manifest.parity.passed
     assert manifest.parity.samples == 5, "noise and four photographs"
-    assert (manifest.parity.error_std or 0.0) < MEASURED_ERROR
-    assert manifest.parity.metric.value == 1.0
+    half = manifest.precision == "fp16"
+    assert (manifest.parity.error_std or 0.0) < (MEASURED_HALF_ERROR if half else MEASURED_ERROR)
+    assert (manifest.parity.metric.value or 0.0) >= (0.99 if half else 1.0)
     last = manifest.inputs[0].layout == "NHWC"
     assert (manifest.inputs[0].name, manifest.inputs[0].shape) == ("image", (1, *SIZE, 3) if last else (1, 3, *SIZE))
     assert manifest.outputs[0].name == spec.output
