@@ -8,7 +8,6 @@ import os
 import random
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
@@ -16,15 +15,15 @@ from typing import Protocol
 import msgspec
 
 import vitdeploy
-from vitdeploy import catalog, errors, record
-from vitdeploy.artifact import MANIFEST, Artifact, digest_of
+from vitdeploy import errors, record
 from vitdeploy.benchmarks import host, machine, phone_trial, trial
 from vitdeploy.benchmarks.resume import check_same
+from vitdeploy.benchmarks.rows import Job, Row, code_of, manifest_digest, note, present, refusal
 from vitdeploy.benchmarks.trial import Turn
 from vitdeploy.devices import inventory
 from vitdeploy.devices.connection import Connection
-from vitdeploy.errors import DeviceError, Impossible, NoValidMeasurement, UsageError, VitdeployError
-from vitdeploy.record import Case, Reason, Run, Trial
+from vitdeploy.errors import NoValidMeasurement, UsageError, VitdeployError
+from vitdeploy.record import Case, Run
 
 ORDER = "round-robin, shuffled anew each round"
 PAIRED_ORDER = "interleaved pairs, the order within a pair drawn for every other one and turned round for the next"
@@ -35,24 +34,6 @@ WARMUP_LIMIT_S = 3.0
 
 LOCK_WAIT_S = 5.0
 """A device that is busy for longer is reported as busy."""
-
-MOST_FOREIGN_CORES = 0.1
-"""A trial during which others took more than this many cores gets the reason ``foreign-load``.
-
-Source: a choice, well above what an idle machine shows (0.00 to 0.03 here). One look at EfficientViT-B1 on both
-of two virtual cores, seven rounds a competitor, is too noisy to place it: medians 20.2, 20.0, 21.7, 29.5, 25.2 ms
-at 0.01, 0.07, 0.11, 0.18, 0.22 foreign cores, while single trials without any ranged from 17.7 to 27.1 ms.
-"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One row to be: a case, and its artifact or the error why there is none."""
-
-    case: Case
-    artifact: Artifact | None = None
-    error: VitdeployError | None = None
-    side: record.Side | None = None
 
 
 class Enough(Protocol):
@@ -69,18 +50,6 @@ class OnTrial(Protocol):
     def __call__(self, done: int, total: int, label: str) -> None:
         """``done`` of ``total`` trials are finished; ``label`` says which was last."""
         ...
-
-
-@dataclass(slots=True, kw_only=True)
-class _Row:
-    """What became of a job so far."""
-
-    job: Job
-    error: VitdeployError | None
-    trials: dict[str, Trial] = field(default_factory=dict[str, Trial])
-    lost: dict[str, Reason] = field(default_factory=dict[str, Reason])
-    """Trial id → why that trial has no samples."""
-    manifest_sha256: str | None = None
 
 
 def _silent(done: int, total: int, label: str) -> None:
@@ -154,7 +123,7 @@ def run(
     """
     check_out(out, resume=resume)
     if enough is None:
-        _check_distinct(jobs)
+        check_distinct(jobs)
     if device.link == "adb":
         protocol = phone_trial.as_run(protocol)
     with connection or inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
@@ -162,23 +131,12 @@ def run(
         described = record.Device(name=device.name, facts=machine.stable(device, found))
         phone = phone_trial.prepare(device, link, found) if device.link == "adb" else None
         earlier = record.load(out) if resume and out.exists() else None
-        started = now()
-        frame = Run(
-            schema=record.SCHEMA,
-            id=f"{started:%Y%m%dT%H%M%S}-{os.urandom(3).hex()}",
-            started_utc=started.isoformat(timespec="seconds"),
-            vitdeploy=_version(),
-            device=described,
-            host=host.facts(),
-            protocol=protocol,
-            results=(),
-            commit=os.environ.get("GITHUB_SHA") or _git(Path.cwd(), "rev-parse", "HEAD") or None,
-        )
+        frame = new_run(described, protocol, now())
         rows = [
-            _Row(
+            Row(
                 job=job,
-                error=job.error or _refusal(job, device, protocol),
-                manifest_sha256=_manifest_digest(job.artifact),
+                error=job.error or refusal(job, device, protocol),
+                manifest_sha256=manifest_digest(job.artifact),
             )
             for job in jobs
         ]
@@ -198,7 +156,7 @@ def run(
                 _save(frame, rows, out)
             on_trial(done, len(turns), row.job.case.name)
             if enough is not None and done % len(rows) == 0:
-                duel = enough(_present(frame, rows), turn.index + 1)
+                duel = enough(present(frame, rows), turn.index + 1)
                 # As many trials as there are pairs were planned after all, so that none counts as missing.
                 frame = msgspec.structs.replace(
                     frame, duel=duel, protocol=msgspec.structs.replace(protocol, trials=duel.pairs)
@@ -207,6 +165,21 @@ def run(
                 if duel.stopped:
                     break
         return _save(frame, rows, out)
+
+
+def new_run(device: record.Device, protocol: record.Protocol, started: datetime) -> Run:
+    """A run that has no results yet, with an id of its own."""
+    return Run(
+        schema=record.SCHEMA,
+        id=f"{started:%Y%m%dT%H%M%S}-{os.urandom(3).hex()}",
+        started_utc=started.isoformat(timespec="seconds"),
+        vitdeploy=_version(),
+        device=device,
+        host=host.facts(),
+        protocol=protocol,
+        results=(),
+        commit=os.environ.get("GITHUB_SHA") or _git(Path.cwd(), "rev-parse", "HEAD") or None,
+    )
 
 
 def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[Turn]:
@@ -242,7 +215,7 @@ def exit_code_of(result: record.Result) -> int:
     """What a row asks the command to exit with: 0, its error's code, or 8 where a figure may not be quoted."""
     if result.status == "valid":
         return 0
-    codes = {_code(kind): kind.exit_code for kind in trial.kinds()}
+    codes = {code_of(kind): kind.exit_code for kind in trial.kinds()}
     if result.status == "failed":
         return next((codes[reason.code] for reason in result.reasons if reason.code in codes), 1)
     return (
@@ -251,7 +224,7 @@ def exit_code_of(result: record.Result) -> int:
 
 
 def _fill(
-    row: _Row,
+    row: Row,
     turn: Turn,
     *,
     link: Connection,
@@ -270,98 +243,27 @@ def _fill(
     except VitdeployError as error:
         row.error = error
         return
-    if isinstance(found, Trial):
-        row.trials[turn.id] = found
-        return
-    row.lost[turn.id] = Reason(code="trial-lost", message=found.message, hint=found.hint)
-    # A hopeless case shall not cost all its trials, each up to its time limit.
-    if len(row.lost) > record.MOST_UNSTEADY * protocol.trials:
-        row.error = DeviceError(f"{len(row.lost)} of {protocol.trials} trials were lost", found.hint)
+    note(row, turn.id, found, protocol)
 
 
-def _present(frame: Run, rows: Sequence[_Row]) -> Run:
-    return msgspec.structs.replace(frame, results=tuple(_result(row, frame.protocol) for row in rows))
+def _save(frame: Run, rows: Sequence[Row], out: Path) -> Run:
+    saved = present(frame, rows)
+    record.save(saved, out)
+    return saved
 
 
-def _save(frame: Run, rows: Sequence[_Row], out: Path) -> Run:
-    present = _present(frame, rows)
-    record.save(present, out)
-    return present
-
-
-def _result(row: _Row, protocol: record.Protocol) -> record.Result:
-    artifact = row.job.artifact
-    trials = tuple(sorted(row.trials.values(), key=lambda taken: taken.order))
-    reasons: list[Reason] = []
-    if row.error is not None:
-        reasons.append(Reason(code=_code(type(row.error)), message=row.error.message, hint=row.error.hint))
-    reasons += row.lost.values()
-    reasons += _foreign_load(trials)
-    if row.error is None and len(trials) + len(row.lost) < protocol.trials:
-        message = f"{len(trials)} of {protocol.trials} trials were run"
-        reasons.append(Reason(code="incomplete", message=message, hint="Go on with --resume."))
-    result = record.Result(
-        case=row.job.case,
-        artifact_sha256=artifact.manifest.sha256 if artifact else None,
-        parity=artifact.manifest.parity if artifact else None,
-        status="valid" if row.error is None else "failed",
-        reasons=tuple(reasons),
-        trials=trials,
-        summary=None,
-        params=artifact.manifest.params if artifact else None,
-        macs=artifact.manifest.macs if artifact else None,
-        size_bytes=artifact.manifest.size_bytes if artifact else None,
-        manifest_sha256=row.manifest_sha256,
-        side=row.job.side,
-    )
-    return record.rederive(result)
-
-
-def _foreign_load(trials: Sequence[Trial]) -> list[Reason]:
-    """The reason, if other processes were busy during a trial; it does not make the row invalid."""
-    words = [taken.facts.get("foreign_cores", "") for taken in trials]
-    found = [float(word) for word in words if word.replace(".", "", 1).isdigit()]
-    loaded = [cores for cores in found if cores > MOST_FOREIGN_CORES]
-    if not loaded:
-        return []
-    return [
-        Reason(
-            code="foreign-load",
-            message=f"others took up to {max(loaded):.1f} cores during {len(loaded)} of {len(trials)} trials",
-            hint="Stop other work on the machine and measure again.",
-        )
-    ]
-
-
-def _take_over(rows: Sequence[_Row], earlier: Run) -> None:
+def _take_over(rows: Sequence[Row], earlier: Run) -> None:
     """Give each row the trials that an earlier, interrupted run has of it; what failed or was lost is tried again."""
     for row, result in zip(rows, earlier.results, strict=True):
         row.trials = {taken.id: taken for taken in result.trials}
 
 
-def _refusal(job: Job, device: inventory.Device, protocol: record.Protocol) -> VitdeployError | None:
-    """Why a job cannot even be tried."""
-    if device.link == "adb" and (refused := phone_trial.refusal(job.case, protocol.sustained_s)) is not None:
-        return refused
-    target = catalog.find_target(job.case.target)
-    if target.runtime is None:
-        why = target.unavailable or "its runtime is not built in this version"
-        return Impossible(f"{target.name} cannot be run: {why}", "Choose another target.")
-    if job.artifact is None:
-        return VitdeployError(f"the job {job.case.name} has neither an artifact nor an error")
-    if job.artifact.manifest.state == "deferred":
-        return Impossible(
-            f"{job.artifact.folder} has still to be built on its device: {job.artifact.manifest.deferred}",
-            "Name that device with --device.",
-        )
-    return None
+def check_distinct(jobs: Sequence[Job]) -> None:
+    """Refuse a case that is named twice.
 
-
-def _manifest_digest(artifact: Artifact | None) -> str | None:
-    return digest_of(artifact.folder / MANIFEST) if artifact else None
-
-
-def _check_distinct(jobs: Sequence[Job]) -> None:
+    Raises:
+        UsageError: it is.
+    """
     seen: dict[Case, Job] = {}
     for job in jobs:
         if job.case in seen:
@@ -385,8 +287,3 @@ def _git(root: Path, *words: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _code(kind: type[VitdeployError]) -> str:
-    """A reason's code for an error: ``ToolchainFailed`` → ``toolchain-failed``."""
-    return "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__).lstrip("-")
