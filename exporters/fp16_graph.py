@@ -1,15 +1,16 @@
-"""An ONNX graph in half precision, and the same graph in fp32 with every tensor rounded to half after every node.
+"""An ONNX graph in 16 bits (fp16 or bf16), and the same graph in fp32 with every tensor rounded after every node.
 
-The second is how a half-precision graph is proven on a CPU: ONNX Runtime's own half-precision path keeps whole
+The second is how such a graph is proven on a CPU: ONNX Runtime's own half-precision path keeps whole
 chains of nodes in fp32, so that agreement there says nothing of a GPU. Rounding after every node is what a GPU does
-at worst: it computes each node in fp32 or wider and stores the result in half; fused nodes round less often.
+at worst: it computes each node in fp32 or wider and stores the result in 16 bits; fused nodes round less often.
 A leaf over onnx, untyped at its border.
 """
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -17,53 +18,66 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vitdeploy.errors import ToolchainFailed
 
+KINDS: Final[Mapping[str, int]] = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+"""A target's precision → the element type of its tensors."""
+
+BF16_OPSET = 22
+"""The first whose convolution takes bf16. Source: onnx.ai/onnx/operators/onnx__Conv.html"""
+
+BF16_IR_VERSION = 10
+"""The first that may hold that opset. Source: onnx/docs/Versioning.md"""
+
 LARGEST = 65504.0
 """Of half precision. Source: IEEE 754-2019, binary16."""
 
 _SUFFIX = "_fp32"
 
 
-def halved(graph: Any, *, half_border: bool) -> Any:
-    """``graph`` with every fp32 tensor in half precision; strongly typed, so that no runtime chooses for itself.
+def halved(graph: Any, *, half_border: bool, precision: str = "fp16") -> Any:
+    """``graph`` with every fp32 tensor in 16 bits; strongly typed, so that no runtime chooses for itself.
 
     Args:
         graph: a ``ModelProto``; it is not changed.
-        half_border: inputs and outputs in half too; else they stay fp32, with one cast each.
+        half_border: inputs and outputs in 16 bits too; else they stay fp32, with one cast each.
+        precision: ``fp16`` or ``bf16``.
 
     Raises:
         ToolchainFailed: a weight does not fit into half precision.
     """
+    kind = KINDS[precision]
     made = onnx.ModelProto()
     made.CopyFrom(graph)
+    if kind == TensorProto.BFLOAT16:
+        _raise_versions(made)
     inner = made.graph
     inner.ClearField("value_info")
     for tensor in inner.initializer:
-        _halve(tensor)
+        _halve(tensor, kind)
     for node in inner.node:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
-                _halve(attribute.t)
+                _halve(attribute.t, kind)
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
-                attribute.i = TensorProto.FLOAT16
+                attribute.i = kind
     for border, entering in ((inner.input, True), (inner.output, False)):
         for value in border:
             if value.type.tensor_type.elem_type == TensorProto.FLOAT:
                 if half_border:
-                    value.type.tensor_type.elem_type = TensorProto.FLOAT16
+                    value.type.tensor_type.elem_type = kind
                 else:
-                    _cast_at_border(inner, value.name, entering=entering)
+                    _cast_at_border(inner, value.name, kind, entering=entering)
     return made
 
 
 def rounded(graph: Any, *, rounding: bool = True) -> Any:
-    """A half-precision graph computed in fp32, every half tensor rounded after the node that makes it.
+    """A 16-bit graph computed in fp32, every 16-bit tensor rounded after the node that makes it.
 
     Args:
         graph: a ``ModelProto`` from `halved`; it is not changed.
         rounding: False: the same graph without it, the reference that a divergence is told against.
     """
     known = onnx.shape_inference.infer_shapes(graph, strict_mode=True).graph
-    halves = {v.name for v in (*known.value_info, *known.input, *known.output) if _is_half(v)}
+    halves = {v.name: _kind(v) for v in (*known.value_info, *known.input, *known.output) if is_half(v)}
     made = onnx.ModelProto()
     made.CopyFrom(graph)
     inner = made.graph
@@ -72,63 +86,81 @@ def rounded(graph: Any, *, rounding: bool = True) -> Any:
         _widen(tensor)
     nodes: list[Any] = []
     for value in inner.input:
-        if _is_half(value):
+        if is_half(value):
             _rename_uses(inner, value.name, value.name + _SUFFIX)
             nodes.append(helper.make_node("Cast", [value.name], [value.name + _SUFFIX], to=TensorProto.FLOAT))
     for node in inner.node:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
                 _widen(attribute.t)
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i in KINDS.values():
                 attribute.i = TensorProto.FLOAT
         nodes.append(node)
         if rounding:
-            nodes += [rounder for output in node.output if output in halves for rounder in _rounders(node, output)]
+            nodes += [one for name in node.output if name in halves for one in _rounders(node, name, halves[name])]
     for value in inner.output:
-        if _is_half(value):  # it stays half: widened inside, narrowed at the border
+        if is_half(value):  # it stays as it is: widened inside, narrowed at the border
             for node in nodes:
                 _rename(node.output, value.name, value.name + _SUFFIX)
                 _rename(node.input, value.name, value.name + _SUFFIX)
-            nodes.append(helper.make_node("Cast", [value.name + _SUFFIX], [value.name], to=TensorProto.FLOAT16))
+            nodes.append(helper.make_node("Cast", [value.name + _SUFFIX], [value.name], to=_kind(value)))
     inner.ClearField("node")
     inner.node.extend(nodes)
     return made
 
 
-def _rounders(node: Any, output: str) -> list[Any]:
+def is_half(value: Any) -> bool:
+    """Whether a graph's tensor, as it describes it, has 16 bits."""
+    return _kind(value) in KINDS.values()
+
+
+def _kind(value: Any) -> int:
+    return int(value.type.tensor_type.elem_type)
+
+
+def _raise_versions(made: Any) -> None:
+    """Say that the graph is of the first opset that knows bf16 everywhere; what it uses did not change in between."""
+    for opset in made.opset_import:
+        if not opset.domain:
+            opset.version = max(opset.version, BF16_OPSET)
+    made.ir_version = max(made.ir_version, BF16_IR_VERSION)
+
+
+def _rounders(node: Any, output: str, kind: int) -> list[Any]:
     """Two casts after ``node`` that round its ``output``."""
     raw, half = f"{output}_raw", f"{output}_half"
     _rename(node.output, output, raw)
     return [
-        helper.make_node("Cast", [raw], [half], to=TensorProto.FLOAT16),
+        helper.make_node("Cast", [raw], [half], to=kind),
         helper.make_node("Cast", [half], [output], to=TensorProto.FLOAT),
     ]
 
 
-def _halve(tensor: Any) -> None:
+def _halve(tensor: Any, kind: int) -> None:
     if tensor.data_type != TensorProto.FLOAT:
         return
     values = numpy_helper.to_array(tensor)
-    if values.size and float(np.abs(values).max()) > LARGEST:
+    if kind == TensorProto.FLOAT16 and values.size and float(np.abs(values).max()) > LARGEST:
         raise ToolchainFailed(
             f"{tensor.name or 'a constant'} holds {float(np.abs(values).max()):g}, and half precision ends at "
             f"{LARGEST:g}",
             "Use --target onnx-fp32 or trt-bf16.",
         )
-    tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), tensor.name))
+    narrow = values.astype(helper.tensor_dtype_to_np_dtype(kind))
+    tensor.CopyFrom(numpy_helper.from_array(narrow, tensor.name))
 
 
 def _widen(tensor: Any) -> None:
-    if tensor.data_type == TensorProto.FLOAT16:
+    if tensor.data_type in KINDS.values():
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
 
 
-def _cast_at_border(inner: Any, name: str, *, entering: bool) -> None:
+def _cast_at_border(inner: Any, name: str, kind: int, *, entering: bool) -> None:
     """A cast behind an fp32 input, or before an fp32 output; the name at the border stays."""
-    inside = f"{name}_fp16"
+    inside = f"{name}_half"
     if entering:
         _rename_uses(inner, name, inside)
-        inner.node.insert(0, helper.make_node("Cast", [name], [inside], to=TensorProto.FLOAT16))
+        inner.node.insert(0, helper.make_node("Cast", [name], [inside], to=kind))
         return
     for node in inner.node:
         _rename(node.output, name, inside)
@@ -145,7 +177,3 @@ def _rename(names: Any, old: str, new: str) -> None:
     for place, name in enumerate(names):
         if name == old:
             names[place] = new
-
-
-def _is_half(value: Any) -> bool:
-    return bool(value.type.tensor_type.elem_type == TensorProto.FLOAT16)

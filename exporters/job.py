@@ -59,6 +59,8 @@ class Made:
     parents: tuple[str, ...] = ()
     bound_to: dict[str, Any] = field(default_factory=dict[str, Any])
     """What it runs on and nowhere else."""
+    timing_cache_sha256: str | None = None
+    """Of the timings by which the builder chose; None: it took none."""
     deferred: str | None = None
     """What the device has still to do; None: it is ready."""
     unproven: str | None = None

@@ -1,6 +1,7 @@
-"""Run a half-precision graph as a GPU does at worst: every tensor rounded to half after the node that makes it.
+"""Run a 16-bit graph as a GPU does at worst: every tensor rounded after the node that makes it.
 
-What ``onnx-fp16`` is proven by; see `vitdeploy.exporters.fp16_graph` for why its own runtime would not tell.
+What ``onnx-fp16`` and ``onnx-bf16`` are proven by; see `vitdeploy.exporters.fp16_graph` for why their own runtime
+would not tell.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
@@ -56,7 +57,9 @@ class RoundedSession:
         self._session = _session(fp16_graph.rounded(onnx.load(str(file))), options.threads)
         self.inputs = _described(manifest["inputs"])
         self.outputs = _described(manifest["outputs"])
-        self.facts: Mapping[str, str] = {"runtime": f"onnxruntime {ort.__version__}, rounded to half after every node"}
+        self.facts: Mapping[str, str] = {
+            "runtime": f"onnxruntime {ort.__version__}, rounded to 16 bits after every node"
+        }
         self._feeds: Arrays = {}
         self._results: dict[str, Array] = {}
 
@@ -121,7 +124,7 @@ def first_divergence(file: Path, feeds: Arrays, threads: int) -> Divergence | No
     graph: Any = onnx.load(str(file))
     operators = {output: str(node.op_type) for node in graph.graph.node for output in node.output}
     known: Any = onnx.shape_inference.infer_shapes(graph, strict_mode=True).graph
-    halves = {v.name for v in known.value_info if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16}
+    halves = {v.name for v in known.value_info if fp16_graph.is_half(v)}
     waiting = [name for name in operators if name in halves and operators[name] != "Constant"]
     pair = [fp16_graph.rounded(graph, rounding=rounding) for rounding in (True, False)]
     for begin in range(0, len(waiting), AT_ONCE):

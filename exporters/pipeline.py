@@ -22,7 +22,7 @@ from typing import Final
 import msgspec
 import platformdirs
 
-from vitdeploy import artifact, catalog, documents, errors, packages
+from vitdeploy import artifact, catalog, documents, errors, gpu, packages
 from vitdeploy.artifact import Artifact, Parity
 from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed, UnreadableFile, VitdeployError, unknown_name
 from vitdeploy.exporters import interpreters
@@ -36,7 +36,16 @@ Progress = Callable[[str], None]
 STEP_LIMIT_S = 3600.0
 """A step that takes longer is killed. Source: the largest model here exports in minutes on two cores."""
 
-SOURCES = ("models", "exporters", "spec.py", "model_rows.py", "target_rows.py", "parity.py", "photographs.py")
+SOURCES = (
+    "models",
+    "exporters",
+    "spec.py",
+    "model_rows.py",
+    "target_rows.py",
+    "binding.py",
+    "parity.py",
+    "photographs.py",
+)
 """Our own files that decide what is made: a change of any of them makes another key."""
 
 DEFAULT_CONVERTER: Final = "onnx2tf"
@@ -122,7 +131,8 @@ def plan(request: Request) -> tuple[Step, ...]:
         chain.insert(0, catalog.find_target(parent))
     steps: list[Step] = []
     for one in chain:
-        rewrites = tuple(name for name in one.rewrites if name not in request.without)
+        # A parent's rewrites that the target does not want, because they suit a CPU, are left out on the way.
+        rewrites = tuple(name for name in one.rewrites if name in target.rewrites and name not in request.without)
         deferred = _deferred(request, one)
         key = _key(request, one, rewrites, steps[-1].key if steps else None, deferred=deferred)
         steps.append(Step(target=one, rewrites=rewrites, key=key, deferred=deferred))
@@ -368,8 +378,10 @@ def _options(request: Request) -> str:
 
 
 def _deferred(request: Request, target: Target) -> bool:
-    """Whether the device has to build it: none is named, and the builder is not here."""
-    return target.deferrable and request.device is None and bool(packages.missing(target.export_packages))
+    """Whether the device has to build it: none is named, and builder or GPU are not here."""
+    if not target.deferrable or request.device is not None:
+        return False
+    return gpu.here() is None or bool(packages.missing(target.export_packages))
 
 
 def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str | None, *, deferred: bool) -> str:
@@ -390,6 +402,7 @@ def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str 
         "converter": None if request.converter == DEFAULT_CONVERTER else request.converter,
         "deferred": deferred,
         "compute_capability": request.compute_capability if target.name == AHEAD_OF_TIME else None,
+        "gpu": str(gpu.here()) if target.deferrable and not deferred else None,
         "tools": tools,
         "source": _source_digest(),
     }

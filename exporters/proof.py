@@ -31,7 +31,7 @@ def prove(reference: Any, file: Path, described: Mapping[str, Any], border: tupl
             expected = catalog.load("vitdeploy.exporters.reference:outputs")(reference, feed)
             found = infer(session, {entry.name: laid_out(feed, entry)})[leaving.name]
             evidence.add(expected, found.transpose(0, 3, 1, 2) if leaving.layout == "NHWC" else found)
-    how = "; every tensor rounded to half precision after every node" if target.proof else ""
+    how = f"; every tensor rounded to {target.precision} after every node" if target.proof else ""
     return parity.verdict(evidence, target.tolerance, f"torch fp32, as published{how}")
 
 

@@ -1,9 +1,10 @@
-"""Linear attention that half precision can hold, whatever the scale of its queries and keys.
+"""What 16 bits ask for: linear attention whatever the scale of its queries and keys, and an operator bf16 lacks.
 
 As published, numerator and denominator are sums over all pixels: at 1024x2048 the real weights bring the denominator
 to 42 056, half precision ends at 65 504, and where queries are small it sinks below what half can tell apart. Their
 ratio does not change when the queries of a pixel, or the keys of a head, are divided by a number: so each is divided
-by its largest, and the sums over the pixels are scaled by a power of two, which costs no precision.
+by its largest, and the sums over the pixels are scaled by a power of two, which costs no precision. bf16 reaches as far
+as fp32 and needs none of that; but TensorRT's parser takes no HardSwish in bf16, so that is put together from others.
 """
 
 import math
@@ -60,5 +61,27 @@ def normalized_attention(model: nn.Module, shapes: Shapes) -> bool:
             return None
         height, width = shapes[name][-2:]
         return NormalizedAttention(module.dim, height * width)
+
+    return replace_modules(model, make)
+
+
+class HardSwishApart(nn.Module):
+    """``nn.Hardswish`` as a bounded sum and a product, which every parser takes in every precision.
+
+    Source: TensorRT for RTX 1.7, "Only FLOAT, HALF or INT8 input is supported for the HardSwish operator".
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` to the same shape."""
+        return x * (torch.clamp(x + 3.0, 0.0, 6.0) * (1.0 / 6.0))
+
+
+def hard_swish_apart(model: nn.Module, shapes: Shapes) -> bool:
+    """Replace every hard-swish."""
+    del shapes
+
+    def make(name: str, module: nn.Module) -> nn.Module | None:
+        del name
+        return HardSwishApart() if isinstance(module, nn.Hardswish) else None
 
     return replace_modules(model, make)

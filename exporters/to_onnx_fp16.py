@@ -1,4 +1,4 @@
-"""``onnx-fp16``: the model's graph with every tensor in half precision, rewritten so that half precision holds it."""
+"""``onnx-fp16`` and ``onnx-bf16``: the model's graph with every tensor in 16 bits, rewritten so that they hold it."""
 
 # pyright: reportUnknownMemberType=false
 
@@ -8,6 +8,7 @@ from typing import Any
 import onnx
 import torch
 
+from vitdeploy import catalog
 from vitdeploy.exporters import fp16_graph, rewrite_half, rewrites, to_onnx
 from vitdeploy.exporters.job import Job, Made
 from vitdeploy.exporters.rewrites import Rewrite
@@ -15,25 +16,31 @@ from vitdeploy.spec import ModelSpec
 
 HALF_REWRITES = {
     "cubic-as-products": rewrites.REWRITES["cubic-as-products"],
+    "denominator-apart": rewrites.REWRITES["denominator-apart"],
     "normalized-attention": Rewrite(
         summary="linear attention with queries and keys that are at most one, so that no sum leaves half precision",
         apply=rewrite_half.normalized_attention,
+    ),
+    "hard-swish-apart": Rewrite(
+        summary="hard-swish as a bounded sum and a product: TensorRT's parser takes the one operator not in bf16",
+        apply=rewrite_half.hard_swish_apart,
     ),
 }
 """All of them, in the order in which they are applied. Those of ``onnx-fp32`` that only suit a CPU are not here."""
 
 
 def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
-    """Export ``model`` in half precision with the job's rewrites into ``job.folder``.
+    """Export ``model`` in the target's precision with the job's rewrites into ``job.folder``.
 
     Raises:
         ToolchainFailed: the exporter or the checker refuses, or a weight does not fit into half precision.
     """
+    precision = catalog.find_target(job.target).precision
     output = "labels" if job.head == "labels" else spec.output
     image = torch.zeros((job.batch, 3, *job.size), dtype=torch.uint8 if job.io == "uint8" else torch.float32)
     rewritten, applied = rewrites.rewritten(model, job.rewrites, tuple(image.shape), image.dtype, table=HALF_REWRITES)
     whole: Any = to_onnx.exported(rewritten, image, output)
-    graph = fp16_graph.halved(whole, half_border=job.io == "fp16")
+    graph = fp16_graph.halved(whole, half_border=job.io == "fp16", precision=precision)
     to_onnx.strip(graph)
     beside = to_onnx.save(graph, job.folder)
     onnx.checker.check_model(str(job.folder / to_onnx.FILE), full_check=True)
@@ -42,7 +49,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
         inputs=tuple(to_onnx.tensor(value) for value in graph.graph.input),
         outputs=tuple(to_onnx.tensor(value) for value in graph.graph.output),
         recipe=f"torch.export, then torch.onnx at opset {to_onnx.OPSET}, after the rewrites named; all tensors in "
-        "half precision, with one cast at each border that is fp32",
+        f"{precision}, with one cast at each border that is fp32",
         operators=dict(sorted(collections.Counter(str(node.op_type) for node in graph.graph.node).items())),
         rewrites=applied,
         beside=beside,

@@ -1,31 +1,24 @@
-"""TensorRT engines from the half-precision graph: built where the package is, else left to the device, checked.
+"""TensorRT engines from a checked graph: built where package and GPU are, else left to the device.
 
-``tensorrt`` and ``tensorrt_rtx`` have one interface for what is used here (networks are strongly typed, so there is no
-precision flag to set). A leaf over both, untyped at its border. What was run: ``tensorrt_rtx`` 1.7 on machines
-without a GPU, which compiles ahead of time for stated compute capabilities; ``tensorrt`` itself was not.
+What was run: ``tensorrt_rtx`` 1.7 on machines without a GPU, which compiles ahead of time for stated compute
+capabilities. ``tensorrt`` itself was not: its calls are checked against its type stubs, and run on a double.
 """
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportMissingImports=false, reportMissingTypeStubs=false
-
-import importlib
 import shutil
-from typing import Any
 
+import platformdirs
 import torch
 
-from vitdeploy import artifact
+from vitdeploy import artifact, catalog
 from vitdeploy.artifact import Artifact
-from vitdeploy.errors import Impossible, ToolchainFailed
+from vitdeploy.exporters import build_engine
 from vitdeploy.exporters.job import Job, Made
 from vitdeploy.spec import ModelSpec
 
 FILE = "model.engine"
 
-WORKSPACE_BYTES = 2**31
-"""What the builder may use on the device while it tries tactics. Source: a choice; an Orin has several times that."""
-
 NO_GPU = "built ahead of time where no GPU is: it proves parser, types and graph, not numbers or speed"
+NO_RUNTIME = "built on this machine's GPU; this version cannot run it"
 
 
 def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
@@ -33,41 +26,39 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
 
     Raises:
         ToolchainFailed: the parser or the builder refuses the graph; their words are in the message.
-        Impossible: a compute capability that this package does not build for.
+        Impossible: no GPU is here, this TensorRT is too old, or the package does not build for a capability.
     """
     del model, spec
     assert job.parent is not None, "an engine is made from a graph"
     parent = artifact.open_artifact(job.parent)
-    if job.deferred:
-        return _deferred(parent, job)
-    package = "tensorrt_rtx" if job.target.startswith("trt-rtx") else "tensorrt"
-    trt: Any = importlib.import_module(package)
-    said = _Logger(trt)
-    builder = trt.Builder(said.logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, said.logger)
-    if not parser.parse_from_file(str(parent.file)):
-        refused = "; ".join(str(parser.get_error(place)) for place in range(parser.num_errors))
-        raise ToolchainFailed(f"{package} {trt.__version__} refuses the graph: {refused}", "Report it: it is our bug.")
-    config = builder.create_builder_config()
-    capabilities = _aimed(trt, config, job) if package == "tensorrt_rtx" else [_capability_here()]
-    if package == "tensorrt":
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
-    engine = builder.build_serialized_network(network, config)
-    if engine is None:
-        raise ToolchainFailed(f"{package} {trt.__version__} built nothing: {said.last}", "Read the step's log.")
-    (job.folder / FILE).write_bytes(bytes(engine))
+    return _deferred(parent, job) if job.deferred else _built(parent, job)
+
+
+def _built(parent: Artifact, job: Job) -> Made:
+    target = catalog.find_target(job.target)
+    built = build_engine.build(
+        build_engine.Order(
+            graph=str(parent.file),
+            engine=str(job.folder / FILE),
+            precision=target.precision,
+            package=target.export_packages[0],
+            timing_caches=str(platformdirs.user_cache_path("vitdeploy") / "timing"),
+            compute_capability=list(job.compute_capability),
+        )
+    )
+    without_proof = None if target.runtime else NO_RUNTIME
     return Made(
         file=FILE,
         inputs=parent.manifest.inputs,
         outputs=parent.manifest.outputs,
-        recipe=f"{parent.manifest.recipe}; parsed and built by {package} {trt.__version__}, strongly typed",
+        recipe=f"{parent.manifest.recipe}; parsed and built by {built.package} {built.version}, strongly typed",
         operators=dict(parent.manifest.operators),
         rewrites=parent.manifest.rewrites,
         parents=(parent.manifest.sha256,),
-        tools={package: str(trt.__version__)},
-        bound_to={"compute_capability": capabilities, package: str(trt.__version__)},
-        unproven=NO_GPU if package == "tensorrt_rtx" else None,
+        tools={built.package: built.version},
+        bound_to=built.bound_to,
+        timing_cache_sha256=built.timing_cache_sha256,
+        unproven=NO_GPU if "gpu" not in built.bound_to else without_proof,
     )
 
 
@@ -76,6 +67,7 @@ def _deferred(parent: Artifact, job: Job) -> Made:
     manifest = parent.manifest
     for name in (manifest.file, *(beside.file for beside in manifest.beside)):
         shutil.copyfile(parent.folder / name, job.folder / name)
+    exact = " --noTF32" if job.target == "trt-fp32" else ""
     return Made(
         file=manifest.file,
         inputs=manifest.inputs,
@@ -86,53 +78,6 @@ def _deferred(parent: Artifact, job: Job) -> Made:
         beside=manifest.beside,
         parents=(manifest.sha256,),
         deferred=f"TensorRT on the device has to build the engine from {manifest.file}: a strongly typed network, "
-        f"`trtexec --onnx={manifest.file} --stronglyTyped --saveEngine={FILE}`",
+        f"`trtexec --onnx={manifest.file} --stronglyTyped{exact} --saveEngine={FILE}`",
         parity=manifest.parity,
     )
-
-
-def _aimed(trt: Any, config: Any, job: Job) -> list[str]:
-    """Have the builder compile for the capabilities that were asked for, or for all it can."""
-    known = {
-        f"{name[2:-1]}.{name[-1]}": value
-        for name, value in trt.ComputeCapability.__members__.items()
-        if name.startswith("SM")
-    }
-    asked = job.compute_capability or tuple(sorted(known, key=float))
-    unknown = [one for one in asked if one not in known]
-    if unknown:
-        raise Impossible(
-            f"TensorRT for RTX {trt.__version__} does not build for compute capability {', '.join(unknown)}",
-            f"It builds for {', '.join(sorted(known, key=float))}; an Orin (8.7) needs trt-fp16.",
-        )
-    config.num_compute_capabilities = len(asked)
-    for place, one in enumerate(asked):
-        config.set_compute_capability(known[one], place)
-    return list(asked)
-
-
-def _capability_here() -> str:
-    if not torch.cuda.is_available():
-        raise Impossible("there is no CUDA GPU here to build the engine for", "Leave --device out to defer the build.")
-    major, minor = torch.cuda.get_device_capability()
-    return f"{major}.{minor}"
-
-
-class _Logger:
-    """The package's logger on stderr, with its last complaint."""
-
-    def __init__(self, trt: Any) -> None:
-        self.last = "it said nothing"
-        outer = self
-
-        class Logger(trt.ILogger):
-            def __init__(self) -> None:
-                trt.ILogger.__init__(self)
-
-            def log(self, severity: Any, text: str) -> None:
-                if int(severity) <= int(trt.ILogger.Severity.WARNING):
-                    print(text)  # standard output is the step's log
-                if int(severity) <= int(trt.ILogger.Severity.ERROR):
-                    outer.last = text
-
-        self.logger: Any = Logger()

@@ -27,6 +27,7 @@ DARK = ("#6cb4f5", "#ff9d66", "#6fd083", "#d79ced", "#e3c35a", "#5ed3e2", "#ff90
 SHAPES = (
     *("circle", "square", "triangle-up", "triangle-right", "triangle-down", "triangle-left", "cross", "diamond"),
     "M0,-1L0.3,-0.3L1,0L0.3,0.3L0,1L-0.3,0.3L-1,0L-0.3,-0.3Z",  # a star
+    "M-1,-0.3L1,-0.3L1,0.3L-1,0.3Z",  # a bar
 )
 """Marks of the targets, in the catalog's order, so that a target looks the same in every report."""
 

@@ -21,6 +21,7 @@ LEAVES = frozenset(
         "exporters/fp16_graph.py",
         "exporters/reference.py",
         "benchmarks/export_speed.py",
+        "benchmarks/fp16_stress.py",
     }
 )
 COMPOSERS = frozenset(

@@ -1,17 +1,28 @@
 """Engines: deferred where no builder is, built ahead of time by TensorRT for RTX, refused with the reason elsewhere."""
 
+import ctypes
+import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from vitdeploy import api, artifact, packages
+from vitdeploy import api, artifact, errors, gpu, packages
 from vitdeploy.cli import main
-from vitdeploy.errors import Impossible, MissingPackage, UsageError
+from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed, UsageError
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+
+from tests.test_fp16 import graph_of
+from vitdeploy import catalog
+from vitdeploy.exporters import build_engine, to_trt
+from vitdeploy.exporters.job import Job
+from vitdeploy.models.create import create
 
 SMALL = ("--size", "64x64")
 NO_BUILDER = pytest.mark.skipif(not packages.missing(["tensorrt"]), reason="TensorRT is installed here")
@@ -39,6 +50,206 @@ def test_an_engine_without_a_builder_is_a_checked_graph_that_the_device_has_to_b
 
 
 @NO_BUILDER
+def test_a_bf16_engine_is_deferred_with_a_graph_that_is_proven_in_bf16(tmp_path: Path):
+    assert main(["export", "efficientvit_b0", "--target", "trt-bf16", *SMALL, "--out", str(tmp_path)]) == 0
+    found = manifest_below(tmp_path)
+    assert (found["state"], found["precision"], found["parity"]["passed"]) == ("deferred", "bf16", True)
+    assert "every tensor rounded to bf16" in found["parity"]["reference"]
+    assert found["rewrites"] == ["denominator-apart", "hard-swish-apart"]
+
+
+@NO_BUILDER
+def test_an_fp32_engine_is_planned_without_what_suits_a_cpu(tmp_path: Path):
+    order = api.ExportOrder(target="trt-fp32", out=tmp_path)
+    graph, engine = api.export_plan(["efficientvit_seg_b0_cityscapes"], order)
+    assert "onnx-fp32 with cubic-as-products, denominator-apart, proven" in graph
+    assert "trt-fp32" in engine
+    assert "left to the device to build" in engine
+
+
+class Builder:
+    """A double of TensorRT's builder and of all that it makes: it notes what it is told."""
+
+    def __init__(self, logger: Any) -> None:
+        self.said: dict[str, Any] = {}
+        Builder.last = self
+
+    def create_network(self, flags: int) -> Any:
+        self.said["flags"] = flags
+        return "network"
+
+    def create_builder_config(self) -> Any:
+        def create_timing_cache(data: bytes) -> Any:
+            self.said["offered"] = [*self.said.get("offered", []), data]
+            return None if data == b"damaged" else SimpleNamespace(serialize=lambda: data + b"+")
+
+        def set_timing_cache(cache: Any, *, ignore_mismatch: bool) -> bool:
+            assert not ignore_mismatch
+            self.cache = cache
+            return True
+
+        return SimpleNamespace(
+            create_timing_cache=create_timing_cache,
+            set_timing_cache=set_timing_cache,
+            get_timing_cache=lambda: self.cache,
+            clear_flag=lambda flag: self.said.update(cleared=flag),
+            set_memory_pool_limit=lambda pool, size: self.said.update(pool=size),
+        )
+
+    def build_serialized_network(self, network: Any, config: Any) -> Any:
+        return None if self.said.get("cleared") == "refuse" else memoryview(b"engine")
+
+    cache: Any = None
+    last: Any = None
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A double of the package ``tensorrt`` on a machine with an Orin's GPU."""
+    logger = type("ILogger", (), {"Severity": SimpleNamespace(WARNING=2, ERROR=1)})
+    parser = SimpleNamespace(parse_from_file=lambda path: Path(path).is_file(), num_errors=0)
+    package = SimpleNamespace(
+        __version__="10.3.0",
+        ILogger=logger,
+        Builder=Builder,
+        OnnxParser=lambda network, logger: parser,
+        NetworkDefinitionCreationFlag=SimpleNamespace(STRONGLY_TYPED=1),
+        MemoryPoolType=SimpleNamespace(WORKSPACE="workspace"),
+        BuilderFlag=SimpleNamespace(TF32="tf32"),
+        parser=parser,
+    )
+    monkeypatch.setitem(sys.modules, "tensorrt", package)
+    monkeypatch.setattr(gpu, "here", lambda: gpu.Gpu(name="Orin", compute_capability="8.7"))
+    monkeypatch.setattr(to_trt.platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
+    return package
+
+
+def built(graph: Path, folder: Path, target: str = "trt-fp16") -> Any:
+    folder.mkdir(exist_ok=True)
+    job = Job(
+        model="efficientvit_b0",
+        target=target,
+        size=(64, 64),
+        batch=1,
+        attention="relu",
+        head="logits",
+        io="fp32",
+        rewrites=(),
+        folder=folder,
+        parent=graph,
+    )
+    return to_trt.make(None, catalog.find_model("efficientvit_b0"), job)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("graph")
+    assert main(["export", "efficientvit_b0", "--target", "onnx-fp16", "--size", "224x224", "--out", str(out)]) == 0
+    return next(out.rglob(artifact.MANIFEST)).parent
+
+
+def test_an_engine_is_strongly_typed_bound_to_its_gpu_and_keeps_its_timings(double: Any, graph: Path, tmp_path: Path):
+    """The calls, on a double: TensorRT itself cannot be installed on a machine without CUDA."""
+    first = built(graph, tmp_path / "first")
+    assert (tmp_path / "first" / "model.engine").read_bytes() == b"engine"
+    assert first.bound_to == {"compute_capability": ["8.7"], "tensorrt": "10.3.0", "gpu": "Orin"}
+    assert first.timing_cache_sha256 == hashlib.sha256(b"+").hexdigest()
+    assert "cannot run it" in first.unproven
+    assert Builder.last.said == {"flags": 2, "pool": build_engine.WORKSPACE_BYTES, "offered": [b""]}
+    built(graph, tmp_path / "second", "trt-fp32")
+    assert Builder.last.said["offered"] == [b"+"]
+    assert Builder.last.said["cleared"] == "tf32"
+    (cache,) = (tmp_path / "cache").rglob("*.cache")
+    assert cache.name == "tensorrt-10.3.0-Orin-sm87.cache"
+    cache.write_bytes(b"damaged")
+    built(graph, tmp_path / "third")
+    assert Builder.last.said["offered"] == [b"damaged", b""]
+
+
+def test_what_cannot_be_built_says_why(double: Any, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    double.BuilderFlag.TF32 = "refuse"
+    with pytest.raises(ToolchainFailed, match="built nothing"):
+        built(graph, tmp_path, "trt-fp32")
+    double.parser.parse_from_file = lambda path: False
+    with pytest.raises(ToolchainFailed, match="refuses the graph"):
+        built(graph, tmp_path)
+    monkeypatch.setattr(gpu, "here", lambda: None)
+    with pytest.raises(Impossible, match="no CUDA GPU"):
+        built(graph, tmp_path)
+    double.__version__ = "8.6.2.3"
+    with pytest.raises(Impossible, match=r"8\.6\.2\.3 is older than 10\.3") as caught:
+        built(graph, tmp_path)
+    assert "JetPack 6.1" in caught.value.hint
+
+
+def ordered(order: Any) -> tuple[int, Any]:
+    """The exit code and the answer of the entry that boards run, in a process of its own."""
+    command = [sys.executable, "-m", "vitdeploy.exporters.build_engine"]
+    given = order if isinstance(order, str) else json.dumps(order)
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=300)
+    return done.returncode, json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("order", "kind", "said"),
+    [
+        ("no json", "UsageError", "no JSON"),
+        ("[]", "UsageError", "list"),
+        ({"graph": "a", "engine": "b"}, "UsageError", "engine"),
+        ({"graph": "a", "engine": "b", "precision": "fp16", "more": 1}, "UsageError", "more"),
+        ({"graph": "a", "engine": "b", "precision": 16}, "UsageError", "precision is 16"),
+        ({"graph": "a", "engine": "b", "precision": "int8"}, "UsageError", "int8"),
+        pytest.param(
+            {"graph": "a", "engine": "b", "precision": "fp16"}, "MissingPackage", "tensorrt", marks=NO_BUILDER
+        ),
+    ],
+)
+def test_the_entry_of_boards_answers_with_the_reason(order: Any, kind: str, said: str):
+    code, answer = ordered(order)
+    assert answer["error"]["kind"] == kind
+    assert said in answer["error"]["message"] + answer["error"]["hint"]
+    assert code == getattr(errors, kind).exit_code
+
+
+def test_the_entry_of_boards_imports_nothing_that_a_board_lacks():
+    command = "import sys; import vitdeploy.exporters.build_engine; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout.split()
+    loaded = {name.split(".")[0] for name in said}
+    assert not loaded & {"torch", "onnx", "numpy", "msgspec", "platformdirs", "rich", "typer"}
+
+
+class Driver:
+    """A double of the NVIDIA driver's library with one Orin."""
+
+    failing = ""
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*given: Any) -> int:
+            if name == "cuDeviceGetAttribute":
+                # What ``byref`` wraps is reached by its private name only.
+                given[0]._obj.value = {gpu.MAJOR: 8, gpu.MINOR: 7}[given[1]]
+            if name == "cuDeviceGetName":
+                given[0].value = b"Orin"
+            return 100 if name == self.failing else 0
+
+        return call
+
+
+def test_the_gpu_is_asked_of_its_driver(monkeypatch: pytest.MonkeyPatch):
+    driver = Driver()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
+    assert gpu.here() == gpu.Gpu(name="Orin", compute_capability="8.7")
+    driver.failing = "cuInit"
+    assert gpu.here() is None
+
+    def absent(name: str) -> Any:
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", absent)
+    assert gpu.here() is None
+
+
+@NO_BUILDER
 def test_a_named_machine_without_a_builder_is_told_what_is_missing(tmp_path: Path):
     with pytest.raises(MissingPackage, match="tensorrt"):
         api.export(["efficientvit_b0"], api.ExportOrder(target="trt-fp16", device="local", out=tmp_path))
@@ -52,7 +263,7 @@ def test_a_half_precision_graph_that_fails_its_proof_is_no_engine(tmp_path: Path
 
 
 @pytest.mark.skipif(bool(packages.missing(["tensorrt_rtx"])), reason="TensorRT for RTX is not installed")
-@pytest.mark.parametrize("model", ["efficientvit_b0", "efficientvit_l1"])
+@pytest.mark.parametrize("model", ["efficientvit_b0", pytest.param("efficientvit_l1", marks=pytest.mark.slow)])
 def test_an_engine_is_built_ahead_of_time_and_says_what_that_does_not_prove(tmp_path: Path, model: str):
     # Not smaller: on small maps the builder of 1.7.1 fails in a check of its own (docs/fp16.md).
     command = ["export", model, "--target", "trt-rtx-fp16", "--size", "224x224", "--compute-capability", "8.0,8.9"]
@@ -73,6 +284,23 @@ def test_an_orin_is_not_among_what_it_builds_for(tmp_path: Path, capsys: pytest.
     assert "an Orin (8.7) needs trt-fp16" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(bool(packages.missing(["tensorrt_rtx"])), reason="TensorRT for RTX is not installed")
+def test_the_entry_of_boards_builds_in_a_process_without_torch(graph: Path, tmp_path: Path):
+    order = {"graph": str(graph / "model.onnx"), "engine": str(tmp_path / "e"), "precision": "fp16"}
+    order |= {"package": "tensorrt_rtx", "compute_capability": ["8.0"]}
+    code, built = ordered(order)
+    assert code == 0
+    assert built["sha256"] == hashlib.sha256((tmp_path / "e").read_bytes()).hexdigest()
+    assert built["bound_to"] == {"compute_capability": ["8.0"], "tensorrt_rtx": built["version"]}
+    assert built["build_ns"] > 0
+    assert built["timing_cache_sha256"] is None
+    assert list(tmp_path.iterdir()) == [tmp_path / "e"]
+    code, answer = ordered({**order, "graph": str(tmp_path / "none.onnx")})
+    assert (code, answer["error"]["kind"]) == (5, "ToolchainFailed")
+    code, answer = ordered({**order, "engine": str(tmp_path / "none" / "e")})
+    assert (code, answer["error"]["kind"]) == (9, "UnreadableFile")
+
+
 def test_a_compute_capability_is_a_number_of_a_target_that_has_one():
     with pytest.raises(UsageError, match="'sm80' is none"):
         api.export_plan(["efficientvit_b0"], api.ExportOrder(target="trt-rtx-fp16", compute_capability="sm80"))
@@ -80,10 +308,36 @@ def test_a_compute_capability_is_a_number_of_a_target_that_has_one():
         api.export_plan(["efficientvit_b0"], api.ExportOrder(target="onnx-fp32", compute_capability="8.0"))
 
 
+def refusal(graph: Any) -> str | None:
+    """What TensorRT for RTX says against a graph, None when it builds it."""
+    import tensorrt_rtx as trt  # pyright: ignore[reportMissingImports]
+
+    package: Any = trt
+    logger = package.Logger(package.Logger.ERROR)
+    builder = package.Builder(logger)
+    network = builder.create_network(1 << int(package.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = package.OnnxParser(network, logger)
+    if not parser.parse(graph.SerializeToString()):
+        return str(parser.get_error(0))
+    config = builder.create_builder_config()
+    config.num_compute_capabilities = 1
+    config.set_compute_capability(package.ComputeCapability.SM80, 0)
+    return None if builder.build_serialized_network(network, config) else "built nothing"
+
+
+@pytest.mark.skipif(bool(packages.missing(["tensorrt_rtx"])), reason="TensorRT for RTX is not installed")
+def test_a_bf16_graph_is_taken_by_nvidias_parser_and_with_hard_swish_it_is_not():
+    model, names = create(catalog.find_model("efficientvit_b0")), catalog.find_target("trt-bf16").rewrites
+    assert refusal(graph_of(model, names, (224, 224), "bf16")) is None
+    without = tuple(name for name in names if name != "hard-swish-apart")
+    assert "HardSwish" in (refusal(graph_of(model, without, (224, 224), "bf16")) or "")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(bool(packages.missing(["tensorrt_rtx"])), reason="TensorRT for RTX is not installed")
-@pytest.mark.parametrize("name", ["efficientvit_seg_b0_cityscapes", "efficientvit_seg_l1_ade20k", "efficientvit_l3"])
 @pytest.mark.parametrize("attention", ["relu", "softmax"])
-def test_nvidias_own_parser_and_builder_take_every_kind_of_graph(tmp_path: Path, name: str, attention: str):
-    command = ["export", name, "--target", "trt-rtx-fp16", "--size", "256x512", "--attention", attention]
-    assert main([*command, "--compute-capability", "8.0", "--out", str(tmp_path)]) == 0
+@pytest.mark.parametrize("name", sorted(catalog.models()))
+def test_nvidias_own_parser_and_builder_take_every_model_at_its_published_size(name: str, attention: Any):
+    spec = catalog.find_model(name)
+    names = catalog.find_target("trt-rtx-fp16").rewrites
+    assert refusal(graph_of(create(spec, attention=attention), names, spec.size)) is None

@@ -312,9 +312,9 @@ def check(
     target = catalog.find_target(found.manifest.target)
     if found.manifest.parity_skipped is not None:
         raise Impossible(f"{found.file} cannot be run here: {found.manifest.parity_skipped}", "Check it on its device.")
-    if trace and target.proof is None and found.manifest.state == "ready":
+    if trace and target.precision not in ("fp16", "bf16"):
         raise Impossible(
-            f"--trace looks for what half precision breaks, and {target.name} is not in half precision",
+            f"--trace looks for what 16 bits break, and {target.name} has more",
             "Leave --trace out.",
         )
     parity, error = pipeline.prove(found, weights=weights, images=images)
@@ -352,9 +352,11 @@ def predict(order: PredictOrder) -> Prediction:
     if order.points or order.boxes or order.multimask:
         raise Impossible(f"{manifest.model} takes no points or boxes", "Leave --point, --box and --multimask out.")
     _only_here("predict", order.device)
+    if target.runtime is None:
+        raise Impossible(f"this version has nothing that runs {target.name}", "Use an artifact of another target.")
     photo = photographs.open_named(order.image)
     packages.require(target.run_packages)
-    runtime = catalog.load(target.runtime or "")
+    runtime = catalog.load(target.runtime)
     with runtime.open_session(
         found.file, artifact.as_json(manifest), session.SessionOptions(threads=_local_threads())
     ) as opened:

@@ -58,10 +58,8 @@ def _origin(name: str) -> Path | None:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
         return None
-    if spec is None:
-        return None
-    places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or [])
-    return Path(places[0]) if places else None
+    # A folder without any code of its own is none: the type stubs of a package leave one under its name.
+    return Path(spec.origin) if spec is not None and spec.origin else None
 
 
 def _fingerprint(name: str) -> str:

@@ -1,0 +1,212 @@
+"""Half precision under stress: the same function with larger queries and keys, plain against ours, one table.
+
+    python -m vitdeploy.benchmarks.fp16_stress WEIGHTS [--images FOLDER] [--size HxW] [--factors 1,2,4,8]
+
+Queries and keys are multiplied by a factor that linear attention cancels, so fp32 computes the same for every row.
+Every graph is run with every tensor rounded to half precision after every node. ``plain`` is the published attention in
+half precision, where its epsilon is 0; ``plain with eps 1e-7`` is what common converters make of it; ``ours`` is what
+``onnx-fp16`` is made with. Weights are an official checkpoint of the model, or ``random``.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from rich.console import Console
+from rich.table import Table
+
+from vitdeploy import catalog, photographs
+from vitdeploy.errors import UsageError, VitdeployError
+from vitdeploy.models.efficientvit_blocks import MultiScaleAttention, ReluLinearAttention
+from vitdeploy.spec import Size
+
+MODEL = "efficientvit_seg_b0_cityscapes"
+
+GRAPHS = ("plain", "plain with eps 1e-7", "ours")
+
+RAISED_TO = 1e-7
+"""Smaller constants become this. Source: min_positive_val in onnxconverter_common/float16.py."""
+
+SMALLEST = 2.0**-24
+"""Of half precision above zero: what is smaller may become 0. Source: IEEE 754-2019, binary16."""
+
+Pictures = Mapping[str, NDArray[np.float32]]
+"""Name of a picture → the model's input."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One graph at one factor."""
+
+    factor: float
+    graph: str
+    largest: float
+    """Largest divisor of the published attention in fp32; half precision ends at 65 504."""
+    broken: float
+    """Share of the attention's outputs that are NaN or Inf, or 0 where they are not in fp32."""
+    agreement: Mapping[str, float | None]
+    """Share of equal pixels for each picture; None: the output holds NaN or Inf."""
+
+
+def stretched(model: Any, factor: float) -> Any:
+    """The same function, eps aside: queries and keys times ``factor``, in place."""
+    for module in model.modules():
+        if isinstance(module, MultiScaleAttention):
+            conv = module.qkv.conv
+            dim = getattr(module.attention, "dim", 0)
+            rows = [row for row in range(conv.out_channels) if row // dim % 3 != 2]
+            with torch.no_grad():
+                conv.weight[rows] *= factor
+                if conv.bias is not None:
+                    conv.bias[rows] *= factor
+    return model
+
+
+def largest_divisor(model: Any, image: NDArray[np.float32]) -> float:
+    """The largest sum that the published attention divides by, in fp32."""
+    found = [0.0]
+
+    def look(module: Any, inputs: tuple[Any, ...]) -> None:
+        n, _, h, w = inputs[0].shape
+        q, k, _ = torch.split(inputs[0].reshape(n, -1, 3 * module.dim, h * w), module.dim, dim=2)
+        divisors = torch.relu(k).sum(dim=-1).unsqueeze(-2) @ torch.relu(q)
+        found.append(float(divisors.max()))
+
+    hooks = [m.register_forward_pre_hook(look) for m in model.modules() if isinstance(m, ReluLinearAttention)]
+    with torch.inference_mode():
+        model(torch.from_numpy(image))
+    for hook in hooks:
+        hook.remove()
+    return max(found)
+
+
+def graph_of(model: Any, size: Size, kind: str) -> Any:
+    """The half-precision graph of ``model``, one of `GRAPHS`."""
+    image = torch.zeros(1, 3, *size)
+    names = catalog.find_target("onnx-fp16").rewrites
+    if kind != "ours":
+        names = tuple(name for name in names if name != "normalized-attention")
+    table = catalog.load("vitdeploy.exporters.to_onnx_fp16:HALF_REWRITES")
+    made, _ = catalog.load("vitdeploy.exporters.rewrites:rewritten")(model, names, tuple(image.shape), table=table)
+    whole = catalog.load("vitdeploy.exporters.to_onnx:exported")(made, image, "logits")
+    if kind == GRAPHS[1]:
+        _raise_constants(whole)
+    return catalog.load("vitdeploy.exporters.fp16_graph:halved")(whole, half_border=False)
+
+
+def rows(weights: Path | None, pictures: Pictures, size: Size, factors: Sequence[float]) -> Iterator[Row]:
+    """The table, a row at a time.
+
+    Raises:
+        UnreadableFile: the checkpoint is not one of `MODEL`.
+    """
+    spec, create = catalog.find_model(MODEL), catalog.load("vitdeploy.models.create:create")
+    reference = create(spec, weights=weights)
+    with torch.inference_mode():
+        expected = {name: reference(torch.from_numpy(image)).numpy() for name, image in pictures.items()}
+    for factor in factors:
+        model = stretched(create(spec, weights=weights), factor)
+        largest = max(largest_divisor(model, image) for image in pictures.values())
+        for kind in GRAPHS:
+            graph = graph_of(model, size, kind)
+            agreement, broken = _judged(graph, pictures, expected)
+            yield Row(factor=factor, graph=kind, largest=largest, broken=broken, agreement=agreement)
+
+
+def _judged(
+    graph: Any, pictures: Pictures, expected: Mapping[str, NDArray[Any]]
+) -> tuple[dict[str, float | None], float]:
+    ratios = _attention_outputs(graph)
+    sessions = [_session(graph, ratios, rounding=rounding) for rounding in (True, False)]
+    agreement: dict[str, float | None] = {}
+    broken = values = 0
+    for name, image in pictures.items():
+        (logits, *found), (_, *wide) = (session.run(None, {"image": image}) for session in sessions)
+        same = logits.argmax(axis=1) == expected[name].argmax(axis=1)
+        agreement[name] = float(same.mean()) if np.isfinite(logits).all() else None
+        for narrow, exact in zip(found, wide, strict=True):
+            zeroed = (narrow == 0) & (np.abs(exact) > SMALLEST)
+            broken += int(np.count_nonzero(zeroed | ~np.isfinite(narrow)))
+            values += narrow.size
+    return agreement, broken / max(1, values)
+
+
+def _attention_outputs(graph: Any) -> list[str]:
+    """Of the divisions that end an attention: they are reshaped into maps again."""
+    reshaped = {node.input[0] for node in graph.graph.node if node.op_type == "Reshape"}
+    return [str(node.output[0]) for node in graph.graph.node if node.op_type == "Div" and node.output[0] in reshaped]
+
+
+def _session(graph: Any, more: Sequence[str], *, rounding: bool) -> Any:
+    made = catalog.load("vitdeploy.exporters.fp16_graph:rounded")(graph, rounding=rounding)
+    made.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in more)
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 3
+    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(made.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+
+
+def _raise_constants(graph: Any) -> None:
+    constants = [a.t for node in graph.graph.node for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
+    for tensor in (*graph.graph.initializer, *constants):
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = numpy_helper.to_array(tensor)
+            raised = np.where((values > 0) & (values < RAISED_TO), np.float32(RAISED_TO), values)
+            tensor.CopyFrom(numpy_helper.from_array(raised.astype(np.float32), tensor.name))
+
+
+def _pictures(size: Size, folder: Path | None) -> Pictures:
+    spec = catalog.find_model(MODEL)
+    paths = photographs.in_folder(folder) if folder else photographs.bundled()[:1]
+    found = {"noise": photographs.noise(size, 1, seed=0)[0]}
+    found |= {path.stem: photographs.center_crop(photographs.read(path), size) for path in paths}
+    return {name: photographs.normalized([photo], spec) for name, photo in found.items()}
+
+
+def _words(share: float | None) -> str:
+    return "NaN or Inf" if share is None else f"{share:.2%}"
+
+
+def main() -> int:
+    """Run the stress and print the table."""
+    parser = argparse.ArgumentParser(description="Half precision under stress, plain against ours.")
+    parser.add_argument("weights", help=f"an official checkpoint of {MODEL}, or: random")
+    parser.add_argument("--images", type=Path, help="folder of photographs; default: one that scikit-learn ships")
+    parser.add_argument("--size", default="1024x2048")
+    parser.add_argument("--factors", default="1,2,4,8")
+    given = parser.parse_args()
+    try:
+        size = catalog.parse_size(given.size)
+        pictures = _pictures(size, given.images)
+        shown = Table(title=f"{MODEL} {given.size}, pixel agreement with fp32", box=None, title_justify="left")
+        for head in ("factor", "graph", "largest divisor", "broken", *pictures):
+            shown.add_column(head, justify="left" if head == "graph" else "right", no_wrap=True)
+        weights = None if given.weights == "random" else Path(given.weights)
+        for row in rows(weights, pictures, size, [float(one) for one in given.factors.split(",")]):
+            shares = [_words(row.agreement[name]) for name in pictures]
+            shown.add_row(f"{row.factor:g}", row.graph, f"{row.largest:,.0f}", f"{row.broken:.2%}", *shares)
+    except ValueError:
+        error: VitdeployError = UsageError(f"--factors {given.factors!r} are no numbers", "Write them as 1,2,4,8.")
+    except VitdeployError as refused:
+        error = refused
+    else:
+        Console().print(shown)
+        return 0
+    print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
