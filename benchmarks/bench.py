@@ -152,7 +152,8 @@ def run(
         for done, turn in enumerate(turns, 1):
             row = rows[turn.place]
             if row.error is None and turn.id not in row.trials:
-                _fill(row, turn, link=link, phone=phone, protocol=protocol, log=out.with_suffix(".log"))
+                log = out.with_suffix(".log")
+                _fill(row, turn, link=link, phone=phone, protocol=protocol, log=log, cool_c=device.cool_c)
                 _save(frame, rows, out)
             on_trial(done, len(turns), row.job.case.name)
             if enough is not None and done % len(rows) == 0:
@@ -231,6 +232,7 @@ def _fill(
     phone: phone_trial.Phone | None,
     protocol: record.Protocol,
     log: Path,
+    cool_c: float | None,
 ) -> None:
     """Run one trial and write down in its row what became of it."""
     assert row.job.artifact is not None
@@ -239,7 +241,7 @@ def _fill(
         if phone is not None:
             found = phone_trial.take(turn, case, made, phone=phone, protocol=protocol, log=log)
         else:
-            found = trial.take(turn, case, made, link=link, protocol=protocol, log=log)
+            found = trial.take(turn, case, made, link=link, protocol=protocol, log=log, cool_c=cool_c)
     except VitdeployError as error:
         row.error = error
         return

@@ -34,6 +34,24 @@ def temperature_c() -> float | None:
     return max(known, default=None)
 
 
+def headroom_c() -> float | None:
+    """How far the nearest thermal zone is below its own limit; None where no zone tells one.
+
+    Source: docs.kernel.org/driver-api/thermal/sysfs-api.html: the trip points ``passive`` and ``hot`` are where the
+    kernel slows devices down, ``active`` ones only start fans.
+    """
+    found: list[float] = []
+    for zone in sorted(_THERMAL.glob("thermal_zone*")):
+        now = _integer(zone / "temp")
+        kinds = sorted(zone.glob("trip_point_*_type"))
+        slowing = [path for path in kinds if _text(path).strip() in ("passive", "hot")]
+        limits = [_integer(path.with_name(path.name.replace("_type", "_temp"))) for path in slowing]
+        known = [limit for limit in limits if limit is not None and limit > 0]  # what is switched off is 0 or below
+        if now is not None and known:
+            found.append((min(known) - now) / 1000)
+    return min(found, default=None)
+
+
 def throttle_count() -> int | None:
     """How often the cores were slowed down for heat since boot; None where no counter exists."""
     counts = [_integer(path) for path in sorted(_CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))]

@@ -9,7 +9,7 @@ import msgspec
 
 from vitdeploy import catalog, documents, record
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import worker
+from vitdeploy.benchmarks import cooling, worker
 from vitdeploy.devices.connection import Connection, Result
 from vitdeploy.errors import DeviceError, ToolchainFailed, VitdeployError
 from vitdeploy.record import Case, Trial
@@ -65,6 +65,7 @@ def take(
     link: Connection,
     protocol: record.Protocol,
     log: Path,
+    cool_c: float | None = None,
 ) -> Trial | Lost:
     """Run one trial in a fresh process on the device.
 
@@ -73,13 +74,13 @@ def take(
     Raises:
         VitdeployError: the worker's own error, or `ToolchainFailed` where it ended without a word.
     """
-    job = worker_job(turn, case, artifact, link=link, protocol=protocol)
+    job = worker_job(turn, case, artifact, link=link, protocol=protocol, cool_c=cool_c)
     name = f"trial {turn.index + 1}"
     try:
         done = link.run(
             [*link.interpreter(), "-m", "vitdeploy.benchmarks.worker"],
             stdin=json.dumps(asdict(job)),
-            timeout_s=WORKER_LIMIT_S + 10 * (protocol.sustained_s or protocol.min_time_s),
+            timeout_s=cooling.WAIT_S + WORKER_LIMIT_S + 10 * (protocol.sustained_s or protocol.min_time_s),
         )
     except DeviceError as error:
         return Lost(message=f"{name} was lost: {error.message}", hint=error.hint)
@@ -100,7 +101,13 @@ def take(
 
 
 def worker_job(
-    turn: Turn, case: Case, artifact: Artifact, *, link: Connection, protocol: record.Protocol
+    turn: Turn,
+    case: Case,
+    artifact: Artifact,
+    *,
+    link: Connection,
+    protocol: record.Protocol,
+    cool_c: float | None = None,
 ) -> worker.Job:
     """What the worker is told; the artifact's files are put on the device."""
     runtime = catalog.find_target(case.target).runtime
@@ -124,6 +131,7 @@ def worker_job(
         warmup_limit_s=protocol.warmup_limit_s,
         sustained_s=protocol.sustained_s,
         seed=protocol.seed + turn.index,
+        cool_c=cool_c,
     )
 
 

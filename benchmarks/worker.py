@@ -24,7 +24,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from vitdeploy.benchmarks import inputs, loop
+from vitdeploy.benchmarks import cooling, inputs, loop
 from vitdeploy.errors import MissingPackage, ParityFailed, ToolchainFailed, UnreadableFile, VitdeployError
 from vitdeploy.runtimes.session import Runtime, Session, SessionOptions
 from vitdeploy.spec import Boundary
@@ -57,6 +57,8 @@ class Job:
     warmup_limit_s: float
     sustained_s: float | None
     seed: int
+    cool_c: float | None = None
+    """A trial starts below this; None: the machine's own limits decide."""
 
 
 class Probe(Protocol):
@@ -68,6 +70,10 @@ class Probe(Protocol):
 
     def temperature_c(self) -> float | None:
         """The hottest sensor."""
+        ...
+
+    def headroom_c(self) -> float | None:
+        """How far the machine is below the nearest temperature at which it slows itself down."""
         ...
 
     def throttle_count(self) -> int | None:
@@ -141,6 +147,7 @@ def run_job(job: Job) -> dict[str, Any]:
         MissingPackage: the runtime is not installed here.
         ToolchainFailed: the runtime refuses the file, or fails while it runs.
         ParityFailed: the output holds NaN or Inf.
+        DeviceError: the machine is too hot.
     """
     started_utc = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
     check_digests(job.digests)
@@ -148,6 +155,7 @@ def run_job(job: Job) -> dict[str, Any]:
     runtime = cast("Runtime", module(job.runtime))
     import_ns = time.perf_counter_ns() - begin
     probe = cast("Probe", importlib.import_module(job.probe))
+    cooled = cooling.wait(probe, below_c=job.cool_c)
     with contextlib.ExitStack() as stack, failures_of(job.runtime):
         options = SessionOptions(threads=max(1, job.threads // job.streams), graph=job.graph)
         begin = time.perf_counter_ns()
@@ -172,7 +180,7 @@ def run_job(job: Job) -> dict[str, Any]:
             (len(lane.pool) - 1) * inputs.input_bytes(lane.session.inputs) + loop.TRACK_BYTES for lane in lanes
         )
         peak_bytes = max(loaded_bytes, probe.peak_memory_bytes() - spare_bytes)
-        facts = {**sessions[0].facts, **watch.facts}
+        facts = {**sessions[0].facts, **watch.facts, **cooled}
     return {
         **job.trial,
         "started_utc": started_utc,

@@ -83,3 +83,15 @@ def test_a_full_disk_keeps_the_old_document(tmp_path: Path):
         assert [p.name for p in disk.iterdir()] == ["note.json"]
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_not_disturbed(tmp_path: Path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = tmp_path / f".run.json.{dead.pid}-abc.part"
+    living = tmp_path / f".run.json.{os.getpid()}-abc.part"
+    other = tmp_path / f".run.jsonl.{dead.pid}-abc.part"
+    for path in (left, living, other):
+        path.write_text("half")
+    documents.write_bytes(tmp_path / "run.json", b"{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(("run.json", living.name, other.name))

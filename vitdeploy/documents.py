@@ -7,6 +7,7 @@ fields that can be undefined are nullable; a newer schema is looked at before th
 """
 
 import contextlib
+import glob
 import os
 import tempfile
 from pathlib import Path
@@ -20,6 +21,9 @@ T = TypeVar("T")
 
 LARGEST_BYTES = 512 * 2**20
 """Documents beyond this are refused unread: a run of 50 cases is below 50 MiB."""
+
+
+_PART = ".part"
 
 
 class _Head(msgspec.Struct):
@@ -84,7 +88,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        _sweep(path)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-", suffix=_PART)
         part = Path(name)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
@@ -98,6 +103,24 @@ def write_bytes(path: Path, data: bytes) -> None:
         if part is not None:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what writers of ``path`` left behind that were killed in the middle of it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
+        writer = left.name.removeprefix(f".{path.name}.").partition("-")[0]
+        if writer.isdigit() and not _alive(int(writer)):
+            left.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
 
 
 def cannot_write(path: Path, error: OSError) -> UnreadableFile:

@@ -51,6 +51,8 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What must be found on the machine behind the link; anything else is the wrong machine."""
     source: str = ""
     """Where the facts come from."""
+    cool_c: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """A trial starts only below this, on the hottest sensor; None: 15 degrees below the machine's own limits."""
     benchmark_model: str = ""
     """Phones: path or URL of Google's ``benchmark_model`` for their processor; nothing is fetched unasked."""
     benchmark_model_sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")] | None = None
