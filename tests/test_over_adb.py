@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from vitdeploy.devices import inventory
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, MissingPackage
 
-pytest.importorskip("adbutils", reason="the package adbutils (extra adb) is not installed")
+adbutils = pytest.importorskip("adbutils", reason="the package adbutils (extra adb) is not installed")
 from vitdeploy.devices import over_adb, over_adb_server
 from vitdeploy.devices.over_adb import FOLDER, AdbConnection
 
@@ -237,6 +239,23 @@ def test_a_killed_server_is_told_and_not_started_again(tmp_path: Path, monkeypat
     finally:
         server.adb("kill-server")
         phone.unplug()
+
+
+def test_a_server_that_resets_a_last_connection_died_too():
+    with socket.create_server(("127.0.0.1", 0)) as ending:
+        phone = over_adb_server.Phone.__new__(Phone)  # its `__init__` asks the server for phones, and starts one
+        phone._name, phone.serial = "pixel", "serial"  # pyright: ignore[reportPrivateUsage]
+        phone._client = adbutils.AdbClient(port=ending.getsockname()[1])  # pyright: ignore[reportPrivateUsage]
+
+        def end() -> None:
+            ending.accept()[0].close()
+            last, _ = ending.accept()
+            last.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            last.close()
+            ending.close()
+
+        threading.Thread(target=end, daemon=True).start()
+        assert "the adb server died while sleep ran" in str(phone.lost("while sleep ran"))
 
 
 def test_names_never_reach_the_shell_unquoted(link: AdbConnection, phone: PhoneDouble):

@@ -6,6 +6,7 @@
 import contextlib
 import socket
 import subprocess
+import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ QUICK_S: Final = 30.0
 """Limit of everything that is no work on the phone: opening a stream, removing, hashing, moving."""
 
 _SERVER_START_S = 20.0
+_SERVER_END_S = 1.0
 _ADB_FAULTS = (adbutils.AdbError, OSError, EOFError, ValueError)
 """What adbutils lets through when a server dies, says nothing, or says something else."""
 
@@ -78,12 +80,15 @@ class Phone:
 
     def lost(self, when: str, said: str = "no reason given") -> DeviceError:
         """What became of the phone, as far as the server can tell."""
+        died = DeviceError(f"the adb server died {when}", "Run `adb start-server`, then the same command again.")
         if not self._server_answers():
-            return DeviceError(f"the adb server died {when}", "Run `adb start-server`, then the same command again.")
+            return died
         try:
             state = dict(self._phones()).get(self.serial)
         except DeviceError as error:
-            return error
+            # A server that is just ending still takes a connection, and resets it.
+            time.sleep(_SERVER_END_S)
+            return error if self._server_answers() else died
         if state is None:
             return DeviceError(f"{self._name} ({self.serial}) was unplugged {when}", "Plug it in, then go on.")
         if state != "device":
