@@ -17,7 +17,7 @@ from vitdeploy.devices import inventory
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, MissingPackage
 
-adbutils = pytest.importorskip("adbutils", reason="the package adbutils (extra adb) is not installed")
+pytest.importorskip("adbutils", reason="the package adbutils (extra adb) is not installed")
 from vitdeploy.devices import over_adb, over_adb_server
 from vitdeploy.devices.over_adb import FOLDER, AdbConnection
 
@@ -243,9 +243,9 @@ def test_a_killed_server_is_told_and_not_started_again(tmp_path: Path, monkeypat
 
 def test_a_server_that_resets_a_last_connection_died_too():
     with socket.create_server(("127.0.0.1", 0)) as ending:
-        phone = over_adb_server.Phone.__new__(Phone)  # its `__init__` asks the server for phones, and starts one
+        phone = over_adb_server.Phone.__new__(over_adb_server.Phone)  # its `__init__` asks the server for phones, and starts one
         phone._name, phone.serial = "pixel", "serial"  # pyright: ignore[reportPrivateUsage]
-        phone._client = adbutils.AdbClient(port=ending.getsockname()[1])  # pyright: ignore[reportPrivateUsage]
+        phone._client = over_adb_server.adbutils.AdbClient(port=ending.getsockname()[1])  # pyright: ignore[reportPrivateUsage]
 
         def end() -> None:
             ending.accept()[0].close()
