@@ -1,15 +1,16 @@
 """Why one artifact is slower than another: the operators that explain most of it, and what changed in the graph."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from vitdeploy import catalog
 from vitdeploy.artifact import Artifact
+from vitdeploy.benchmarks import trial
 from vitdeploy.devices.connection import Connection
-from vitdeploy.errors import VitdeployError
+from vitdeploy.errors import ToolchainFailed, VitdeployError
 from vitdeploy.record import Attribution, OperatorShare
 
 SHOWN = 3
@@ -18,10 +19,14 @@ SHOWN = 3
 LIMIT_S = 300.0
 
 
-def attribute(a: Artifact, b: Artifact, link: Connection, *, threads: int) -> Attribution:
-    """What explains that ``b`` takes another time than ``a``; a runtime without a profiler is said, not an error."""
+def attribute(a: Artifact, b: Artifact, measure: Callable[[Artifact], Mapping[str, int]]) -> Attribution:
+    """What explains that ``b`` takes another time than ``a``; a runtime without a profiler is said, not an error.
+
+    Args:
+        measure: operator type → nanoseconds of an inference; empty where the runtime tells none.
+    """
     try:
-        times = [_operators(side, link, threads) for side in (a, b)]
+        times = [measure(side) for side in (a, b)]
     except VitdeployError as error:
         return Attribution(operators=(), graph=_changed(a, b), said=error.message)
     said = None if all(times) else f"{' and '.join(sorted({a.manifest.target, b.manifest.target}))}: no operator times"
@@ -40,7 +45,12 @@ def largest(base_ns: Mapping[str, int], head_ns: Mapping[str, int]) -> tuple[Ope
     )
 
 
-def _operators(side: Artifact, link: Connection, threads: int) -> dict[str, int]:
+def by_worker(side: Artifact, link: Connection, *, threads: int) -> dict[str, int]:
+    """Operator type → nanoseconds, by the runtime's own profiler in a process on a device that runs Python.
+
+    Raises:
+        VitdeployError: the runtime refuses the file, or the device was lost.
+    """
     manifest = side.manifest
     file = link.push(side.file, sha256=manifest.sha256)
     for beside in manifest.beside:
@@ -54,8 +64,10 @@ def _operators(side: Artifact, link: Connection, threads: int) -> dict[str, int]
     done = link.run(
         [*link.interpreter(), "-m", "vitdeploy.benchmarks.operator_times"], stdin=json.dumps(job), timeout_s=LIMIT_S
     )
-    found: dict[str, Any] = json.loads(done.stdout) if done.exit_code == 0 else {}
-    return found.get("operators") or {}
+    reply: dict[str, Any] = json.loads(done.stdout) if done.exit_code == 0 else {"error": trial.last_line(done)}
+    if "error" in reply:
+        raise ToolchainFailed(f"the operators of {manifest.target} could not be timed: {reply['error']}", "Try again.")
+    return reply["operators"]
 
 
 def _changed(a: Artifact, b: Artifact) -> dict[str, tuple[int, int]]:

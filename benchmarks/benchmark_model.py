@@ -94,11 +94,12 @@ def command(
     inputs: Sequence[TensorSpec],
     input_files: Sequence[str],
     output_file: str,
+    profile: bool = False,
 ) -> list[str]:
     """The words that run one block of a graph on the cores of ``mask``, with real inputs, and keep its outputs.
 
-    fp16 arithmetic is off in words, whatever a build's default. Names and paths hold no ``:`` and no ``,``,
-    which separate inputs.
+    ``profile`` prints the times of operators too, which takes time itself: never for a figure. fp16 arithmetic is
+    off in words, whatever a build's default. Names and paths hold no ``:`` and no ``,``, which separate inputs.
     """
     # The names are the manifest's; the tool warns where the file has others, and goes by the order.
     names = [re.sub(r"[^A-Za-z0-9_]", "_", spec.name) for spec in inputs]
@@ -119,6 +120,7 @@ def command(
         f"--input_layer_shape={':'.join(','.join(map(str, spec.shape)) for spec in inputs)}",
         f"--input_layer_value_files={','.join(map(':'.join, zip(names, input_files, strict=True)))}",
         f"--output_filepath={output_file}",
+        *(["--enable_op_profiling=true"] if profile else []),
     ]
 
 

@@ -9,8 +9,6 @@ agent carries it.
 import importlib
 import json
 import os
-import shutil
-import statistics
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,10 +16,10 @@ from typing import Any, cast
 
 from vitdeploy.benchmarks import inputs, worker
 from vitdeploy.errors import VitdeployError
-from vitdeploy.runtimes.session import Runtime, SessionOptions
+from vitdeploy.runtimes.session import ProfiledSession, Runtime, SessionOptions
 
 RUNS = 12
-"""Profiled inferences; each node counts with its median, so a slow first one does not."""
+"""Inferences; the first one, which is slow, is left out of the profile or has no weight in its medians."""
 
 
 def measure(file: str, manifest: Mapping[str, Any], runtime: str, threads: int) -> dict[str, int]:
@@ -37,28 +35,7 @@ def measure(file: str, manifest: Mapping[str, Any], runtime: str, threads: int) 
             session.put(feeds)
             session.run()
             session.wait()
-    if (profile := session.facts.get("profile")) is None:
-        return {}
-    found = summed(json.loads(Path(profile).read_text()))
-    shutil.rmtree(Path(profile).parent, ignore_errors=True)
-    return found
-
-
-def summed(events: list[dict[str, Any]]) -> dict[str, int]:
-    """Nanoseconds by operator type of ONNX Runtime's profile.
-
-    Source: onnxruntime.ai/docs/performance/tune-performance/profiling-tools.html: events of category ``Node`` whose
-    name ends in ``kernel_time``, ``dur`` in microseconds.
-    """
-    by_node: dict[tuple[str, str], list[int]] = {}
-    for event in events:
-        if event.get("cat") == "Node" and str(event.get("name", "")).endswith("kernel_time"):
-            key = (str(event["args"]["op_name"]), str(event["name"]))
-            by_node.setdefault(key, []).append(int(event["dur"]))
-    found: dict[str, int] = {}
-    for (operator, _), durations_us in by_node.items():
-        found[operator] = found.get(operator, 0) + round(1000 * statistics.median(durations_us))
-    return found
+        return dict(session.operator_ns()) if isinstance(session, ProfiledSession) else {}
 
 
 def main() -> int:

@@ -130,7 +130,7 @@ def _take(
     link, manifest = phone.link, artifact.manifest
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
     specs = expected.described(plain["inputs"])
-    files = _write_inputs(specs, protocol.seed + turn.index, folder)
+    files = write_inputs(specs, protocol.seed + turn.index, folder)
     wanted, runtime = _wanted(artifact, plain, files, folder)
     graph = link.push(artifact.file, sha256=manifest.sha256)
     cores = phone.cores(case.threads)
@@ -154,18 +154,18 @@ def _take(
         done = link.run(argv, timeout_s=trial.WORKER_LIMIT_S + 10 * protocol.min_time_s)
         after = probe_android.look(link)
         ended = time.perf_counter_ns() - began
-        trial.keep_log(log, f"{case.name}, trial {turn.index + 1}", _joined(done))
+        trial.keep_log(log, f"{case.name}, trial {turn.index + 1}", joined(done))
         if done.exit_code < 0:
             return Lost(message=f"benchmark_model was killed by signal {-done.exit_code}", hint=f"Read {log}.")
         if done.exit_code:
             raise ToolchainFailed(
-                f"benchmark_model ended with exit code {done.exit_code}: {trial.last_line(_joined(done))}",
+                f"benchmark_model ended with exit code {done.exit_code}: {trial.last_line(joined(done))}",
                 f"Read {log}.",
             )
-        said = benchmark_model.parse(_joined(done).stderr)
+        said = benchmark_model.parse(joined(done).stderr)
         link.pull(output_file, folder / "output")
     finally:
-        _remove(link, there)
+        remove(link, there)
     return Trial(
         id=turn.id,
         started_utc=started.isoformat(timespec="milliseconds"),
@@ -203,7 +203,7 @@ def _take(
     )
 
 
-def _write_inputs(specs: Sequence[TensorSpec], seed: int, folder: Path) -> list[Path]:
+def write_inputs(specs: Sequence[TensorSpec], seed: int, folder: Path) -> list[Path]:
     """One input, a file of raw bytes a tensor, in the graph's order."""
     made = inputs.make_one(specs, seed)
     paths = [folder / f"input{place}" for place in range(len(specs))]
@@ -264,12 +264,12 @@ def _reading(t_ns: int, state: probe_android.State, cores: Sequence[int]) -> Rea
     return Reading(t_ns=t_ns, clock_hz=state.clock_hz(cores), temp_c=state.temperature_c, power_mw=None)
 
 
-def _joined(done: Result) -> Result:
+def joined(done: Result) -> Result:
     """Both streams as one: versions differ in which one they use."""
     return Result(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}".strip())
 
 
-def _remove(link: Connection, paths: Sequence[str]) -> None:
+def remove(link: Connection, paths: Sequence[str]) -> None:
     """Inputs and outputs of a trial are no good to the next one, and large."""
     try:
         link.run(["rm", "-f", *paths], timeout_s=REMOVE_LIMIT_S)

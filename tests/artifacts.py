@@ -40,13 +40,12 @@ def conv_relu(folder: Path, *, nan: bool = False, channels: int = 8) -> Artifact
     return _written(folder, "model.onnx", "efficientvit_b0", "onnx-fp32", logits)
 
 
-def conv_relu_tflite(folder: Path, *, custom: str | None = None, side: int = 32) -> Artifact:
+def conv_relu_tflite(folder: Path, *, custom: str | None = None, side: int = 32, channels: int = 8) -> Artifact:
     """``model.tflite`` of one convolution with its ReLU, channels last; ``custom``: then an operator of that name."""
     import flatbuffers
     import numpy as np
     from ai_edge_litert import schema_py_generated as tfl
 
-    channels = 8
     weight = np.random.Generator(np.random.PCG64(0)).normal(size=(channels, 3, 3, 3)).astype(np.float32)
     buffers = [b"", weight.tobytes(), np.zeros(channels, np.float32).tobytes()]
     shapes = [(1, side, side, 3), weight.shape, (channels,), (1, side, side, channels), (1, side, side, channels)]

@@ -12,7 +12,8 @@ from pathlib import Path
 ROOT = Path(os.environ["VITDEPLOY_TEST_ROOT"])
 KNOWN = {
     "graph", "num_threads", "use_xnnpack", "xnnpack_force_fp16", "num_runs", "min_secs", "max_secs", "warmup_runs",
-    "warmup_min_secs", "input_layer", "input_layer_shape", "input_layer_value_files", "output_filepath",
+    "warmup_min_secs", "enable_op_profiling", "input_layer", "input_layer_shape", "input_layer_value_files",
+    "output_filepath",
 }  # fmt: skip
 
 
@@ -37,6 +38,17 @@ def block(times_us: list[int]) -> str:
         f"count={len(ordered)} first={times_us[0]} curr={times_us[-1]} min={ordered[0]} max={ordered[-1]} "
         f"avg={mean:g} std={std}{tail}"
     )
+
+
+def profile(mean_ms: float) -> None:
+    """LiteRT's table: what XNNPACK took as a whole, and its one operator in there."""
+    say("Operator-wise Profiling Info for Regular Benchmark Runs:")
+    print("============================== Run Order ==============================")
+    print("\t[node type]\t[first]\t[avg ms]\t[%]\t[cdf%]\t[mem KB]\t[times called]\t[Name]")
+    row = f"{mean_ms:.3f}\t{mean_ms:.3f}\t50.000%\t50.000%\t0.000\t1"
+    print(f"\tConvolution (NHWC, F32) GEMM\t{row}\tDelegate/Convolution (NHWC, F32) GEMM:0")
+    print(f"\tTfLiteXNNPackDelegate\t{row}\t[StatefulPartitionedCall:0]:2\n")
+    print("============================== Summary by node type ==============================")
 
 
 def main() -> int:
@@ -102,6 +114,8 @@ def main() -> int:
         f"Warmup (avg): {sum(warm) / len(warm):g}, Inference (avg): {sum(timed) / len(timed):g}"
     )
     say("Memory footprint delta from the start of the tool (MB): init=1.5 overall=3.25")
+    if flags.get("enable_op_profiling") == "true" and fault("no_profiler") is None:
+        profile(sum(timed) / len(timed) / 1000)
     with Path(flags["output_filepath"]).open("wb") as stream:
         for detail in interpreter.get_output_details():
             output = interpreter.get_tensor(detail["index"])

@@ -9,9 +9,14 @@ import pytest
 
 from tests import artifacts, make_run
 from vitdeploy import record
-from vitdeploy.benchmarks import attribution, operator_times
+from vitdeploy.artifact import Artifact
+from vitdeploy.benchmarks import attribution
 from vitdeploy.devices.local import LocalConnection
 from vitdeploy.reports import as_github, as_markdown, report
+
+
+def by_worker(side: Artifact) -> dict[str, int]:
+    return attribution.by_worker(side, LocalConnection(), threads=1)
 
 
 def event(name: str, operator: str, microseconds: int) -> dict[str, object]:
@@ -22,7 +27,8 @@ def test_a_profile_is_summed_by_operator_from_each_nodes_median():
     events = [event("a", "Conv", duration) for duration in (900, 10, 12)]
     events += [event("b", "Conv", 5), event("c", "Relu", 1)]
     events += [{"cat": "Session", "name": "model_run", "dur": 99}, {"cat": "Node", "name": "a_fence_before", "dur": 7}]
-    assert operator_times.summed(events) == {"Conv": 17_000, "Relu": 1_000}
+    on_ort = pytest.importorskip("vitdeploy.runtimes.on_ort", reason="ONNX Runtime is not installed")
+    assert on_ort.summed(events) == {"Conv": 17_000, "Relu": 1_000}
 
 
 def test_the_largest_changes_come_first_in_the_direction_of_the_whole():
@@ -36,16 +42,35 @@ def test_the_largest_changes_come_first_in_the_direction_of_the_whole():
 def test_two_real_files_are_told_apart_by_their_operators(tmp_path: Path):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     small, large = (artifacts.conv_relu(tmp_path / str(n), channels=n) for n in (8, 512))
-    found = attribution.attribute(small, large, LocalConnection(), threads=1)
+    found = attribution.attribute(small, large, by_worker)
     assert found.said is None
     assert found.operators[0].name == "Conv"
     assert found.operators[0].head_ms > found.operators[0].base_ms
 
 
+def test_two_tflite_files_are_told_apart_by_what_runs_inside_of_xnnpack(tmp_path: Path):
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
+    small, large = (artifacts.conv_relu_tflite(tmp_path / str(n), channels=n) for n in (8, 512))
+    found = attribution.attribute(small, large, by_worker)
+    assert found.said is None
+    assert found.operators[0].name.startswith("Convolution (NHWC, F32)")
+    assert found.operators[0].head_ms > found.operators[0].base_ms
+
+
+def test_what_a_profile_failed_at_is_said(tmp_path: Path):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    side = artifacts.conv_relu(tmp_path / "a")
+    side.file.write_bytes(b"no model")
+    found = attribution.attribute(side, side, by_worker)
+    assert found.operators == ()
+    assert found.said is not None
+    assert "the operators of onnx-fp32 could not be timed: ONNX Runtime" in found.said
+
+
 def test_a_runtime_without_a_profiler_is_said(tmp_path: Path):
     pytest.importorskip("torch", reason="torch is not installed")
     side = artifacts.state_dict(tmp_path / "a")
-    found = attribution.attribute(side, side, LocalConnection(), threads=1)
+    found = attribution.attribute(side, side, by_worker)
     assert (found.operators, found.said) == ((), "torch-fp32: no operator times")
 
 

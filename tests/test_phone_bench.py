@@ -13,10 +13,12 @@ from tests.adb_daemon import AdbServer, PhoneDouble
 from vitdeploy import api, api_decide, catalog, record
 from vitdeploy.artifact import digest_of
 from vitdeploy.benchmarks import (
+    attribution,
     bench,
     benchmark_model,
     expected,
     machine,
+    phone_operators,
     phone_tool,
     phone_trial,
     probe_android,
@@ -260,6 +262,24 @@ def test_a_duel_on_a_phone_is_one_of_pairs_of_blocks(
     assert {result.case.boundary for result in outcome.run.results} == {"compute"}
     assert [len(result.trials) for result in outcome.run.results] == [3, 3]
     assert outcome.compared.comparisons[0].ratio is not None
+
+
+def test_the_operators_on_a_phone_are_told_by_the_tool(tmp_path: Path, phone: PhoneDouble, device: Device):
+    side = job_in(tmp_path).artifact
+    assert side is not None
+    with inventory.connect(device) as link:
+        ready = phone_trial.prepare(device, link, probe_android.facts(link))
+        found = attribution.attribute(side, side, lambda one: phone_operators.by_tool(one, ready, threads=1))
+        assert found.said is None
+        times = phone_operators.by_tool(side, ready, threads=1)
+        assert list(times) == ["Convolution (NHWC, F32) GEMM"]
+        plant(phone, "no_profiler")
+        found = attribution.attribute(side, side, lambda one: phone_operators.by_tool(one, ready, threads=1))
+        assert found.said == "tflite-fp32: no operator times"
+        plant(phone, "exit", "3")
+        found = attribution.attribute(side, side, lambda one: phone_operators.by_tool(one, ready, threads=1))
+        assert found.said is not None
+        assert "exit code 3 while it profiled" in found.said
 
 
 def test_a_tool_that_is_not_there_or_another_one_is_said(tmp_path: Path, device: Device):

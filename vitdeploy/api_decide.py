@@ -83,17 +83,21 @@ def duel(
 
 def _attributed(run: Run, jobs: "Sequence[Job]", out: Path, progress: api.Progress) -> Run:
     """The run with what explains its difference, where there is one and the device can be profiled."""
-    from vitdeploy.benchmarks import attribution
+    from vitdeploy.benchmarks import attribution, phone_operators, phone_trial, probe_android
     from vitdeploy.devices import inventory
 
     (found,) = comparison.duel(run).comparisons
     a, b = (job.artifact for job in jobs)
-    device = inventory.find(run.device.name)
-    if found.verdict not in ("slower", "faster") or run.duel is None or a is None or b is None or device.link == "adb":
+    if found.verdict not in ("slower", "faster") or run.duel is None or a is None or b is None:
         return run
     progress(f"{found.verdict}: looking at the operators of both sides")
+    device, threads = inventory.find(run.device.name), jobs[0].case.threads
     with inventory.connect(device) as link:
-        explained = attribution.attribute(a, b, link, threads=jobs[0].case.threads)
+        if device.link == "adb":
+            phone = phone_trial.prepare(device, link, probe_android.facts(link))
+            explained = attribution.attribute(a, b, lambda side: phone_operators.by_tool(side, phone, threads=threads))
+        else:
+            explained = attribution.attribute(a, b, lambda side: attribution.by_worker(side, link, threads=threads))
     told = msgspec.structs.replace(run, duel=msgspec.structs.replace(run.duel, attribution=explained))
     record.save(told, out)
     return told

@@ -20,6 +20,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from vitdeploy.errors import ToolchainFailed, UsageError
+from vitdeploy.runtimes.profiled_tflite import ProfiledTflite
 from vitdeploy.runtimes.session import Array, Arrays, Session, SessionOptions
 from vitdeploy.spec import TensorSpec
 
@@ -55,7 +56,6 @@ class TfliteSession:
             "delegate_partitions": str(partitions),
             "threads": str(options.threads),
             "fp16_arithmetic": "off",
-            "profile": "operators are not timed by this runtime" if options.profile else "off",
         }
 
     def __enter__(self) -> "TfliteSession":
@@ -104,6 +104,8 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
     Raises:
         ToolchainFailed: the runtime refuses the file, or its border is not what the manifest says.
     """
+    if options.profile:
+        return ProfiledTflite(file, manifest, options)
     return TfliteSession(file, manifest, options)
 
 

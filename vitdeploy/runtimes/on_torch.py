@@ -35,7 +35,6 @@ class TorchSession:
             "threads": str(torch.get_num_threads()),
             "inter_op_threads": str(torch.get_num_interop_threads()),
             "mkldnn": "on" if torch.backends.mkldnn.is_available() else "off",
-            "profile": "torch.profiler is not used by this runtime" if options.profile else "off",
         }
         self._expected = {t.name: (t.shape, np.dtype(t.dtype)) for t in self.inputs}
         self._feeds: list[torch.Tensor] = []

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,15 @@ class Session(Protocol):
 
     def get(self) -> Arrays:
         """Outputs of the last inference in host memory; the next `run` may reuse the buffers."""
+        ...
+
+
+@runtime_checkable
+class ProfiledSession(Protocol):
+    """What a session offers besides when it was opened with ``profile`` and its runtime can tell."""
+
+    def operator_ns(self) -> Mapping[str, int]:
+        """Nanoseconds of one inference by operator type, over the inferences so far; ends the profile."""
         ...
 
 
