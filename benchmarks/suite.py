@@ -26,7 +26,7 @@ class _Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     size: str | None = None
     batch: _Count = 1
     streams: _Count = 1
-    attention: Attention = "relu"
+    attention: Attention | None = None
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -97,8 +97,7 @@ def _entry(model: str, rows: _Rows) -> Entry:
     size = None if rows.size is None else catalog.parse_size(rows.size)
     if size is not None:
         catalog.check_size(spec, size)
-    if rows.attention not in spec.attentions:
-        raise Impossible(f"{model} has no {rows.attention} attention", f"Use {' or '.join(spec.attentions)}.")
+    catalog.attention_of(spec, rows.attention)
     return Entry(
         model=model, targets=rows.targets, size=size, batch=rows.batch, streams=rows.streams, attention=rows.attention
     )

@@ -65,8 +65,8 @@ def create_model(
         UnreadableFile: the checkpoint is broken or does not fit.
     """
     spec = catalog.find_model(name)
-    _attention(spec, attention)
-    return catalog.load("vitdeploy.models.create:create")(spec, attention=attention, weights=weights, seed=seed)
+    asked = None if attention == "relu" else attention  # the default, which means its own to a model that has no other
+    return catalog.load("vitdeploy.models.create:create")(spec, attention=asked, weights=weights, seed=seed)
 
 
 def models() -> list[Listed]:
@@ -82,6 +82,7 @@ def models() -> list[Listed]:
                 "data set": spec.dataset,
                 "size": f"{spec.size[0]}x{spec.size[1]}",
                 "attention": " ".join(spec.attentions),
+                "note": spec.note or "",
             },
             usable=not (lacking := [name for name in spec.requires if name in missing]),
             why_not=packages.advice(lacking) if lacking else None,
@@ -230,7 +231,8 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
         raise UsageError(f"--weights fits one model, and {len(names)} are meant", "Name one model.")
     if order.batch < 1:
         raise UsageError(f"--batch {order.batch} is not a positive whole number", "Use --batch 1 or more.")
-    attention = _choice("attention", order.attention, get_args(Attention))
+    if order.attention is not None:
+        _choice("attention", order.attention, get_args(Attention))
     head, io = _choice("head", order.head, get_args(Head)), _choice("io", order.io, get_args(Io))
     converter: Converter | None = None
     if order.converter is not None:
@@ -240,14 +242,13 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
     requests: list[Request] = []
     for name in names:
         spec = catalog.find_model(name)
-        _attention(spec, attention)
         size = catalog.parse_size(order.size) if order.size else spec.size
         request = pipeline.Request(
             spec=spec,
             target=target,
             size=size,
             batch=order.batch,
-            attention=attention,
+            attention=catalog.attention_of(spec, order.attention),
             weights=order.weights,
             head=head,
             io=io,
@@ -276,13 +277,6 @@ def _choice(what: str, value: str, allowed: Sequence[str]) -> Any:
     if value not in allowed:
         raise UsageError(f"--{what} {value!r} is not one of {', '.join(allowed)}", f"Use --{what} {allowed[0]}.")
     return value
-
-
-def _attention(spec: ModelSpec, attention: str) -> None:
-    if attention not in spec.attentions:
-        raise Impossible(
-            f"{spec.name} has no {attention} attention", f"It can have {' or '.join(spec.attentions) or 'none'}."
-        )
 
 
 def check_plan(path: Path) -> list[str]:
@@ -363,9 +357,11 @@ def predict(order: PredictOrder) -> Prediction:
         outputs = session.infer(opened, predictions.feed(photo, manifest, spec))
     described = manifest.outputs[0]
     answer = predictions.first(outputs[described.name], described.layout)
+    picture = _picture_path(order, found)
+    if spec.task == "super-resolution":
+        return _enlargement(order, photo, predictions.image(answer), found, spec)
     note = f"{manifest.weights.words}: the classes mean nothing" if manifest.weights.source == "random" else None
     names = labels.names(spec.dataset)
-    picture = _picture_path(order, found)
     if spec.task == "segmentation":
         classes = predictions.label_map(answer, (photo.shape[0], photo.shape[1]))
         seen, measure = predictions.shares(classes), "share of the pixels"
@@ -376,6 +372,30 @@ def predict(order: PredictOrder) -> Prediction:
     overlay.save(drawn, picture)
     shown = tuple((names[one.label], one.share) for one in seen)
     return Prediction(picture=picture, measure=measure, classes=shown, note=note)
+
+
+def _enlargement(order: PredictOrder, photo: Any, made: Any, found: Artifact, spec: ModelSpec) -> Prediction:
+    """Save the picture that a super-resolution model made, and say how near it is to the photograph."""
+    from PIL import Image
+
+    from vitdeploy import predictions
+    from vitdeploy.reports import overlay
+
+    picture = _picture_path(order, found)
+    overlay.save(Image.fromarray(made), picture)
+    near = predictions.against(photo, made, found.manifest.size)
+    told = [spec.note] if spec.note else []
+    if near is None:
+        told.append(f"{order.image} is smaller than what was made of it, so nothing says how near that is")
+    if found.manifest.weights.source == "random":
+        told.append(f"{found.manifest.weights.words}: the picture means nothing")
+    return Prediction(
+        picture=picture,
+        measure="PSNR against the photograph",
+        classes=(),
+        psnr_db=tuple(zip((spec.name, "bicubic"), near, strict=True)) if near else (),
+        note="; ".join(told) or None,
+    )
 
 
 def _local_threads() -> int:

@@ -149,6 +149,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
     """What is still to be done on the device, when the state says so."""
     operators: Mapping[str, int] = {}
     """Operator type → count, of the graph in the file."""
+    note: str | None = None
+    """What has to be said of the model wherever its figures are shown."""
     delegation: Delegation | None = None
     """Who runs the nodes, for formats whose runtime has delegates."""
     parity: Parity | None

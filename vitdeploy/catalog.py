@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from vitdeploy.errors import Impossible, UsageError, unknown_name
 from vitdeploy.model_rows import MODELS
-from vitdeploy.spec import ModelSpec, Size, Target
+from vitdeploy.spec import Attention, ModelSpec, Size, Target
 from vitdeploy.target_rows import TARGETS
 
 T = TypeVar("T")
@@ -92,6 +92,20 @@ def load(reference: str) -> Any:
     return getattr(loaded, attribute) if attribute else loaded
 
 
+def attention_of(spec: ModelSpec, asked: str | None) -> Attention:
+    """The attention that was asked for; None: the model's first.
+
+    Raises:
+        Impossible: the model does not have it.
+    """
+    for known in spec.attentions:
+        if asked in (None, known):
+            return known
+    if spec.attentions == ("own",):
+        raise Impossible(f"the attention of {spec.name} is its own, not {asked}", "Leave --attention out.")
+    raise Impossible(f"{spec.name} has no {asked} attention", f"It can have {' or '.join(spec.attentions)}.")
+
+
 LARGEST_SIDE = 16384
 """Longer sides are refused before any memory is asked for: one fp32 image of that size is 3 GiB."""
 
@@ -113,6 +127,12 @@ def check_size(spec: ModelSpec, size: Size) -> None:
     step = spec.size_multiple
     if max(size) > LARGEST_SIDE:
         raise Impossible(f"size {size[0]}x{size[1]} is beyond {LARGEST_SIDE} pixels a side", "Choose a smaller size.")
+    if min(size) < spec.least_side:
+        least = -(-spec.least_side // step) * step
+        raise Impossible(
+            f"{spec.name} takes no side below {spec.least_side} pixels, and {size[0]}x{size[1]} has one",
+            f"Use {'x'.join(str(max(least, -(-side // step) * step)) for side in size)}.",
+        )
     if all(side % step == 0 for side in size):
         return
     below = tuple(max(step, side // step * step) for side in size)

@@ -107,7 +107,7 @@ def export_command(
     size: Size = None,
     batch: Annotated[int, typer.Option(help="Images per inference.")] = 1,
     weights: Weights = None,
-    attention: Annotated[str, typer.Option(metavar="relu|softmax")] = "relu",
+    attention: Annotated[str | None, typer.Option(metavar="relu|softmax")] = None,
     head: Annotated[str, typer.Option(metavar="logits|labels")] = "logits",
     io: Annotated[str, typer.Option(metavar="fp32|fp16|uint8", help="Element type at the graph's border.")] = "fp32",
     converter: Annotated[str | None, typer.Option(metavar="onnx2tf|litert-torch|best")] = None,

@@ -5,7 +5,7 @@ Read through `vitdeploy.catalog`, which adds the rows of other packages.
 
 from typing import Final
 
-from vitdeploy.spec import ModelSpec, Size
+from vitdeploy.spec import Attention, ModelSpec, Size
 
 _PAPER = "arXiv 2205.14756v6; github.com/mit-han-lab/efficientvit"
 _CITYSCAPES: Final = (1024, 2048)
@@ -40,8 +40,65 @@ def _efficientvit_seg(variant: str, dataset: str, classes: int, size: Size) -> M
     )
 
 
+_BSD100: Final = (160, 240)
+"""Input of the papers' BSD100 column: a 320x480 picture at half its size."""
+
+_NEVER_RELEASED = (
+    "vitdeploy's own design on the paper's building block: the authors never released their super-resolution model"
+)
+
+
+def _super_resolver(
+    family: str,
+    variant: str,
+    *,
+    source: str,
+    name: str | None = None,
+    module: str | None = None,
+    multiple: int = 1,
+    least: int = 1,
+    attentions: tuple[Attention, ...] = ("own",),
+    note: str | None = None,
+) -> ModelSpec:
+    """A network from a picture on a 0–1 scale to one ``x2`` or ``x4`` as high and wide."""
+    return ModelSpec(
+        name=name or f"{family}_{variant}",
+        task="super-resolution",
+        builder=f"vitdeploy.models.{module or family}:build",
+        variant=variant,
+        size=_BSD100,
+        size_multiple=multiple,
+        least_side=least,
+        dataset="sr",
+        classes=0,
+        output="enlarged",
+        scale=int(variant[-1]),
+        attentions=attentions,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        note=note,
+        source=source,
+    )
+
+
+def _efficientvit_sr(name: str, variant: str) -> ModelSpec:
+    return _super_resolver(
+        "efficientvit_sr",
+        variant,
+        name=name,
+        attentions=("relu", "softmax"),
+        note=_NEVER_RELEASED,
+        source="arXiv 2205.14756v6, table 5, for the figures; the design is vitdeploy's",
+    )
+
+
+_BSRN = "arXiv 2205.05996; github.com/xiaom233/BSRN"
+
 MODELS: Final = (
     *(_efficientvit(variant, 224) for variant in ("b0", "b1", "b2", "b3", "l1", "l2", "l3")),
     *(_efficientvit_seg(v, "cityscapes", 19, _CITYSCAPES) for v in ("b0", "b1", "b2", "b3", "l1", "l2")),
     *(_efficientvit_seg(v, "ade20k", 150, _ADE20K) for v in ("b1", "b2", "b3", "l1", "l2")),
+    _efficientvit_sr("efficientvit_sr_x2", "x2"),
+    _efficientvit_sr("efficientvit_sr_w075_x2", "w075-x2"),
+    *(_super_resolver("bsrn", variant, least=15, source=_BSRN) for variant in ("x2", "x4")),
 )

@@ -43,7 +43,8 @@ class ExportOrder:
     size: str | None = None
     batch: int = 1
     weights: Path | None = None
-    attention: str = "relu"
+    attention: str | None = None
+    """None: the first that each model has."""
     head: str = "logits"
     io: str = "fp32"
     converter: str | None = None
@@ -100,6 +101,9 @@ class Prediction:
     measure: str
     """What the number beside a class is: its share of the pixels, or its probability."""
     classes: tuple[tuple[str, float], ...]
+    """Empty where the answer is an image."""
+    psnr_db: tuple[tuple[str, float], ...] = ()
+    """Of an image: by whom it was enlarged, and how near that is to the picture at that size."""
     note: str | None
 
 
@@ -200,7 +204,8 @@ class Entry:
     size: Size | None = None
     """None: the resolution of the model's published latency."""
     batch: int = 1
-    attention: Attention = "relu"
+    attention: Attention | None = None
+    """None: the first that the model has."""
     streams: int = 1
 
 

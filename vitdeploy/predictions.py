@@ -1,5 +1,6 @@
 """From a picture to a model's input and from its raw output to classes; what `predict` shows."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,36 @@ def feed(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str, NDArray
     if described.layout == "NHWC":
         array = array.transpose(0, 2, 3, 1)
     return {described.name: np.ascontiguousarray(array)}
+
+
+def image(output: NDArray[Any]) -> Photo:
+    """An image ``(3, h, w)`` on a 0–1 scale as bytes ``(h, w, 3)``; what lies outside the scale is cut off."""
+    channels_last = np.moveaxis(output.astype(np.float32), 0, -1)
+    return np.asarray((np.clip(channels_last, 0, 1) * 255).round(), np.uint8)
+
+
+def against(photo: Photo, output: Photo, size: Size) -> tuple[float, float] | None:
+    """How near ``output`` is to ``photo`` at its size, and how near bicubic enlargement of the same ``size`` comes.
+
+    In dB; None where the photograph itself is smaller than the output: then nobody knows what is right.
+
+    Args:
+        photo: the picture that was asked for.
+        output: what was made of it, ``(h, w, 3)``.
+        size: the height and width that the model saw.
+    """
+    height, width = output.shape[:2]
+    if min(photo.shape[0] / height, photo.shape[1] / width) < 1:
+        return None
+    truth = photographs.center_crop(photo, (height, width))
+    cubic = photographs.resize(photographs.center_crop(photo, size), (height, width))
+    return psnr_db(truth, output), psnr_db(truth, cubic)
+
+
+def psnr_db(truth: Photo, output: Photo) -> float:
+    """Peak signal-to-noise ratio of bytes over all three channels, in dB; infinite where they are equal."""
+    square = float(np.mean(np.square(truth.astype(np.float64) - output.astype(np.float64))))
+    return 10 * math.log10(255**2 / square) if square else math.inf
 
 
 def first(output: NDArray[Any], layout: str) -> NDArray[Any]:

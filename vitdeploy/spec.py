@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Task = Literal["classification", "segmentation", "super-resolution", "segment-anything"]
-Attention = Literal["relu", "softmax"]
+Attention = Literal["relu", "softmax", "own"]
+"""What stands in EfficientViT's attention modules; ``own``: another model, whose attention is not ours to choose."""
 Head = Literal["logits", "labels"]
 Io = Literal["fp32", "fp16", "uint8"]
 Converter = Literal["onnx2tf", "litert-torch", "best"]
@@ -48,12 +49,16 @@ class ModelSpec:
     """Resolution of the model's published latency."""
     size_multiple: int = 32
     """Height and width must be multiples of this."""
+    least_side: int = 1
+    """Height and width must be no less than this."""
     dataset: str
     """What its outputs mean: ``imagenet``, ``cityscapes``, ``ade20k``."""
     classes: int
     output: str = "logits"
     output_stride: int | None = None
     """Input pixels per output pixel, for outputs that are maps."""
+    scale: int | None = None
+    """How many times higher and wider than the input an output is that is an image."""
     attentions: tuple[Attention, ...] = ("relu", "softmax")
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
@@ -61,6 +66,8 @@ class ModelSpec:
     """Import names of the packages that building it needs."""
     weight_names: str | None = None
     """``module:function`` mapping a checkpoint's keys to ours; None: official keys only."""
+    note: str | None = None
+    """What has to be said of it wherever its figures are shown."""
     source: str
     """Where the architecture and its published figures come from."""
 

@@ -193,8 +193,19 @@ def prediction(found: "Prediction") -> Outcome:
     shown = table(None, "class", found.measure, right=(1,))
     for name, share in found.classes:
         shown.add_row(name, f"{share:.1%}")
+    nearness = table(None, "enlarged by", found.measure, right=(1,))
+    for name, decibel in found.psnr_db:
+        nearness.add_row(name, f"{decibel:.2f} dB")
+    told = [one for one, rows in ((shown, found.classes), (nearness, found.psnr_db)) if rows]
     notes = [found.note] if found.note else []
-    return Outcome(document=found, human=[shown, *notes, f"{found.picture}"])
+    document = {
+        "picture": str(found.picture),
+        "measure": found.measure,
+        "classes": found.classes,
+        "psnr_db": found.psnr_db,
+        "note": found.note,
+    }
+    return Outcome(document=document, human=[*told, *notes, f"{found.picture}"])
 
 
 def bench(outcome: "BenchOutcome") -> Outcome:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 
 from vitdeploy import catalog
 from vitdeploy.artifact import MANIFEST, Artifact, open_artifact
-from vitdeploy.errors import Impossible, UsageError
+from vitdeploy.errors import UsageError
 from vitdeploy.orders import BenchOrder, Entry
 from vitdeploy.record import Case
 from vitdeploy.spec import Attention, Boundary, ModelSpec, Size, Target
@@ -90,7 +90,7 @@ def side(name: str, order: BenchOrder) -> Planned:
         model=catalog.find_model(plain).name,
         targets=(target,) if target else (),
         size=catalog.parse_size(size) if size else None,
-        attention="softmax" if plain != model else "relu",
+        attention="softmax" if plain != model else None,
     )
     return _of_entry(entry, order)[0]
 
@@ -132,16 +132,14 @@ def _of_entry(entry: Entry, order: BenchOrder) -> list[Planned]:
     spec = catalog.find_model(entry.model)
     size = catalog.parse_size(order.size) if order.size else entry.size or spec.size
     catalog.check_size(spec, size)
-    attention = order.attention or entry.attention
-    if attention not in spec.attentions:
-        raise Impossible(f"{spec.name} has no {attention} attention", f"It can have {' or '.join(spec.attentions)}.")
+    attention = catalog.attention_of(spec, order.attention or entry.attention)
     return [
         Planned(
             spec=spec,
             target=catalog.find_target(target),
             size=size,
             batch=order.batch or entry.batch,
-            attention="softmax" if attention == "softmax" else "relu",
+            attention=attention,
             streams=order.streams or entry.streams,
         )
         for target in order.targets or entry.targets or FALLBACK_TARGETS

@@ -8,29 +8,25 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from vitdeploy import catalog
-from vitdeploy.errors import Impossible
 from vitdeploy.models.weights import fit, read_checkpoint, seeded
 from vitdeploy.spec import Attention, ModelSpec
 
 
 def create(
-    spec: ModelSpec, *, attention: Attention = "relu", weights: Path | str | None = None, seed: int = 0
+    spec: ModelSpec, *, attention: Attention | None = None, weights: Path | str | None = None, seed: int = 0
 ) -> nn.Module:
     """The model of ``spec`` in eval mode, in float32 on the CPU, without gradients.
 
-    ``weights`` is a checkpoint file; without one the weights are random, and depend on ``seed`` alone.
+    ``attention`` None is the first that the model has. ``weights`` is a checkpoint file; without one the weights are
+    random, and depend on ``seed`` alone.
 
     Raises:
         Impossible: the model has no such attention.
         UnreadableFile: the checkpoint is no good, or belongs to another model.
     """
-    if attention not in spec.attentions:
-        raise Impossible(
-            f"{spec.name} has no {attention} attention", f"Choose one of its own: {', '.join(spec.attentions)}."
-        )
     # On the meta device nothing is allocated or initialized only to be overwritten.
     with torch.device("meta"):
-        module: nn.Module = catalog.load(spec.builder)(spec.variant, attention=attention)
+        module: nn.Module = catalog.load(spec.builder)(spec.variant, attention=catalog.attention_of(spec, attention))
     if weights is None:
         state = seeded(module, seed)
     else:
