@@ -1,4 +1,4 @@
-"""What EfficientViT is compared with: official keys, published counts, the reference's outputs; and our own SR design."""
+"""Models EfficientViT is compared with, and our own SR design: official keys, published counts, golden outputs."""
 
 import pytest
 import torch
