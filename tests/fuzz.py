@@ -8,6 +8,7 @@ prints how many were tried of each kind and what became of them. A small number 
 import argparse
 import collections
 import copy
+import importlib.util
 import json
 import random
 import tempfile
@@ -121,6 +122,41 @@ def read_calibration(path: Path) -> None:
     calibration.find("local", {})
 
 
+def read_checkpoint(path: Path) -> None:
+    """A checkpoint, with PyTorch or safetensors."""
+    from vitdeploy.models import weights
+
+    weights.read_checkpoint(path)
+
+
+def read_onnx(path: Path) -> None:
+    """A graph whose digest a stranger's manifest could hold: it is loaded and run."""
+    from vitdeploy.benchmarks import inputs
+    from vitdeploy.runtimes import on_ort
+    from vitdeploy.runtimes.session import SessionOptions, infer
+
+    manifest = json.loads((path.parent / artifact.MANIFEST).read_text())
+    with on_ort.open_session(path, manifest, SessionOptions(threads=1)) as session:
+        infer(session, inputs.make_one(session.inputs, 0))
+
+
+def binary_kinds(folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], None]]]:
+    """As `kinds`, for the files that frameworks read; those that are not installed are left out."""
+    if importlib.util.find_spec("torch"):
+        import torch
+        from safetensors.torch import save_file
+
+        tensors = {"stem.weight": torch.zeros(4, 3, 3, 3), "stem.bias": torch.zeros(4)}
+        (folder / "checkpoint").mkdir(parents=True)
+        torch.save({"state_dict": tensors}, folder / "checkpoint" / "b0.pt")
+        yield "PyTorch checkpoint", folder / "checkpoint" / "b0.pt", read_checkpoint
+        save_file(tensors, folder / "checkpoint" / "b0.safetensors")
+        yield "safetensors checkpoint", folder / "checkpoint" / "b0.safetensors", read_checkpoint
+    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
+        made = artifacts.conv_relu(folder / "onnx")
+        yield "ONNX graph", made.file, read_onnx
+
+
 def kinds(folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], None]]]:
     """Name, path of a good file and its reader, each in a folder of its own."""
     small = make_run.row("efficientvit_b1", "onnx-fp32", 7.4, seed=1, trials=3, count=12)
@@ -140,6 +176,7 @@ def kinds(folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], None]]]:
     path = folder / "suite" / "ci.toml"
     path.write_bytes((suite.SHIPPED / "ci.toml").read_bytes())
     yield "suite", path, read_suite
+    yield from binary_kinds(folder)
 
 
 def fuzz(folder: Path, cases: int, seed: int) -> dict[str, collections.Counter[str]]:

