@@ -10,9 +10,9 @@ ROOMS = ("exporters", "benchmarks", "reports")
 HEAVY = frozenset(
     "torch onnx onnxruntime onnxscript onnx_ir tensorflow tensorrt tensorrt_rtx pycuda cuda transformers altair "
     "vl_convert pandas jinja2 skimage distributed dask adbutils pynvml litert_torch ai_edge_litert safetensors "
-    "onnx2tf".split()
+    "onnx2tf torchmetrics pycocotools".split()
 )
-LEAF_PREFIXES = ("to_", "probe_", "as_", "on_", "over_", "rewrite", "tflite_")
+LEAF_PREFIXES = ("to_", "probe_", "as_", "on_", "over_", "by_", "rewrite", "tflite_")
 LEAF_FOLDERS = ("vitdeploy/models/",)
 LEAVES = frozenset(
     {
@@ -33,6 +33,9 @@ COMPOSERS = frozenset(
         "vitdeploy/decide_commands.py",
         "vitdeploy/decide_tables.py",
         "vitdeploy/command.py",
+        "vitdeploy/api_eval.py",
+        "vitdeploy/eval_commands.py",
+        "vitdeploy/eval_tables.py",
         "vitdeploy/__init__.py",
     }
 )

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parent
 
 ENTRIES = (
     "vitdeploy.benchmarks.worker",
+    "vitdeploy.benchmarks.infer",
     "vitdeploy.benchmarks.host",
     "vitdeploy.benchmarks.operator_times",
     "vitdeploy.devices.remote",

@@ -47,6 +47,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "transformers": "baselines",
     "adbutils": "adb",
     "pycocotools": "eval",
+    "torchmetrics": "eval",
     "distributed": "fleet",
 }
 """Import name → the extra that installs it."""

@@ -1,0 +1,161 @@
+"""Bring inputs to an artifact wherever it runs, and its outputs back: the near side of `infer`."""
+
+import hashlib
+import json
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vitdeploy import catalog
+from vitdeploy.artifact import Artifact
+from vitdeploy.benchmarks import infer, trial
+from vitdeploy.benchmarks.trial import Refusal
+from vitdeploy.devices.connection import Connection
+from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed
+
+Feed = Mapping[str, NDArray[Any]]
+Outputs = Mapping[str, NDArray[Any]]
+
+LIMIT_S = 900.0
+"""A process may take so long to load, and `EACH_S` for every feed."""
+
+EACH_S = 120.0
+"""Source: a choice; the largest model here takes half a minute for a 1024x2048 picture on one slow core."""
+
+CLEAN_LIMIT_S = 30.0
+
+
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the process writes to stdout."""
+
+    outputs: list[list[dict[str, Any]]] | None = None
+    facts: dict[str, str] = {}
+    error: Refusal | None = None
+
+
+def answers(
+    link: Connection, *, threads: int, log: Path, on_facts: Callable[[Mapping[str, str]], None] = lambda _: None
+) -> Callable[[Artifact, Sequence[Feed]], list[Outputs]]:
+    """What answers feeds by running an artifact behind ``link``; a fresh process a call.
+
+    Args:
+        log: what a failed process said is appended to it.
+        on_facts: told what ran the artifact, in the runtime's own words.
+    """
+
+    def answer(artifact: Artifact, feeds: Sequence[Feed]) -> list[Outputs]:
+        with tempfile.TemporaryDirectory(prefix="vitdeploy-eval-") as folder:
+            return _answer(link, artifact, feeds, Path(folder), threads, log, on_facts)
+
+    return answer
+
+
+def _answer(
+    link: Connection,
+    artifact: Artifact,
+    feeds: Sequence[Feed],
+    folder: Path,
+    threads: int,
+    log: Path,
+    on_facts: Callable[[Mapping[str, str]], None],
+) -> list[Outputs]:
+    manifest = artifact.manifest
+    target, spec = catalog.find_target(manifest.target), catalog.find_model(manifest.model)
+    if target.runtime is None:
+        raise Impossible(f"this version has nothing that runs {target.name}", "Use an artifact of another target.")
+    if manifest.state == "deferred":
+        raise Impossible(
+            f"{artifact.file} is not built yet: {manifest.deferred}", "Export it again with --device, on its device."
+        )
+    # A name of its own: two evaluations may send the same bytes, and each removes its own.
+    data = folder / f"feeds-{uuid.uuid4().hex}.bin"
+    table, sha256 = _write(feeds, data)
+    there = link.push(data, sha256=sha256)
+    outputs = f"{there}.out"
+    try:
+        file = link.push(artifact.file, sha256=manifest.sha256)
+        beside = {link.push(artifact.folder / b.file, sha256=b.sha256): b.sha256 for b in manifest.beside}
+        job = infer.Job(
+            file=file,
+            digests={file: manifest.sha256, **beside},
+            manifest=msgspec.to_builtins(manifest),
+            runtime=target.runtime,
+            threads=threads,
+            mean=spec.mean,
+            std=spec.std,
+            feeds=table,
+            data=there,
+            outputs=outputs,
+        )
+        done = link.run(
+            [*link.interpreter(), "-m", "vitdeploy.benchmarks.infer"],
+            stdin=json.dumps(asdict(job)),
+            timeout_s=LIMIT_S + EACH_S * len(feeds),
+        )
+        try:
+            reply = msgspec.json.decode(done.stdout, type=Reply)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            reply = Reply()
+        if reply.error is not None or reply.outputs is None:
+            trial.keep_log(log, f"{manifest.model} {manifest.target}, {len(feeds)} inputs", done)
+        if reply.error is not None:
+            raise trial.error_of(reply.error)
+        if reply.outputs is None:
+            how = f"was killed by signal {-done.exit_code}" if done.exit_code < 0 else f"ended with {done.exit_code}"
+            raise ToolchainFailed(
+                f"the process that ran {artifact.file} {how}: {trial.last_line(done)}", f"Read {log}."
+            )
+        on_facts(reply.facts)
+        back = folder / "outputs.bin"
+        link.pull(outputs, back)
+    finally:
+        _remove(link, (there, outputs))
+    return [_read(contents, back) for contents in reply.outputs]
+
+
+def _write(feeds: Sequence[Feed], path: Path) -> tuple[list[list[dict[str, Any]]], str]:
+    """All arrays one after another, their table of contents, and the digest of the file."""
+    digest = hashlib.sha256()
+    table: list[list[dict[str, Any]]] = []
+    offset = 0
+    with path.open("wb") as stream:
+        for feed in feeds:
+            entries: list[dict[str, Any]] = []
+            for name, array in feed.items():
+                kind = infer.PICTURE if array.dtype == np.uint8 and array.ndim == 3 else infer.ARRAY
+                entry = {"name": name, "kind": kind, "dtype": array.dtype.name, "shape": list(array.shape)}
+                entries.append({**entry, "offset": offset})
+                raw = np.ascontiguousarray(array).tobytes()
+                digest.update(raw)
+                offset += stream.write(raw)
+            table.append(entries)
+    return table, digest.hexdigest()
+
+
+def _read(contents: Sequence[Mapping[str, Any]], path: Path) -> Outputs:
+    """One feed's outputs; mapped, so that they are in memory only while they are looked at."""
+    found: dict[str, NDArray[Any]] = {}
+    for entry in contents:
+        shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
+        mapped = bool(int(np.prod(shape, dtype=np.int64)))
+        found[entry["name"]] = (
+            np.memmap(path, dtype=dtype, mode="r", offset=entry["offset"], shape=shape)
+            if mapped
+            else np.zeros(shape, dtype)
+        )
+    return found
+
+
+def _remove(link: Connection, places: Sequence[str]) -> None:
+    """What is no artifact does not stay on the device; a lost link cannot be cleaned, and that is not the news."""
+    try:
+        link.run(["rm", "-f", *places], timeout_s=CLEAN_LIMIT_S)
+    except DeviceError:
+        return

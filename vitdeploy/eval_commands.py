@@ -1,0 +1,59 @@
+"""The command that measures accuracy: it parses, calls `api_eval`, prints, exits."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitdeploy.command import Device, DryRun, verb
+
+if TYPE_CHECKING:
+    from vitdeploy.tables import Outcome
+
+app = typer.Typer()
+
+
+@app.command("eval")
+@verb
+def eval_command(
+    artifacts: Annotated[
+        list[Path], typer.Argument(metavar="ARTIFACT…", help="One, or those of one model at several sizes.")
+    ],
+    *,
+    dataset: Annotated[str, typer.Option(metavar="NAME", help="cityscapes, ade20k, imagenet, sr, coco or lvis.")],
+    root: Annotated[Path, typer.Option(metavar="DIR", help="Where the data set was unpacked.")],
+    device: Device = None,
+    split: Annotated[str | None, typer.Option(help="Default: the one that is published on.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Only N pictures, spread evenly.")] = None,
+    crop: Annotated[float | None, typer.Option(metavar="SHARE", help="ImageNet's crop ratio.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Default: the device's physical cores.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The checkpoint, for fp32 torch beside it.")] = None,
+    reference: Annotated[bool, typer.Option(help="Evaluate fp32 torch on the same pictures.")] = True,
+    run: Annotated[list[Path] | None, typer.Option(metavar="RUN.json", help="Latencies of the same file.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="EVAL.json", help="Default: below ./evals.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted evaluation.")] = False,
+    dry_run: DryRun = False,
+) -> "Outcome":
+    """Accuracy of an artifact on a data set, and its drop against fp32 torch on the same pictures."""
+    from vitdeploy import api_eval, eval_tables, tables
+    from vitdeploy.evaluation.order import EvalOrder
+
+    order = EvalOrder(
+        dataset=dataset,
+        root=root,
+        device=device or "local",
+        split=split,
+        limit=limit,
+        crop=crop,
+        threads=threads,
+        weights=weights,
+        reference=reference,
+        runs=tuple(run or ()),
+        out=out,
+        resume=resume,
+    )
+    if dry_run:
+        return tables.plan(api_eval.eval_plan(artifacts, order))
+    with tables.bar() as bar:
+        outcome = api_eval.evaluate_artifact(artifacts, order, progress=tables.progress, on_image=bar)
+    return eval_tables.evaluated(outcome)

@@ -1,0 +1,75 @@
+"""Classification: the short side resized, the center cut out, the likeliest five of a thousand.
+
+Source: https://github.com/mit-han-lab/efficientvit, applications/efficientvit_cls: ``Resize(ceil(size / crop))`` with
+Pillow's bicubic filter, then ``CenterCrop(size)``; the arithmetic of both is torchvision's.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from vitdeploy.artifact import Artifact
+from vitdeploy.evaluation import pictures
+from vitdeploy.evaluation.asking import Dialogue, Request, output
+from vitdeploy.evaluation.dataset import Item
+from vitdeploy.evaluation.record import ImageRecord
+from vitdeploy.photographs import Photo
+from vitdeploy.spec import Size
+
+TOP = 5
+
+CROPS = {"efficientvit_b1": 0.95}
+"""Crop ratio of models that were published with another than `CROP`. Source: the project's notes, 1.8."""
+
+CROP = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How the pictures become inputs."""
+
+    artifact: Artifact
+    crop: float
+    names: tuple[str, ...]
+
+
+def cut(photo: Photo, size: Size, crop: float) -> Photo:
+    """The center of ``photo`` at ``size``, after its short side was resized to the size over the crop ratio."""
+    height, width = photo.shape[:2]
+    short = math.ceil(min(size) / crop)
+    # torchvision: the long side is truncated, and margins are rounded half to even.
+    new_h, new_w = (short, int(short * width / height)) if height <= width else (int(short * height / width), short)
+    image = Image.fromarray(photo)
+    if (new_h, new_w) != (height, width):
+        image = image.resize((new_w, new_h), Image.Resampling.BICUBIC)
+    grown_h, grown_w = max(new_h, size[0]), max(new_w, size[1])
+    if (grown_h, grown_w) != (new_h, new_w):  # inputs that are no squares
+        image = image.resize((grown_w, grown_h), Image.Resampling.BICUBIC)
+    top, left = round((grown_h - size[0]) / 2.0), round((grown_w - size[1]) / 2.0)
+    return np.asarray(image.crop((left, top, left + size[1], top + size[0])))
+
+
+def dialogue(item: Item, plan: Plan) -> Dialogue:
+    """The evaluation of one picture."""
+    photo = cut(pictures.photo(item.image), plan.artifact.manifest.size, plan.crop)
+    feed = {plan.artifact.manifest.inputs[0].name: photo}
+    (answer,) = yield Request(artifact=plan.artifact, feeds=(feed,))
+    found = output(answer, plan.artifact)
+    true = int(item.truth)
+    if found.dtype.kind in "iu":  # the graph decided itself: there is no second guess
+        best = (int(found.reshape(-1)[0]),)
+        return ImageRecord(image=item.name, label=true, top5=best, score=float(best[0] == true))
+    logits = found.astype(np.float64).reshape(-1)
+    best = tuple(int(place) for place in np.argsort(-logits, kind="stable")[:TOP])
+    finite = bool(np.isfinite(logits).all())
+    return ImageRecord(
+        image=item.name, label=true, top5=best, score=_probability(logits, true) if finite else 0.0, finite=finite
+    )
+
+
+def _probability(logits: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", true: int) -> float:
+    """What the model gives the true class: the picture's own figure."""
+    exponents = np.exp(logits - logits.max())
+    return float(exponents[true] / exponents.sum())

@@ -1,0 +1,130 @@
+"""The loop: pictures in groups, what each asks is answered together, records as they are ready.
+
+Memory holds two groups of pictures, one that is being answered and one that is being read, however large the data
+set is.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from vitdeploy.errors import UnreadableFile
+from vitdeploy.evaluation.asking import Answers, Dialogue, Outputs, Request
+from vitdeploy.evaluation.dataset import Item
+from vitdeploy.evaluation.record import ImageRecord
+
+FIRST_GROUP = 4
+MOST_IN_GROUP = 1024
+GROUP_S = 20.0
+"""A group is as large as takes about so long: starting a runtime is little beside it, and so is what a crash costs."""
+
+GROUP_BYTES = 192 * 2**20
+"""Inputs of one group; 30 pictures of Cityscapes."""
+
+MOST_GROWTH = 4
+"""A group has at most so many times the pictures of the one before."""
+
+Start = Callable[[Item], Dialogue]
+
+
+@dataclass(slots=True)
+class _Open:
+    """One picture that is being evaluated: what it asks, or what became of it."""
+
+    item: Item
+    dialogue: Dialogue | None = None
+    request: Request | None = None
+    record: ImageRecord | None = None
+
+
+def evaluate(
+    items: Sequence[Item],
+    start: Start,
+    answers: Answers,
+    *,
+    now: Callable[[], float] = time.monotonic,
+) -> Iterator[list[ImageRecord]]:
+    """The records of all items, a group at a time.
+
+    Raises:
+        VitdeployError: what ``answers`` raises; the groups before are done.
+    """
+    waiting = iter(items)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead: Future[list[_Open]] = pool.submit(_opened, waiting, start, FIRST_GROUP)
+        pace_s = 0.0
+        while group := ahead.result():
+            largest = max((one.request.size_bytes for one in group if one.request is not None), default=0)
+            ahead = pool.submit(_opened, waiting, start, _next_size(len(group), largest, pace_s))
+            began = now()
+            yield _finished(group, answers)
+            pace_s = (now() - began) / len(group)
+
+
+def _next_size(last: int, size_bytes: int, pace_s: float) -> int:
+    """How many pictures the next group has.
+
+    Args:
+        last: how many the last one had.
+        size_bytes: of the largest input in it.
+        pace_s: how long each took in the one before; 0: not known yet.
+    """
+    most = min(last * MOST_GROWTH, MOST_IN_GROUP)
+    if size_bytes:
+        most = min(most, GROUP_BYTES // size_bytes)
+    if pace_s:
+        most = min(most, int(GROUP_S / pace_s))
+    return max(FIRST_GROUP, most)
+
+
+def _opened(items: Iterator[Item], start: Start, count: int) -> list[_Open]:
+    """The next items, each as far as it comes without an answer."""
+    return [_advanced(_Open(item=item), start, None) for item in itertools.islice(items, count)]
+
+
+def _advanced(one: _Open, start: Start, outputs: Sequence[Outputs] | None) -> _Open:
+    """Send the answers, or begin; afterwards it asks again or is done."""
+    if one.item.problem is not None:
+        one.record = ImageRecord(image=one.item.name, status="missing", why=one.item.problem)
+        return one
+    one.request = None
+    try:
+        if one.dialogue is None:
+            one.dialogue = start(one.item)
+        one.request = next(one.dialogue) if outputs is None else one.dialogue.send(outputs)
+    except StopIteration as done:
+        one.record = done.value
+    except UnreadableFile as error:
+        there = one.item.image.is_file()
+        one.record = ImageRecord(image=one.item.name, status="unreadable" if there else "missing", why=error.message)
+    return one
+
+
+def _finished(group: Sequence[_Open], answers: Answers) -> list[ImageRecord]:
+    """Answer whatever the group asks, round after round, until every picture is done."""
+    while asking := [one for one in group if one.request is not None]:
+        by_artifact: dict[str, list[_Open]] = {}
+        for one in asking:
+            assert one.request is not None
+            by_artifact.setdefault(one.request.artifact.manifest.sha256, []).append(one)
+        for together in by_artifact.values():
+            _answer(together, answers)
+    return [one.record for one in group if one.record is not None]
+
+
+def _answer(together: Sequence[_Open], answers: Answers) -> None:
+    """Ask one artifact everything that is asked of it, and hand each its part."""
+    requests = [one.request for one in together if one.request is not None]
+    found = answers(requests[0].artifact, [feed for request in requests for feed in request.feeds])
+    place = 0
+    for one, request in zip(together, requests, strict=True):
+        part = found[place : place + len(request.feeds)]
+        place += len(request.feeds)
+        _advanced(one, _never, part)
+
+
+def _never(item: Item) -> Dialogue:
+    msg = f"{item.name} was answered before it asked"
+    raise AssertionError(msg)

@@ -1,0 +1,139 @@
+"""The records of all pictures in one file, one a line, written as they arrive; what was finished is never lost.
+
+The first line says whose records they are. A line that was cut off by a crash is dropped when the file is opened.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from vitdeploy import documents
+from vitdeploy.errors import UnreadableFile, UsageError
+from vitdeploy.evaluation.record import ImageRecord
+
+SCHEMA = 1
+
+
+class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose records they are: another one of these is another evaluation."""
+
+    schema: int
+    dataset: str
+    items_sha256: str
+    artifacts: tuple[str, ...]
+    """Digests of the files, sorted."""
+    protocol: tuple[str, ...]
+    device: str
+
+
+class Journal:
+    """An open file of records."""
+
+    def __init__(self, path: Path, head: Head) -> None:
+        self.path = path
+        self.head = head
+
+    def begin(self, *, resume: bool) -> set[str]:
+        """Start the file, or go on with it; returns the names of the pictures that it has.
+
+        Raises:
+            UsageError: there is one of another evaluation, or it exists and is not to be gone on with.
+            UnreadableFile: it cannot be read or written.
+        """
+        if self.path.exists():
+            if not resume:
+                raise UsageError(
+                    f"{self.path} exists", "Go on with it by --resume, or choose another place with --out."
+                )
+            return self._adopt()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_bytes(msgspec.json.encode(self.head) + b"\n")
+        except OSError as error:
+            raise documents.cannot_write(self.path, error) from error
+        return set()
+
+    def add(self, *records: ImageRecord) -> None:
+        """Append records; they are on disk when this returns.
+
+        Raises:
+            UnreadableFile: it cannot be written.
+        """
+        try:
+            with self.path.open("ab") as stream:
+                stream.write(b"".join(msgspec.json.encode(one) + b"\n" for one in records))
+        except OSError as error:
+            raise documents.cannot_write(self.path, error) from error
+
+    def _adopt(self) -> set[str]:
+        head = head_of(self.path)
+        if head != self.head:
+            differing = [f for f in Head.__struct_fields__ if getattr(head, f) != getattr(self.head, f)]
+            raise UsageError(
+                f"{self.path} is of another evaluation: {', '.join(differing)} differ",
+                "Choose another place with --out.",
+            )
+        names: set[str] = set()
+        whole = 0
+        with self.path.open("rb") as stream:
+            whole += len(stream.readline())
+            for line in stream:
+                found = _record(line)
+                if found is None:
+                    break
+                names.add(found.image)
+                whole += len(line)
+        with self.path.open("r+b") as stream:
+            stream.truncate(whole)
+        return names
+
+
+def head_of(path: Path) -> Head:
+    """Whose records a file has.
+
+    Raises:
+        UnreadableFile: it is none.
+    """
+    try:
+        with path.open("rb") as stream:
+            line = stream.readline()
+    except OSError as error:
+        raise UnreadableFile(f"cannot read {path}: {error.strerror}", "Check the path.") from error
+    return documents.decode(line, Head, schema=SCHEMA, what="image records", name=str(path))
+
+
+def records(path: Path) -> Iterator[ImageRecord]:
+    """The records of a file, one by one.
+
+    Raises:
+        UnreadableFile: a line is no record.
+    """
+    head_of(path)
+    with path.open("rb") as stream:
+        stream.readline()
+        for number, line in enumerate(stream, 2):
+            found = _record(line)
+            if found is None:
+                raise UnreadableFile(f"line {number} of {path} is no record of an image", "Run `eval --resume`.")
+            yield found
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file of records, whatever the order of its lines: parts may have come in any."""
+    told = hashlib.sha256()
+    with path.open("rb") as stream:
+        told.update(stream.readline())
+        for line in sorted(hashlib.sha256(line).digest() for line in stream):
+            told.update(line)
+    return told.hexdigest()
+
+
+def _record(line: bytes) -> ImageRecord | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        return msgspec.json.decode(line, type=ImageRecord)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,40 @@
+"""What `eval` is asked for, and what it answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitdeploy.errors import VitdeployError
+from vitdeploy.evaluation.record import Evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalOrder:
+    """What `eval` is asked for, beside the artifacts; None: the data set's or the device's default."""
+
+    dataset: str
+    root: Path
+    device: str = "local"
+    split: str | None = None
+    limit: int | None = None
+    crop: float | None = None
+    threads: int | None = None
+    weights: Path | None = None
+    """The checkpoint, for the reference; None: the one that an earlier export left in the store."""
+    reference: bool = True
+    """Evaluate fp32 torch on the same pictures."""
+    runs: tuple[Path, ...] = ()
+    """Runs whose latencies are shown beside the accuracy of the same file."""
+    out: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalOutcome:
+    """The evaluation, where it and its page were written, and the error that its pictures ask for."""
+
+    evaluation: Evaluation
+    path: Path
+    page: Path | None
+    error: VitdeployError | None
+    latency: str | None = None
+    """Of the same file, from a run that was given."""

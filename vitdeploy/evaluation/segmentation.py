@@ -1,0 +1,144 @@
+"""Segmentation: whole pictures in, pixels counted for each class; mIoU from the sums over all pictures.
+
+Source: https://github.com/mit-han-lab/efficientvit, applications/efficientvit_seg: logits are enlarged to the label's
+size by cubic interpolation before the argmax; intersections and unions are summed over the data set.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitdeploy.artifact import Artifact
+from vitdeploy.evaluation import cubic, pictures
+from vitdeploy.evaluation.asking import Dialogue, Request, output
+from vitdeploy.evaluation.dataset import Item
+from vitdeploy.evaluation.record import ImageRecord
+from vitdeploy.spec import Size
+
+Labels = NDArray[np.uint8]
+IGNORE = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How the pictures of a segmentation data set become inputs."""
+
+    artifacts: tuple[Artifact, ...]
+    classes: int
+    wanted: Callable[[int, int], Size] | None
+    """The size that the protocol resizes a picture to; None: the only artifact's, whatever the picture's."""
+    train_ids: Callable[[Labels, Path], Labels]
+    names: tuple[str, ...] = ()
+
+
+def fitting(plan: Plan, height: int, width: int) -> tuple[Artifact, Size] | None:
+    """The artifact for a picture and the size it is resized to: its own size, else the smallest that holds it."""
+    if plan.wanted is None:
+        chosen = plan.artifacts[0]
+        return chosen, chosen.manifest.size
+    size = plan.wanted(height, width)
+    holding = [one for one in plan.artifacts if one.manifest.size[0] >= size[0] and one.manifest.size[1] >= size[1]]
+    if not holding:
+        return None
+    return min(holding, key=lambda one: one.manifest.size[0] * one.manifest.size[1]), size
+
+
+def dialogue(item: Item, plan: Plan, seen: Callable[[NDArray[Any], NDArray[Any]], None] | None = None) -> Dialogue:
+    """The evaluation of one picture.
+
+    Args:
+        seen: shown the predicted classes and the label map, both ``(h, w)``.
+    """
+    photo = pictures.photo(item.image)
+    assert item.label is not None, item
+    truth = plan.train_ids(pictures.label_map(item.label), item.label)
+    strange = np.unique(truth[(truth != IGNORE) & (truth >= plan.classes)])
+    if strange.size:
+        why = f"{item.label} holds class {int(strange[0])}, and there are {plan.classes}"
+        return ImageRecord(image=item.name, status="unreadable", why=why)
+    found = fitting(plan, *photo.shape[:2])
+    if found is None:
+        assert plan.wanted is not None
+        height, width = plan.wanted(*photo.shape[:2])
+        why = f"it becomes {height}x{width}, and no artifact is that large"
+        return ImageRecord(image=item.name, status="uncovered", why=why)
+    artifact, size = found
+    feed = {artifact.manifest.inputs[0].name: cubic.resized(photo, size)}
+    del photo
+    (answer,) = yield Request(artifact=artifact, feeds=(feed,))
+    raw = output(answer, artifact)
+    padded = artifact.manifest.size != size
+    predicted = labels_of(cropped(raw, size, artifact.manifest.size), (truth.shape[0], truth.shape[1]))
+    if seen is not None:
+        seen(predicted, truth)
+    counts = count(predicted, truth, plan.classes)
+    return ImageRecord(
+        image=item.name,
+        score=image_iou(counts),
+        finite=raw.dtype.kind != "f" or bool(np.isfinite(raw).all()),
+        how=f"{size[0]}x{size[1]} padded to {artifact.manifest.size[0]}x{artifact.manifest.size[1]}"
+        if padded
+        else None,
+        counts=counts,
+    )
+
+
+def cropped(maps: NDArray[Any], size: Size, padded: Size) -> NDArray[Any]:
+    """The part of the output ``(c, h, w)`` or ``(h, w)`` that belongs to the picture, without its padding."""
+    if size == padded:
+        return maps
+    rows = round(maps.shape[-2] * size[0] / padded[0])
+    columns = round(maps.shape[-1] * size[1] / padded[1])
+    return maps[..., :rows, :columns]
+
+
+def labels_of(maps: NDArray[Any], size: Size) -> NDArray[np.int32]:
+    """The class of every pixel at ``size``; logits ``(c, h, w)`` are enlarged before the argmax, labels after."""
+    if maps.dtype.kind in "iu":
+        rows = (np.arange(size[0]) * maps.shape[0]) // size[0]
+        columns = (np.arange(size[1]) * maps.shape[1]) // size[1]
+        return maps[rows[:, None], columns[None, :]].astype(np.int32)
+    best = np.full(size, -np.inf, np.float32)
+    labels = np.zeros(size, np.int32)
+    for index, channel in enumerate(maps):  # one channel at a time: 150 full-size maps are 1 GiB
+        large = cubic.enlarged(channel, size)
+        better = large > best
+        np.copyto(best, large, where=better)
+        labels[better] = index
+    return labels
+
+
+def count(predicted: NDArray[Any], truth: Labels, classes: int) -> tuple[tuple[int, int, int, int], ...]:
+    """Class, pixels in both, predicted and labeled, of the classes that occur; ignored pixels count nowhere."""
+    valid = truth != IGNORE
+    said, true = predicted[valid].astype(np.int64), truth[valid].astype(np.int64)
+    both = np.bincount(true[said == true], minlength=classes)
+    as_said, as_true = np.bincount(said, minlength=classes), np.bincount(true, minlength=classes)
+    occurring = np.flatnonzero(as_said + as_true)
+    return tuple((int(c), int(both[c]), int(as_said[c]), int(as_true[c])) for c in occurring)
+
+
+def image_iou(counts: Sequence[tuple[int, int, int, int]]) -> float | None:
+    """The mean IoU of the classes that one picture's label has."""
+    ious = [both / (said + true - both) for _, both, said, true in counts if true]
+    return float(np.mean(ious)) if ious else None
+
+
+def class_ious(sums: NDArray[Any]) -> NDArray[np.float64]:
+    """IoU of each class from ``(…, classes, 3)`` sums of both, predicted, labeled; NaN where a class never occurs."""
+    both, said, true = (sums[..., place].astype(np.float64) for place in range(3))
+    union = said + true - both
+    return np.asarray(np.where(union > 0, both / np.maximum(union, 1), np.nan), np.float64)
+
+
+def mean_iou(sums: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean IoU over the classes that occur, from ``(…, classes, 3)`` sums."""
+    ious = class_ious(sums)
+    seen = ~np.isnan(ious)
+    total = np.where(seen, ious, 0).sum(axis=-1)
+    counted = seen.sum(axis=-1)
+    return np.asarray(np.where(counted > 0, total / np.maximum(counted, 1), np.nan), np.float64)

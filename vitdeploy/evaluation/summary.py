@@ -1,0 +1,242 @@
+"""From the records of all pictures to figures, classes and the worst pictures; records are read one by one."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitdeploy import stats
+from vitdeploy.evaluation import segmentation
+from vitdeploy.evaluation.record import Bad, ClassFigure, Figure, ImageRecord
+from vitdeploy.spec import Task
+
+Rows = NDArray[np.float64]
+"""One row a picture: what it adds to the figures of the data set."""
+
+WORST = 12
+"""Pictures that the document names as the worst."""
+
+MOST_PROBLEMS = 1000
+"""Pictures that were not scored and are named in the document; the records beside it name all."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What the records say."""
+
+    figures: tuple[Figure, ...] = ()
+    classes: tuple[ClassFigure, ...] = ()
+    worst: tuple[Bad, ...] = ()
+    problems: list[ImageRecord] = field(default_factory=list[ImageRecord])
+    not_scored: int = 0
+    scored: int = 0
+    not_finite: int = 0
+    adapted: int = 0
+    """Pictures that were padded or cut into tiles."""
+    paired: int | None = None
+    """Pictures that the reference has scored as well; None: there is no reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One figure of a data set."""
+
+    name: str
+    unit: str
+    of: Callable[[Rows], float]
+    interval: Callable[[Rows, Rows], tuple[float, float] | None]
+    """Of the drop, from the rows of the reference and of the artifact for the same pictures."""
+    how: str
+
+
+def summarize(
+    task: Task,
+    classes: Sequence[str],
+    records: Iterable[ImageRecord],
+    reference: Iterable[ImageRecord] | None,
+) -> Summary:
+    """The figures of an evaluation; with the reference's records also the drop, on pictures that both have scored."""
+    row_of = _ROWS[task]
+    others: dict[str, tuple[Rows, float | None]] | None = None
+    if reference is not None:
+        others = {one.image: (row_of(one, len(classes)), one.score) for one in reference if one.status == "scored"}
+    found = Summary()
+    rows: list[Rows] = []
+    theirs: list[Rows] = []
+    paired: list[int] = []
+    worst: list[Bad] = []
+    for one in records:
+        if one.status != "scored":
+            found.not_scored += 1
+            found.problems += [one] * (len(found.problems) < MOST_PROBLEMS)
+            continue
+        found.scored += 1
+        found.not_finite += not one.finite
+        found.adapted += one.how is not None
+        other = None if others is None else others.get(one.image)
+        if other is not None:
+            paired.append(len(rows))
+            theirs.append(other[0])
+        rows.append(row_of(one, len(classes)))
+        if one.score is not None:
+            worst.append(Bad(image=one.image, score=one.score, reference=None if other is None else other[1]))
+            worst = sorted(worst, key=_badness)[:WORST] if len(worst) > 4 * WORST else worst
+    found.worst = tuple(sorted(worst, key=_badness)[:WORST])
+    ours = np.stack(rows) if rows else None
+    if ours is None:
+        found.figures = tuple(Figure(name=m.name, unit=m.unit, value=None) for m in MEASURES[task])
+        return found
+    found.paired = None if others is None else len(paired)
+    sides = (np.stack(theirs), ours[paired]) if paired else None
+    found.figures = tuple(_figure(measure, ours, sides) for measure in MEASURES[task])
+    found.classes = _CLASSES[task](classes, ours, sides[0] if sides else None) if classes else ()
+    return found
+
+
+def _badness(one: Bad) -> tuple[float, str]:
+    return one.score, one.image
+
+
+def _figure(measure: Measure, ours: Rows, sides: tuple[Rows, Rows] | None) -> Figure:
+    value = _known(measure.of(ours))
+    if sides is None:
+        return Figure(name=measure.name, unit=measure.unit, value=value)
+    reference, same = _known(measure.of(sides[0])), _known(measure.of(sides[1]))
+    interval = measure.interval(*sides)
+    return Figure(
+        name=measure.name,
+        unit=measure.unit,
+        value=value,
+        reference=reference,
+        drop=None if reference is None or same is None else reference - same,
+        drop_ci95=interval,
+        interval=f"{measure.how}, {len(sides[1])} pictures"
+        if interval
+        else f"none: {len(sides[0])} pictures are fewer than {stats.FEWEST_FOR_INTERVAL}",
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _counts(one: ImageRecord, classes: int) -> Rows:
+    row = np.zeros((classes, 3), np.float64)
+    for label, *counted in one.counts:
+        row[label] = counted
+    return row
+
+
+def _hits(one: ImageRecord, classes: int) -> Rows:
+    del classes
+    first = bool(one.top5) and one.top5[0] == one.label
+    return np.asarray([float(first), float(one.label in one.top5), float(one.label or 0)])
+
+
+def _likeness(one: ImageRecord, classes: int) -> Rows:
+    del classes
+    return np.asarray([one.psnr_db or 0.0, one.ssim or 0.0])
+
+
+_ROWS: Mapping[Task, Callable[[ImageRecord, int], Rows]] = {
+    "segmentation": _counts,
+    "classification": _hits,
+    "super-resolution": _likeness,
+}
+
+
+def _of_sums(statistic: Callable[[NDArray[Any]], NDArray[Any]], name: str) -> Measure:
+    """A figure that is a function of sums over the data set, in percent."""
+    return Measure(
+        name=name,
+        unit="%",
+        of=lambda rows: float(100 * statistic(rows.sum(axis=0))),
+        interval=lambda theirs, ours: stats.paired_bootstrap_interval(theirs, ours, lambda sums: 100 * statistic(sums)),
+        how=f"95 %, paired bootstrap of {stats.RESAMPLES}",
+    )
+
+
+def _pixel_accuracy(sums: NDArray[Any]) -> NDArray[np.float64]:
+    both, true = sums[..., 0].sum(axis=-1), sums[..., 2].sum(axis=-1)
+    return np.asarray(np.where(true > 0, both / np.maximum(true, 1), np.nan), np.float64)
+
+
+def _share(column: int, name: str) -> Measure:
+    """A share of the pictures, in percent."""
+
+    def interval(theirs: Rows, ours: Rows) -> tuple[float, float] | None:
+        if len(ours) < stats.FEWEST_FOR_INTERVAL:
+            return None
+        lost = int(np.sum(theirs[:, column] > ours[:, column]))
+        won = int(np.sum(theirs[:, column] < ours[:, column]))
+        low, high = stats.paired_proportions_interval(lost, won, len(ours))
+        return 100 * low, 100 * high
+
+    return Measure(
+        name=name,
+        unit="%",
+        of=lambda rows: float(100 * rows[:, column].mean()),
+        interval=interval,
+        how="95 %, Bonett and Price",
+    )
+
+
+def _mean(column: int, name: str, unit: str) -> Measure:
+    return Measure(
+        name=name,
+        unit=unit,
+        of=lambda rows: float(rows[:, column].mean()),
+        interval=lambda theirs, ours: stats.paired_mean_interval(theirs[:, column] - ours[:, column]),
+        how="95 %, Student's t of the differences",
+    )
+
+
+MEASURES: Mapping[Task, tuple[Measure, ...]] = {
+    "segmentation": (_of_sums(segmentation.mean_iou, "mIoU"), _of_sums(_pixel_accuracy, "pixel accuracy")),
+    "classification": (_share(0, "top-1"), _share(1, "top-5")),
+    "super-resolution": (_mean(0, "PSNR", "dB"), _mean(1, "SSIM", "")),
+}
+"""Task → its figures, the headline first."""
+
+
+def _class_ious(names: Sequence[str], ours: Rows, theirs: Rows | None) -> tuple[ClassFigure, ...]:
+    sums = ours.sum(axis=0)
+    ious = segmentation.class_ious(sums)
+    others = None if theirs is None else segmentation.class_ious(theirs.sum(axis=0))
+    return tuple(
+        ClassFigure(
+            name=name,
+            value=_known(100 * ious[place]),
+            count=int(sums[place, 2]),
+            reference=None if others is None else _known(100 * others[place]),
+        )
+        for place, name in enumerate(names)
+    )
+
+
+def _class_hits(names: Sequence[str], ours: Rows, theirs: Rows | None) -> tuple[ClassFigure, ...]:
+    def shares(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        labels = rows[:, 2].astype(np.int64)
+        counts = np.bincount(labels, minlength=len(names))
+        right = np.bincount(labels, weights=rows[:, 0], minlength=len(names))
+        return np.asarray(np.where(counts > 0, 100 * right / np.maximum(counts, 1), np.nan), np.float64), counts
+
+    values, counts = shares(ours)
+    others = None if theirs is None else shares(theirs)[0]
+    return tuple(
+        ClassFigure(
+            name=name,
+            value=_known(values[place]),
+            count=int(counts[place]),
+            reference=None if others is None else _known(others[place]),
+        )
+        for place, name in enumerate(names)
+    )
+
+
+_CLASSES: Mapping[Task, Callable[[Sequence[str], Rows, Rows | None], tuple[ClassFigure, ...]]] = {
+    "segmentation": _class_ious,
+    "classification": _class_hits,
+}
