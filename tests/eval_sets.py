@@ -69,10 +69,9 @@ def nearest_color(
     onnx.save(made, str(folder / "model.onnx"))
     logits = Tensor(name="logits", shape=shape, dtype="float32", layout="NC" if pooled else "NCHW")
     image = Tensor(name="image", shape=(batch, 3, *size), dtype="float32", layout="NCHW")
-    task = "classification" if pooled else "segmentation"
-    return artifacts._written(
-        folder, "model.onnx", model, "onnx-fp32", logits, task=task, size=size, batch=batch, inputs=(image,), **changes
-    )
+    known = {"task": "classification" if pooled else "segmentation", "size": size, "batch": batch, "inputs": (image,)}
+    target = changes.pop("target", "onnx-fp32")
+    return artifacts._written(folder, "model.onnx", model, target, logits, **{**known, **changes})
 
 
 def painted(truth: NDArray[Any], classes: int) -> NDArray[np.uint8]:

@@ -100,7 +100,7 @@ def test_a_file_that_is_broken_or_missing_is_named_and_counted(city, tmp_path: P
     [
         ("cityscapes", [], "leftImg8bit/val/CITY"),
         ("cityscapes", ["leftImg8bit/val/aachen"], "gtFine/val"),
-        ("cityscapes", ["leftImg8bit/train", "gtFine/train"], "leftImg8bit/, "),
+        ("cityscapes", ["leftImg8bit/train", "gtFine/train"], "found gtFine/, leftImg8bit/"),
         ("ade20k", ["images/training"], "annotations/validation"),
         ("imagenet", ["val/cat", "val/dog"], "nXXXXXXXX"),
         ("imagenet", ["val/n01440764", "val/n01443537"], "2 class folders, not 1000"),

@@ -23,7 +23,7 @@ def test_cubic_interpolation_is_torchs(old: tuple[int, int], new: tuple[int, int
     torch = pytest.importorskip("torch")
     maps = np.random.default_rng(0).normal(size=old).astype(np.float32)
     theirs = torch.nn.functional.interpolate(torch.from_numpy(maps)[None, None], size=new, mode="bicubic")
-    assert np.abs(cubic.enlarged(maps, new) - theirs[0, 0].numpy()).max() < 1e-5
+    assert np.abs(cubic.enlarged(maps, new) - theirs[0, 0].numpy()).max() < 5e-5  # torch computes places in fp32
 
 
 def test_logits_are_enlarged_before_the_argmax_as_torch_does():
@@ -75,8 +75,11 @@ def test_psnr_and_ssim_are_those_of_the_libraries():
     one, two = (super_resolution.luminance(p)[2:-2, 2:-2] for p in (other, large))
     assert psnr == pytest.approx(metrics.peak_signal_noise_ratio(two, one, data_range=255))
     batch = [torch.from_numpy(p)[None, None] for p in (one, two)]
-    theirs = functional.image.structural_similarity_index_measure(*batch, sigma=1.5, kernel_size=11, data_range=255.0)
-    assert ssim == pytest.approx(float(theirs), abs=2e-4)
+    _, whole = functional.image.structural_similarity_index_measure(
+        *batch, sigma=1.5, kernel_size=11, data_range=255.0, return_full_image=True
+    )
+    # torchmetrics averages windows that hang over the border as well; the papers' scripts do not.
+    assert ssim == pytest.approx(float(whole[..., 5:-5, 5:-5].mean()), abs=1e-6)
     assert super_resolution.compare(large, large, 2, by_skimage.ssim) == (super_resolution.PERFECT_DB, 1.0)
     # MATLAB: rgb2ycbcr([1 1 1]) is 235/255, of black 16/255
     assert super_resolution.luminance(np.full((1, 1, 3), 255, np.uint8))[0, 0] == pytest.approx(235)

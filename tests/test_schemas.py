@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from vitdeploy import artifact, baselines, calibration, record
+from vitdeploy.evaluation import record as evaluation
 from vitdeploy.reports import as_json
 
 FOLDER = Path(__file__).parent.parent / "vitdeploy" / "schemas"
@@ -16,6 +17,7 @@ KINDS: dict[str, Any] = {
     f"run-{record.SCHEMA}.json": record.Run,
     f"acceptance-{baselines.SCHEMA}.json": baselines.Acceptance,
     f"calibration-{calibration.SCHEMA}.json": calibration.Calibration,
+    f"evaluation-{evaluation.SCHEMA}.json": evaluation.Evaluation,
     f"report-{as_json.SCHEMA}.json": as_json.Document,
 }
 

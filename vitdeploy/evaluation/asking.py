@@ -37,7 +37,7 @@ Dialogue = Generator[Request, Sequence[Outputs], ImageRecord]
 class Answers(Protocol):
     """Runs artifacts on a device."""
 
-    def __call__(self, artifact: Artifact, feeds: Sequence[Feed]) -> list[Outputs]:
+    def __call__(self, artifact: Artifact, feeds: Sequence[Feed], /) -> list[Outputs]:
         """One answer a feed, in order.
 
         Raises:

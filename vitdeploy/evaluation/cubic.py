@@ -42,8 +42,7 @@ def _kernel(distance: NDArray[np.float64]) -> NDArray[np.float64]:
 def enlarged(channel: NDArray[Any], size: Size) -> Floats:
     """One map ``(h, w)`` at ``size``."""
     rows, columns = matrix(channel.shape[0], size[0]), matrix(channel.shape[1], size[1])
-    large: Floats = (rows @ channel.astype(np.float32, copy=False)) @ columns.T
-    return large
+    return np.asarray((rows @ channel.astype(np.float32, copy=False)) @ columns.T, np.float32)
 
 
 def resized(photo: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

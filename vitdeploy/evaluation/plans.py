@@ -116,10 +116,9 @@ def _segmentation(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
     city = wish.dataset == "cityscapes"
     split = wish.split or SPLITS[wish.dataset]
     found = cityscapes.find(wish.root, split) if city else ade20k.find(wish.root, split)
-    if city and len(artifacts) > 1:
-        raise Impossible(f"{len(artifacts)} artifacts are named for pictures of one size", "Name one.")
+    first = _only(artifacts) if city else artifacts[0]
     items = dataset.limited(found.items, wish.limit)
-    size = artifacts[0].manifest.size
+    size = first.manifest.size
     sizes = ", ".join(_words(one.manifest.size) for one in artifacts)
     steps = (
         (f"the whole picture at {size[0]}x{size[1]} (cubic, a = -0.75, where it has another size)",)
@@ -147,7 +146,7 @@ def _segmentation(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
             f"{found.layout}, split {split}",
             *steps,
             "logits enlarged to the label's size (cubic, a = -0.75) before the argmax"
-            if artifacts[0].manifest.head == "logits"
+            if first.manifest.head == "logits"
             else "labels decided in the graph, enlarged to the label's size by the nearest",
             "intersections and unions summed over all pictures; classes that occur nowhere are left out of the mean",
         ),
@@ -178,14 +177,13 @@ def _shape(item: Item, plan: segmentation.Plan) -> tuple[tuple[int, ...], str]:
 
 
 def _classification(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
-    if len(artifacts) > 1:
-        raise Impossible(f"{len(artifacts)} artifacts are named for pictures of one size", "Name one.")
-    manifest = artifacts[0].manifest
+    only = _only(artifacts)
+    manifest = only.manifest
     crop = wish.crop or classification.CROPS.get(manifest.model, classification.CROP)
     if not 0 < crop <= 1:
         raise UsageError(f"--crop {crop:g} is not a share of the picture", "Use more than 0 and at most 1.")
     found = imagenet.find(wish.root, wish.split or imagenet.SPLIT)
-    plan = classification.Plan(artifact=artifacts[0], crop=crop, names=labels.names("imagenet"))
+    plan = classification.Plan(artifact=only, crop=crop, names=labels.names("imagenet"))
     return Prepared(
         found=found,
         items=dataset.limited(found.items, wish.limit),
@@ -222,6 +220,12 @@ def _super_resolution(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
         headline="PSNR",
         rebuild=lambda others: _super_resolution(wish, others),
     )
+
+
+def _only(artifacts: Sequence[Artifact]) -> Artifact:
+    if len(artifacts) != 1:
+        raise Impossible(f"{len(artifacts)} artifacts are named for pictures of one size", "Name one.")
+    return artifacts[0]
 
 
 def _words(size: tuple[int, int]) -> str:

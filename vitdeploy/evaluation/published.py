@@ -1,0 +1,58 @@
+"""Published points of accuracy and latency, read from the data file beside this one."""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    dataset: str
+    figure: str
+    where: str
+    source: str
+    rows: tuple[tuple[str, str, float, float], ...]
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    table: tuple[_Table, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One published model: how right, and how fast."""
+
+    name: str
+    model: str
+    """Our name of it; empty where it is not in the catalog."""
+    figure: str
+    value: float
+    latency_ms: float
+    where: str
+    """Device, runtime, precision, size and batch."""
+    source: str
+
+
+def points(dataset: str) -> tuple[Point, ...]:
+    """All points that were published for a data set."""
+    return tuple(
+        Point(
+            name=name,
+            model=model,
+            figure=table.figure,
+            value=value,
+            latency_ms=latency_ms,
+            where=table.where,
+            source=table.source,
+        )
+        for table in _tables()
+        if table.dataset == dataset
+        for name, model, value, latency_ms in table.rows
+    )
+
+
+@cache
+def _tables() -> tuple[_Table, ...]:
+    text = files("vitdeploy.evaluation").joinpath("published.toml").read_bytes()
+    return msgspec.toml.decode(text, type=_File).table
