@@ -198,6 +198,7 @@ def test_the_drop_is_paired_over_the_same_pictures(city, tmp_path: Path, monkeyp
     assert figure.reference == pytest.approx(100.0)
     assert figure.value is not None
     assert figure.drop == pytest.approx(100.0 - figure.value)
+    assert figure.drop is not None
     assert figure.drop_ci95 is not None
     low, high = figure.drop_ci95
     assert 0 < low < figure.drop < high

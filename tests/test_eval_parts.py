@@ -64,7 +64,7 @@ def test_the_center_is_cut_as_torchvision_cuts_it():
 def test_psnr_and_ssim_are_those_of_the_libraries():
     torch = pytest.importorskip("torch")
     from skimage import metrics
-    from torchmetrics import functional
+    from torchmetrics.functional.image import structural_similarity_index_measure
 
     from vitdeploy.evaluation import by_skimage
 
@@ -75,7 +75,7 @@ def test_psnr_and_ssim_are_those_of_the_libraries():
     one, two = (super_resolution.luminance(p)[2:-2, 2:-2] for p in (other, large))
     assert psnr == pytest.approx(metrics.peak_signal_noise_ratio(two, one, data_range=255))
     batch = [torch.from_numpy(p)[None, None] for p in (one, two)]
-    _, whole = functional.image.structural_similarity_index_measure(
+    _, whole = structural_similarity_index_measure(
         *batch, sigma=1.5, kernel_size=11, data_range=255.0, return_full_image=True
     )
     # torchmetrics averages windows that hang over the border as well; the papers' scripts do not.
@@ -210,9 +210,8 @@ def test_the_jackknife_is_the_standard_error_of_a_mean():
 
 
 def test_a_batch_that_is_not_full_is_filled_and_its_filling_is_not_counted(tmp_path: Path):
-    root = eval_sets.cityscapes_set(
-        tmp_path / "c", {f"a/p_{i}": (eval_sets.block_map(i, (32, 64), 19),) * 2 for i in range(5)}
-    )
+    maps = [eval_sets.block_map(place, (32, 64), 19) for place in range(5)]
+    root = eval_sets.cityscapes_set(tmp_path / "c", {f"a/p_{i}": (one, one) for i, one in enumerate(maps)})
     made = eval_sets.nearest_color(tmp_path / "a", "efficientvit_seg_b0_cityscapes", size=(32, 64), classes=19, batch=4)
     order = EvalOrder(dataset="cityscapes", root=root, out=tmp_path / "e.json", reference=False, threads=1)
     found = api_eval.evaluate_artifact([made.folder], order).evaluation
