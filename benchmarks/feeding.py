@@ -125,16 +125,19 @@ def _write(feeds: Sequence[Feed], path: Path) -> tuple[list[list[dict[str, Any]]
     digest = hashlib.sha256()
     table: list[list[dict[str, Any]]] = []
     offset = 0
+    written: dict[int, int] = {}  # an embedding is the input of many prompts
     with path.open("wb") as stream:
         for feed in feeds:
             entries: list[dict[str, Any]] = []
             for name, array in feed.items():
                 kind = infer.PICTURE if array.dtype == np.uint8 and array.ndim == 3 else infer.ARRAY
                 entry = {"name": name, "kind": kind, "dtype": array.dtype.name, "shape": list(array.shape)}
-                entries.append({**entry, "offset": offset})
-                raw = np.ascontiguousarray(array).tobytes()
-                digest.update(raw)
-                offset += stream.write(raw)
+                if id(array) not in written:
+                    raw = np.ascontiguousarray(array).tobytes()
+                    digest.update(raw)
+                    written[id(array)] = offset
+                    offset += stream.write(raw)
+                entries.append({**entry, "offset": written[id(array)]})
             table.append(entries)
     return table, digest.hexdigest()
 

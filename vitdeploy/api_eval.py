@@ -18,7 +18,7 @@ import platformdirs
 from vitdeploy import api, artifact, catalog, errors, packages
 from vitdeploy.artifact import Artifact
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
-from vitdeploy.evaluation import dataset, journal, plans, record, summary
+from vitdeploy.evaluation import dataset, detections, journal, plans, record, summary
 from vitdeploy.evaluation.dataset import Item
 from vitdeploy.evaluation.evaluate import evaluate
 from vitdeploy.evaluation.journal import Head, Journal
@@ -240,7 +240,7 @@ class _Check:
 
     def __init__(self, prepared: Prepared, items: Sequence[Item], *, fresh: bool) -> None:
         self._prepared = prepared
-        watch = prepared.watch is not None and fresh and not packages.missing(["torchmetrics"])
+        watch = prepared.kind == "segmentation" and fresh and not packages.missing(["torchmetrics"])
         self._names = {item.name for item in items[:CHECKED]} if watch else set[str]()
         self._metric: Any = (
             catalog.load("vitdeploy.evaluation.by_torchmetrics:MeanIou")(len(prepared.found.classes), 255)
@@ -340,7 +340,8 @@ def _references(artifacts: Sequence[Artifact], order: EvalOrder, progress: api.P
             weights=weights,
             out=Path(platformdirs.user_cache_dir("vitdeploy")) / "references",
         )
-        row = api.export([manifest.model], asked, progress=progress)[0]
+        name = f"{manifest.model}.{manifest.part}" if manifest.part else manifest.model
+        row = api.export([name], asked, progress=progress)[0]
         if row.artifact is None or row.error is not None:
             raise row.error or Impossible(f"no reference for {one.folder}", "Use --no-reference.")
         made.append(row.artifact)
@@ -383,9 +384,10 @@ def _finish(
     from vitdeploy.benchmarks import bench as timing
     from vitdeploy.record import Device as Told
 
-    task = plans.TASKS[order.dataset]
     others = journal.records(kept) if kept is not None else None
-    found = summary.summarize(task, prepared.found.classes, journal.records(images), others)
+    found = summary.summarize(prepared.kind, prepared.found.classes, journal.records(images), others)
+    if prepared.kind == "detections":
+        found.figures, found.classes = detections.figures(prepared, images, kept)
     described = Told(name=device.name, facts=told.facts)
     frame = timing.new_run(described, timing.make_protocol(), datetime.now(timezone.utc))
     made = Evaluation(
@@ -519,7 +521,17 @@ def _opened(paths: Sequence[Path]) -> tuple[Artifact, ...]:
 
 
 def _wish(order: EvalOrder) -> plans.Wish:
-    return plans.Wish(dataset=order.dataset, root=order.root, split=order.split, limit=order.limit, crop=order.crop)
+    return plans.Wish(
+        dataset=order.dataset,
+        root=order.root,
+        split=order.split,
+        limit=order.limit,
+        crop=order.crop,
+        prompt=order.prompt,
+        clicks=order.clicks,
+        annotations=order.annotations,
+        detections=order.detections,
+    )
 
 
 _PACKAGES: Mapping[str, tuple[str, ...]] = {"sr": ("skimage",), "coco": ("pycocotools",), "lvis": ("pycocotools",)}

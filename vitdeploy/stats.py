@@ -203,7 +203,11 @@ def paired_bootstrap_interval(
         sums = [(drawn @ side).reshape(_TOGETHER, *first.shape[1:]) for side in flat]
         found.append(statistic(sums[0]) - statistic(sums[1]))
     tail = (1 - confidence) / 2
-    low, high = np.nanquantile(np.concatenate(found), [tail, 1 - tail])
+    known = np.concatenate(found)
+    known = known[~np.isnan(known)]
+    if not known.size:
+        return None
+    low, high = np.quantile(known, [tail, 1 - tail])
     return float(low), float(high)
 
 

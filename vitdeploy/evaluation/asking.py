@@ -23,11 +23,13 @@ class Request:
 
     artifact: Artifact
     feeds: tuple[Feed, ...]
+    held_bytes: int = 0
+    """What the dialogue keeps beside them until it ends, where that is much."""
 
     @property
     def size_bytes(self) -> int:
-        """Of all arrays."""
-        return sum(array.nbytes for feed in self.feeds for array in feed.values())
+        """Of all arrays and of what is kept."""
+        return self.held_bytes + sum(array.nbytes for feed in self.feeds for array in feed.values())
 
 
 Dialogue = Generator[Request, Sequence[Outputs], ImageRecord]

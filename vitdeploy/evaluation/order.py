@@ -17,6 +17,10 @@ class EvalOrder:
     split: str | None = None
     limit: int | None = None
     crop: float | None = None
+    prompt: str | None = None
+    clicks: int = 1
+    annotations: Path | None = None
+    detections: Path | None = None
     threads: int | None = None
     weights: Path | None = None
     """The checkpoint, for the reference; None: the one that an earlier export left in the store."""

@@ -8,7 +8,17 @@ from typing import Any
 from vitdeploy import catalog, labels
 from vitdeploy.artifact import Artifact
 from vitdeploy.errors import Impossible, UsageError, unknown_name
-from vitdeploy.evaluation import ade20k, cityscapes, classification, dataset, imagenet, segmentation, super_resolution
+from vitdeploy.evaluation import (
+    ade20k,
+    cityscapes,
+    classification,
+    coco,
+    dataset,
+    imagenet,
+    masks,
+    segmentation,
+    super_resolution,
+)
 from vitdeploy.evaluation.asking import Dialogue
 from vitdeploy.evaluation.dataset import Found, Item
 from vitdeploy.spec import Task
@@ -37,6 +47,11 @@ class Wish:
     limit: int | None = None
     crop: float | None = None
     """Classification: the share of the resized picture that is seen; None: as the model was published."""
+    prompt: str | None = None
+    clicks: int = 1
+    annotations: Path | None = None
+    detections: Path | None = None
+    """Masks: what is asked for, and the files beside the pictures; None: found below the root, or not used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +63,8 @@ class Prepared:
     """Those that are asked for."""
     start: Callable[[Item], Dialogue]
     protocol: tuple[str, ...]
-    headline: str
+    kind: str
+    """Which figures there are: a key of `summary.MEASURES`."""
     rebuild: "Callable[[tuple[Artifact, ...]], Prepared]" = field(repr=False)
     """The same for other artifacts: the reference's."""
     watch: Callable[[Item, Callable[[Any, Any], None]], Dialogue] | None = None
@@ -80,7 +96,7 @@ def prepare(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
         case "sr":
             return _super_resolution(wish, artifacts)
         case _:
-            raise Impossible(f"`eval` on {wish.dataset} is not built in this version", "Use another data set.")
+            return _masks(wish, artifacts)
 
 
 def check(name: str, artifacts: Sequence[Artifact]) -> None:
@@ -150,7 +166,7 @@ def _segmentation(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
             else "labels decided in the graph, enlarged to the label's size by the nearest",
             "intersections and unions summed over all pictures; classes that occur nowhere are left out of the mean",
         ),
-        headline="mIoU",
+        kind="segmentation",
         rebuild=lambda others: _segmentation(wish, others),
     )
 
@@ -192,7 +208,7 @@ def _classification(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
             f"{found.layout}, split {found.split}",
             f"short side to {_words(manifest.size)} / {crop:g} (Pillow's bicubic), center crop {_words(manifest.size)}",
         ),
-        headline="top-1",
+        kind="classification",
         rebuild=lambda others: _classification(wish, others),
     )
 
@@ -217,9 +233,82 @@ def _super_resolution(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
             f"inputs of other sizes than {sizes} in tiles that overlap by {super_resolution.OVERLAP} pixels",
             f"output rounded to bytes; PSNR and SSIM on Y (BT.601), {scale} border pixels left out",
         ),
-        headline="PSNR",
+        kind="super-resolution",
         rebuild=lambda others: _super_resolution(wish, others),
     )
+
+
+PROMPTS = ("box", "detector", "point")
+CLICKS = (1, 3, 5)
+"""Source: arXiv 2402.05008, tables of points; more are allowed as far as the decoder takes them."""
+
+
+def _masks(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
+    encoder, decoder = _parts(artifacts)
+    prompt = wish.prompt or ("detector" if wish.detections else "box")
+    if prompt not in PROMPTS:
+        raise UsageError(f"--prompt {prompt!r} is not one of {', '.join(PROMPTS)}", "Use --prompt box.")
+    if (prompt == "detector") != (wish.detections is not None):
+        raise UsageError(
+            f"--prompt {prompt} {'needs' if prompt == 'detector' else 'takes no'} --detections",
+            "Give a detector's boxes with --prompt detector --detections FILE.",
+        )
+    slots = next(tensor.shape[1] for tensor in decoder.manifest.inputs if tensor.name == "point_labels")
+    if not 1 <= wish.clicks <= slots:
+        raise UsageError(f"--clicks {wish.clicks} is not between 1 and {slots}", "Use --clicks 1, 3 or 5.")
+    found = coco.find(
+        wish.dataset,
+        wish.root,
+        wish.split or coco.SPLITS[wish.dataset],
+        annotations=wish.annotations,
+        detections=wish.detections,
+    )
+    plan = masks.Plan(
+        encoder=encoder,
+        decoder=decoder,
+        prompt=prompt,
+        clicks=wish.clicks,
+        decode=catalog.load("vitdeploy.evaluation.by_pycocotools:decode"),
+        encode=catalog.load("vitdeploy.evaluation.by_pycocotools:encode"),
+    )
+    asked = {
+        "box": "the box of every annotation of at least one pixel is asked for",
+        "detector": f"every box of {wish.detections.name if wish.detections else ''} is asked for",
+        "point": f"{wish.clicks} clicks an annotation, each deepest inside what was wrong so far",
+    }
+    return Prepared(
+        found=found,
+        items=dataset.limited(found.items, wish.limit),
+        start=lambda item: masks.dialogue(item, plan),
+        watch=lambda item, seen: masks.dialogue(item, plan, seen),
+        protocol=(
+            f"{found.layout}, split {found.split}",
+            f"long side to {max(encoder.manifest.size)} (Pillow's bilinear), padded after normalization",
+            asked[prompt],
+            "of three masks the one whose IoU the model predicts highest, enlarged twice bilinearly",
+            "mask AP by pycocotools" + ("" if wish.dataset == "coco" else " with LVIS's rules")
+            if prompt == "detector"
+            else "IoU of each mask with its annotation, averaged over all masks",
+        ),
+        kind="detections" if prompt == "detector" else "masks",
+        rebuild=lambda others: _masks(wish, others),
+    )
+
+
+def _parts(artifacts: Sequence[Artifact]) -> tuple[Artifact, Artifact]:
+    """The encoder and the decoder of one model."""
+    by_part = {one.manifest.part: one for one in artifacts}
+    encoder, decoder = by_part.get("encoder"), by_part.get("decoder")
+    if len(artifacts) != 2 or encoder is None or decoder is None:
+        given = ", ".join(f"{one.manifest.model}.{one.manifest.part}" for one in artifacts)
+        raise Impossible(f"masks take an encoder and a decoder, and {given} is given", "Name both artifacts.")
+    alike = ("model", "weights")
+    differing = [name for name in alike if getattr(encoder.manifest, name) != getattr(decoder.manifest, name)]
+    if differing:
+        raise Impossible(
+            f"{encoder.folder} and {decoder.folder} differ in {', '.join(differing)}", "Name two parts of one model."
+        )
+    return encoder, decoder
 
 
 def _only(artifacts: Sequence[Artifact]) -> Artifact:

@@ -1,5 +1,6 @@
 """From the records of all pictures to figures, classes and the worst pictures; records are read one by one."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitdeploy import stats
-from vitdeploy.evaluation import segmentation
+from vitdeploy.evaluation import masks, segmentation
 from vitdeploy.evaluation.record import Bad, ClassFigure, Figure, ImageRecord
-from vitdeploy.spec import Task
 
 Rows = NDArray[np.float64]
 """One row a picture: what it adds to the figures of the data set."""
@@ -52,13 +52,13 @@ class Measure:
 
 
 def summarize(
-    task: Task,
+    kind: str,
     classes: Sequence[str],
     records: Iterable[ImageRecord],
     reference: Iterable[ImageRecord] | None,
 ) -> Summary:
     """The figures of an evaluation; with the reference's records also the drop, on pictures that both have scored."""
-    row_of = _ROWS[task]
+    row_of = _ROWS[kind]
     others: dict[str, tuple[Rows, float | None]] | None = None
     if reference is not None:
         others = {one.image: (row_of(one, len(classes)), one.score) for one in reference if one.status == "scored"}
@@ -86,12 +86,12 @@ def summarize(
     found.worst = tuple(sorted(worst, key=_badness)[:WORST])
     ours = np.stack(rows) if rows else None
     if ours is None:
-        found.figures = tuple(Figure(name=m.name, unit=m.unit, value=None) for m in MEASURES[task])
+        found.figures = tuple(Figure(name=m.name, unit=m.unit, value=None) for m in MEASURES[kind])
         return found
     found.paired = None if others is None else len(paired)
     sides = (np.stack(theirs), ours[paired]) if paired else None
-    found.figures = tuple(_figure(measure, ours, sides) for measure in MEASURES[task])
-    found.classes = _CLASSES[task](classes, ours, sides[0] if sides else None) if classes else ()
+    found.figures = tuple(_figure(measure, ours, sides) for measure in MEASURES[kind])
+    found.classes = _CLASSES[kind](classes, ours, sides[0] if sides else None) if kind in _CLASSES else ()
     return found
 
 
@@ -140,10 +140,30 @@ def _likeness(one: ImageRecord, classes: int) -> Rows:
     return np.asarray([one.psnr_db or 0.0, one.ssim or 0.0])
 
 
-_ROWS: Mapping[Task, Callable[[ImageRecord, int], Rows]] = {
+AREAS = ((0.0, math.inf), (0.0, masks.SMALL), (masks.SMALL, masks.MEDIUM), (masks.MEDIUM, math.inf))
+"""All masks, small, medium and large ones; borders belong to both sides, as in the official script."""
+
+
+def _overlaps(one: ImageRecord, classes: int) -> Rows:
+    """Sum of the IoUs and count of the masks of each of `AREAS`, ``(4, 2)``."""
+    del classes
+    known = [(mask.area, mask.iou) for mask in one.masks if mask.iou is not None]
+    inside = [[iou for area, iou in known if low <= area <= high] for low, high in AREAS]
+    return np.asarray([[sum(ious), len(ious)] for ious in inside], np.float64)
+
+
+def _nothing(one: ImageRecord, classes: int) -> Rows:
+    """Average precision is no sum over pictures: pycocotools computes it from all masks."""
+    del one, classes
+    return np.zeros(1)
+
+
+_ROWS: Mapping[str, Callable[[ImageRecord, int], Rows]] = {
     "segmentation": _counts,
     "classification": _hits,
     "super-resolution": _likeness,
+    "masks": _overlaps,
+    "detections": _nothing,
 }
 
 
@@ -161,6 +181,14 @@ def _of_sums(statistic: Callable[[NDArray[Any]], NDArray[Any]], name: str) -> Me
 def _pixel_accuracy(sums: NDArray[Any]) -> NDArray[np.float64]:
     both, true = sums[..., 0].sum(axis=-1), sums[..., 2].sum(axis=-1)
     return np.asarray(np.where(true > 0, both / np.maximum(true, 1), np.nan), np.float64)
+
+
+def _mean_overlap(place: int) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
+    def statistic(sums: NDArray[Any]) -> NDArray[np.float64]:
+        total, count = sums[..., place, 0], sums[..., place, 1]
+        return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), np.float64)
+
+    return statistic
 
 
 def _share(column: int, name: str) -> Measure:
@@ -193,12 +221,17 @@ def _mean(column: int, name: str, unit: str) -> Measure:
     )
 
 
-MEASURES: Mapping[Task, tuple[Measure, ...]] = {
+MEASURES: Mapping[str, tuple[Measure, ...]] = {
     "segmentation": (_of_sums(segmentation.mean_iou, "mIoU"), _of_sums(_pixel_accuracy, "pixel accuracy")),
     "classification": (_share(0, "top-1"), _share(1, "top-5")),
+    "masks": tuple(
+        _of_sums(_mean_overlap(place), name)
+        for place, name in enumerate(("mask IoU", "of small ones", "of medium ones", "of large ones"))
+    ),
+    "detections": (),
     "super-resolution": (_mean(0, "PSNR", "dB"), _mean(1, "SSIM", "")),
 }
-"""Task → its figures, the headline first."""
+"""What is evaluated → its figures, the headline first."""
 
 
 def _class_ious(names: Sequence[str], ours: Rows, theirs: Rows | None) -> tuple[ClassFigure, ...]:
@@ -236,7 +269,7 @@ def _class_hits(names: Sequence[str], ours: Rows, theirs: Rows | None) -> tuple[
     )
 
 
-_CLASSES: Mapping[Task, Callable[[Sequence[str], Rows, Rows | None], tuple[ClassFigure, ...]]] = {
+_CLASSES: Mapping[str, Callable[[Sequence[str], Rows, Rows | None], tuple[ClassFigure, ...]]] = {
     "segmentation": _class_ious,
     "classification": _class_hits,
 }

@@ -1,0 +1,308 @@
+"""Masks on COCO and LVIS files that are made here; an oracle answers in the place of the decoder."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests import artifacts
+from vitdeploy.artifact import Artifact, Tensor
+from vitdeploy.errors import Impossible, UnreadableFile, UsageError
+from vitdeploy.evaluation import detections, journal, masks, plans, summary
+from vitdeploy.evaluation.evaluate import evaluate
+from vitdeploy.evaluation.journal import Head, Journal
+from vitdeploy.evaluation.record import ImageRecord
+
+pytest.importorskip("pycocotools", reason="the package pycocotools (extra eval) is not installed")
+
+SIZE = (96, 160)
+OBJECTS = 2
+
+
+def box_mask(box: Sequence[float], size: tuple[int, int] = SIZE) -> NDArray[np.bool_]:
+    left, top, width, height = (round(side) for side in box)
+    made = np.zeros(size, np.bool_)
+    made[top : top + height, left : left + width] = True
+    return made
+
+
+def polygon(box: Sequence[float]) -> list[list[float]]:
+    x, y, w, h = box
+    return [[x, y, x + w, y, x + w, y + h, x, y + h]]
+
+
+BOXES = [(10, 8, 60, 50), (90, 20, 40, 60), (5, 70, 20, 16), (100, 10, 50, 30), (30, 30, 100, 40), (60, 60, 12, 30)]
+
+
+def coco_set(root: Path, *, lvis: bool = False) -> Path:
+    """Three pictures of two annotations each; the last annotation is given as run lengths."""
+    images, notes = [], []
+    folder = root / "val2017"
+    folder.mkdir(parents=True)
+    (root / "annotations").mkdir()
+    for place in range(3):
+        name = f"{place + 1:012d}.jpg"
+        Image.new("RGB", (SIZE[1], SIZE[0]), (40 * place, 90, 120)).save(folder / name)
+        image: dict[str, Any] = {"id": place + 1, "height": SIZE[0], "width": SIZE[1], "license": 3}
+        if lvis:
+            image |= {"coco_url": f"http://images.cocodataset.org/val2017/{name}"}
+            image |= {"neg_category_ids": [3] if place == 0 else [], "not_exhaustive_category_ids": [2] * (place == 1)}
+        else:
+            image |= {"file_name": name}
+        images.append(image)
+        for second in range(2):
+            box = BOXES[2 * place + second]
+            outline: Any = polygon(box)
+            if place == 2 and second == 1:
+                flat = box_mask(box).flatten(order="F").astype(int)
+                starts = np.flatnonzero(np.diff(np.concatenate([[0], flat, [0]])))
+                edges = [0, *starts.tolist(), flat.size]
+                outline = {"size": list(SIZE), "counts": np.diff(edges).tolist()}
+            notes.append(
+                {
+                    "id": len(notes) + 1,
+                    "image_id": place + 1,
+                    "category_id": second + 1,
+                    "area": float(box[2] * box[3]),
+                    "bbox": list(box),
+                    "segmentation": outline,
+                    "iscrowd": 0,
+                }
+            )
+    categories: list[dict[str, Any]] = [{"id": n, "name": w} for n, w in ((1, "cat"), (2, "dog"), (3, "bird"))]
+    if lvis:
+        categories = [{**one, "frequency": letter} for one, letter in zip(categories, "fcr", strict=True)]
+    file = "lvis_v1_val.json" if lvis else "instances_val2017.json"
+    told = {"info": {}, "images": images, "annotations": notes, "categories": categories}
+    (root / "annotations" / file).write_text(json.dumps(told))
+    return root
+
+
+def parts(folder: Path) -> tuple[Artifact, Artifact]:
+    """An encoder and a decoder whose files are no models: the oracle answers for them."""
+    image = Tensor(name="image", shape=(1, 3, 512, 512), dtype="float32", layout="NCHW")
+    embedding = Tensor(name="image_embeddings", shape=(1, 256, 64, 64), dtype="float32", layout="NCHW")
+    coords = Tensor(name="point_coords", shape=(OBJECTS, 10, 2), dtype="float32", layout="other")
+    labels = Tensor(name="point_labels", shape=(OBJECTS, 10), dtype="float32", layout="other")
+    answers = Tensor(name="masks", shape=(OBJECTS, 4, 256, 256), dtype="float32", layout="NCHW")
+    common: dict[str, Any] = {"task": "segment-anything", "size": (512, 512)}
+    encoder = artifacts.plain_file(folder / "e", b"e", **common, part="encoder", inputs=(image,), outputs=(embedding,))
+    decoder = artifacts.plain_file(
+        folder / "d", b"d", **common, part="decoder", inputs=(embedding, coords, labels), outputs=(answers,)
+    )
+    return encoder, decoder
+
+
+class Oracle:
+    """Answers a box with its own inside, and clicks with the annotation they hit; one of three masks is right."""
+
+    def __init__(self, shift: int = 0) -> None:
+        self.shift = shift
+        self.asked: list[NDArray[Any]] = []
+
+    def __call__(self, artifact: Artifact, feeds: Any, /) -> list[Any]:
+        if artifact.manifest.part == "encoder":
+            assert all(max(feed["image"].shape[:2]) == 512 for feed in feeds)
+            return [{"image_embeddings": np.zeros((256, 64, 64), np.float32)} for _ in feeds]
+        return [self._masks(feed) for feed in feeds]
+
+    def _masks(self, feed: Any) -> dict[str, NDArray[Any]]:
+        made = np.full((OBJECTS, 4, 256, 256), -8.0, np.float32)
+        made[:, :3] = 8.0  # wrong ones, one of which stands where a prompt that is not ambiguous would be answered
+        made[:, 3] = -8.0
+        scores = np.tile(np.asarray([0.99, 0.1, 0.2, 0.9], np.float32), (OBJECTS, 1))
+        grid = (np.arange(256) + 0.5) * 4  # pixel centers in the frame
+        for row in range(OBJECTS):
+            corners = [
+                tuple(point)
+                for point, label in zip(feed["point_coords"][row], feed["point_labels"][row], strict=True)
+                if label >= 2
+            ]
+            self.asked.append(feed["point_labels"][row])
+            if corners:
+                (x0, y0), (x1, y1) = corners
+                inside = (
+                    (grid[:, None] >= y0) & (grid[:, None] < y1) & (grid >= x0 + self.shift) & (grid < x1 + self.shift)
+                )
+                made[row, 3][inside] = 8.0
+        return {"masks": made, "iou_predictions": scores}
+
+
+def run(prepared: plans.Prepared, answers: Any) -> list[ImageRecord]:
+    found: Iterator[list[ImageRecord]] = evaluate(prepared.items, prepared.start, answers)
+    return [one for group in found for one in group]
+
+
+@pytest.mark.parametrize("name", ["coco", "lvis"])
+def test_boxes_of_annotations_are_asked_and_masks_compared_with_them(tmp_path: Path, name: str):
+    root = coco_set(tmp_path / "data", lvis=name == "lvis")
+    prepared = plans.prepare(plans.Wish(dataset=name, root=root), parts(tmp_path))
+    records = run(prepared, Oracle())
+    assert [one.status for one in records] == ["scored"] * 3
+    found = summary.summarize(prepared.kind, prepared.found.classes, records, None)
+    assert found.figures[0].name == "mask IoU"
+    assert found.figures[0].value is not None
+    assert found.figures[0].value > 93  # masks have a quarter of the frame's resolution
+    sizes = {figure.name: figure.value for figure in found.figures}
+    assert sizes["of small ones"] is not None
+    assert sizes["of large ones"] is None
+    worse = summary.summarize(prepared.kind, prepared.found.classes, run(prepared, Oracle(shift=64)), records)
+    drop = worse.figures[0]
+    assert drop.drop is not None
+    assert drop.drop_ci95 is not None
+    assert drop.drop_ci95[0] > 10
+
+
+def test_a_detectors_boxes_give_the_ap_that_pycocotools_gives(tmp_path: Path):
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    from vitdeploy.evaluation import by_pycocotools
+
+    root = coco_set(tmp_path / "data")
+    boxes: list[dict[str, Any]] = [
+        {"image_id": 1, "category_id": 1, "bbox": BOXES[0], "score": 0.9},
+        {"image_id": 1, "category_id": 2, "bbox": (80, 20, 50, 60), "score": 0.8},
+        {"image_id": 1, "category_id": 1, "bbox": (0, 0, 20, 20), "score": 0.95},
+        {"image_id": 2, "category_id": 1, "bbox": BOXES[2], "score": 0.4},
+        {"image_id": 3, "category_id": 2, "bbox": BOXES[5], "score": 0.7},
+    ]
+    file = tmp_path / "boxes.json"
+    file.write_text(json.dumps(boxes))
+    wish = plans.Wish(dataset="coco", root=root, detections=file)
+    prepared = plans.prepare(wish, parts(tmp_path))
+    assert prepared.kind == "detections"
+    records = run(prepared, Oracle())
+    kept = Journal(
+        tmp_path / "r.jsonl",
+        Head(schema=1, dataset="coco", items_sha256="", artifacts=(), protocol=(), device="local"),
+    )
+    kept.begin(resume=False)
+    kept.add(*records)
+    figures, classes = detections.figures(prepared, kept.path, kept.path)
+    results = [
+        {
+            "image_id": int(one.image),
+            "category_id": m.category,
+            "score": m.score,
+            "segmentation": dict(m.segmentation or {}),
+        }
+        for one in journal.records(kept.path)
+        for m in one.masks
+    ]
+    truth = COCO(str(root / "annotations/instances_val2017.json"))
+    judge: Any = COCOeval(truth, truth.loadRes(results), "segm")
+    judge.evaluate()
+    judge.accumulate()
+    judge.summarize()
+    for place, figure in enumerate(figures):
+        theirs = float(judge.stats[place])
+        assert (figure.value is None) == (theirs < 0)
+        if figure.value is not None:
+            assert figure.value == pytest.approx(100 * theirs)
+    assert 0 < (figures[0].value or 0) < 100
+    assert figures[0].drop == 0
+    assert {one.name: one.count for one in classes} == {"cat": 3, "dog": 3, "bird": 0}
+    assert next(one for one in classes if one.name == "bird").value is None
+    mask = by_pycocotools.decode(results[0]["segmentation"], *SIZE)
+    assert masks.iou(mask, box_mask(BOXES[0])) > 0.9
+
+
+def lvis_ap(tmp_path: Path, boxes: list[dict[str, Any]]) -> float | None:
+    root = coco_set(tmp_path / "data", lvis=True)
+    file = tmp_path / "boxes.json"
+    file.write_text(json.dumps(boxes))
+    prepared = plans.prepare(plans.Wish(dataset="lvis", root=root, detections=file), parts(tmp_path))
+    kept = Journal(
+        tmp_path / "r.jsonl",
+        Head(schema=1, dataset="lvis", items_sha256="", artifacts=(), protocol=(), device="local"),
+    )
+    kept.begin(resume=False)
+    kept.add(*run(prepared, Oracle()))
+    figures, _ = detections.figures(prepared, kept.path, None)
+    assert [figure.name for figure in figures][-3:] == ["AP rare", "AP common", "AP frequent"]
+    return figures[1].value  # AP50: masks at a quarter of the resolution are right there
+
+
+RIGHT = [
+    {"image_id": place // 2 + 1, "category_id": place % 2 + 1, "bbox": box, "score": 0.5}
+    for place, box in enumerate(BOXES)
+]
+
+
+@pytest.mark.parametrize(
+    ("extra", "harmful"),
+    [
+        ({"image_id": 2, "category_id": 3}, False),  # a bird where nobody looked for birds: not counted
+        ({"image_id": 1, "category_id": 2}, True),  # a dog too many where all dogs were looked for
+        ({"image_id": 2, "category_id": 2}, False),  # a dog too many where not all dogs were annotated
+    ],
+    ids=["not searched", "searched", "not exhaustive"],
+)
+def test_lvis_counts_a_mask_too_many_only_where_it_was_looked_for(tmp_path: Path, extra: dict[str, Any], harmful: bool):
+    assert lvis_ap(tmp_path / "right", RIGHT) == pytest.approx(100)
+    wrong = {**extra, "bbox": (70, 2, 15, 12), "score": 0.99}
+    found = lvis_ap(tmp_path / "wrong", [*RIGHT, wrong])
+    assert found is not None
+    assert (found < 99) == harmful
+
+
+def test_clicks_go_where_the_mask_is_most_wrong():
+    true = np.zeros((60, 80), np.bool_)
+    true[10:31, 20:41] = True
+    first = masks.next_click(np.zeros_like(true), true, [])
+    assert first == (30.0, 20.0, 1.0)  # the middle of what is missing
+    too_much = true.copy()
+    too_much[35:60, 40:80] = True
+    assert masks.next_click(too_much, true, [first])[2] == 0.0
+    again = masks.next_click(np.zeros_like(true), true, [first])
+    assert again[:2] != first[:2]
+
+
+@pytest.mark.parametrize("clicks", [1, 3, 5])
+def test_every_click_is_asked_with_all_before_it(tmp_path: Path, clicks: int):
+    root = coco_set(tmp_path / "data")
+    wish = plans.Wish(dataset="coco", root=root, prompt="point", clicks=clicks)
+    prepared = plans.prepare(wish, parts(tmp_path))
+    oracle = Oracle()
+    records = run(prepared, oracle)
+    assert all(len(one.masks) == 2 for one in records)
+    assert sorted({int((labels >= 0).sum()) for labels in oracle.asked}) == list(range(1, clicks + 1))
+    assert len(oracle.asked) == 3 * 2 * clicks
+
+
+def test_masks_are_enlarged_as_the_predictor_does():
+    torch = pytest.importorskip("torch")
+    low = np.random.default_rng(0).normal(size=(4, 256, 256)).astype(np.float32)
+    size = (427, 640)
+    inner = masks.inner(size, 1024)
+    large = torch.nn.functional.interpolate(torch.from_numpy(low)[None], (1024, 1024), mode="bilinear")
+    large = torch.nn.functional.interpolate(large[..., : inner[0], : inner[1]], size, mode="bilinear")
+    found = masks.chosen(low, np.asarray([0.9, 0.1, 0.8, 0.2]), size)
+    assert (found == (large[0, 2] > 0).numpy()).mean() > 0.9999
+
+
+def test_what_does_not_fit_is_refused_before_any_work(tmp_path: Path):
+    root = coco_set(tmp_path / "data")
+    both = parts(tmp_path)
+    with pytest.raises(Impossible, match="an encoder and a decoder"):
+        plans.prepare(plans.Wish(dataset="coco", root=root), both[:1])
+    with pytest.raises(UsageError, match="needs --detections"):
+        plans.prepare(plans.Wish(dataset="coco", root=root, prompt="detector"), both)
+    with pytest.raises(UsageError, match="--clicks 11"):
+        plans.prepare(plans.Wish(dataset="coco", root=root, prompt="point", clicks=11), both)
+    with pytest.raises(UnreadableFile, match="looked for annotations/lvis_v1_val"):
+        plans.prepare(plans.Wish(dataset="lvis", root=root), both)
+    broken = tmp_path / "broken.json"
+    broken.write_text('[{"image_id": 1}]')
+    with pytest.raises(UnreadableFile, match="no list of detections"):
+        plans.prepare(plans.Wish(dataset="coco", root=root, detections=broken), both)
+    for path in (root / "val2017").iterdir():
+        path.unlink()
+    with pytest.raises(UnreadableFile, match="s pictures in"):
+        plans.prepare(plans.Wish(dataset="coco", root=root), both)

@@ -1,0 +1,106 @@
+"""Mask AP of a detector's boxes: all masks at once, and the drop by leaving out groups of pictures."""
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vitdeploy import catalog, stats
+from vitdeploy.evaluation import journal
+from vitdeploy.evaluation.coco import Extra
+from vitdeploy.evaluation.plans import Prepared
+from vitdeploy.evaluation.record import ClassFigure, Figure
+
+GROUPS = 20
+"""Of the jackknife. Source: Kott 2001 has 15 or more; each group costs one summing up."""
+
+
+def figures(prepared: Prepared, ours: Path, theirs: Path | None) -> tuple[tuple[Figure, ...], tuple[ClassFigure, ...]]:
+    """The figures and those of each category, from the records of all pictures.
+
+    Args:
+        ours: records of the artifact.
+        theirs: records of the reference; None: there is none.
+    """
+    extra: Extra = prepared.found.extra
+    lvis = prepared.found.name == "lvis"
+    scored = [int(one.image) for one in journal.records(ours) if one.status == "scored"]
+    if theirs is not None:
+        other = {int(one.image) for one in journal.records(theirs) if one.status == "scored"}
+        scored = [image for image in scored if image in other]
+    truth: Any = catalog.load("vitdeploy.evaluation.by_pycocotools:AveragePrecision")(
+        extra.annotations, scored, lvis=lvis
+    )
+    names = catalog.load("vitdeploy.evaluation.by_pycocotools:FIGURES")[prepared.found.name]
+    mine = truth.evaluate(_results(ours, set(scored)))
+    reference = None if theirs is None else truth.evaluate(_results(theirs, set(scored)))
+    values: list[float] = mine.percents()
+    others: list[float] | None = None if reference is None else reference.percents()
+    left_out = (
+        []
+        if reference is None
+        else [
+            [b - a for a, b in zip(mine.percents(part), reference.percents(part), strict=True)]
+            for part in _without_each_group(scored)
+        ]
+    )
+    shown = tuple(
+        _figure(name, values[place], None if others is None else others[place], [row[place] for row in left_out])
+        for place, name in enumerate(names)
+    )
+    return shown, _classes(extra, mine, reference)
+
+
+def _figure(name: str, value: float, other: float | None, left_out: list[float]) -> Figure:
+    if other is None or math.isnan(value) or math.isnan(other):
+        return Figure(name=name, unit="%", value=None if math.isnan(value) else value)
+    known = [one for one in left_out if not math.isnan(one)]
+    interval = stats.jackknife_interval(other - value, known) if len(known) == len(left_out) else None
+    return Figure(
+        name=name,
+        unit="%",
+        value=value,
+        reference=other,
+        drop=other - value,
+        drop_ci95=interval,
+        interval=f"95 %, jackknife of {len(known)} groups of pictures" if interval else "none: too few pictures",
+    )
+
+
+def _classes(extra: Extra, mine: Any, reference: Any) -> tuple[ClassFigure, ...]:
+    found: Mapping[int, float] = dict(mine.classes())
+    others: Mapping[int, float] = {} if reference is None else dict(reference.classes())
+    return tuple(
+        ClassFigure(
+            name=category.name,
+            value=_known(found.get(category.id)),
+            count=mine.count(category.id),
+            reference=_known(others.get(category.id)),
+        )
+        for category in extra.categories
+    )
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _without_each_group(images: list[int]) -> Iterator[list[int]]:
+    """All pictures but every so-manieth, for each group."""
+    groups = min(GROUPS, len(images))
+    if groups < stats.FEWEST_FOR_INTERVAL:
+        return
+    for left in range(groups):
+        yield [image for place, image in enumerate(images) if place % groups != left]
+
+
+def _results(path: Path, images: set[int]) -> Iterator[dict[str, Any]]:
+    """The masks of the records, in COCO's results format."""
+    for one in journal.records(path):
+        image = int(one.image)
+        if image not in images:
+            continue
+        for mask in one.masks:
+            if mask.segmentation is not None:
+                found = {"image_id": image, "category_id": mask.category, "score": mask.score}
+                yield {**found, "segmentation": dict(mask.segmentation)}

@@ -1,0 +1,255 @@
+"""Masks of segment-anything models: from boxes, from a detector's boxes, or from clicks where the last mask was wrong.
+
+Source: https://github.com/mit-han-lab/efficientvit, applications/efficientvit_sam (three masks a prompt, the one with
+the best predicted IoU); the preprocessing is Meta's: the long side resized, padded after normalization, prompts in a
+frame of 1024 pixels, masks enlarged through that frame.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vitdeploy.artifact import Artifact, Tensor
+from vitdeploy.errors import UnreadableFile
+from vitdeploy.evaluation import pictures
+from vitdeploy.evaluation.asking import Dialogue, Feed, Outputs, Request, channels_first
+from vitdeploy.evaluation.coco import Truth
+from vitdeploy.evaluation.dataset import Item
+from vitdeploy.evaluation.record import ImageRecord, MaskRecord
+from vitdeploy.spec import Size
+
+Boolean = NDArray[np.bool_]
+Prompt = Literal["box", "detector", "point"]
+
+FRAME = 1024
+"""Side of the square that prompts are given in. Source: ``PromptEncoder(input_image_size=(1024, 1024))`` of SAM."""
+
+NOTHING, OUTSIDE, INSIDE, FIRST_CORNER, SECOND_CORNER = -1.0, 0.0, 1.0, 2.0, 3.0
+"""Labels of points. Source: ``PromptEncoder`` of https://github.com/facebookresearch/segment-anything."""
+
+LEAST_AREA = 1.0
+"""Smaller annotations are not asked for. Source: the official evaluation script."""
+
+SMALL, MEDIUM = 32**2, 96**2
+"""Areas in pixels at which COCO's sizes begin to differ. Source: https://cocodataset.org/#detection-eval."""
+
+EMBEDDING_BYTES = 256 * 64 * 64 * 4
+"""Of a picture's embedding in SAM."""
+
+Point = tuple[float, float, float]
+"""x, y in the picture and the label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How pictures and prompts become inputs."""
+
+    encoder: Artifact
+    decoder: Artifact
+    prompt: Prompt
+    clicks: int
+    decode: Callable[[Any, int, int], Boolean]
+    encode: Callable[[Boolean], dict[str, Any]]
+
+
+def dialogue(item: Item, plan: Plan, seen: Callable[[Any, Any], None] | None = None) -> Dialogue:
+    """The evaluation of one picture.
+
+    Args:
+        seen: shown the predicted and the true masks, both lists of ``(h, w)``.
+    """
+    truth: Truth = item.truth
+    asked = list(_asked(truth))
+    if not asked:
+        return ImageRecord(image=item.name)
+    photo = pictures.photo(item.image)
+    size = (photo.shape[0], photo.shape[1])
+    if size != (truth.picture.height, truth.picture.width):
+        why = f"it is {size[0]}x{size[1]}, and its annotations are for {truth.picture.height}x{truth.picture.width}"
+        return ImageRecord(image=item.name, status="unreadable", why=why)
+    feed = {plan.encoder.manifest.inputs[0].name: _resized(photo, plan.encoder.manifest.size)}
+    del photo
+    held_bytes = EMBEDDING_BYTES + 2 * len(asked) * size[0] * size[1]
+    (answer,) = yield Request(artifact=plan.encoder, feeds=(feed,), held_bytes=held_bytes)
+    described = plan.encoder.manifest.outputs[0]
+    embedding = np.array(channels_first(answer[described.name], described.layout))
+    finite = bool(np.isfinite(embedding).all())
+    true = [_true_mask(one, plan, size) for one in asked]
+    if plan.prompt == "point":
+        found = yield from _by_clicks(plan, embedding, true, size)
+    else:
+        corners: list[list[Point]] = [_corners(one) for one in asked]
+        found = yield from _answers(plan, embedding, corners, size)
+    records = tuple(
+        MaskRecord(
+            id=getattr(one, "id", place),
+            category=one.category_id,
+            area=float(getattr(one, "area", mask.sum())),
+            iou=None if right is None else iou(mask, right),
+            segmentation=plan.encode(mask) if plan.prompt == "detector" else None,
+            score=getattr(one, "score", None),
+        )
+        for place, (one, mask, right) in enumerate(zip(asked, found, true, strict=True))
+    )
+    if seen is not None:
+        seen(found, [right for right in true if right is not None])
+    ious = [one.iou for one in records if one.iou is not None]
+    return ImageRecord(image=item.name, score=float(np.mean(ious)) if ious else None, finite=finite, masks=records)
+
+
+def _asked(truth: Truth) -> Iterator[Any]:
+    if truth.detections is not None:
+        yield from truth.detections
+    else:
+        yield from (one for one in truth.annotations if one.area >= LEAST_AREA)
+
+
+def _true_mask(one: Any, plan: Plan, size: Size) -> Boolean | None:
+    """The mask of an annotation; None for a detector's box, whose truth is not known."""
+    if plan.prompt == "detector":
+        return None
+    try:
+        return plan.decode(msgspec.json.decode(one.segmentation), *size)
+    except (ValueError, TypeError, msgspec.DecodeError) as error:
+        raise UnreadableFile(f"annotation {one.id} has no mask: {error}", "Check the annotation file.") from error
+
+
+def _corners(one: Any) -> list[Point]:
+    left, top, width, height = one.bbox
+    return [(left, top, FIRST_CORNER), (left + width, top + height, SECOND_CORNER)]
+
+
+def _resized(photo: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
+    """The picture as large as fits, Pillow's bilinear filter as torchvision's; padded where it is run."""
+    height, width = inner((photo.shape[0], photo.shape[1]), max(size))
+    if (height, width) == photo.shape[:2]:
+        return photo
+    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def inner(size: Size, side: int) -> Size:
+    """What a picture becomes when its long side is resized to ``side``. Source: ``ResizeLongestSide`` of SAM."""
+    scale = side / max(size)
+    return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
+
+
+Masks = Generator[Request, Sequence[Outputs], list[Boolean]]
+"""A part of a dialogue that ends in masks."""
+
+
+def _by_clicks(plan: Plan, embedding: NDArray[Any], true: Sequence[Boolean | None], size: Size) -> Masks:
+    """Click after click, each where the mask so far is most wrong; returns the last masks."""
+    found = [np.zeros(size, np.bool_) for _ in true]
+    clicks: list[list[Point]] = [[] for _ in true]
+    for _ in range(plan.clicks):
+        for mine, mask, right in zip(clicks, found, true, strict=True):
+            assert right is not None
+            mine.append(next_click(mask, right, mine))
+        found = yield from _answers(plan, embedding, clicks, size)
+    return found
+
+
+def next_click(mask: Boolean, true: Boolean, before: Sequence[Point]) -> Point:
+    """The point deepest inside what is missing or too much, whichever goes deeper; never the same point twice.
+
+    Source: the official script's ``Clicker``, after https://github.com/SamsungLabs/ritm_interactive_segmentation.
+    """
+    from scipy import ndimage
+
+    depths: list[NDArray[np.float64]] = []
+    for wrong in (true & ~mask, ~true & mask):
+        depth = np.asarray(ndimage.distance_transform_edt(np.pad(wrong, 1)))[1:-1, 1:-1]
+        for x, y, _ in before:
+            depth[int(y), int(x)] = 0
+        depths.append(depth)
+    missing, excess = depths
+    inside = bool(missing.max() > excess.max())
+    row, column = np.unravel_index(int(np.argmax(missing if inside else excess)), mask.shape)
+    return float(column), float(row), INSIDE if inside else OUTSIDE
+
+
+def _answers(plan: Plan, embedding: NDArray[Any], prompts: Sequence[Sequence[Point]], size: Size) -> Masks:
+    """One mask a prompt, in as few calls of the decoder as it takes."""
+    manifest = plan.decoder.manifest
+    by_name = {tensor.name: tensor for tensor in manifest.inputs}
+    coords, labels, embeddings = by_name["point_coords"], by_name["point_labels"], by_name["image_embeddings"]
+    objects, slots = labels.shape[0], labels.shape[1]
+    if max(map(len, prompts)) > slots:
+        raise UnreadableFile(
+            f"a prompt has {max(map(len, prompts))} points, and the decoder takes {slots}", "Use fewer."
+        )
+    whole = _laid_out(embedding, embeddings)
+    feeds: list[Feed] = []
+    for start in range(0, len(prompts), objects):
+        part = prompts[start : start + objects]
+        feeds.append(
+            {embeddings.name: whole, **_points(part, size, (coords, labels))},
+        )
+    answers: Sequence[Outputs] = yield Request(artifact=plan.decoder, feeds=tuple(feeds))
+    found: list[Boolean] = []
+    for place in range(len(prompts)):
+        answer, row = answers[place // objects], place % objects
+        found.append(chosen(answer["masks"][row], answer["iou_predictions"][row], size))
+    return found
+
+
+def _laid_out(embedding: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+    """An embedding ``(c, h, w)`` as the decoder's input."""
+    whole = embedding[None]
+    return np.ascontiguousarray(whole.transpose(0, 2, 3, 1) if tensor.layout == "NHWC" else whole, np.float32)
+
+
+def _points(prompts: Sequence[Sequence[Point]], size: Size, tensors: tuple[Tensor, Tensor]) -> dict[str, NDArray[Any]]:
+    coords, labels = (np.zeros(tensor.shape, np.float32) for tensor in tensors)
+    labels[:] = NOTHING
+    height, width = inner(size, FRAME)
+    for row, points in enumerate(prompts):
+        for place, (x, y, label) in enumerate(points):
+            coords[row, place] = x * width / size[1], y * height / size[0]
+            labels[row, place] = label
+    return {tensors[0].name: coords, tensors[1].name: labels}
+
+
+def chosen(masks: NDArray[Any], scores: NDArray[Any], size: Size) -> Boolean:
+    """Of the masks for an ambiguous prompt the one that the model believes in, at the picture's size.
+
+    Args:
+        masks: logits ``(candidates, h, w)`` for the whole frame; where there are four, the first is for a prompt that
+            is not ambiguous.
+        scores: the IoU that the model predicts for each.
+    """
+    first = 1 if len(scores) > 3 else 0
+    best = first + int(np.argmax(scores[first:]))
+    rows, columns = enlargement(masks.shape[-2], size, 0), enlargement(masks.shape[-1], size, 1)
+    large = rows @ np.asarray(masks[best], np.float32) @ columns.T
+    return np.asarray(large > 0, np.bool_)
+
+
+@lru_cache(maxsize=256)
+def enlargement(low: int, size: Size, axis: int) -> NDArray[np.float32]:
+    """From a mask's side to the picture's, through the frame: twice bilinear, cut in between, as one matrix."""
+    cut = inner(size, FRAME)[axis]
+    return (_bilinear(cut, size[axis]) @ _bilinear(low, FRAME)[:cut]).astype(np.float32)
+
+
+def _bilinear(old: int, new: int) -> NDArray[np.float64]:
+    """``(new, old)``: the weights of ``interpolate(mode="bilinear", align_corners=False)`` along one side."""
+    places = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0)
+    base = np.minimum(places.astype(np.int64), old - 1)
+    share = places - base
+    made = np.zeros((new, old))
+    np.add.at(made, (np.arange(new), base), 1 - share)
+    np.add.at(made, (np.arange(new), np.minimum(base + 1, old - 1)), share)
+    return made
+
+
+def iou(one: Boolean, other: Boolean) -> float:
+    """Intersection over union; 1 for two empty masks."""
+    either = int(np.count_nonzero(one | other))
+    return int(np.count_nonzero(one & other)) / either if either else 1.0
