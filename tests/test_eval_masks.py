@@ -195,7 +195,7 @@ def test_a_detectors_boxes_give_the_ap_that_pycocotools_gives(tmp_path: Path):
         for one in journal.records(kept.path)
         for m in one.masks
     ]
-    truth = COCO(str(root / "annotations/instances_val2017.json"))
+    truth: Any = COCO(str(root / "annotations/instances_val2017.json"))
     judge: Any = COCOeval(truth, truth.loadRes(results), "segm")
     judge.evaluate()
     judge.accumulate()

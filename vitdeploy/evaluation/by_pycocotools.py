@@ -63,7 +63,7 @@ class _Lvis(COCOeval):
         super().__init__(truth, results, "segm")
         self._incomplete = incomplete
 
-    def evaluateImg(self, imgId, catId, aRng, maxDet):  # noqa: N802, N803 (the library's names)
+    def evaluateImg(self, imgId, catId, aRng, maxDet) -> Any:  # noqa: N802, N803 (the library's names)
         found: Any = super().evaluateImg(imgId, catId, aRng, maxDet)
         if found is not None and catId in self._incomplete.get(imgId, frozenset()):
             # What was not annotated there may still be right: it counts neither way.
