@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from vitdeploy import prompts
 from vitdeploy.runtimes.session import Array
 from vitdeploy.spec import IMAGENET_MEAN, IMAGENET_STD, TensorSpec
 
@@ -51,15 +52,29 @@ def make_pool(specs: Sequence[TensorSpec], seed: int) -> list[dict[str, Array]]:
 
 
 def make_one(specs: Sequence[TensorSpec], seed: int, index: int = 0) -> dict[str, Array]:
-    """One input of the pool, without the others."""
+    """One input of the pool, without the others; prompts are of another kind each time."""
+    asked = _prompts(specs, index)
     return {
-        spec.name: _tensor(spec, np.random.Generator(np.random.PCG64([seed, index, place])))
+        spec.name: asked[spec.name].astype(spec.dtype)
+        if spec.name in asked
+        else _tensor(spec, np.random.Generator(np.random.PCG64([seed, index, place])))
         for place, spec in enumerate(specs)
     }
 
 
+def _prompts(specs: Sequence[TensorSpec], index: int) -> dict[str, Floats]:
+    """Points and boxes for a decoder; nothing where the tensors are not a decoder's."""
+    coords = next((spec for spec in specs if spec.name == prompts.COORDS), None)
+    if coords is None:
+        return {}
+    objects = coords.shape[0]
+    return prompts.arrays(prompts.examples(index, objects), objects)
+
+
 def _tensor(spec: TensorSpec, generator: np.random.Generator) -> Array:
     dtype = np.dtype(spec.dtype)
+    if spec.name == prompts.EMBEDDINGS:
+        return generator.standard_normal(spec.shape, dtype=np.float32).astype(dtype)
     if spec.layout in ("NCHW", "NHWC") and len(spec.shape) == 4:
         return _images(spec, dtype, generator)
     if dtype.kind == "f":

@@ -201,7 +201,7 @@ def _plain(module: nn.Module, spec: ModelSpec, size: Size, converter: str, place
         catalog.load("vitdeploy.exporters.to_onnx:plain")(module, image, graph)
         convert.run_onnx2tf(graph, file, place, plain=True)
     else:
-        convert.convert(module, image, spec.output, file, converter)
+        convert.convert(module, {"image": image}, [spec.output], file, converter)
     return file
 
 

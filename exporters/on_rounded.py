@@ -18,10 +18,12 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from vitdeploy import catalog, photographs
+from vitdeploy import catalog
 from vitdeploy.artifact import Artifact
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.exporters import fp16_graph
+from vitdeploy.exporters.proof import Border, laid_out
+from vitdeploy.exporters.reference import Subject, samples
 from vitdeploy.runtimes.session import Array, Arrays, Session, SessionOptions
 from vitdeploy.spec import TensorSpec
 
@@ -97,17 +99,29 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
     return RoundedSession(file, manifest, options)
 
 
-def trace(found: Artifact, images: Path | None) -> Divergence | None:
+def trace(found: Artifact, images: Path | None, weights: Path | None) -> Divergence | None:
     """The first node of an artifact's graph that diverges, on the first parity input where one does; None: none does.
+
+    Args:
+        images: folder of the user's photographs; None: the bundled ones.
+        weights: the checkpoint that the artifact was made from, where it was one.
 
     Raises:
         ToolchainFailed: ONNX Runtime refuses the graph.
     """
     manifest = found.manifest
-    spec, entry = catalog.find_model(manifest.model), manifest.inputs[0]
-    for photos in photographs.parity_batches(manifest.size, manifest.batch, images):
-        feed = photographs.raw(photos) if manifest.io == "uint8" else photographs.normalized(photos, spec)
-        first = first_divergence(found.file, {entry.name: feed.astype(entry.dtype, copy=False)}, os.cpu_count() or 1)
+    subject = Subject(
+        spec=catalog.find_model(manifest.model, manifest.part),
+        size=manifest.size,
+        batch=manifest.batch,
+        attention=manifest.attention,
+        io=manifest.io,
+        weights=weights if manifest.weights.source == "file" else None,
+        images=images,
+    )
+    border = Border(inputs=manifest.inputs, outputs=manifest.outputs)
+    for feeds in samples(subject):
+        first = first_divergence(found.file, laid_out(feeds, border), os.cpu_count() or 1)
         if first is not None:
             return first
     return None

@@ -40,6 +40,8 @@ SOURCES = (
     "models",
     "exporters",
     "spec.py",
+    "borders.py",
+    "prompts.py",
     "model_rows.py",
     "target_rows.py",
     "binding.py",
@@ -224,7 +226,7 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
             (folder / name).symlink_to((found.folder / name).resolve())
         _run(
             Job(
-                model=manifest.model,
+                model=f"{manifest.model}.{manifest.part}" if manifest.part else manifest.model,
                 target=target.name,
                 size=manifest.size,
                 batch=manifest.batch,

@@ -2,35 +2,55 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitdeploy import catalog, parity, photographs
+import numpy as np
+
+from vitdeploy import catalog, parity
 from vitdeploy.artifact import Parity, Tensor
 from vitdeploy.exporters.job import Job
 from vitdeploy.runtimes.session import SessionOptions, infer
-from vitdeploy.spec import ModelSpec, Target
+from vitdeploy.spec import Target
 
 
-def prove(reference: Any, file: Path, described: Mapping[str, Any], border: tuple[Tensor, Tensor], job: Job) -> Parity:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Border:
+    """What goes into a file and what comes out; maps may have their channels last."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+
+def prove(reference: Any, file: Path, described: Mapping[str, Any], border: Border, job: Job) -> Parity:
     """The parity of ``file`` with ``reference``, the fp32 torch module with its border.
+
+    Every output's error counts; the task's metric looks at the first one, and at an encoder's by its masks.
 
     Args:
         described: the file's manifest as plain data, or as much of it as its runtime reads.
-        border: the file's input and output; maps may have their channels last.
+        border: the file's inputs and outputs.
 
     Raises:
         ToolchainFailed: the runtime refuses the file.
     """
     spec, target = catalog.find_model(job.model), catalog.find_target(job.target)
+    references = catalog.load("vitdeploy.exporters.reference")
+    subject = _subject(job)
+    judge = references.MaskJudge(subject) if spec.part == "encoder" else None
     evidence = parity.Evidence(spec.task)
-    entry, leaving = border
     with open_for_proof(target, file, described) as session:
-        for photos in photographs.parity_batches(job.size, job.batch, job.images):
-            feed = photographs.raw(photos) if job.io == "uint8" else photographs.normalized(photos, spec)
-            expected = catalog.load("vitdeploy.exporters.reference:outputs")(reference, feed)
-            found = infer(session, {entry.name: laid_out(feed, entry)})[leaving.name]
-            evidence.add(expected, found.transpose(0, 3, 1, 2) if leaving.layout == "NHWC" else found)
+        for index, feeds in enumerate(references.samples(subject)):
+            expected = references.outputs(reference, feeds)
+            got = infer(session, laid_out(feeds, border))
+            found = [_channels_first(got[leaving.name], leaving) for leaving in border.outputs]
+            seen = None
+            if judge is not None and np.isfinite(found[0]).all():
+                seen = judge.masks(expected[0], index), judge.masks(found[0], index)
+            evidence.add(expected[0], found[0], judged=seen)
+            for pair in zip(expected[1:], found[1:], strict=True):
+                evidence.add_further(*pair)
     how = f"; every tensor rounded to {target.precision} after every node" if target.proof else ""
     return parity.verdict(evidence, target.tolerance, f"torch fp32, as published{how}")
 
@@ -47,12 +67,32 @@ def threads() -> int:
     return os.cpu_count() or 1
 
 
-def noise(spec: ModelSpec, job: Job) -> Any:
-    """The first of the inputs that parity is measured on, ``(n, 3, h, w)``."""
-    photos = photographs.noise(job.size, job.batch, seed=0)
-    return photographs.raw(photos) if job.io == "uint8" else photographs.normalized(photos, spec)
+def first_feeds(border: Border, job: Job) -> dict[str, Any]:
+    """The first of the inputs that parity is measured on, as the file takes them."""
+    return laid_out(next(catalog.load("vitdeploy.exporters.reference").samples(_subject(job))), border)
 
 
-def laid_out(feed: Any, entry: Tensor) -> Any:
-    """``feed`` ``(n, 3, h, w)`` in the layout and element type of the file's input."""
-    return (feed.transpose(0, 2, 3, 1).copy() if entry.layout == "NHWC" else feed).astype(entry.dtype, copy=False)
+def laid_out(feeds: Mapping[str, Any], border: Border) -> dict[str, Any]:
+    """``feeds``, channels first, in the layouts and element types of the file's inputs."""
+    return {entry.name: _as_entered(feeds[entry.name], entry) for entry in border.inputs}
+
+
+def _as_entered(feed: Any, entry: Tensor) -> Any:
+    turned = feed.transpose(0, 2, 3, 1).copy() if entry.layout == "NHWC" else feed
+    return turned.astype(entry.dtype, copy=False)
+
+
+def _channels_first(found: Any, leaving: Tensor) -> Any:
+    return found.transpose(0, 3, 1, 2) if leaving.layout == "NHWC" else found
+
+
+def _subject(job: Job) -> Any:
+    return catalog.load("vitdeploy.exporters.reference:Subject")(
+        spec=catalog.find_model(job.model),
+        size=job.size,
+        batch=job.batch,
+        attention=job.attention,
+        io=job.io,
+        weights=job.weights,
+        images=job.images,
+    )

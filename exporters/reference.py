@@ -1,7 +1,14 @@
-"""What an artifact is held against: the outputs of the fp32 torch module; a leaf, torch is partly untyped."""
+"""What an artifact is held against: the outputs of the fp32 torch module, on noise and photographs.
+
+The parts of a segment-anything model need each other here: a decoder is fed what the encoder sees in the photographs,
+and an encoder is judged by the masks that the decoder makes of its embeddings. A leaf, torch is partly untyped.
+"""
 
 # pyright: reportUnknownMemberType=false
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +16,73 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from vitdeploy import catalog, photographs, prompts
+from vitdeploy.models.create import create
+from vitdeploy.spec import Attention, Io, ModelSpec, Size
 
-def outputs(model: nn.Module, image: NDArray[Any]) -> NDArray[Any]:
-    """The module's output for ``image`` ``(n, 3, h, w)``, computed in fp32 without gradients."""
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is proven, as far as its inputs depend on it."""
+
+    spec: ModelSpec
+    size: Size
+    batch: int
+    attention: Attention
+    io: Io
+    weights: Path | None
+    images: Path | None
+    """Folder of the user's photographs; None: the bundled ones."""
+
+
+def outputs(model: nn.Module, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
+    """The module's outputs for inputs in its order, computed in fp32 without gradients."""
     with torch.inference_mode():
-        return np.asarray(model(torch.from_numpy(image)).numpy())
+        found: torch.Tensor | tuple[torch.Tensor, ...] = model(*(torch.from_numpy(one) for one in feeds.values()))
+    return tuple(one.numpy() for one in ((found,) if isinstance(found, torch.Tensor) else found))
+
+
+def samples(subject: Subject) -> Iterator[dict[str, Array]]:
+    """The inputs that parity is measured on, by name: one batch of noise, then photographs; channels first."""
+    spec = subject.spec
+    if spec.part == "decoder":
+        yield from _prompted(subject)
+        return
+    fit = photographs.letterbox if spec.task == "segment-anything" else photographs.center_crop
+    for photos in photographs.parity_batches(subject.size, subject.batch, subject.images, fit=fit):
+        image: Array = photographs.raw(photos) if subject.io == "uint8" else photographs.normalized(photos, spec)
+        yield {"image": image}
+
+
+class MaskJudge:
+    """Masks that the fp32 decoder makes of embeddings, for the metric of an encoder."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._decoder = _part(subject, "decoder")
+
+    def masks(self, embeddings: Array, index: int) -> Array:
+        """``(n, 256, 64, 64)`` to masks ``(n, 4, 256, 256)``, each under one of the example prompts."""
+        made: list[Array] = []
+        for place, embedding in enumerate(embeddings.astype(np.float32)):
+            asked = prompts.arrays(prompts.examples(index + place, 1), 1)
+            made.append(outputs(self._decoder, {prompts.EMBEDDINGS: embedding[None], **asked})[0])
+        return np.concatenate(made)
+
+
+def _prompted(subject: Subject) -> Iterator[dict[str, Array]]:
+    encoder = _part(subject, "encoder")
+    for index, photos in enumerate(
+        photographs.parity_batches(subject.size, 1, subject.images, fit=photographs.letterbox)
+    ):
+        image = photographs.normalized(photos, subject.spec)
+        embedding = outputs(encoder, {"image": image})[0]
+        asked = prompts.arrays(prompts.examples(index, subject.batch), subject.batch)
+        yield {prompts.EMBEDDINGS: embedding, **asked}
+
+
+def _part(subject: Subject, part: str) -> nn.Module:
+    spec = catalog.find_model(subject.spec.whole, part)
+    attention = subject.attention if subject.attention in spec.attentions else spec.attentions[0]
+    return create(spec, attention=attention, weights=subject.weights)

@@ -23,8 +23,8 @@ def sharing_copy(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
 
 
-def input_shapes(model: nn.Module, image: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Shapes:
-    """The input shape of every module when the model is called on an image; computed on meta tensors."""
+def input_shapes(model: nn.Module, *inputs: Tensor) -> Shapes:
+    """The input shape of every module when the model is called on tensors like these; computed on meta tensors."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def noting(name: str) -> Callable[[nn.Module, tuple[object, ...]], None]:
@@ -44,7 +44,7 @@ def input_shapes(model: nn.Module, image: tuple[int, ...], dtype: torch.dtype = 
     }
     try:
         with torch.no_grad():
-            functional_call(model, state, (torch.empty(image, dtype=dtype, device="meta"),))
+            functional_call(model, state, tuple(torch.empty_like(one, device="meta") for one in inputs))
     finally:
         for hook in hooks:
             hook.remove()

@@ -46,6 +46,7 @@ def cubic_channels_last(model: nn.Module, shapes: Shapes) -> bool:
         if not isinstance(module, Upsample):
             return None
         height, width = shapes[name][-2:]
-        return CubicChannelsLast(height, width, module.factor)
+        factor = module.factor_for(height)
+        return nn.Identity() if factor == 1 else CubicChannelsLast(height, width, factor)
 
     return replace_modules(model, make)

@@ -72,6 +72,7 @@ def cubic_as_products(model: nn.Module, shapes: Shapes) -> bool:
         if not isinstance(module, Upsample):
             return None
         height, width = shapes[name][-2:]
-        return CubicProducts(height, width, module.factor)
+        factor = module.factor_for(height)
+        return nn.Identity() if factor == 1 else CubicProducts(height, width, factor)
 
     return replace_modules(model, make)

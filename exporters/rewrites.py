@@ -55,9 +55,7 @@ REWRITES: Final[Mapping[str, Rewrite]] = {
 def rewritten(
     model: nn.Module,
     names: Sequence[str],
-    image: tuple[int, ...],
-    dtype: torch.dtype = torch.float32,
-    *,
+    *inputs: torch.Tensor,
     table: Mapping[str, Rewrite] = REWRITES,
 ) -> tuple[nn.Module, tuple[str, ...]]:
     """A copy of ``model`` with the named rewrites, and the names of those that found something to change.
@@ -66,11 +64,10 @@ def rewritten(
 
     Args:
         names: keys of ``table``.
-        image: shape of the input that the graph is made for.
-        dtype: element type of that input.
+        inputs: tensors shaped and typed as the inputs that the graph is made for.
         table: the rewrites there are, in the order in which they are applied.
     """
     made = sharing_copy(model)
-    shapes = input_shapes(model, image, dtype)
+    shapes = input_shapes(model, *inputs)
     applied = tuple(name for name, rewrite in table.items() if name in names and rewrite.apply(made, shapes))
     return made.eval(), applied

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from vitdeploy import artifact, catalog, documents
+from vitdeploy import artifact, borders, catalog, documents
 from vitdeploy.artifact import MANIFEST, Manifest, Weights
 from vitdeploy.errors import VitdeployError
 from vitdeploy.exporters import job as jobs
@@ -52,7 +52,7 @@ def run(job: Job) -> None:
     if not job.only_prove and (manifest.deferred or manifest.parity_skipped):
         documents.write(job.folder / MANIFEST, manifest)
         return
-    border = (manifest.inputs[0], manifest.outputs[0])
+    border = proof.Border(inputs=manifest.inputs, outputs=manifest.outputs)
     found = proof.prove(reference, job.folder / manifest.file, artifact.as_json(manifest), border, job)
     documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=found))
 
@@ -62,8 +62,8 @@ def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job,
     count = catalog.load("vitdeploy.models.create")
     return Manifest(
         schema=artifact.SCHEMA,
-        model=spec.name,
-        part=None,
+        model=spec.whole,
+        part=spec.part,
         task=spec.task,
         attention=job.attention,
         target=target.name,
@@ -79,7 +79,7 @@ def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job,
         inputs=made.inputs,
         outputs=made.outputs,
         params=count.count_parameters(model),
-        macs=count.count_macs(model, (1, 3, *job.size)),
+        macs=count.count_macs(model, *(one.shape for one in borders.inputs(spec, size=job.size, batch=1))),
         weights=_weights(job.weights),
         parents=made.parents,
         recipe=made.recipe,

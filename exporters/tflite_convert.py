@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -36,11 +36,18 @@ OFFLINE: Final = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127
 """Whatever a converter would fetch unasked is refused at once (port 9 discards), with or without a network."""
 
 
-def convert(model: torch.nn.Module, image: torch.Tensor, output: str, file: Path, converter: One) -> None:
-    """Write ``model``, called on ``image`` ``(n, 3, h, w)``, as a TFLite file with channels last.
+def convert(
+    model: torch.nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    file: Path,
+    converter: One,
+) -> None:
+    """Write ``model``, called on ``inputs``, as a TFLite file whose maps have their channels last.
 
     Args:
-        output: name of the graph's output.
+        inputs: tensors shaped and typed as the graph's inputs, channels first, by name.
+        outputs: names of the graph's outputs.
 
     Raises:
         ToolchainFailed: the converter failed; the message names its log.
@@ -50,12 +57,12 @@ def convert(model: torch.nn.Module, image: torch.Tensor, output: str, file: Path
         folder = Path(place)
         if converter == "onnx2tf":
             graph = folder / "model.onnx"
-            save_graph(to_onnx.exported(model, image, output), graph)
+            save_graph(to_onnx.exported(model, inputs, outputs), graph)
             run_onnx2tf(graph, file, folder)
         else:
             program = folder / "model.pt2"
             with torch.no_grad():
-                torch.export.save(torch.export.export(model.eval(), (image,)), program)
+                torch.export.save(torch.export.export(model.eval(), tuple(inputs.values())), program)
             command = [str(interpreters.litert_torch()), "-I", str(Path(__file__).with_name("tflite_litert_torch.py"))]
             _run(converter, [*command, str(program), str(file)], folder, file)
 

@@ -2,8 +2,8 @@
 
     python -I tflite_litert_torch.py PROGRAM.pt2 FILE.tflite
 
-The program is a ``torch.export`` archive of a module with one image and one output, channels first; the file is
-channels last. A leaf over an untyped framework. Nothing of `vitdeploy` may be imported here.
+The program is a ``torch.export`` archive of a module whose maps have their channels first; in the file they are
+last. A leaf over an untyped framework. Nothing of `vitdeploy` may be imported here.
 """
 
 # pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -18,16 +18,19 @@ import torch
 
 
 def convert(program: str, file: str) -> None:
-    """Convert, with the image and a map in the output channels last, as onnx2tf makes them."""
+    """Convert, with every map at the border channels last, as onnx2tf makes them."""
     loaded = torch.export.load(program)
     module = loaded.module()
     inputs = loaded.example_inputs
     assert inputs is not None, "torch.export keeps what it was called with"
-    (image,) = inputs[0]
+    entries = inputs[0]
     with torch.no_grad():
-        is_map = module(image).ndim == 4
-    turned = litert_torch.to_channel_last_io(_Called(module), args=[0], outputs=[0] if is_map else None)
-    litert_torch.convert(turned.eval(), (image.permute(0, 2, 3, 1).contiguous(),)).export(file)
+        found = module(*entries)
+    results = (found,) if isinstance(found, torch.Tensor) else tuple(found)
+    maps_in, maps_out = ([place for place, one in enumerate(side) if one.ndim == 4] for side in (entries, results))
+    turned = litert_torch.to_channel_last_io(_Called(module), args=maps_in, outputs=maps_out or None)
+    given = tuple(one.permute(0, 2, 3, 1).contiguous() if one.ndim == 4 else one for one in entries)
+    litert_torch.convert(turned.eval(), given).export(file)
 
 
 class _Called(torch.nn.Module):
@@ -37,8 +40,8 @@ class _Called(torch.nn.Module):
         super().__init__()
         self._held = [module]
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self._held[0](image)
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        return self._held[0](*inputs)
 
 
 PR_SET_PDEATHSIG = 1

@@ -4,6 +4,7 @@
 # pyright: reportUnknownArgumentType=false
 
 import collections
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from onnx import TensorProto
 from onnxscript import optimizer, rewriter
 from onnxscript.rewriter.rules import common
 
-from vitdeploy import artifact
+from vitdeploy import artifact, borders
 from vitdeploy.artifact import Beside, Tensor
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.exporters import rewrites
@@ -67,10 +68,9 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     Raises:
         ToolchainFailed: the exporter or the checker refuses, or the graph is not static.
     """
-    output = "labels" if job.head == "labels" else spec.output
-    image = torch.zeros((job.batch, 3, *job.size), dtype=torch.uint8 if job.io == "uint8" else torch.float32)
-    rewritten, applied = rewrites.rewritten(model, job.rewrites, tuple(image.shape), image.dtype)
-    graph = exported(rewritten, image, output)
+    inputs = zeros(spec, job)
+    rewritten, applied = rewrites.rewritten(model, job.rewrites, *inputs.values())
+    graph = exported(rewritten, inputs, borders.outputs(spec, job.head))
     strip(graph)
     beside = save(graph, job.folder)
     onnx.checker.check_model(str(job.folder / FILE), full_check=True)
@@ -85,15 +85,27 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     )
 
 
-def exported(model: torch.nn.Module, image: torch.Tensor, output: str) -> Any:
-    """The ONNX graph of ``model`` for inputs shaped and typed as ``image``, as a ``ModelProto``."""
+def zeros(spec: ModelSpec, job: Job) -> dict[str, torch.Tensor]:
+    """Tensors shaped and typed as the inputs of the job's graph, by name."""
+    entries = borders.inputs(spec, size=job.size, batch=job.batch, io=job.io)
+    return {one.name: torch.zeros(one.shape, dtype=getattr(torch, one.dtype)) for one in entries}
+
+
+def exported(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str]) -> Any:
+    """The ONNX graph of ``model`` as a ``ModelProto``.
+
+    Args:
+        model: called as ``model(*inputs.values())``; it returns one tensor, or as many as there are ``outputs``.
+        inputs: tensors shaped and typed as the graph's inputs, by name.
+        outputs: their names.
+    """
     with torch.no_grad():
         program = torch.onnx.export(
             model.eval(),
-            (image,),
+            tuple(inputs.values()),
             dynamo=True,
-            input_names=["image"],
-            output_names=[output],
+            input_names=list(inputs),
+            output_names=list(outputs),
             opset_version=OPSET,
             verbose=False,
             optimize=False,

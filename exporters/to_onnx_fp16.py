@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 import torch
 
-from vitdeploy import catalog
+from vitdeploy import borders, catalog
 from vitdeploy.exporters import fp16_graph, rewrite_half, rewrites, to_onnx
 from vitdeploy.exporters.job import Job, Made
 from vitdeploy.exporters.rewrites import Rewrite
@@ -36,10 +36,9 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
         ToolchainFailed: the exporter or the checker refuses, or a weight does not fit into half precision.
     """
     precision = catalog.find_target(job.target).precision
-    output = "labels" if job.head == "labels" else spec.output
-    image = torch.zeros((job.batch, 3, *job.size), dtype=torch.uint8 if job.io == "uint8" else torch.float32)
-    rewritten, applied = rewrites.rewritten(model, job.rewrites, tuple(image.shape), image.dtype, table=HALF_REWRITES)
-    whole: Any = to_onnx.exported(rewritten, image, output)
+    inputs = to_onnx.zeros(spec, job)
+    rewritten, applied = rewrites.rewritten(model, job.rewrites, *inputs.values(), table=HALF_REWRITES)
+    whole: Any = to_onnx.exported(rewritten, inputs, borders.outputs(spec, job.head))
     graph = fp16_graph.halved(whole, half_border=job.io == "fp16", precision=precision)
     to_onnx.strip(graph)
     beside = to_onnx.save(graph, job.folder)

@@ -9,11 +9,12 @@ from typing import Any, Final
 import msgspec
 import torch
 
-from vitdeploy import catalog
+from vitdeploy import borders, catalog
 from vitdeploy.artifact import Tensor
 from vitdeploy.errors import Impossible, MissingPackage, VitdeployError
-from vitdeploy.exporters import interpreters, proof, rewrites, tflite_convert, tflite_duel, tflite_inspect
+from vitdeploy.exporters import interpreters, proof, rewrites, tflite_convert, tflite_duel, tflite_inspect, to_onnx
 from vitdeploy.exporters.job import Job, Made
+from vitdeploy.exporters.proof import Border
 from vitdeploy.exporters.rewrite_tflite import TFLITE_REWRITES
 from vitdeploy.exporters.tflite_convert import CONVERTERS, One
 from vitdeploy.exporters.tflite_duel import Choice, Contender
@@ -38,27 +39,31 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
         ToolchainFailed: a converter failed, or its file needs operators that TFLite does not have.
         MissingPackage: litert-torch was asked for and is not where it is said to be.
     """
-    image = torch.zeros((job.batch, 3, *job.size), dtype=torch.uint8 if job.io == "uint8" else torch.float32)
-    ready, applied = rewrites.rewritten(model, job.rewrites, tuple(image.shape), image.dtype, table=TFLITE_REWRITES)
+    inputs = to_onnx.zeros(spec, job)
+    ready, applied = rewrites.rewritten(model, job.rewrites, *inputs.values(), table=TFLITE_REWRITES)
     with torch.no_grad():
-        result = ready(image)
-    border = (described("image", image), described("labels" if job.head == "labels" else spec.output, result))
+        found: torch.Tensor | tuple[torch.Tensor, ...] = ready(*inputs.values())
+    results = (found,) if isinstance(found, torch.Tensor) else found
+    border = Border(
+        inputs=tuple(described(name, value) for name, value in inputs.items()),
+        outputs=tuple(described(*pair) for pair in zip(borders.outputs(spec, job.head), results, strict=True)),
+    )
     target = job.folder / FILE
     chosen: One
     if job.converter == "best":
         with tempfile.TemporaryDirectory(prefix="vitdeploy-duel-") as place:
-            choice = duel(model, ready, image, border, spec, job, Path(place))
+            choice = duel(model, ready, inputs, border, job, Path(place))
             shutil.copyfile(choice.winner.file, target)
         chosen = "onnx2tf" if choice.winner.converter == "onnx2tf" else "litert-torch"
         told = f"; the faster of both converters' files: {choice.words}"
     else:
         chosen, told = job.converter or CONVERTERS[0], ""
-        convert(ready, image, border[1].name, target, chosen)
+        convert(ready, inputs, border, target, chosen)
     version = interpreters.litert_torch_version() if chosen == "litert-torch" else None
     return Made(
         file=FILE,
-        inputs=border[:1],
-        outputs=border[1:],
+        inputs=border.inputs,
+        outputs=border.outputs,
         recipe=f"{WAYS[chosen]}, after the rewrites named{told}",
         operators=tflite_inspect.operators(target),
         delegation=tflite_inspect.delegation(target),
@@ -67,7 +72,9 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     )
 
 
-def convert(ready: torch.nn.Module, image: torch.Tensor, output: str, file: Path, converter: One) -> None:
+def convert(
+    ready: torch.nn.Module, inputs: Mapping[str, torch.Tensor], border: Border, file: Path, converter: One
+) -> None:
     """Convert the rewritten module by one converter, and see that every runtime of TFLite can load the result.
 
     Raises:
@@ -79,16 +86,15 @@ def convert(ready: torch.nn.Module, image: torch.Tensor, output: str, file: Path
             f"{FILE} would need FlexResizeBicubic: TFLite has no cubic resize of its own",
             "Leave the rewrite cubic-channels-last in.",
         )
-    tflite_convert.convert(ready, image, output, file, converter)
+    tflite_convert.convert(ready, inputs, [one.name for one in border.outputs], file, converter)
     tflite_inspect.refuse_foreign(file)
 
 
 def duel(
     model: torch.nn.Module,
     ready: torch.nn.Module,
-    image: torch.Tensor,
-    border: tuple[Tensor, Tensor],
-    spec: ModelSpec,
+    inputs: Mapping[str, torch.Tensor],
+    border: Border,
     job: Job,
     place: Path,
 ) -> Choice:
@@ -98,12 +104,12 @@ def duel(
         ToolchainFailed: neither is right.
         MissingPackage: litert-torch is not there; a converter that was asked for has not lost.
     """
-    manifest = {"inputs": [msgspec.to_builtins(border[0])], "outputs": [msgspec.to_builtins(border[1])]}
+    manifest = {"inputs": msgspec.to_builtins(border.inputs), "outputs": msgspec.to_builtins(border.outputs)}
     contenders: list[Contender] = []
     for converter in CONVERTERS:
         file = place / f"{converter}.tflite"
         try:
-            convert(ready, image, border[1].name, file, converter)
+            convert(ready, inputs, border, file, converter)
             found = proof.prove(model, file, manifest, border, job)
             said = None if found.passed else f"failed parity: {found.reason}"
         except MissingPackage:
@@ -115,7 +121,7 @@ def duel(
     sessions: dict[str, Any] = {
         one.converter: proof.open_for_proof(target, one.file, manifest) for one in contenders if one.said is None
     }
-    feeds = {border[0].name: proof.laid_out(proof.noise(spec, job), border[0])}
+    feeds = proof.first_feeds(border, job)
     return tflite_duel.choose(contenders, tflite_duel.timed(sessions, feeds), proof.threads())
 
 

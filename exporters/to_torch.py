@@ -2,23 +2,29 @@
 
 import torch
 
+from vitdeploy import borders
 from vitdeploy.artifact import Tensor
 from vitdeploy.exporters.job import Job, Made
-from vitdeploy.spec import ModelSpec
+from vitdeploy.spec import Layout, ModelSpec
 
 FILE = "model.pt"
+_LAYOUTS: dict[int, Layout] = {4: "NCHW", 2: "NC"}
 
 
 def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     """Save the state dict; the runtime builds the module from the catalog and loads it."""
     with (job.folder / FILE).open("wb") as stream:  # a stream of ours, so that a full disk is an OSError
         torch.save(model.state_dict(), stream)
-    image = torch.zeros((job.batch, 3, *job.size))
+    entries = borders.inputs(spec, size=job.size, batch=job.batch)
     with torch.inference_mode():
-        shape = tuple(model(image).shape)
+        found: torch.Tensor | tuple[torch.Tensor, ...] = model(*(torch.zeros(one.shape) for one in entries))
+    leaving = (found,) if isinstance(found, torch.Tensor) else found
     return Made(
         file=FILE,
-        inputs=(Tensor(name="image", shape=tuple(image.shape), dtype="float32", layout="NCHW"),),
-        outputs=(Tensor(name=spec.output, shape=shape, dtype="float32", layout="NCHW" if len(shape) == 4 else "NC"),),
+        inputs=tuple(Tensor(name=t.name, shape=t.shape, dtype=t.dtype, layout=t.layout) for t in entries),
+        outputs=tuple(
+            Tensor(name=name, shape=tuple(one.shape), dtype="float32", layout=_LAYOUTS.get(one.ndim, "other"))
+            for name, one in zip(spec.outputs, leaving, strict=True)
+        ),
         recipe="torch.save of the state dict; run in eager mode",
     )

@@ -26,8 +26,8 @@ PLAIN = ("cubic-as-products",)
 
 def graph_of(model: Any, names: tuple[str, ...], side: tuple[int, int], precision: str = "fp16") -> Any:
     image = torch.zeros(1, 3, *side)
-    made, _ = rewrites.rewritten(model, names, tuple(image.shape), table=to_onnx_fp16.HALF_REWRITES)
-    return fp16_graph.halved(to_onnx.exported(made, image, "logits"), half_border=False, precision=precision)
+    made, _ = rewrites.rewritten(model, names, image, table=to_onnx_fp16.HALF_REWRITES)
+    return fp16_graph.halved(to_onnx.exported(made, {"image": image}, ["logits"]), half_border=False, precision=precision)
 
 
 def run(graph: Any, feed: Any, *, rounding: bool = True) -> Any:

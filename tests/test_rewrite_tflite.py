@@ -44,7 +44,7 @@ def model_of(name: str = SEGMENTER, attention: str = "relu") -> nn.Module:
 
 
 def rewritten(model: nn.Module, names: list[str], image: Tensor) -> tuple[nn.Module, tuple[str, ...]]:
-    return rewrites.rewritten(model, names, tuple(image.shape), table=TFLITE_REWRITES)
+    return rewrites.rewritten(model, names, image, table=TFLITE_REWRITES)
 
 
 def error(model: nn.Module, made: nn.Module, image: Tensor) -> float:

@@ -51,7 +51,7 @@ def model_of(name: str, attention: str = "relu") -> nn.Module:
 
 
 def rewritten(model: nn.Module, names: Sequence[str], image: tuple[int, ...]) -> nn.Module:
-    return rewrites.rewritten(model, names, image)[0]
+    return rewrites.rewritten(model, names, torch.zeros(image))[0]
 
 
 def error(model: nn.Module, made: nn.Module, image: Tensor) -> float:
@@ -68,7 +68,7 @@ def test_every_rewrite_is_tried_here_and_is_in_the_target_table():
 @pytest.mark.parametrize("name", WHERE)
 def test_a_rewrite_keeps_the_function_and_changes_the_model(name: str):
     model = model_of(WHERE[name])
-    made, applied = rewrites.rewritten(model, [name], (2, 3, *SIZE))
+    made, applied = rewrites.rewritten(model, [name], torch.zeros(2, 3, *SIZE))
     assert applied == (name,)
     assert [type(m) for m in made.modules()] != [type(m) for m in model.modules()]
     assert error(model, made, images()) < ROUNDING
@@ -88,7 +88,8 @@ def test_they_hold_at_any_multiple_of_32(size: tuple[int, int]):
 
 
 def test_a_rewrite_that_finds_nothing_to_change_is_not_named():
-    made, applied = rewrites.rewritten(model_of("efficientvit_b1", "softmax"), list(REWRITES), (1, 3, *SIZE))
+    model = model_of("efficientvit_b1", "softmax")
+    made, applied = rewrites.rewritten(model, list(REWRITES), torch.zeros(1, 3, *SIZE))
     assert applied == ()
     assert isinstance(made, nn.Module)
 
@@ -110,7 +111,7 @@ def test_a_rewrite_leaves_the_model_alone_and_copies_no_weights():
 
 
 def test_shapes_are_found_without_computing_anything():
-    shapes = input_shapes(model_of("efficientvit_seg_b0_cityscapes"), (1, 3, 512, 1024))
+    shapes = input_shapes(model_of("efficientvit_seg_b0_cityscapes"), torch.zeros(1, 3, 512, 1024))
     assert shapes["head.input_ops.0.op_list.1"] == (1, 32, 16, 32)
     assert shapes["head.input_ops.1.op_list.1"] == (1, 32, 32, 64)
 

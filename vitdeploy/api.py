@@ -161,14 +161,13 @@ def doctor(device: str = "local") -> list[Finding]:
 
 
 def model_names(names: Sequence[str], suite_name: str | None) -> list[str]:
-    """The models that are meant: those named, else the suite's, else the demo suite's."""
+    """The models that are meant: those named, else the suite's, else the demo suite's; parts one by one."""
     from vitdeploy.benchmarks import suite
 
     if names and suite_name:
         raise UsageError("both models and --suite were given", "Name models or a suite.")
-    for name in names:
-        catalog.find_model(name)
-    return list(names) or list(dict.fromkeys(e.model for e in suite.find(suite_name or DEFAULT_SUITE).entries))
+    meant = list(names) or [entry.model for entry in suite.find(suite_name or DEFAULT_SUITE).entries]
+    return list(dict.fromkeys(spec.name for name in meant for spec in catalog.exported_as(name)))
 
 
 def export_plan(names: Sequence[str], order: ExportOrder) -> list[str]:
@@ -227,8 +226,9 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
         inventory.find(order.device)
         if target.unavailable is None:
             reachable(order.device)
-    if order.weights is not None and len(names) != 1:
-        raise UsageError(f"--weights fits one model, and {len(names)} are meant", "Name one model.")
+    specs = [spec for name in names for spec in catalog.exported_as(name)]
+    if order.weights is not None and (meant := len({spec.whole for spec in specs})) != 1:
+        raise UsageError(f"--weights fits one model, and {meant} are meant", "Name one model.")
     if order.batch < 1:
         raise UsageError(f"--batch {order.batch} is not a positive whole number", "Use --batch 1 or more.")
     if order.attention is not None:
@@ -240,8 +240,7 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
         if target.file != "model.tflite":
             raise Impossible(f"--converter chooses between TFLite converters; {target.name} has none", "Leave it out.")
     requests: list[Request] = []
-    for name in names:
-        spec = catalog.find_model(name)
+    for spec in specs:
         size = catalog.parse_size(order.size) if order.size else spec.size
         request = pipeline.Request(
             spec=spec,
@@ -312,7 +311,7 @@ def check(
             "Leave --trace out.",
         )
     parity, error = pipeline.prove(found, weights=weights, images=images)
-    first = catalog.load("vitdeploy.exporters.on_rounded:trace")(found, images) if trace else None
+    first = catalog.load("vitdeploy.exporters.on_rounded:trace")(found, images, weights) if trace else None
     return Checked(
         folder=found.folder,
         manifest=found.manifest,
@@ -342,7 +341,7 @@ def predict(order: PredictOrder) -> Prediction:
 
     found = artifact.open_artifact(order.artifact)
     manifest = found.manifest
-    spec, target = catalog.find_model(manifest.model), catalog.find_target(manifest.target)
+    spec, target = catalog.find_model(manifest.model, manifest.part), catalog.find_target(manifest.target)
     if order.points or order.boxes or order.multimask:
         raise Impossible(f"{manifest.model} takes no points or boxes", "Leave --point, --box and --multimask out.")
     _only_here("predict", order.device)

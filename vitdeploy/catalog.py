@@ -65,11 +65,33 @@ def targets() -> Mapping[str, Target]:
     return {target.name: target for target in (*TARGETS, *_plugged("vitdeploy.targets", Target))}
 
 
-def find_model(name: str) -> ModelSpec:
-    """The model's row; an unknown name is a `UsageError` with the nearest ones."""
-    if name not in models():
-        raise unknown_name("model", name, models(), "vitdeploy models")
-    return models()[name]
+@cache
+def _parts() -> Mapping[str, ModelSpec]:
+    """The rows of parts, by ``MODEL.PART``."""
+    return {part.name: part for spec in models().values() for part in spec.parts}
+
+
+def find_model(name: str, part: str | None = None) -> ModelSpec:
+    """The row of a model, or of a part: ``MODEL.PART``, or both apart as a manifest has them.
+
+    Raises:
+        UsageError: an unknown name; the nearest ones are offered.
+    """
+    wanted = f"{name}.{part}" if part else name
+    found = models().get(wanted) or _parts().get(wanted)
+    if found is None:
+        raise unknown_name("model", wanted, (*models(), *_parts()), "vitdeploy models")
+    return found
+
+
+def exported_as(name: str) -> tuple[ModelSpec, ...]:
+    """The rows that a name stands for where files are made: a model's parts, or itself.
+
+    Raises:
+        UsageError: an unknown name; the nearest ones are offered.
+    """
+    found = find_model(name)
+    return found.parts or (found,)
 
 
 def find_target(name: str) -> Target:
@@ -133,6 +155,12 @@ def check_size(spec: ModelSpec, size: Size) -> None:
         raise Impossible(
             f"{spec.name} takes no side below {spec.least_side} pixels, and {size[0]}x{size[1]} has one",
             f"Use {'x'.join(str(max(least, -(-side // step) * step)) for side in size)}.",
+        )
+    if spec.sizes and size not in spec.sizes:
+        near = sorted(spec.sizes, key=lambda one: (abs(one[0] - size[0]) + abs(one[1] - size[1]), one))[:2]
+        raise Impossible(
+            f"{spec.name} takes {' or '.join(f'{h}x{w}' for h, w in spec.sizes)}, not {size[0]}x{size[1]}",
+            f"Use {' or '.join(f'{h}x{w}' for h, w in near)}.",
         )
     if all(side % step == 0 for side in size):
         return

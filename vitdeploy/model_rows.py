@@ -3,6 +3,7 @@
 Read through `vitdeploy.catalog`, which adds the rows of other packages.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from vitdeploy.spec import Attention, ModelSpec, Size
@@ -93,6 +94,38 @@ def _efficientvit_sr(name: str, variant: str) -> ModelSpec:
 
 
 _BSRN = "arXiv 2205.05996; github.com/xiaom233/BSRN"
+def _efficientvit_sam(variant: str, side: int) -> ModelSpec:
+    # Stages end at strides 32 and 64, and their maps are enlarged to 64x64 by whole factors.
+    sides = (128, 256, 512, 1024)
+    name, module = f"efficientvit_sam_{variant}", "vitdeploy.models.efficientvit_sam"
+    row = ModelSpec(
+        name=name,
+        task="segment-anything",
+        builder=f"{module}:build",
+        variant=variant,
+        size=(side, side),
+        sizes=tuple((one, one) for one in sides),
+        dataset="sa-1b",
+        classes=0,
+        output="image_embeddings",
+        source="arXiv 2402.05008; github.com/mit-han-lab/efficientvit",
+    )
+    return _in_parts(row, module)
+
+
+def _in_parts(row: ModelSpec, module: str) -> ModelSpec:
+    """A segment-anything model with the rows of its two parts."""
+    encoder = replace(row, name=f"{row.name}.encoder", part="encoder", builder=f"{module}:build_encoder")
+    decoder = replace(
+        row,
+        name=f"{row.name}.decoder",
+        part="decoder",
+        builder=f"{module}:build_decoder",
+        output="masks",
+        more_outputs=("iou_predictions",),
+    )
+    return replace(row, parts=(encoder, decoder))
+
 
 MODELS: Final = (
     *(_efficientvit(variant, 224) for variant in ("b0", "b1", "b2", "b3", "l1", "l2", "l3")),
@@ -101,4 +134,6 @@ MODELS: Final = (
     _efficientvit_sr("efficientvit_sr_x2", "x2"),
     _efficientvit_sr("efficientvit_sr_w075_x2", "w075-x2"),
     *(_super_resolver("bsrn", variant, least=15, source=_BSRN) for variant in ("x2", "x4")),
+    *(_efficientvit_sam(v, 512) for v in ("l0", "l1", "l2")),
+    *(_efficientvit_sam(v, 1024) for v in ("xl0", "xl1")),
 )

@@ -47,8 +47,13 @@ class Evidence:
     lowest_cosine: float = 1.0
     _squared: float = field(default=0.0)
 
-    def add(self, reference: Numbers, output: Numbers) -> None:
+    def add(self, reference: Numbers, output: Numbers, *, judged: tuple[Numbers, Numbers] | None = None) -> None:
         """Compare one output with its reference, both ``(n, c, h, w)``, ``(n, c)`` or labels ``(n, h, w)``.
+
+        Args:
+            reference: what the torch module returns.
+            output: what the file returns.
+            judged: what the task's metric compares instead, where the output itself is not what the task is about.
 
         Raises:
             ValueError: the shapes differ.
@@ -61,9 +66,32 @@ class Evidence:
             same = reference == output
             self._judge(float(np.count_nonzero(same)), same.size)
             return
+        if not self._add_error(reference, output):
+            return
+        ref, out = judged or (reference, output)
+        if self.task in ("classification", "segmentation"):
+            same = ref.argmax(axis=1) == out.argmax(axis=1)
+            self._judge(float(np.count_nonzero(same)), same.size)
+        elif self.task == "segment-anything":
+            each = [_intersection_over_union(r > 0, o > 0) for r, o in zip(_masks(ref), _masks(out), strict=True)]
+            self._judge(float(sum(each)), len(each))
+
+    def add_further(self, reference: Numbers, output: Numbers) -> None:
+        """Compare a further output of a sample that was added: its error counts, the task's metric does not look at it.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        if reference.shape != output.shape:
+            msg = f"output {output.shape} against reference {reference.shape}"
+            raise ValueError(msg)
+        self._add_error(reference, output)
+
+    def _add_error(self, reference: Numbers, output: Numbers) -> bool:
+        """Take in the error of one output; whether it is finite."""
         if not np.isfinite(output).all():
             self.finite = False
-            return
+            return False
         ref, out = reference.astype(np.float64), output.astype(np.float64)
         error = np.abs(out - ref)
         self.max_abs = max(self.max_abs, float(error.max()))
@@ -74,11 +102,7 @@ class Evidence:
         self.error_std = max(self.error_std, float(error.max()) / spread if spread > 0 else float(error.max() > 0))
         norms = float(np.linalg.norm(ref) * np.linalg.norm(out))
         self.lowest_cosine = min(self.lowest_cosine, float(np.vdot(ref, out)) / norms if norms else 0.0)
-        if self.task in ("classification", "segmentation"):
-            same = ref.argmax(axis=1) == out.argmax(axis=1)
-            self._judge(float(np.count_nonzero(same)), same.size)
-        elif self.task == "segment-anything":
-            self._judge(float(_intersection_over_union(ref > 0, out > 0)) * len(ref), len(ref))
+        return True
 
     def _judge(self, agreeing: float, judged: int) -> None:
         self.agreeing += agreeing
@@ -135,6 +159,11 @@ def _refusal(evidence: Evidence, tolerance: Tolerance, metric: float | None, flo
     if evidence.error_std > tolerance.error:
         return f"the largest error is {evidence.error_std:.3g} of the output's deviation, more than {tolerance.error:g}"
     return None
+
+
+def _masks(stack: Numbers) -> Numbers:
+    """``(n, c, h, w)`` or ``(n, h, w)`` to all masks one by one, ``(n * c, h, w)``."""
+    return stack.reshape(-1, *stack.shape[-2:])
 
 
 def _intersection_over_union(reference: NDArray[np.bool_], output: NDArray[np.bool_]) -> float:

@@ -5,7 +5,7 @@ saturated regions that noise never shows.
 """
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from vitdeploy.errors import MissingPackage, UnreadableFile, UsageError
-from vitdeploy.spec import ModelSpec, Size
+from vitdeploy.spec import IMAGENET_MEAN, ModelSpec, Size
 
 Photo = NDArray[np.uint8]
 """An RGB image, ``(h, w, 3)``."""
@@ -30,6 +30,12 @@ BUNDLED = (
 
 Source: skimage/data/README.txt and sklearn/datasets/images/README.txt.
 """
+
+Fit = Callable[[Photo, Size], Photo]
+"""Brings a photograph to a size."""
+
+FILL = tuple(round(255 * mean) for mean in IMAGENET_MEAN)
+"""RGB of what `letterbox` leaves empty: the color that is zero after normalization, to rounding."""
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
@@ -121,6 +127,25 @@ def center_crop(photo: Photo, size: Size) -> Photo:
     return resize(photo[top : top + part_h, left : left + part_w], size)
 
 
+def letterbox(photo: Photo, size: Size) -> Photo:
+    """``photo`` in the upper left corner of ``size``, as large as fits; the rest is `FILL`."""
+    height, width = inner_size(photo, size)
+    boxed = np.empty((*size, 3), np.uint8)
+    boxed[:] = np.asarray(FILL, np.uint8)
+    boxed[:height, :width] = resize(photo, (height, width))
+    return boxed
+
+
+def inner_size(photo: Photo, size: Size) -> Size:
+    """Height and width that `letterbox` gives to a photo: the aspect ratio is kept.
+
+    Source: ``ResizeLongestSide`` of https://github.com/facebookresearch/segment-anything, rounded as there.
+    """
+    scale = min(size[0] / photo.shape[0], size[1] / photo.shape[1])
+    height, width = (max(1, int(side * scale + 0.5)) for side in photo.shape[:2])
+    return min(height, size[0]), min(width, size[1])
+
+
 def normalized(photos: Sequence[Photo], spec: ModelSpec) -> NDArray[np.float32]:
     """``photos`` of one size as the model's fp32 input, ``(n, 3, h, w)``."""
     stacked = np.stack(photos).astype(np.float32) / np.float32(255)
@@ -139,15 +164,20 @@ def raw(photos: Sequence[Photo]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.stack(photos).transpose(0, 3, 1, 2))
 
 
-def parity_batches(size: Size, batch: int, folder: Path | None = None, samples: int = 4) -> Iterator[list[Photo]]:
+def parity_batches(
+    size: Size, batch: int, folder: Path | None = None, samples: int = 4, *, fit: Fit | None = None
+) -> Iterator[list[Photo]]:
     """Pictures that parity is measured on: one batch of noise, then photographs, each list one batch.
 
     Args:
+        size: of each picture.
+        batch: how many pictures a list holds.
         folder: the user's photographs; None: the bundled ones.
         samples: how many of the bundled photographs; they repeat to fill a batch.
+        fit: how a photograph is brought to the size; None: `center_crop`.
     """
     yield noise(size, batch, seed=0)
     paths = in_folder(folder) if folder else bundled()[:samples]
     for start in range(0, len(paths), batch):
         chosen = [paths[(start + i) % len(paths)] for i in range(batch)]
-        yield [center_crop(read(path), size) for path in chosen]
+        yield [(fit or center_crop)(read(path), size) for path in chosen]

@@ -16,6 +16,8 @@ Converter = Literal["onnx2tf", "litert-torch", "best"]
 """Who makes a TFLite file; ``best``: both, and the faster of those that are right."""
 Layout = Literal["NCHW", "NHWC", "NC", "other"]
 Boundary = Literal["host-to-host", "compute"]
+Part = Literal["encoder", "decoder"]
+"""Of a segment-anything model: what sees the picture once, and what answers each prompt."""
 Size = tuple[int, int]
 """Input height and width in pixels, in this order everywhere."""
 
@@ -51,10 +53,15 @@ class ModelSpec:
     """Height and width must be multiples of this."""
     least_side: int = 1
     """Height and width must be no less than this."""
+    sizes: tuple[Size, ...] = ()
+    """The only sizes that it takes; empty: all multiples."""
     dataset: str
     """What its outputs mean: ``imagenet``, ``cityscapes``, ``ade20k``."""
     classes: int
     output: str = "logits"
+    """Name of the output that parity and the task's metric look at."""
+    more_outputs: tuple[str, ...] = ()
+    """Names of those that follow it."""
     output_stride: int | None = None
     """Input pixels per output pixel, for outputs that are maps."""
     scale: int | None = None
@@ -68,8 +75,22 @@ class ModelSpec:
     """``module:function`` mapping a checkpoint's keys to ours; None: official keys only."""
     note: str | None = None
     """What has to be said of it wherever its figures are shown."""
+    part: Part | None = None
+    """Which part of a larger model this is; its name is then ``MODEL.PART``."""
+    parts: "tuple[ModelSpec, ...]" = ()
+    """The parts that are exported one by one in its place; empty: it is exported whole."""
     source: str
     """Where the architecture and its published figures come from."""
+
+    @property
+    def whole(self) -> str:
+        """Name of the model that this is, or is a part of."""
+        return self.name.removesuffix(f".{self.part}") if self.part else self.name
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of all outputs."""
+        return (self.output, *self.more_outputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

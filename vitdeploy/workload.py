@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from vitdeploy import catalog
+from vitdeploy import borders, catalog
 from vitdeploy.artifact import MANIFEST, Artifact, open_artifact
 from vitdeploy.errors import UsageError
 from vitdeploy.orders import BenchOrder, Entry
@@ -54,14 +54,13 @@ def plan(what: Sequence[str], entries: Iterable[Entry], order: BenchOrder) -> li
     """
     _check(order)
     if not what:
-        return [case for entry in entries for case in _of_entry(entry, order)]
+        return [case for entry in entries for one in _in_parts(entry) for case in _of_entry(one, order)]
     cases: list[Planned] = []
     for name in what:
         if _is_path(name):
             cases.append(_of_artifact(open_artifact(Path(name)), order))
         else:
-            entry = Entry(model=catalog.find_model(name).name)
-            cases += _of_entry(entry, order)
+            cases += [case for entry in _in_parts(Entry(model=name)) for case in _of_entry(entry, order)]
     return cases
 
 
@@ -86,8 +85,13 @@ def side(name: str, order: BenchOrder) -> Planned:
     words, _, size = name.partition("@")
     model, _, target = words.partition(":") if ":" in words else (words, "", "")
     plain = model.removesuffix("+softmax")
+    spec = catalog.find_model(plain)
+    if spec.parts:
+        raise UsageError(
+            f"{plain} has parts, and a duel times one file a side", f"Name {' or '.join(p.name for p in spec.parts)}."
+        )
     entry = Entry(
-        model=catalog.find_model(plain).name,
+        model=spec.name,
         targets=(target,) if target else (),
         size=catalog.parse_size(size) if size else None,
         attention="softmax" if plain != model else None,
@@ -108,8 +112,8 @@ def case_of(
     manifest = made.manifest if made else None
     weights = manifest.weights if manifest else None
     return Case(
-        model=planned.spec.name,
-        part=manifest.part if manifest else None,
+        model=planned.spec.whole,
+        part=planned.spec.part,
         attention=planned.attention,
         target=planned.target.name,
         size=planned.size,
@@ -121,11 +125,16 @@ def case_of(
         graph=order.graph == "on",
         io=manifest.io if manifest else "fp32",
         head=manifest.head if manifest else "logits",
-        prompts=None,
+        prompts=borders.prompted(planned.spec.part, planned.batch),
         weights=f"sha256:{weights.sha256}" if weights and weights.source == "file" else "random:0",
         power_mode=power_mode,
         memory="pageable",
     )
+
+
+def _in_parts(entry: Entry) -> list[Entry]:
+    """The entry once for each file that its model is."""
+    return [dataclasses.replace(entry, model=spec.name) for spec in catalog.exported_as(entry.model)]
 
 
 def _of_entry(entry: Entry, order: BenchOrder) -> list[Planned]:
@@ -152,7 +161,7 @@ def _of_artifact(found: Artifact, order: BenchOrder) -> Planned:
         if asked is not None:
             raise UsageError(f"{option} does not change an artifact that is there: {found.folder}", "Leave it out.")
     return Planned(
-        spec=catalog.find_model(manifest.model),
+        spec=catalog.find_model(manifest.model, manifest.part),
         target=catalog.find_target(manifest.target),
         size=manifest.size,
         batch=manifest.batch,

@@ -85,8 +85,8 @@ def graph_of(model: str, attention: str = "relu", size: tuple[int, int] = SIZE) 
     """The graph that `to_onnx` writes, without the proof."""
     module = create(catalog.find_model(model), attention=attention)  # pyright: ignore[reportArgumentType]
     names = catalog.find_target("onnx-fp32").rewrites
-    made, _ = rewrites.rewritten(module, names, (1, 3, *size))
-    return to_onnx.exported(made, torch.zeros(1, 3, *size), "logits")
+    made, _ = rewrites.rewritten(module, names, torch.zeros(1, 3, *size))
+    return to_onnx.exported(made, {"image": torch.zeros(1, 3, *size)}, ["logits"])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_every_model_is_equal_to_rounding(tmp_path: Path, model: str, attention:
 
 
 def test_the_activation_of_series_l_is_one_operator():
-    graph = to_onnx.exported(tanh_gelu(), torch.zeros(1, 3, 8, 8), "logits")
+    graph = to_onnx.exported(tanh_gelu(), {"image": torch.zeros(1, 3, 8, 8)}, ["logits"])
     assert [node.op_type for node in graph.graph.node] == ["Gelu"]
 
 
@@ -212,8 +212,8 @@ def test_the_epsilon_of_the_attention_survives(tmp_path: Path):
     expected = attention(qkv).numpy()
     assert np.isfinite(expected).all()
     for names in ([], list(rewrites.REWRITES)):
-        made, _ = rewrites.rewritten(nn.Sequential(attention), names, tuple(qkv.shape))
-        graph = to_onnx.exported(made, qkv, "logits")
+        made, _ = rewrites.rewritten(nn.Sequential(attention), names, qkv)
+        graph = to_onnx.exported(made, {"image": qkv}, ["logits"])
         (found,) = _run(graph.SerializeToString(), qkv)
         np.testing.assert_allclose(found, expected, atol=1e-5)
     to_onnx.plain(attention, qkv, tmp_path / "plain.onnx")

@@ -31,7 +31,10 @@ def create(
         state = seeded(module, seed)
     else:
         rename = catalog.load(spec.weight_names) if spec.weight_names else None
-        state = fit(read_checkpoint(weights), module, rename=rename, path=weights, model=spec.name)
+        complete = fit(
+            read_checkpoint(weights), _whole(spec, module, attention), rename=rename, path=weights, model=spec.whole
+        )
+        state = {key: complete[key] for key in module.state_dict()}
     module.load_state_dict(state, strict=True, assign=True)
     unset = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
     if unset:
@@ -40,13 +43,22 @@ def create(
     return module.eval().requires_grad_(False)
 
 
+def _whole(spec: ModelSpec, module: nn.Module, attention: Attention) -> nn.Module:
+    """The model that a checkpoint must fit: of a part, all of it."""
+    if spec.part is None:
+        return module
+    whole = catalog.find_model(spec.whole)
+    with torch.device("meta"):
+        return catalog.load(whole.builder)(whole.variant, attention=attention)
+
+
 def count_parameters(module: nn.Module) -> int:
     """How many numbers training would change; running statistics of norms are none of them."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Multiply-accumulates of one call: convolutions, linear layers and the matmuls of attention.
+def count_macs(module: nn.Module, *input_shapes: tuple[int, ...]) -> int:
+    """Multiply-accumulates of one call on such inputs: convolutions, linear layers and the matmuls of attention.
 
     Nothing is computed and ``module`` is left as it is: the call runs on meta tensors.
     """
@@ -55,5 +67,5 @@ def count_macs(module: nn.Module, input_shape: tuple[int, ...]) -> int:
         for name, tensor in (*module.named_parameters(), *module.named_buffers())
     }
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        functional_call(module, state, (torch.empty(input_shape, device="meta"),))
+        functional_call(module, state, tuple(torch.empty(shape, device="meta") for shape in input_shapes))
     return counter.get_total_flops() // 2

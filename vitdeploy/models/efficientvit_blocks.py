@@ -70,12 +70,41 @@ class Upsample(nn.Module):
         super().__init__()
         self.factor = factor
 
+    def factor_for(self, height: int) -> int:
+        """By how much a map of that height is enlarged."""
+        del height
+        return self.factor
+
     def forward(self, x: Tensor) -> Tensor:
         """``(n, c, h, w)`` to ``(n, c, h * factor, w * factor)``, in the dtype of ``x``."""
         if _is_half(x):
             return self.forward(x.float()).to(x.dtype)
         size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
         return functional.interpolate(x, size=size, mode="bicubic", align_corners=False)
+
+
+class UpsampleTo(Upsample):
+    """Bicubic enlargement of maps of any size to one size, always computed in float32.
+
+    Attributes:
+        side: height and width of the output, a multiple of the input's.
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__(1)
+        self.side = side
+
+    def factor_for(self, height: int) -> int:
+        """By how much a map of that height is enlarged."""
+        return self.side // height
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, c, h, w)`` to ``(n, c, side, side)``, in the dtype of ``x``."""
+        if tuple(x.shape[-2:]) == (self.side, self.side):
+            return x
+        if _is_half(x):
+            return self.forward(x.float()).to(x.dtype)
+        return functional.interpolate(x, size=(self.side, self.side), mode="bicubic", align_corners=False)
 
 
 class Residual(nn.Module):

@@ -95,7 +95,7 @@ def _load(file: Path, manifest: Mapping[str, Any]) -> torch.nn.Module:
             f"torch-fp32 runs the module as published, not with head {manifest['head']} and io {manifest['io']}",
             "Export it to an ONNX target instead.",
         )
-    spec = catalog.find_model(manifest["model"])
+    spec = catalog.find_model(manifest["model"], manifest["part"])
     # On the meta device nothing is allocated or initialized only to be overwritten, so load_ns is the load's.
     with torch.device("meta"):
         module: torch.nn.Module = catalog.load(spec.builder)(spec.variant, attention=manifest["attention"])
