@@ -27,7 +27,9 @@ PLAIN = ("cubic-as-products",)
 def graph_of(model: Any, names: tuple[str, ...], side: tuple[int, int], precision: str = "fp16") -> Any:
     image = torch.zeros(1, 3, *side)
     made, _ = rewrites.rewritten(model, names, image, table=to_onnx_fp16.HALF_REWRITES)
-    return fp16_graph.halved(to_onnx.exported(made, {"image": image}, ["logits"]), half_border=False, precision=precision)
+    return fp16_graph.halved(
+        to_onnx.exported(made, {"image": image}, ["logits"]), half_border=False, precision=precision
+    )
 
 
 def run(graph: Any, feed: Any, *, rounding: bool = True) -> Any:
@@ -96,7 +98,7 @@ def test_a_divisor_that_overflows_leaves_silent_zeros_that_no_check_for_nan_find
     expected = ReluLinearAttention(16)(qkv).numpy()
 
     def found(attention: Any) -> Any:
-        graph = fp16_graph.halved(to_onnx.exported(attention, qkv, "logits"), half_border=False)
+        graph = fp16_graph.halved(to_onnx.exported(attention, {"image": qkv}, ["logits"]), half_border=False)
         return run(graph, qkv.numpy())
 
     plain, ours = found(ReluLinearAttention(16, eps=1e-7)), found(NormalizedAttention(16, 64 * 128))

@@ -258,9 +258,9 @@ class MaskDecoder(nn.Module):
         image_pe: Tensor,
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
-        multimask_output: bool,  # noqa: FBT001 - Meta's signature
+        multimask_output: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Mask logits ``(n, 1 or 3, 256, 256)`` and their predicted IoU ``(n, 1 or 3)`` for ``n`` prompts on one image.
+        """Mask logits ``(n, 1 or 3, 256, 256)`` and predicted IoU ``(n, 1 or 3)`` for ``n`` prompts on one image.
 
         Args:
             image_embeddings: ``(1, 256, 64, 64)``.
