@@ -8,6 +8,7 @@ https://github.com/facebookresearch/segment-anything (Apache-2.0) for widths, de
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -107,8 +108,7 @@ class PromptEncoder(nn.Module):
             count = points[0].shape[0]
         if boxes is not None:
             corners = boxes.reshape(-1, 2, 2)
-            kinds = torch.cat([self.point_embeddings[2].weight, self.point_embeddings[3].weight])
-            tokens.append(self.place(corners) + kinds)
+            tokens.append(self.place(corners) + self.kinds()[2:])
             count = corners.shape[0]
         if masks is not None and not tokens:
             count = masks.shape[0]
@@ -122,11 +122,14 @@ class PromptEncoder(nn.Module):
 
     def kinds(self) -> Tensor:
         """The tokens of the four labels, ``(4, 256)``."""
-        return torch.cat([self.point_embeddings[label].weight for label in range(CORNERS)])
+        return torch.cat([self._kind(label) for label in range(CORNERS)])
 
     def no_mask(self) -> Tensor:
         """The map that stands in for a mask, ``(1, 256, 64, 64)``."""
         return self.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(-1, -1, *HEIGHT_WIDTH)
+
+    def _kind(self, label: int) -> Tensor:
+        return cast("Tensor", self.point_embeddings[label].weight)
 
     def _points(self, coords: Tensor, labels: Tensor, *, pad: bool) -> Tensor:
         if pad:
@@ -136,7 +139,7 @@ class PromptEncoder(nn.Module):
         tokens = torch.where(padding, self.not_a_point_embed.weight, self.place(coords))
         for label in (0, 1):
             given = (labels == label).unsqueeze(-1)
-            tokens = torch.where(given, tokens + self.point_embeddings[label].weight, tokens)
+            tokens = torch.where(given, tokens + self._kind(label), tokens)
         return tokens
 
 
