@@ -94,6 +94,8 @@ def _efficientvit_sr(name: str, variant: str) -> ModelSpec:
 
 
 _BSRN = "arXiv 2205.05996; github.com/xiaom233/BSRN"
+
+
 def _efficientvit_sam(variant: str, side: int) -> ModelSpec:
     # Stages end at strides 32 and 64, and their maps are enlarged to 64x64 by whole factors.
     sides = (128, 256, 512, 1024)

@@ -24,15 +24,16 @@ def create(
         Impossible: the model has no such attention.
         UnreadableFile: the checkpoint is no good, or belongs to another model.
     """
+    chosen = catalog.attention_of(spec, attention)
     # On the meta device nothing is allocated or initialized only to be overwritten.
     with torch.device("meta"):
-        module: nn.Module = catalog.load(spec.builder)(spec.variant, attention=catalog.attention_of(spec, attention))
+        module: nn.Module = catalog.load(spec.builder)(spec.variant, attention=chosen)
     if weights is None:
         state = seeded(module, seed)
     else:
         rename = catalog.load(spec.weight_names) if spec.weight_names else None
         complete = fit(
-            read_checkpoint(weights), _whole(spec, module, attention), rename=rename, path=weights, model=spec.whole
+            read_checkpoint(weights), _whole(spec, module, chosen), rename=rename, path=weights, model=spec.whole
         )
         state = {key: complete[key] for key in module.state_dict()}
     module.load_state_dict(state, strict=True, assign=True)
