@@ -127,6 +127,8 @@ def plan(request: Request) -> tuple[Step, ...]:
             raise unknown_name(f"rewrite of {target.name}", name, target.rewrites, "vitdeploy targets")
     if target.exporter is None:
         raise Impossible(f"{target.name} is {target.unavailable}", "`vitdeploy targets` lists those that can be made.")
+    if target.name in spec.refused:
+        raise Impossible(f"{target.name} cannot take {spec.name}: {spec.refused[target.name]}", "Use another target.")
     _check_border(request)
     chain = [target]
     while (parent := chain[0].parent) is not None:

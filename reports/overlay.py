@@ -1,9 +1,10 @@
 """Pictures of predictions: a label map over its photograph with a legend, or the likeliest classes beside it."""
 
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vitdeploy import documents, labels, predictions
 from vitdeploy.labels import Color
 from vitdeploy.photographs import Photo
+from vitdeploy.segmenting import Segmented
 
 OPACITY = 0.6
 """Of the class colors over the photograph: the picture stays readable below them."""
@@ -30,6 +32,10 @@ MOST_WIDTH_PX = 2048
 
 _INK, _PAPER, _FAINT, _TRACK = (23, 33, 43), (255, 255, 255), (98, 108, 119), (233, 236, 240)
 _WARNING, _ACCENT = (176, 42, 18), (11, 102, 176)
+_OBJECTS: Final = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (86, 180, 233))
+"""Told apart by the color-blind too. Source: Okabe and Ito, https://jfly.uni-koeln.de/color/"""
+_WANTED, _UNWANTED = (40, 200, 70), (220, 40, 40)
+_GAP = 12
 
 
 def segmentation(
@@ -63,6 +69,54 @@ def classification(
     """
     rows = [(names[one.label], one.share, _ACCENT) for one in predictions.likeliest(logits)]
     return _beside(Image.fromarray(photo), "Probability", rows, note=note, more=None, swatches=False)
+
+
+def masks(photo: Photo, objects: Sequence[Segmented], *, note: str | None = None) -> Image.Image:
+    """``photo`` with the masks of ``objects`` and what asked for them; several candidates side by side.
+
+    Args:
+        note: a warning that is printed in the picture, e.g. that the weights are random.
+    """
+    panels = [_masked(photo, objects, place) for place in range(len(objects[0].candidates))]
+    height, width = panels[0].height, panels[0].width
+    sheet = Image.new("RGB", (len(panels) * width + (len(panels) - 1) * _GAP, height), _PAPER)
+    for place, panel in enumerate(panels):
+        sheet.paste(panel, (place * (width + _GAP), 0))
+    several = len(panels) > 1
+    rows = [
+        (f"{number}{f', mask {place + 1}' if several else ''}: {one.prompt.words}", candidate.score, color)
+        for number, (one, color) in enumerate(zip(objects, _colors(), strict=False), start=1)
+        for place, candidate in enumerate(one.candidates)
+    ]
+    rest = len(rows) - MOST_CLASSES
+    more = f"and {rest} more" if rest > 0 else None
+    return _beside(sheet, "Predicted IoU of object", rows[:MOST_CLASSES], note=note, more=more, swatches=True)
+
+
+def _colors() -> Iterator[Color]:
+    return itertools.cycle(_OBJECTS)
+
+
+def _masked(photo: Photo, objects: Sequence[Segmented], place: int) -> Image.Image:
+    """``photo`` with one candidate of every object."""
+    painted = photo.astype(np.float32)
+    for one, color in zip(objects, _colors(), strict=False):
+        mask = one.candidates[place].at(photo)
+        painted[mask] = painted[mask] * (1 - OPACITY) + np.asarray(color, np.float32) * OPACITY
+        border = _borders(mask.astype(np.int32))
+        if border.mean() <= MOST_BORDERS:
+            painted[border] = 255
+    picture = Image.fromarray(painted.round().astype(np.uint8))
+    draw = ImageDraw.Draw(picture)
+    thick = max(2, round(max(picture.size) / 320))
+    for one, color in zip(objects, _colors(), strict=False):
+        if one.prompt.box is not None:
+            draw.rectangle(one.prompt.box, outline=color, width=thick)
+        for x, y, wanted in one.prompt.points:
+            radius = 2.2 * thick
+            around = (x - radius, y - radius, x + radius, y + radius)
+            draw.ellipse(around, fill=_WANTED if wanted else _UNWANTED, outline=_PAPER, width=max(1, thick // 2))
+    return picture
 
 
 def save(picture: Image.Image, path: Path) -> None:
@@ -109,7 +163,8 @@ def _beside(
         draw.text((right, top), text, font=font, fill=_INK, anchor="ra")
         under, thick = top + round(size * 1.32), max(3, size // 5)
         draw.rectangle((left, under, right, under + thick), fill=_TRACK)
-        draw.rectangle((left, under, left + max(2, round((right - left) * share)), under + thick), fill=color)
+        bar = max(2, round((right - left) * min(1, share)))
+        draw.rectangle((left, under, left + bar, under + thick), fill=color)
         top += step
     if more:
         draw.text((left, top), more, font=small, fill=_FAINT)

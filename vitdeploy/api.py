@@ -342,6 +342,8 @@ def predict(order: PredictOrder) -> Prediction:
     found = artifact.open_artifact(order.artifact)
     manifest = found.manifest
     spec, target = catalog.find_model(manifest.model, manifest.part), catalog.find_target(manifest.target)
+    if spec.task == "segment-anything":
+        return _segmentation(order, found)
     if order.points or order.boxes or order.multimask:
         raise Impossible(f"{manifest.model} takes no points or boxes", "Leave --point, --box and --multimask out.")
     _only_here("predict", order.device)
@@ -371,6 +373,57 @@ def predict(order: PredictOrder) -> Prediction:
     overlay.save(drawn, picture)
     shown = tuple((names[one.label], one.share) for one in seen)
     return Prediction(picture=picture, measure=measure, classes=shown, note=note)
+
+
+def _segmentation(order: PredictOrder, found: Artifact) -> Prediction:
+    """Run encoder and decoder on a picture and its prompts, and draw the masks."""
+    from contextlib import ExitStack
+    from functools import partial
+
+    from PIL import Image
+
+    from vitdeploy import packages, photographs, segmenting
+    from vitdeploy.reports import overlay
+    from vitdeploy.runtimes import session
+
+    _only_here("predict", order.device)
+    photo = photographs.open_named(order.image)
+    asked = segmenting.parsed(order.points, order.boxes, photo)
+    pair = segmenting.parts(found)
+    target = catalog.find_target(found.manifest.target)
+    if target.runtime is None:
+        raise Impossible(f"this version has nothing that runs {target.name}", "Use an artifact of another target.")
+    packages.require(target.run_packages)
+    runtime = catalog.load(target.runtime)
+    options = session.SessionOptions(threads=_local_threads())
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(runtime.open_session(one.file, artifact.as_json(one.manifest), options)) for one in pair
+        ]
+        encode, decode = (partial(session.infer, one) for one in opened)
+        objects = segmenting.segment(
+            photo,
+            asked,
+            (pair[0].manifest, pair[1].manifest),
+            catalog.find_model(found.manifest.model, "encoder"),
+            run=(encode, decode),
+            multimask=order.multimask,
+        )
+    weights = found.manifest.weights
+    note = f"{weights.words}: the masks mean nothing" if weights.source == "random" else None
+    picture = _picture_path(order, found)
+    overlay.save(overlay.masks(photo, objects, note=note), picture)
+    at_size = [one.best.at(photo) for one in objects]
+    in_frame = [one.best.in_frame() for one in objects]
+    beside = [picture.with_name(f"{picture.stem}-{words}.png") for words in ("masks", f"masks-{segmenting.FRAME[0]}")]
+    for masks, path in zip((at_size, in_frame), beside, strict=True):
+        overlay.save(Image.fromarray(segmenting.numbered(masks)), path)
+    shown = tuple(
+        (f"object {number} by {one.prompt.words}{f', mask {place}' if order.multimask else ''}", candidate.score)
+        for number, one in enumerate(objects, start=1)
+        for place, candidate in enumerate(one.candidates, start=1)
+    )
+    return Prediction(picture=picture, measure="predicted IoU", classes=shown, note=note, masks=(beside[0], beside[1]))
 
 
 def _enlargement(order: PredictOrder, photo: Any, made: Any, found: Artifact, spec: ModelSpec) -> Prediction:

@@ -3,6 +3,7 @@
 Read through `vitdeploy.catalog`, which adds the rows of other packages.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -112,12 +113,40 @@ def _efficientvit_sam(variant: str, side: int) -> ModelSpec:
         output="image_embeddings",
         source="arXiv 2402.05008; github.com/mit-han-lab/efficientvit",
     )
-    return _in_parts(row, module)
+    return _in_parts(row, module, refused=_BEYOND_A_PHONE if side > 512 else None)
 
 
-def _in_parts(row: ModelSpec, module: str) -> ModelSpec:
-    """A segment-anything model with the rows of its two parts."""
-    encoder = replace(row, name=f"{row.name}.encoder", part="encoder", builder=f"{module}:build_encoder")
+def _sam_vit(variant: str) -> ModelSpec:
+    module = "vitdeploy.models.sam_vit"
+    row = ModelSpec(
+        name=f"sam_vit_{variant}",
+        task="segment-anything",
+        builder=f"{module}:build",
+        variant=variant,
+        size=(1024, 1024),
+        sizes=((1024, 1024),),
+        dataset="sa-1b",
+        classes=0,
+        output="image_embeddings",
+        attentions=("own",),
+        weight_tensors=f"{module}:transformers_tensors",
+        source="arXiv 2304.02643; github.com/facebookresearch/segment-anything; transformers' SamModel",
+    )
+    return _in_parts(row, module, refused=_BEYOND_A_PHONE)
+
+
+_BEYOND_A_PHONE: Final = {"tflite-fp32": "at 1024x1024 it needs more memory and time than a phone has"}
+
+
+def _in_parts(row: ModelSpec, module: str, *, refused: Mapping[str, str] | None) -> ModelSpec:
+    """A segment-anything model with the rows of its two parts; ``refused``: what its encoder is."""
+    encoder = replace(
+        row,
+        name=f"{row.name}.encoder",
+        part="encoder",
+        builder=f"{module}:build_encoder",
+        refused=refused or {},
+    )
     decoder = replace(
         row,
         name=f"{row.name}.decoder",
@@ -138,4 +167,5 @@ MODELS: Final = (
     *(_super_resolver("bsrn", variant, least=15, source=_BSRN) for variant in ("x2", "x4")),
     *(_efficientvit_sam(v, 512) for v in ("l0", "l1", "l2")),
     *(_efficientvit_sam(v, 1024) for v in ("xl0", "xl1")),
+    *(_sam_vit(v) for v in ("b", "l", "h")),
 )

@@ -99,12 +99,14 @@ class Prediction:
 
     picture: Path
     measure: str
-    """What the number beside a class is: its share of the pixels, or its probability."""
+    """What the number beside a class is: its share of the pixels, its probability, or how good the mask is."""
     classes: tuple[tuple[str, float], ...]
     """Empty where the answer is an image."""
     psnr_db: tuple[tuple[str, float], ...] = ()
     """Of an image: by whom it was enlarged, and how near that is to the picture at that size."""
     note: str | None
+    masks: tuple[Path, ...] = ()
+    """Of objects: pictures of their numbers, at the picture's size and in the model's frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

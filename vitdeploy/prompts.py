@@ -62,13 +62,20 @@ class Prompt:
         """How many slots it takes."""
         return len(self.points) + 2 * (self.box is not None)
 
-    def scaled(self, scale: float) -> "Prompt":
-        """The same prompt in a picture that is so much larger."""
+    def scaled(self, across: float, down: float) -> "Prompt":
+        """The same prompt in a picture that is ``across`` times as wide and ``down`` times as high."""
         box = self.box
         return Prompt(
-            points=tuple((x * scale, y * scale, label) for x, y, label in self.points),
-            box=None if box is None else (box[0] * scale, box[1] * scale, box[2] * scale, box[3] * scale),
+            points=tuple((x * across, y * down, label) for x, y, label in self.points),
+            box=None if box is None else (box[0] * across, box[1] * down, box[2] * across, box[3] * down),
         )
+
+    @property
+    def words(self) -> str:
+        """For people: ``2 points and a box``."""
+        count = len(self.points)
+        said = [f"{count} point{'s' if count > 1 else ''}"] if count else []
+        return " and ".join([*said, *(["a box"] if self.box else [])])
 
 
 def arrays(prompts: Sequence[Prompt], objects: int) -> dict[str, Floats]:

@@ -73,12 +73,16 @@ class ModelSpec:
     """Import names of the packages that building it needs."""
     weight_names: str | None = None
     """``module:function`` mapping a checkpoint's keys to ours; None: official keys only."""
+    weight_tensors: str | None = None
+    """``module:function`` turning a checkpoint's tensors into ours where names alone do not do; None: they do."""
     note: str | None = None
     """What has to be said of it wherever its figures are shown."""
     part: Part | None = None
     """Which part of a larger model this is; its name is then ``MODEL.PART``."""
     parts: "tuple[ModelSpec, ...]" = ()
     """The parts that are exported one by one in its place; empty: it is exported whole."""
+    refused: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Target that cannot take it → why."""
     source: str
     """Where the architecture and its published figures come from."""
 

@@ -190,7 +190,7 @@ def check(checked: "Checked") -> Outcome:
 
 def prediction(found: "Prediction") -> Outcome:
     """What was seen in the picture, and where the overlay lies."""
-    shown = table(None, "class", found.measure, right=(1,))
+    shown = table(None, "object" if found.masks else "class", found.measure, right=(1,))
     for name, share in found.classes:
         shown.add_row(name, f"{share:.1%}")
     nearness = table(None, "enlarged by", found.measure, right=(1,))
@@ -204,8 +204,9 @@ def prediction(found: "Prediction") -> Outcome:
         "classes": found.classes,
         "psnr_db": found.psnr_db,
         "note": found.note,
+        "masks": [str(path) for path in found.masks],
     }
-    return Outcome(document=document, human=[*told, *notes, f"{found.picture}"])
+    return Outcome(document=document, human=[*told, *notes, f"{found.picture}", *map(str, found.masks)])
 
 
 def bench(outcome: "BenchOutcome") -> Outcome:

@@ -157,12 +157,14 @@ def test_a_mask_can_be_a_prompt(parts):
 
 def test_a_part_has_the_weights_of_the_whole(tmp_path):
     whole = api.create_model("efficientvit_sam_l0")
-    torch.save(whole.state_dict(), tmp_path / "l0.pt")
+    expected = whole.state_dict()
+    torch.save(expected, tmp_path / "l0.pt")
     for part in ("encoder", "decoder"):
-        made = api.create_model(f"efficientvit_sam_l0.{part}", weights=tmp_path / "l0.pt")
-        for key, tensor in made.state_dict().items():
-            assert torch.equal(tensor, whole.state_dict()[key])
-            assert torch.equal(tensor, api.create_model(f"efficientvit_sam_l0.{part}").state_dict()[key])
+        made = api.create_model(f"efficientvit_sam_l0.{part}", weights=tmp_path / "l0.pt").state_dict()
+        seeded = api.create_model(f"efficientvit_sam_l0.{part}").state_dict()
+        for key, tensor in made.items():
+            assert torch.equal(tensor, expected[key])
+            assert torch.equal(tensor, seeded[key])
     half = {key: tensor for key, tensor in whole.state_dict().items() if key.startswith("image_encoder")}
     torch.save(half, tmp_path / "half.pt")
     with pytest.raises(UnreadableFile, match="missing"):

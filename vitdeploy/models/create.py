@@ -32,9 +32,10 @@ def create(
         state = seeded(module, seed)
     else:
         rename = catalog.load(spec.weight_names) if spec.weight_names else None
-        complete = fit(
-            read_checkpoint(weights), _whole(spec, module, chosen), rename=rename, path=weights, model=spec.whole
-        )
+        checkpoint = read_checkpoint(weights)
+        if spec.weight_tensors:
+            checkpoint = catalog.load(spec.weight_tensors)(checkpoint)
+        complete = fit(checkpoint, _whole(spec, module, chosen), rename=rename, path=weights, model=spec.whole)
         state = {key: complete[key] for key in module.state_dict()}
     module.load_state_dict(state, strict=True, assign=True)
     unset = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]

@@ -309,11 +309,6 @@ class Decoder(nn.Module):
     that further token where there is a box. Labels are told apart by arithmetic that every parser knows.
     """
 
-    prompt_encoder: PromptEncoder
-    mask_decoder: MaskDecoder
-    image_pe: Tensor
-    labels: Tensor
-
     def __init__(self, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder) -> None:
         super().__init__()
         self.prompt_encoder = prompt_encoder
