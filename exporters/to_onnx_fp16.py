@@ -9,7 +9,7 @@ import onnx
 import torch
 
 from vitdeploy import borders, catalog
-from vitdeploy.exporters import fp16_graph, rewrite_half, rewrites, to_onnx
+from vitdeploy.exporters import fp16_graph, rewrite_half, rewrite_half_sums, rewrites, to_onnx
 from vitdeploy.exporters.job import Job, Made
 from vitdeploy.exporters.rewrites import Rewrite
 from vitdeploy.spec import ModelSpec
@@ -20,6 +20,18 @@ HALF_REWRITES = {
     "normalized-attention": Rewrite(
         summary="linear attention with queries and keys that are at most one, so that no sum leaves half precision",
         apply=rewrite_half.normalized_attention,
+    ),
+    "scaled-contrast": Rewrite(
+        summary="deviations over all pixels that are at most one before they are squared",
+        apply=rewrite_half_sums.scaled_contrast,
+    ),
+    "scaled-length": Rewrite(
+        summary="vectors over all pixels whose largest value is one before their length is taken",
+        apply=rewrite_half_sums.scaled_length,
+    ),
+    "scaled-factorization": Rewrite(
+        summary="the non-negative factorization of a map that is at most one, by averages over the pixels",
+        apply=rewrite_half_sums.scaled_factorization,
     ),
     "hard-swish-apart": Rewrite(
         summary="hard-swish as a bounded sum and a product: TensorRT's parser takes the one operator not in bf16",

@@ -94,6 +94,12 @@ def _efficientvit_sr(name: str, variant: str) -> ModelSpec:
     )
 
 
+def _restormer() -> ModelSpec:
+    row = _super_resolver("restormer", "x1", source="arXiv 2111.09881; github.com/swz30/Restormer", multiple=8)
+    # It keeps the size, so a 320x480 picture is enlarged before it.
+    return replace(row, name="restormer", variant="default", size=(320, 480), output="restored")
+
+
 _BSRN = "arXiv 2205.05996; github.com/xiaom233/BSRN"
 
 
@@ -158,6 +164,47 @@ def _in_parts(row: ModelSpec, module: str, *, refused: Mapping[str, str] | None)
     return replace(row, parts=(encoder, decoder))
 
 
+_FROZEN_BASES = (
+    "the bases of its matrix factorization, which the reference draws at random in every forward, are drawn once, "
+    "from seed 0"
+)
+
+
+def _segnext(size: str, dataset: str, classes: int, resolution: Size) -> ModelSpec:
+    return ModelSpec(
+        name=f"segnext_{size}_{dataset}",
+        task="segmentation",
+        builder="vitdeploy.models.segnext:build",
+        variant=f"{size}-{dataset}",
+        size=resolution,
+        dataset=dataset,
+        classes=classes,
+        output_stride=8,
+        attentions=("own",),
+        note=_FROZEN_BASES,
+        source="arXiv 2209.08575; github.com/Visual-Attention-Network/SegNeXt",
+    )
+
+
+def _efficientnetv2(variant: str, side: int) -> ModelSpec:
+    return ModelSpec(
+        name=f"efficientnetv2_{variant}",
+        task="classification",
+        builder="vitdeploy.models.efficientnetv2:build",
+        variant=variant,
+        size=(side, side),
+        dataset="imagenet",
+        classes=1000,
+        attentions=("own",),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        source="arXiv 2104.00298; github.com/google/automl; timm's tf_efficientnetv2",
+    )
+
+
+_VAPSR = "arXiv 2210.05960; github.com/zhoumumu/VapSR"
+_SWINIR = "arXiv 2108.10257; github.com/JingyunLiang/SwinIR"
+
 MODELS: Final = (
     *(_efficientvit(variant, 224) for variant in ("b0", "b1", "b2", "b3", "l1", "l2", "l3")),
     *(_efficientvit_seg(v, "cityscapes", 19, _CITYSCAPES) for v in ("b0", "b1", "b2", "b3", "l1", "l2")),
@@ -168,4 +215,13 @@ MODELS: Final = (
     *(_efficientvit_sam(v, 512) for v in ("l0", "l1", "l2")),
     *(_efficientvit_sam(v, 1024) for v in ("xl0", "xl1")),
     *(_sam_vit(v) for v in ("b", "l", "h")),
+    *(_super_resolver("vapsr", variant, source=_VAPSR) for variant in ("x2", "x4")),
+    *(
+        _super_resolver("swinir_light", variant, module="swinir", multiple=8, source=_SWINIR)
+        for variant in ("x2", "x4")
+    ),
+    _restormer(),
+    *(_segnext(size, "cityscapes", 19, _CITYSCAPES) for size in "tsbl"),
+    *(_segnext(size, "ade20k", 150, _ADE20K) for size in "tsbl"),
+    *(_efficientnetv2(variant, side) for variant, side in (("s", 384), ("m", 480), ("l", 480))),
 )

@@ -31,7 +31,13 @@ _BF16 = Tolerance(
 )
 
 _ONNX_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "skimage", "sklearn")
-_HALF_REWRITES = ("cubic-as-products", "normalized-attention")
+_HALF_REWRITES = (
+    "cubic-as-products",
+    "normalized-attention",
+    "scaled-contrast",
+    "scaled-length",
+    "scaled-factorization",
+)
 _WIDE_REWRITES = ("cubic-as-products", "denominator-apart")
 """Of engines whose numbers reach as far as fp32: nothing for half precision's sake, and nothing that suits a CPU."""
 _BF16_REWRITES = (*_WIDE_REWRITES, "hard-swish-apart")
