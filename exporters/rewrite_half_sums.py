@@ -5,6 +5,8 @@ tell apart. Each of these three functions is the same when its input is divided 
 linear, multiplied by it afterwards: so each is computed on values of at most one.
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 import math
 
 import torch

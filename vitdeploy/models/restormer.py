@@ -8,7 +8,6 @@ Source: https://arxiv.org/abs/2111.09881, and https://github.com/swz30/Restormer
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from vitdeploy.errors import unknown_name
 from vitdeploy.spec import Attention
@@ -21,6 +20,8 @@ REFINEMENT = 4
 HEADS = (1, 2, 4, 8)
 EXPAND = 2.66
 NORM_EPS = 1e-5
+LENGTH_EPS = 1e-12
+"""Source: ``torch.nn.functional.normalize``."""
 
 VARIANTS = ("default",)
 
@@ -46,7 +47,8 @@ class UnitLength(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(…, length)`` to the same shape."""
-        return functional.normalize(x, dim=-1)
+        # Not functional.normalize, whose ONNX form asks for shapes at run time.
+        return x / x.norm(dim=-1, keepdim=True).clamp_min(LENGTH_EPS)
 
 
 class ChannelAttention(nn.Module):

@@ -109,10 +109,10 @@ class Block(nn.Module):
         height, width = x.shape[1:3]
         moved = self.norm1(x)
         if self.shift:
-            moved = torch.roll(moved, (-self.shift, -self.shift), (1, 2))
+            moved = rolled(moved, self.shift)
         moved = together(self.attn(windows_of(moved), mask if self.shift else None), height, width)
         if self.shift:
-            moved = torch.roll(moved, (self.shift, self.shift), (1, 2))
+            moved = rolled(moved, -self.shift)
         x = x + moved
         return x + self.mlp(self.norm2(x))
 
@@ -204,6 +204,15 @@ def together(windows: Tensor, height: int, width: int) -> Tensor:
     n, _, _, channels = windows.shape
     tiles = windows.reshape(n, height // WINDOW, width // WINDOW, WINDOW, WINDOW, channels)
     return tiles.transpose(2, 3).reshape(n, height, width, channels)
+
+
+def rolled(x: Tensor, pixels: int) -> Tensor:
+    """``(n, h, w, c)`` moved up and left; what leaves comes back at the other end.
+
+    As ``torch.roll``, whose ONNX form asks for shapes at run time.
+    """
+    x = torch.cat([x[:, pixels:], x[:, :pixels]], dim=1)
+    return torch.cat([x[:, :, pixels:], x[:, :, :pixels]], dim=2)
 
 
 def shift_mask(height: int, width: int, device: torch.device) -> Tensor:
