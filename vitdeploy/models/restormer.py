@@ -6,6 +6,8 @@ Attribute names are dictated by the official checkpoints. This is the default co
 Source: https://arxiv.org/abs/2111.09881, and https://github.com/swz30/Restormer (the architecture; the code is ours).
 """
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+
 import torch
 from torch import Tensor, nn
 
