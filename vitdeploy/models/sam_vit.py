@@ -211,21 +211,21 @@ def build_decoder(variant: str, *, attention: Attention = "own") -> nn.Module:
 def named_as_transformers(module: nn.Module) -> nn.Module:
     """``module``, whose names are Meta's, with a state dict that has transformers' keys, in both directions."""
 
+    # All are taken out before any is put back: a new name of one may be the old name of another.
     def renamed(_: nn.Module, state: dict[str, Any], prefix: str, local: Any) -> None:
         del local
-        for key in [key for key in state if key.startswith(prefix)]:
-            tensor = state.pop(key)
-            new = f"{prefix}{transformers_key(key.removeprefix(prefix))}"
-            state[new] = tensor
-            if new == f"{prefix}{SHARED}":
+        taken = {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
+        for key, tensor in taken.items():
+            new = transformers_key(key)
+            state[f"{prefix}{new}"] = tensor
+            if new == SHARED:
                 state[f"{prefix}{TIED}"] = tensor
 
     def restored(owner: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
         state.pop(f"{prefix}{TIED}", None)
-        for key in _own_keys(owner):
-            new = f"{prefix}{transformers_key(key)}"
-            if new in state:
-                state[f"{prefix}{key}"] = state.pop(new)
+        new = {key: f"{prefix}{transformers_key(key)}" for key in _own_keys(owner)}
+        taken = {key: state.pop(name) for key, name in new.items() if name in state}
+        state.update({f"{prefix}{key}": tensor for key, tensor in taken.items()})
 
     module.register_state_dict_post_hook(renamed)
     module.register_load_state_dict_pre_hook(restored)
