@@ -131,7 +131,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CONFIGS, "b", VitConfig(width=32, depth=2, heads=2, everywhere=(1,), side=64))
 
 
-def as_meta(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def as_meta(state: dict[str, Any]) -> dict[str, Any]:
     """A state dict of ours under Meta's keys: those that the parts have inside."""
     with torch.device("meta"):
         inside = Sam(sam_vit.ImageEncoder(CONFIGS["b"]), *sam_vit._prompted())  # pyright: ignore[reportPrivateUsage]
