@@ -603,6 +603,17 @@ def report(
     from vitdeploy import documents, record
 
     module = catalog.find_format(form)
+    from vitdeploy import api_eval
+
+    evaluations = [path for path in runs if api_eval.is_evaluation(path)]
+    if evaluations:
+        if form != "html":
+            raise Impossible(
+                f"evaluations are shown by html, not by {form}", "Use --format html; their JSON is a form too."
+            )
+        timed = [path for path in runs if path not in evaluations]
+        made = api_eval.page(evaluations, timed, out or Path("report.html"))
+        return Document(text=made.read_text(encoding="utf-8"), path=made)
     if form == "history":
         return _history(module, runs, out or Path("history.html"))
     loaded = [record.load(path) for path in runs]

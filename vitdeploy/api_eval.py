@@ -36,6 +36,12 @@ REFERENCE_TARGET = "torch-fp32"
 CHECKED = 8
 """Pictures whose figure is computed by another library as well. Source: a choice; it costs a second or two."""
 
+LOCK_WAIT_S = 60.0
+"""A device may be busy for so long: an evaluation takes minutes, and can wait for another's last trial."""
+
+MOST_DRAWN = 6
+"""Of the worst pictures those that the page shows."""
+
 MOST_NAMED = 3
 """Pictures that could not be scored and are named on the command line; the document names more."""
 
@@ -105,7 +111,75 @@ def evaluate_artifact(
     if isinstance(reference, _Reference):
         kept = out.with_name(f"{out.stem}.reference.jsonl")
         shutil.copyfile(reference.journal, kept)
-    return _finish(prepared, artifacts, device, order, out, images, told, reference, kept)
+    outcome = _finish(prepared, artifacts, device, order, out, images, told, reference, kept)
+    _draw_worst(prepared, device, outcome, told.threads)
+    made = page([out], order.runs, out.with_suffix(".html"))
+    return dataclasses.replace(outcome, page=made)
+
+
+def page(evaluations: Sequence[Path], runs: Sequence[Path], out: Path) -> Path:
+    """One page of evaluations, with the latencies that runs have of the same files.
+
+    Raises:
+        UnreadableFile: an evaluation or a run cannot be read, or ``out`` cannot be written.
+    """
+    from vitdeploy import documents
+    from vitdeploy import record as timings
+    from vitdeploy.reports import accuracy
+
+    shown = accuracy.build([(path, record.load(path)) for path in evaluations], [timings.load(path) for path in runs])
+    documents.write_bytes(out, catalog.load("vitdeploy.reports.as_evaluation:render")(shown))
+    return out
+
+
+def is_evaluation(path: Path) -> bool:
+    """Whether a document is an evaluation, by its first lines."""
+    try:
+        with path.open("rb") as stream:
+            return b'"kind": "evaluation"' in stream.read(200)
+    except OSError:
+        return False
+
+
+def _draw_worst(prepared: Prepared, device: "Device", outcome: EvalOutcome, threads: int) -> None:
+    """Evaluate the worst pictures once more, looking on, and leave a sheet of each beside the evaluation."""
+    from vitdeploy.benchmarks import feeding
+    from vitdeploy.devices import inventory
+    from vitdeploy.reports import accuracy
+
+    bad = {one.image: place for place, one in enumerate(outcome.evaluation.worst[:MOST_DRAWN])}
+    items = [item for item in prepared.items if item.name in bad]
+
+    def start(item: Item) -> Any:
+        def seen(found: Any, true: Any) -> None:
+            _write_sheet(accuracy.sheet_path(outcome.path, bad[item.name]), prepared, item, found, true)
+
+        if prepared.watch is not None:
+            return prepared.watch(item, seen)
+        seen(None, None)
+        return prepared.start(item)
+
+    with inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
+        answers = feeding.answers(link, threads=threads, log=outcome.path.with_suffix(".log"))
+        for _ in evaluate(items, start, answers):
+            pass
+
+
+def _write_sheet(path: Path, prepared: Prepared, item: Item, found: Any, true: Any) -> None:
+    from vitdeploy import documents
+    from vitdeploy.evaluation import pictures
+    from vitdeploy.reports import sheets
+
+    match prepared.kind:
+        case "segmentation":
+            data = sheets.segmentation(pictures.photo(item.image), found, true, prepared.found.name)
+        case "super-resolution":
+            data = sheets.enlargement(found, true)
+        case "masks" | "detections":
+            data = sheets.masks(pictures.photo(item.image), found, true)
+        case _:
+            data = sheets.picture(pictures.photo(item.image))
+    documents.write_bytes(path, data)
 
 
 def evaluate_shard(
@@ -200,7 +274,6 @@ def evaluate_items(
         DeviceError: the device is not reachable, busy, or another one than its file says.
         VitdeployError: the runtime failed.
     """
-    from vitdeploy.benchmarks import bench as timing
     from vitdeploy.benchmarks import feeding, machine
     from vitdeploy.devices import inventory
 
@@ -217,7 +290,7 @@ def evaluate_items(
     left = [item for item in prepared.items if item.name not in done]
     if done:
         progress(f"going on with {out}: {len(done)} pictures are there")
-    with inventory.connect(device) as link, link.lock(timeout_s=timing.LOCK_WAIT_S):
+    with inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
         found = machine.found(device, link)
         told.facts = dict(machine.stable(device, found))
         told.threads = order.threads or inventory.threads_of(device, found)
@@ -434,11 +507,11 @@ def _warnings(
     if len(prepared.items) < len(prepared.found.items):
         yield f"Only {len(prepared.items)} of {len(prepared.found.items)} pictures: not the published figure."
     if found.not_scored:
-        yield f"{found.not_scored} pictures were not scored; they are in no figure."
+        yield f"{_pictures(found.not_scored)} not scored and in no figure."
     if found.not_finite:
-        yield f"{found.not_finite} pictures made the artifact return NaN or Inf; they are in every figure."
+        yield f"{_pictures(found.not_finite)} answered with NaN or Inf, and in every figure."
     if found.adapted:
-        yield f"{found.adapted} pictures were padded or cut into tiles, which the published protocol does not do."
+        yield f"{_pictures(found.adapted)} padded or cut into tiles, which the published protocol does not do."
     if found.paired is not None and found.paired < found.scored:
         yield f"The drop is over the {found.paired} pictures that the reference scored as well."
     parity = manifest.parity
@@ -457,12 +530,16 @@ def _error(found: summary.Summary, out: Path) -> VitdeployError | None:
     states = {one.status for one in found.problems}
     if states == {"uncovered"}:
         return Impossible(
-            f"{found.not_scored} pictures were not scored: {named}{more}",
+            f"{_pictures(found.not_scored)} not scored: {named}{more}",
             "Export the sizes that `vitdeploy eval --dry-run` lists, and name all artifacts.",
         )
     return UnreadableFile(
-        f"{found.not_scored} pictures were not scored: {named}{more}", f"Mend them; {out} names them all."
+        f"{_pictures(found.not_scored)} not scored: {named}{more}", f"Mend them; {out} names them all."
     )
+
+
+def _pictures(count: int) -> str:
+    return "1 picture was" if count == 1 else f"{count} pictures were"
 
 
 def _merged(parts: Sequence[Path], out: Path, head: Head, items: Sequence[Item]) -> None:

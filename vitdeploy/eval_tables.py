@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vitdeploy import tables, units
+from vitdeploy.eval_words import number, signed
 from vitdeploy.tables import Outcome
 
 if TYPE_CHECKING:
@@ -77,20 +78,6 @@ def _worst(found: "Evaluation") -> list[Any]:
     for one in found.worst[:FEW]:
         shown.add_row(one.image, f"{one.score:.3f}", units.MISSING if one.reference is None else f"{one.reference:.3f}")
     return [shown]
-
-
-def number(value: float | None, unit: str) -> str:
-    """A figure with its unit: percent and decibels with two decimals or three, plain numbers with four."""
-    if value is None:
-        return units.MISSING
-    return f"{value:.4f}" if not unit else f"{value:.3f} {unit}"
-
-
-def signed(value: float | None, unit: str) -> str:
-    """A difference with its sign."""
-    if value is None:
-        return units.MISSING
-    return f"{value:+.4f}" if not unit else f"{value:+.3f} {unit}"
 
 
 def _plain(value: float, figure: "Figure", *, sign: bool) -> str:

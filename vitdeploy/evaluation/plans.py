@@ -68,7 +68,7 @@ class Prepared:
     rebuild: "Callable[[tuple[Artifact, ...]], Prepared]" = field(repr=False)
     """The same for other artifacts: the reference's."""
     watch: Callable[[Item, Callable[[Any, Any], None]], Dialogue] | None = None
-    """Segmentation: the dialogue that also shows what it sees."""
+    """The dialogue that also shows what it sees and what is right; None where there is nothing to be drawn."""
 
 
 def prepare(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
@@ -228,6 +228,7 @@ def _super_resolution(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
         found=found,
         items=dataset.limited(found.items, wish.limit),
         start=lambda item: super_resolution.dialogue(item, plan),
+        watch=lambda item, seen: super_resolution.dialogue(item, plan, seen),
         protocol=(
             f"x{scale}, {found.layout}",
             f"inputs of other sizes than {sizes} in tiles that overlap by {super_resolution.OVERLAP} pixels",

@@ -5,7 +5,7 @@ Source: the protocol of https://github.com/XPixelGroup/BasicSR (``calculate_psnr
 as the factor are left out, Y is that of ITU-R BT.601.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -111,8 +111,12 @@ def _partner(large: Path, folder: Path, scale: int) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def dialogue(item: Item, plan: Plan) -> Dialogue:
-    """The evaluation of one pair."""
+def dialogue(item: Item, plan: Plan, seen: Callable[[Any, Any], None] | None = None) -> Dialogue:
+    """The evaluation of one pair.
+
+    Args:
+        seen: shown the enlarged and the large picture, both ``(h, w, 3)``.
+    """
     assert item.label is not None, item
     scale = plan.scale
     large = pictures.photo(item.label)
@@ -132,6 +136,8 @@ def dialogue(item: Item, plan: Plan) -> Dialogue:
     outputs = [output(answer, artifact) for answer in answers]
     finite = all(bool(np.isfinite(one).all()) for one in outputs)
     picture = _joined(outputs, tiles, size, (padded.shape[0], padded.shape[1]), scale)[:height, :width]
+    if seen is not None:
+        seen(picture, large)
     psnr_db, ssim = compare(picture, large, scale, plan.ssim)
     exact = (low.shape[0], low.shape[1]) == size
     return ImageRecord(
