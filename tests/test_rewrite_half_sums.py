@@ -61,7 +61,7 @@ def pair(name: str) -> tuple[nn.Module, nn.Module]:
     make, rewrite = CASES[name]
     model = Whole(make()).eval()
     made = sharing_copy(model)
-    assert rewrite(made, input_shapes(model, SHAPE))
+    assert rewrite(made, input_shapes(model, torch.zeros(SHAPE)))
     return model, made
 
 

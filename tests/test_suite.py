@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from vitdeploy import catalog
+from vitdeploy import catalog, prompts, workload
 from vitdeploy.benchmarks import suite
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError
+from vitdeploy.orders import BenchOrder
 
 NAMES = ("demo", "ci", "cityscapes", "ade20k", "imagenet", "sr", "sam", "attention")
 
@@ -35,9 +36,23 @@ def test_an_unknown_suite_offers_the_nearest():
     assert "demo" in refused.value.hint
 
 
-def test_a_suite_of_later_work_is_impossible_and_says_why():
-    with pytest.raises(Impossible, match="no segment-anything model"):
-        suite.find("sam")
+def test_a_suite_that_cannot_be_run_is_impossible_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "later.toml").write_text("title = 'x'\nunavailable = 'nobody wrote it'\n")
+    later = suite.read(tmp_path / "later.toml")
+    monkeypatch.setattr(suite, "suites", lambda: {"later": later})
+    with pytest.raises(Impossible, match="nobody wrote it"):
+        suite.find("later")
+
+
+def test_a_segment_anything_model_is_timed_in_two_parts_for_prompts_that_are_named():
+    planned = workload.plan((), suite.find("sam").entries, BenchOrder())
+    assert len(planned) == 2 * len(suite.find("sam").entries)
+    cases = [workload.case_of(one, BenchOrder(), device="local", threads=1, made=None) for one in planned[:2]]
+    assert [(case.model, case.part) for case in cases] == [
+        ("efficientvit_sam_l0", "encoder"),
+        ("efficientvit_sam_l0", "decoder"),
+    ]
+    assert [case.prompts for case in cases] == [None, f"1 object of {prompts.SLOTS} slots"]
 
 
 @pytest.mark.parametrize(
