@@ -17,6 +17,8 @@ LEAF_FOLDERS = ("vitdeploy/models/",)
 LEAVES = frozenset(
     {
         "reports/charts.py",
+        "reports/study_charts.py",
+        "reports/study_page.py",
         "exporters/border.py",
         "exporters/fp16_graph.py",
         "exporters/reference.py",
@@ -32,6 +34,9 @@ COMPOSERS = frozenset(
         "vitdeploy/api_decide.py",
         "vitdeploy/decide_commands.py",
         "vitdeploy/decide_tables.py",
+        "vitdeploy/api_field.py",
+        "vitdeploy/field_commands.py",
+        "vitdeploy/field_tables.py",
         "vitdeploy/command.py",
         "vitdeploy/api_eval.py",
         "vitdeploy/eval_commands.py",

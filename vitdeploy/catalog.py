@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, Final, TypeVar
 
 from vitdeploy.errors import Impossible, UsageError, unknown_name
-from vitdeploy.model_rows import MODELS
+from vitdeploy.model_rows import MODELS, attention_module
 from vitdeploy.spec import Attention, ModelSpec, Size, Target
 from vitdeploy.target_rows import TARGETS
 
@@ -78,6 +78,8 @@ def find_model(name: str, part: str | None = None) -> ModelSpec:
         UsageError: an unknown name; the nearest ones are offered.
     """
     wanted = f"{name}.{part}" if part else name
+    if (module := attention_module(wanted)) is not None:
+        return module
     found = models().get(wanted) or _parts().get(wanted)
     if found is None:
         raise unknown_name("model", wanted, (*models(), *_parts()), "vitdeploy models")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vitdeploy import __version__, decide_commands, eval_commands
+from vitdeploy import __version__, decide_commands, eval_commands, field_commands
 from vitdeploy.command import ArtifactPath, Device, DryRun, Models, Size, Weights, verb
 from vitdeploy.errors import Impossible, UsageError, VitdeployError, unknown_name
 
@@ -32,13 +32,12 @@ cache_app = typer.Typer(help="What the content-addressed store holds.", no_args_
 app.add_typer(cache_app, name="cache")
 app.add_typer(decide_commands.app)
 app.add_typer(eval_commands.app)
+app.add_typer(field_commands.app)
 
 _CliUsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The parser's usage error; typer carries its parser privately, this is its public way in."""
 
 _LATER = {
-    "attention": "ReLU linear against softmax attention over resolutions",
-    "reproduce": "published figures against measured ones",
     "sweep": "many devices at once",
 }
 """Verbs of the contract that this version does not have yet: they answer with exit 4."""

@@ -3,6 +3,7 @@
 Read through `vitdeploy.catalog`, which adds the rows of other packages.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -204,6 +205,37 @@ def _efficientnetv2(variant: str, side: int) -> ModelSpec:
 
 _VAPSR = "arXiv 2210.05960; github.com/zhoumumu/VapSR"
 _SWINIR = "arXiv 2108.10257; github.com/JingyunLiang/SwinIR"
+
+ATTENTION_HEAD_DIM: Final = 16
+"""Channels of one head of an attention module alone. Source: backbones B0 and B1 of the official code."""
+
+WIDEST_ATTENTION: Final = 4096
+
+
+def attention_module(name: str) -> ModelSpec | None:
+    """The row of ``attention_wN``, an attention module alone of N channels; None for any other name.
+
+    There are too many of them for the table: `vitdeploy attention` asks for the widths that it needs.
+    """
+    found = re.fullmatch(r"attention_w([1-9]\d{0,3})", name)
+    width = int(found[1]) if found else 0
+    if not 0 < width <= WIDEST_ATTENTION or width % ATTENTION_HEAD_DIM:
+        return None
+    return ModelSpec(
+        name=name,
+        task="attention",
+        builder="vitdeploy.models.attention_module:build",
+        variant=str(width),
+        size=(32, 32),
+        size_multiple=1,
+        dataset="none",
+        classes=0,
+        output="features",
+        output_stride=1,
+        note="an attention module alone: what its features mean is not asked",
+        source=_PAPER,
+    )
+
 
 MODELS: Final = (
     *(_efficientvit(variant, 224) for variant in ("b0", "b1", "b2", "b3", "l1", "l2", "l3")),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from vitdeploy.chain import Link
     from vitdeploy.comparison import Compared
     from vitdeploy.record import Run
+    from vitdeploy.reproduction import Reproduction
+    from vitdeploy.scaling import Study
 
 
 class OnTrial(Protocol):
@@ -209,6 +211,50 @@ class Entry:
     attention: Attention | None = None
     """None: the first that the model has."""
     streams: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One case that a study would like to time, or why it is not even tried."""
+
+    entry: Entry
+    refused: VitdeployError | None = None
+    macs: float | None = None
+    """Its arithmetic, as far as it is known before the file is made."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldOrder:
+    """What `attention` and `reproduce` are asked for; None: the default, which `quick` lowers."""
+
+    device: str = "local"
+    target: str | None = None
+    quick: bool = False
+    threads: int | None = None
+    trials: int | None = None
+    min_time_s: float | None = None
+    out: Path | None = None
+    page: Path | None = None
+    artifacts: Path = Path("artifacts")
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Studied:
+    """What was found of attention: the study, its run file and its page."""
+
+    study: "Study"
+    path: Path
+    page: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduced:
+    """What was found of a published table: it beside the run, the run file and the page."""
+
+    reproduction: "Reproduction"
+    path: Path
+    page: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ METRICS: dict[Task, str] = {
     "segmentation": "pixel agreement",
     "super-resolution": "PSNR in dB against the reference",
     "segment-anything": "mask IoU",
+    "attention": "none beyond the error",
 }
 """The task's own metric. Source: contract, "An artifact"."""
 

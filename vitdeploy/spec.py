@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Task = Literal["classification", "segmentation", "super-resolution", "segment-anything"]
+Task = Literal["classification", "segmentation", "super-resolution", "segment-anything", "attention"]
 Attention = Literal["relu", "softmax", "own"]
 """What stands in EfficientViT's attention modules; ``own``: another model, whose attention is not ours to choose."""
 Head = Literal["logits", "labels"]

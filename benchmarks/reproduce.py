@@ -1,0 +1,143 @@
+"""What `vitdeploy reproduce` runs: the tables in published/*.toml, and which of their rows a device can run."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from vitdeploy import catalog, published
+from vitdeploy.devices.inventory import Device
+from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError, unknown_name
+from vitdeploy.orders import Entry, Wanted
+from vitdeploy.published import Row, Table
+from vitdeploy.spec import ModelSpec, Size
+
+SHIPPED = Path(__file__).parent / "published"
+
+SCOUT_MACS = 5e9
+"""The row that tells how fast the device is has at most so much arithmetic, and as near to it as there is."""
+
+ROW_LIMIT_S = 3600.0
+QUICK_ROW_LIMIT_S = 100.0
+"""A row that would take longer, all its trials together, is refused. Source: a choice; ten tables' rows in minutes."""
+
+INFERENCES = 13
+"""Of a slow model's trial: the first one, two of warm-up, and ten samples."""
+
+COPIES = 4
+"""Times the parameters are held while a model is exported and proven: module, graph, file and session."""
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """All tables."""
+    return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
+
+
+def find(name: str) -> Table:
+    """The table of that name.
+
+    Raises:
+        UsageError: there is none; the nearest names are offered.
+    """
+    if name not in names():
+        raise unknown_name("table", name, names(), "vitdeploy reproduce")
+    path = SHIPPED / f"{name}.toml"
+    try:
+        return published.decode(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UnreadableFile(f"cannot read the table {path}: {error.strerror}", "Check its permissions.") from error
+
+
+def target_of(table: Table, device: Device, asked: str | None) -> str:
+    """The target that is run: what is asked for, the published one where the device has it, else its first that runs.
+
+    Raises:
+        Impossible: nothing of the device's can be run in this version.
+    """
+    if asked is not None:
+        return catalog.find_target(asked).name
+    for name in (*table.targets, *device.targets):
+        if name in device.targets and catalog.find_target(name).runtime is not None:
+            return name
+    raise Impossible(f"nothing that {device.name} takes can be run in this version", "See `vitdeploy targets`.")
+
+
+def wanted(table: Table, *, quick: bool, target: str, device: str, free_bytes: int | None) -> list[Wanted]:
+    """The files to time, each once however many rows it stands in; what cannot be run is refused with its reason."""
+    batch = next((column.batch for column in table.columns.values() if column.runs_on == device), None) or 1
+    found: dict[tuple[str, Size, str | None], Wanted] = {}
+    for row in table.rows:
+        if quick and not row.in_quick:
+            continue
+        for spec in _files(row):
+            size = catalog.parse_size(table.size_of(row, quick=quick))
+            entry = Entry(model=spec.name, targets=(target,), size=size, batch=batch, attention=row.attention)
+            found.setdefault(
+                (spec.name, size, row.attention),
+                Wanted(entry=entry, refused=_refused(row, spec, size, free_bytes), macs=_macs(row, table, quick=quick)),
+            )
+    return list(found.values())
+
+
+def known(model: str) -> bool:
+    """Whether the catalogue has it."""
+    try:
+        catalog.find_model(model)
+    except UsageError:
+        return False
+    return True
+
+
+def _files(row: Row) -> list[ModelSpec]:
+    """The rows of the catalogue that a table's row consists of; none for a model that is not there yet."""
+    if row.model is None or not known(row.model):
+        return []
+    return [one for one in catalog.exported_as(row.model) if not row.parts or one.part in row.parts]
+
+
+def _refused(row: Row, spec: ModelSpec, size: Size, free_bytes: int | None) -> VitdeployError | None:
+    try:
+        catalog.check_size(spec, size)
+    except Impossible as error:
+        return error
+    needed = COPIES * 4 * (row.params or 0)
+    if free_bytes is not None and needed > free_bytes:
+        return Impossible(
+            f"does not fit in memory: {row.name} takes {needed / 2**30:.1f} GiB to export, "
+            f"and {free_bytes / 2**30:.1f} GiB are free",
+            "Use a machine with more memory.",
+        )
+    return None
+
+
+def _macs(row: Row, table: Table, *, quick: bool) -> float | None:
+    """Of a row at the size that is run, as if arithmetic grew with the pixels."""
+    if row.macs is None:
+        return None
+    published_size, size = (catalog.parse_size(table.size_of(row, quick=form)) for form in (False, quick))
+    return row.macs * (size[0] * size[1]) / (published_size[0] * published_size[1])
+
+
+def scout(rows: list[Wanted]) -> Wanted | None:
+    """The row whose speed stands for the device's; None where no arithmetic is known."""
+    known = [row for row in rows if row.macs is not None and row.refused is None]
+    small = [row for row in known if (row.macs or 0) <= SCOUT_MACS]
+    if small:
+        return max(small, key=lambda row: row.macs or 0)
+    return min(known, key=lambda row: row.macs or 0, default=None)
+
+
+def in_time(rows: list[Wanted], macs_per_s: float, *, quick: bool, trials: int) -> Mapping[int, Impossible]:
+    """Place → why a row would take too long, at a speed that was measured on the scout."""
+    limit_s = QUICK_ROW_LIMIT_S if quick else ROW_LIMIT_S
+    found: dict[int, Impossible] = {}
+    for place, row in enumerate(rows):
+        inference_s = (row.macs or 0) / macs_per_s
+        total_s = trials * INFERENCES * inference_s
+        if total_s > limit_s:
+            found[place] = Impossible(
+                f"does not fit in time: about {inference_s:.0f} s an inference at the {macs_per_s / 1e9:.0f} G "
+                f"multiply-accumulates a second of the table's small rows, {total_s / 60:.0f} min in all",
+                "Leave --quick out, or use a faster device." if quick else "Use a faster device.",
+            )
+    return found
