@@ -12,6 +12,17 @@ HEADS = (
     *("linear peak", "softmax peak"),
 )
 
+SCALES = (
+    "Both axes are logarithmic: a straight line is a power law, and its slope is the exponent. Solid lines are linear "
+    "attention, dashed ones softmax. Bars are 95 % intervals over rounds, where they are longer than the mark."
+)
+
+RATIOS = (
+    "Softmax's time over linear's, at each size; above 1 linear attention is faster. Diamonds are the published "
+    "figure 4, read from its chart: a Snapdragon 855's CPU, TFLite fp32. Its channels and heads are not stated, so the "
+    "shape of the curve is what can be held against it."
+)
+
 
 def render(study: Study) -> bytes:
     """The study as HTML; every text in it is escaped, and nothing is fetched."""
@@ -20,17 +31,11 @@ def render(study: Study) -> bytes:
         title="ReLU linear attention against softmax attention",
         lead=_lead(study),
         panels=[
-            Panel(id="time", title="Time over pixels", words=_scale_words(), figure=_figure("scaling", study)),
+            Panel(id="time", title="Time over pixels", words=(SCALES,), figure=_figure("scaling", study)),
             Panel(
                 id="ratio",
                 title="How many times faster linear attention is",
-                words=(
-                    (
-                        "Softmax's time over linear's, at each size; above 1 linear attention is faster. Diamonds are the "
-                        "published figure 4, read from its chart: a Snapdragon 855's CPU, TFLite fp32. Its channels and "
-                        "heads are not stated, so the shape of the curve is what can be held against it."
-                    ),
-                ),
+                words=(RATIOS,),
                 figure=_figure("ratios", study),
             ),
             *(_panel(one) for one in study.series),
@@ -52,16 +57,6 @@ def _lead(study: Study) -> list[str]:
             side = "×".join(map(str, last.size))
             lines.append(f"{one.name}: {reproduction.shown_ratio(last.speedup)} times faster at {side}")
     return lines
-
-
-def _scale_words() -> tuple[str, ...]:
-    return (
-        (
-            "Both axes are logarithmic: a straight line is a power law, and its slope is the exponent. Solid lines are "
-            "linear attention, dashed ones softmax. Bars are 95 % intervals over rounds, where they are longer than the "
-            "mark."
-        ),
-    )
 
 
 def _figure(name: str, study: Study) -> Figure | None:

@@ -6,6 +6,11 @@ from vitdeploy.reports import study_charts as charts
 from vitdeploy.reports.study_page import Figure, Panel, Table, page
 from vitdeploy.reproduction import Answer, Reproduction
 
+RATIOS = (
+    "A ratio is taken within each round of this run, where both sides met the same machine; its bar is the 95 % "
+    "interval over rounds. Diamonds are the published ratios: quoted, or derived from the published values of the pair."
+)
+
 SIGNS = {True: "same", False: "differs", None: "not stated"}
 
 
@@ -19,13 +24,7 @@ def render(found: Reproduction) -> bytes:
             Panel(
                 id="claims",
                 title="Speed-ups, published and measured",
-                words=(
-                    (
-                        "A ratio is taken within each round of this run, where both sides met the same machine; its bar is "
-                        "the 95 % interval over rounds. Diamonds are the published ratios: quoted, or derived from the "
-                        "published values of the pair."
-                    ),
-                ),
+                words=(RATIOS,),
                 figure=Figure(id="chart", specification=chart) if chart else None,
                 table=_claims(found),
                 after=tuple(dict.fromkeys(_claim_notes(found))),

@@ -65,7 +65,7 @@ def scaling(study: Study) -> Specification | None:
 
 def speedups(study: Study) -> Specification | None:
     """Softmax's time over linear's at each size, with the published figure 4; None without any."""
-    dots = [
+    dots: list[dict[str, Any]] = [
         {
             "series": one.name,
             "pixels": point.pixels,
@@ -123,7 +123,7 @@ def claims(found: Reproduction) -> Specification | None:
         return None
     # Two columns of one table may claim different ratios of one pair: each has a line of its own.
     labels = [_label(answer.claim, found) for answer in shown]
-    dots = [
+    dots: list[dict[str, Any]] = [
         {
             "claim": label,
             "words": answer.claim.words,

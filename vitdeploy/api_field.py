@@ -115,6 +115,7 @@ def reproduce(
         UsageError: no such table.
         DeviceError: the device is not reachable, busy, or another one than its file says.
     """
+    from vitdeploy.benchmarks import bench as timing
     from vitdeploy.benchmarks import reproduce as published_tables
 
     device = api.reachable(order.device)
@@ -125,6 +126,9 @@ def reproduce(
     if not rows:
         raise UsageError(f"no model of the table {name} is in this version's catalogue", "See `vitdeploy models`.")
     out = _out(order, f"reproduce-{name}", device)
+    asked = _as_bench(order, device)
+    timing.make_protocol(trials=asked.trials, min_time_s=asked.min_time_s)  # a wrong number, before any work
+    timing.check_out(out, resume=order.resume)
     rows = _those_in_time(rows, order, device, found, progress)
     suite = reproduction.suite_of(name, quick=order.quick)
     run = _timed(rows, order, device, found, suite, out, progress, on_trial)
@@ -266,8 +270,10 @@ def _as_bench(order: FieldOrder, device: "Device") -> BenchOrder:
         BenchOrder(
             device=order.device,
             threads=order.threads,
-            trials=order.trials or (QUICK_TRIALS if order.quick else TRIALS),
-            min_time_s=order.min_time_s or (QUICK_MIN_TIME_S if order.quick else MIN_TIME_S),
+            trials=(QUICK_TRIALS if order.quick else TRIALS) if order.trials is None else order.trials,
+            min_time_s=(QUICK_MIN_TIME_S if order.quick else MIN_TIME_S)
+            if order.min_time_s is None
+            else order.min_time_s,
             artifacts=order.artifacts,
         ),
         device,
