@@ -17,7 +17,7 @@ SCOUT_MACS = 5e9
 """The row that tells how fast the device is has at most so much arithmetic, and as near to it as there is."""
 
 ROW_LIMIT_S = 3600.0
-QUICK_ROW_LIMIT_S = 100.0
+QUICK_ROW_LIMIT_S = 360.0
 """A row that would take longer, all its trials together, is refused. Source: a choice; ten tables' rows in minutes."""
 
 INFERENCES = 13
@@ -74,7 +74,11 @@ def wanted(table: Table, *, quick: bool, target: str, device: str, free_bytes: i
             entry = Entry(model=spec.name, targets=(target,), size=size, batch=batch, attention=row.attention)
             found.setdefault(
                 (spec.name, size, row.attention),
-                Wanted(entry=entry, refused=_refused(row, spec, size, free_bytes), macs=_macs(row, table, quick=quick)),
+                Wanted(
+                    entry=entry,
+                    refused=_refused(row, spec, size, free_bytes),
+                    macs=None if spec.part == "decoder" else _macs(row, table, quick=quick),
+                ),
             )
     return list(found.values())
 
