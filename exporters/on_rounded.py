@@ -8,6 +8,7 @@ would not tell.
 # pyright: reportUnknownArgumentType=false
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ import onnxruntime as ort
 from vitdeploy import catalog
 from vitdeploy.artifact import Artifact
 from vitdeploy.errors import ToolchainFailed
-from vitdeploy.exporters import fp16_graph
+from vitdeploy.exporters import fp16_graph, to_onnx
 from vitdeploy.exporters.proof import Border, laid_out
 from vitdeploy.exporters.reference import Subject, samples
 from vitdeploy.runtimes.session import Array, Arrays, Session, SessionOptions
@@ -175,7 +176,11 @@ def _session(graph: Any, threads: int) -> Any:
     # Optimizations would take the roundings for casts that cancel.
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        return ort.InferenceSession(graph.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+        if to_onnx.tensor_bytes(graph) < to_onnx.LARGEST_SINGLE_FILE_BYTES:
+            return ort.InferenceSession(graph.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+        with tempfile.TemporaryDirectory(prefix="vitdeploy-rounded-") as place:  # its tensors are mapped and live on
+            to_onnx.save(graph, Path(place))
+            return ort.InferenceSession(str(Path(place) / to_onnx.FILE), settings, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise ToolchainFailed(
             f"ONNX Runtime {ort.__version__} refuses the graph: {error}", "Export the model again."

@@ -80,7 +80,7 @@ def run_onnx2tf(graph: Path, file: Path, folder: Path, *, plain: bool = False) -
 def save_graph(graph: Any, file: Path) -> None:
     """Write an ONNX graph, its tensors beside it where they do not fit into one protobuf message."""
     _lift_constants(graph.graph)
-    large = graph.ByteSize() >= to_onnx.LARGEST_SINGLE_FILE_BYTES
+    large = to_onnx.tensor_bytes(graph) >= to_onnx.LARGEST_SINGLE_FILE_BYTES
     onnx.save(graph, str(file), save_as_external_data=large)
 
 
