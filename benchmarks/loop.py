@@ -10,14 +10,15 @@ import gc
 import threading
 import time
 from array import array
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vitdeploy.benchmarks.steady import Steadiness, classify
-from vitdeploy.runtimes.session import Arrays, Session
+from vitdeploy.runtimes.session import Arrays, DeviceSession, Session
 from vitdeploy.spec import Boundary
 
 Clock = Callable[[], int]
@@ -80,6 +81,11 @@ class Sampled:
     warmup_ns: int
     warmup_count: int
     steady: Steadiness
+    stages_ns: Mapping[str, tuple[int, ...]] | None = None
+    """Where the time of each sample went, by the device's clock, in the samples' order; None: it has none."""
+
+
+STAGES = ("h2d", "compute", "d2h")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,6 +94,8 @@ class _Track:
 
     samples: "array[int]"
     ends: "array[int]"
+    stages: "tuple[array[int], ...]"
+    """One array for each of `STAGES`; empty: the session has no clock of its own."""
     count: int = 0
     begin_ns: int = 0
     warmup_ns: int = 0
@@ -139,20 +147,34 @@ def measure(
     ``before`` is called once, between the warm-up and the first sample; ``observe`` between samples of
     the first lane, at most once a second and never inside a sample.
     """
-    tracks = [_Track(samples=_zeros(MOST_SAMPLES), ends=_zeros(MOST_SAMPLES)) for _ in lanes]
+    tracks = [
+        _Track(
+            samples=_zeros(MOST_SAMPLES),
+            ends=_zeros(MOST_SAMPLES),
+            stages=tuple(_zeros(MOST_SAMPLES) for _ in STAGES) if isinstance(lane.session, DeviceSession) else (),
+        )
+        for lane in lanes
+    ]
     race = _Race(plan=plan, clock=clock, start=threading.Barrier(len(lanes), action=before))
     with collector_off():
         if len(lanes) == 1:
             _drive(lanes[0], tracks[0], race, observe)
         else:
             _drive_all(lanes, tracks, race, observe)
-    samples = _in_order(tracks)
+    order = np.argsort(np.concatenate([np.array(track.ends[: track.count]) for track in tracks]), kind="stable")
+    samples = _in_order([track.samples for track in tracks], tracks, order)
+    stages = {
+        name: _in_order([track.stages[place] for track in tracks], tracks, order)
+        for place, name in enumerate(STAGES)
+        if all(track.stages for track in tracks)
+    }
     return Sampled(
         samples_ns=samples,
         wall_ns=max(track.ends[track.count - 1] for track in tracks) - min(track.begin_ns for track in tracks),
         warmup_ns=max(track.warmup_ns for track in tracks),
         warmup_count=sum(track.warmup_count for track in tracks),
         steady=classify(samples),
+        stages_ns=stages or None,
     )
 
 
@@ -225,13 +247,16 @@ def _drive(lane: Lane, track: _Track, race: _Race, observe: Callable[[], None] |
     track.warmup_ns, track.warmup_count = warm_up(lane, plan, clock)
     race.start.wait()
     session, pool, timed = lane.session, lane.pool, ROUNDS[plan.boundary]
-    samples, ends = track.samples, track.ends
+    samples, ends, stages = track.samples, track.ends, track.stages
+    look = session.stages_ns if stages and isinstance(session, DeviceSession) else None
     count, distinct = 0, len(pool)
     first = observed = end = clock()
     while (end - first < plan.min_time_ns or count < plan.min_count) and count < MOST_SAMPLES:
         begin, end = timed(session, pool[count % distinct], clock)
         samples[count] = end - begin
         ends[count] = end
+        if look is not None:  # what was measured is read between two samples
+            stages[0][count], stages[1][count], stages[2][count] = look()
         if count == 0:
             first = begin
         count += 1
@@ -241,11 +266,10 @@ def _drive(lane: Lane, track: _Track, race: _Race, observe: Callable[[], None] |
     track.count, track.begin_ns = count, first
 
 
-def _in_order(tracks: Sequence[_Track]) -> tuple[int, ...]:
-    """All streams' samples by the time at which they ended."""
-    samples = np.concatenate([np.array(track.samples[: track.count]) for track in tracks])
-    ends = np.concatenate([np.array(track.ends[: track.count]) for track in tracks])
-    return tuple(samples[np.argsort(ends, kind="stable")].tolist())
+def _in_order(columns: "Sequence[array[int]]", tracks: Sequence[_Track], order: "NDArray[np.intp]") -> tuple[int, ...]:
+    """A column of all streams by the time at which the samples ended."""
+    filled = np.concatenate([np.array(column[: t.count]) for column, t in zip(columns, tracks, strict=True)])
+    return tuple(filled[order].tolist())
 
 
 def _zeros(count: int) -> "array[int]":

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vitdeploy.spec import TensorSpec
+from vitdeploy.spec import Boundary, TensorSpec
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
@@ -26,6 +26,11 @@ class SessionOptions:
     threads: int
     graph: bool = False
     """Capture the launch sequence once and replay it (CUDA graph)."""
+    boundary: Boundary = "host-to-host"
+    """What will be timed. Where copies are apart from computing, all of a round trip is queued at once and waited for
+    once; for ``compute`` alone they are waited for outside of `Session.run` and `Session.wait`."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where a runtime that knows both computes."""
     profile: bool = False
     """Record the time of each operator; never for a timed trial."""
 
@@ -48,7 +53,10 @@ class Session(Protocol):
     ) -> None: ...
 
     def put(self, feeds: Arrays) -> None:
-        """Make ``feeds`` (name → host array, shaped and typed as `inputs`) the next input; blocks."""
+        """Make ``feeds`` (name → host array, shaped and typed as `inputs`) the next input.
+
+        They must stay as they are until `wait` has returned.
+        """
         ...
 
     def run(self) -> None:
@@ -70,6 +78,25 @@ class ProfiledSession(Protocol):
 
     def operator_ns(self) -> Mapping[str, int]:
         """Nanoseconds of one inference by operator type, over the inferences so far; ends the profile."""
+        ...
+
+
+@runtime_checkable
+class DeviceSession(Protocol):
+    """What a session offers besides when its memory is not the host's: an accelerator behind copies."""
+
+    def place(self, feeds: Arrays) -> Arrays:
+        """The same inputs in memory from which `Session.put` copies without a detour; they live as the session does.
+
+        For pools that are made before anything is timed.
+        """
+        ...
+
+    def stages_ns(self) -> tuple[int, int, int]:
+        """Host to device, compute, device to host of the last round trip, by the device's own clock.
+
+        Copies outside of the boundary that is timed are 0.
+        """
         ...
 
 

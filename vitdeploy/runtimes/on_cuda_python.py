@@ -1,0 +1,57 @@
+"""CUDA through NVIDIA's cuda-python, 12 and 13; a leaf over an untyped package, converted at its border."""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingImports=false, reportMissingTypeStubs=false
+
+import importlib
+from importlib import metadata
+from typing import Any, Final
+
+from vitdeploy.runtimes.cuda import Cuda, failure
+from vitdeploy.runtimes.cudart_calls import Cudart
+
+ENUMS: Final = {
+    "cudaMemcpyAsync": (3, "cudaMemcpyKind"),
+    "cudaStreamBeginCapture": (1, "cudaStreamCaptureMode"),
+}
+"""Function → which of its inputs is an enumeration there, and which; a plain number is refused."""
+
+
+def open_cuda() -> Cuda:
+    """CUDA through the package that is here.
+
+    Raises:
+        ImportError: it is not.
+        DeviceError: it is, and finds no GPU.
+    """
+    api = _api()
+    succeeded = api.cudaError_t.cudaSuccess
+
+    def call(name: str, *given: Any) -> Any:
+        if name in ENUMS:
+            place, kind = ENUMS[name]
+            given = (*given[:place], getattr(api, kind)(given[place]), *given[place + 1 :])
+        code, *found = getattr(api, name)(*given)
+        if code != succeeded:
+            said = api.cudaGetErrorString(code)[1]
+            raise failure(name, int(code), said.decode() if isinstance(said, bytes) else str(said))
+        return found[0] if found else None
+
+    return Cudart(call, f"cuda-python {_version()}")
+
+
+def _api() -> Any:
+    """Its runtime functions: ``cuda.bindings.runtime`` since 12.6, ``cuda.cudart`` before."""
+    try:
+        return importlib.import_module("cuda.bindings.runtime")
+    except ImportError:
+        return importlib.import_module("cuda.cudart")
+
+
+def _version() -> str:
+    for name in ("cuda-bindings", "cuda-python"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return "of unknown version"

@@ -1,0 +1,106 @@
+"""CUDA through ctypes on the runtime library, for machines that have no package for it: a stock JetPack."""
+
+import ctypes
+import ctypes.util
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from vitdeploy.runtimes.cuda import Cuda, failure
+from vitdeploy.runtimes.cudart_calls import Cudart
+
+_POINTER, _INT, _UINT, _SIZE = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint, ctypes.c_size_t
+
+CALLS: Final[dict[str, tuple[tuple[Any, ...], Any, int]]] = {
+    "cudaSetDeviceFlags": ((_UINT,), None, 0),
+    "cudaSetDevice": ((_INT,), None, 0),
+    "cudaRuntimeGetVersion": ((), _INT, 0),
+    "cudaHostAlloc": ((_SIZE, _UINT), _POINTER, 0),
+    "cudaFreeHost": ((_POINTER,), None, 0),
+    "cudaMalloc": ((_SIZE,), _POINTER, 0),
+    "cudaFree": ((_POINTER,), None, 0),
+    "cudaMemcpyAsync": ((_POINTER, _POINTER, _SIZE, _INT, _POINTER), None, 0),
+    "cudaStreamCreateWithFlags": ((_UINT,), _POINTER, 0),
+    "cudaStreamDestroy": ((_POINTER,), None, 0),
+    "cudaStreamSynchronize": ((_POINTER,), None, 0),
+    "cudaStreamBeginCapture": ((_POINTER, _INT), None, 0),
+    "cudaStreamEndCapture": ((_POINTER,), _POINTER, 1),
+    "cudaGraphInstantiateWithFlags": ((_POINTER, ctypes.c_ulonglong), _POINTER, 0),
+    "cudaGraphLaunch": ((_POINTER, _POINTER), None, 0),
+    "cudaGraphDestroy": ((_POINTER,), None, 0),
+    "cudaGraphExecDestroy": ((_POINTER,), None, 0),
+    "cudaEventCreateWithFlags": ((_UINT,), _POINTER, 0),
+    "cudaEventDestroy": ((_POINTER,), None, 0),
+    "cudaEventRecord": ((_POINTER, _POINTER), None, 0),
+    "cudaEventElapsedTime": ((_POINTER, _POINTER), ctypes.c_float, 0),
+}
+"""Function → types of its inputs, type of its output or None, and the output's place among the parameters.
+
+Source: cuda_runtime_api.h; ``cudaGraphInstantiateWithFlags`` is there from CUDA 11.4 on.
+"""
+
+
+def open_cuda() -> Cuda:
+    """CUDA through the library that is here.
+
+    Raises:
+        ImportError: there is none.
+        DeviceError: there is one, and no GPU.
+    """
+    library = load()
+
+    def prepared(name: str) -> Callable[..., Any]:
+        given, returned, place = CALLS[name]
+        function = getattr(library, name)
+        types = list(given)
+        if returned is not None:
+            types.insert(place, ctypes.POINTER(returned))
+        function.argtypes, function.restype = types, _INT
+        return function
+
+    functions = {name: prepared(name) for name in CALLS}
+
+    def call(name: str, *given: Any) -> Any:
+        _, returned, place = CALLS[name]
+        if returned is None:
+            code = functions[name](*given)
+            if code:
+                raise failure(name, code, words(library, code))
+            return None
+        found = returned()
+        code = functions[name](*given[:place], ctypes.byref(found), *given[place:])
+        if code:
+            raise failure(name, code, words(library, code))
+        return found.value or 0
+
+    return Cudart(call, "ctypes")
+
+
+def load() -> ctypes.CDLL:
+    """The library, from where the loader, JetPack or NVIDIA's wheels put it.
+
+    Raises:
+        ImportError: it is nowhere.
+    """
+    for place in _places():
+        try:
+            return ctypes.CDLL(place)
+        except OSError:
+            continue
+    raise ImportError("libcudart is not found")
+
+
+def words(library: ctypes.CDLL, code: int) -> str:
+    """What the library calls an error."""
+    library.cudaGetErrorString.argtypes, library.cudaGetErrorString.restype = [_INT], ctypes.c_char_p
+    return (library.cudaGetErrorString(code) or b"").decode(errors="replace")
+
+
+def _places() -> Iterator[str]:
+    yield from ("libcudart.so", "libcudart.so.13", "libcudart.so.12")
+    if found := ctypes.util.find_library("cudart"):
+        yield found
+    wheels = Path(sysconfig.get_path("purelib")) / "nvidia"
+    for folder in (Path("/usr/local/cuda/lib64"), *sorted(wheels.glob("*/lib"))):
+        yield from (str(path) for path in sorted(folder.glob("libcudart.so.*"), reverse=True))

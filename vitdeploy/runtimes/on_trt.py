@@ -1,0 +1,223 @@
+"""Run ``model.engine`` with TensorRT, or with TensorRT for RTX, which is another package; one loop for both.
+
+Every buffer, stream and event is made when the session is; a round trip queues copies and one launch on its own
+stream, and waits once. A leaf over an untyped package, converted at its border. Written and tested without a GPU: the
+calls are checked against NVIDIA's type stubs and on doubles that keep CUDA's rules. It has not run on hardware.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingImports=false, reportMissingTypeStubs=false, reportUnknownParameterType=false
+# pyright: reportMissingModuleSource=false
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vitdeploy import binding, gpu
+from vitdeploy.errors import DeviceError, Impossible, MissingPackage, ToolchainFailed
+from vitdeploy.runtimes import cuda
+from vitdeploy.runtimes.queued import QueuedSession
+from vitdeploy.runtimes.session import Session, SessionOptions
+from vitdeploy.spec import TensorSpec
+
+if TYPE_CHECKING:
+    import tensorrt
+
+OLDEST = (8, 5)
+"""The first whose Python interface names tensors, as this runtime does. Source: TensorRT 8.5's release notes."""
+
+UNVERIFIED = "this runtime was made without a GPU and has not run on hardware: hold its figures against trtexec's"
+"""Said in the facts of every trial."""
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """One engine that several sessions run: their streams share its weights."""
+
+    runtime: Any
+    engine: "tensorrt.ICudaEngine"
+    logger: Any
+    users: int = 0
+
+
+_LOADED: dict[tuple[str, str], _Loaded] = {}
+"""Package and file → what is loaded of it."""
+
+
+class TrtSession(QueuedSession):
+    """One execution context with its own stream and buffers."""
+
+    def __init__(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> None:
+        package = package_of(manifest)
+        trt, version = imported(package)
+        there = _checked_gpu(manifest, package, version)
+        api = cuda.open_cuda(graph=options.graph)
+        api.enter()
+        self._key = (package, str(file))
+        self._loaded = _load(trt, package, version, file)
+        try:
+            self._context = self._loaded.engine.create_execution_context()
+            if self._context is None:  # pyright: ignore[reportUnnecessaryComparison] (null when memory is short)
+                raise ToolchainFailed(f"{package} {version} makes no context: {self._loaded.logger.last}", _LOG)
+            inputs, outputs = _described(trt, self._loaded.engine, manifest, file)
+            super().__init__(api, inputs, outputs, options, facts=_facts(package, version, there))
+            for name, address in self.addresses.items():
+                self._do(lambda name=name, address=address: self._context.set_tensor_address(name, address), "address")
+            self.prepare()
+        except BaseException:
+            self._release()
+            raise
+
+    def enqueue(self) -> None:
+        """Queue one inference on the session's stream."""
+        if not self._context.execute_async_v3(self.stream):
+            raise ToolchainFailed(f"TensorRT did not start the inference: {self._loaded.logger.last}", _LOG)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._release()
+
+    def _do(self, call: Callable[[], Any], what: str) -> None:
+        if not call():
+            raise ToolchainFailed(f"TensorRT refuses an {what}: {self._loaded.logger.last}", _LOG)
+
+    def _release(self) -> None:
+        self._context = None  # before its engine, which goes before its runtime
+        self._loaded.users -= 1
+        if self._loaded.users == 0:
+            del _LOADED[self._key]
+
+
+_LOG = "Read the worker's log beside the run file."
+
+
+def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> Session:
+    """Load an engine.
+
+    Raises:
+        MissingPackage: TensorRT is not installed here, or nothing that speaks CUDA.
+        Impossible: the engine is bound to another GPU or another TensorRT.
+        DeviceError: there is no GPU.
+        ToolchainFailed: TensorRT refuses the file.
+    """
+    return TrtSession(file, manifest, options)
+
+
+def package_of(manifest: Mapping[str, Any]) -> str:
+    """The Python package that runs an artifact's engine."""
+    bound = manifest.get("bound_to") or {}
+    return next((name for name in binding.PACKAGES if name in bound), "tensorrt")
+
+
+def imported(package: str) -> tuple[Any, str]:
+    """The package and its version.
+
+    Raises:
+        MissingPackage: it is not here, or does not import.
+        Impossible: it is too old.
+    """
+    try:
+        trt = importlib.import_module(package)
+        version = str(trt.__version__)
+    except (ImportError, AttributeError, OSError) as error:  # stubs have no version; a wheel may lack its library
+        raise MissingPackage(
+            f"missing here: {package} ({error})", "Install it: JetPack holds tensorrt, the extras trt and trt-rtx do."
+        ) from error
+    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+    if package == "tensorrt" and numbers < OLDEST:
+        raise Impossible(f"TensorRT {version} is older than {OLDEST[0]}.{OLDEST[1]}", "Use JetPack 6.1 or later.")
+    return trt, version
+
+
+def _checked_gpu(manifest: Mapping[str, Any], package: str, version: str) -> gpu.Gpu:
+    there = gpu.here()
+    if there is None:
+        raise DeviceError("no NVIDIA GPU answers here, and an engine runs on nothing else", "Name the device with one.")
+    binding.check(
+        manifest.get("bound_to") or {},
+        package=package,
+        version=version,
+        compute_capability=there.compute_capability,
+        gpu=there.name,
+    )
+    return there
+
+
+def _load(trt: Any, package: str, version: str, file: Path) -> _Loaded:
+    """The engine of ``file``, loaded once in this process."""
+    key = (package, str(file))
+    if key not in _LOADED:
+        logger = make_logger(trt)
+        runtime: tensorrt.Runtime = trt.Runtime(logger)
+        try:
+            engine = runtime.deserialize_cuda_engine(file.read_bytes())
+        except (OSError, TypeError) as error:
+            raise ToolchainFailed(f"{package} {version} cannot load {file}: {error}", "Export it again.") from error
+        if engine is None:  # pyright: ignore[reportUnnecessaryComparison] (null when it is refused)
+            raise ToolchainFailed(
+                f"{package} {version} refuses {file}: {logger.last}", "Build it again on this device."
+            )
+        _LOADED[key] = _Loaded(runtime, engine, logger)
+    _LOADED[key].users += 1
+    return _LOADED[key]
+
+
+def _described(
+    trt: Any, engine: "tensorrt.ICudaEngine", manifest: Mapping[str, Any], file: Path
+) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Inputs and outputs by the manifest, after holding them against the engine's own: buffers are made from them."""
+    found: dict[str, dict[str, tuple[tuple[int, ...], str]]] = {"INPUT": {}, "OUTPUT": {}}
+    for place in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(place)
+        shape = tuple(int(side) for side in engine.get_tensor_shape(name))
+        dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name
+        side = "INPUT" if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else "OUTPUT"
+        found[side][name] = (shape, dtype)
+    described: list[tuple[TensorSpec, ...]] = []
+    for side, key in (("INPUT", "inputs"), ("OUTPUT", "outputs")):
+        tensors = tuple(
+            TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"], layout=t["layout"])
+            for t in manifest[key]
+        )
+        said = {t.name: (t.shape, t.dtype) for t in tensors}
+        if said != found[side]:
+            raise ToolchainFailed(f"{file} has {found[side]}, its manifest says {said}", "Export the model again.")
+        described.append(tensors)
+    return described[0], described[1]
+
+
+def _facts(package: str, version: str, there: gpu.Gpu) -> dict[str, str]:
+    name = "TensorRT for RTX (not TensorRT proper)" if package == "tensorrt_rtx" else "tensorrt"
+    return {
+        "runtime": f"{name} {version}",
+        "provider": f"CUDA on {there.name}, compute capability {there.compute_capability}",
+        "unverified": UNVERIFIED,
+    }
+
+
+def make_logger(trt: Any) -> Any:
+    """A logger of the package that keeps its last complaint, in ``last``."""
+
+    class Logger(trt.ILogger):
+        """Complaints go to the worker's log."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.last = "it said nothing"
+
+        def log(self, severity: Any, text: str) -> None:
+            """Keep errors, print them and warnings."""
+            if int(severity) <= int(trt.ILogger.Severity.WARNING):
+                print(text)
+            if int(severity) <= int(trt.ILogger.Severity.ERROR):
+                self.last = text
+
+    return Logger()
