@@ -132,6 +132,7 @@ def worker_job(
         sustained_s=protocol.sustained_s,
         seed=protocol.seed + turn.index,
         cool_c=cool_c,
+        device="cpu" if case.memory == "pageable" else "cuda",
     )
 
 

@@ -1,8 +1,8 @@
-"""``torch-fp32``: the state dict of the module as published, run by eager PyTorch: what others are held against."""
+"""``torch-fp32`` and ``torch-fp16``: the state dict of the module as published, run by eager PyTorch."""
 
 import torch
 
-from vitdeploy import borders
+from vitdeploy import borders, catalog
 from vitdeploy.artifact import Tensor
 from vitdeploy.exporters.job import Job, Made
 from vitdeploy.spec import Layout, ModelSpec
@@ -13,8 +13,10 @@ _LAYOUTS: dict[int, Layout] = {4: "NCHW", 2: "NC"}
 
 def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     """Save the state dict; the runtime builds the module from the catalog and loads it."""
+    half = catalog.find_target(job.target).precision == "fp16"
+    state = {k: v.half() if half and v.is_floating_point() else v for k, v in model.state_dict().items()}
     with (job.folder / FILE).open("wb") as stream:  # a stream of ours, so that a full disk is an OSError
-        torch.save(model.state_dict(), stream)
+        torch.save(state, stream)
     entries = borders.inputs(spec, size=job.size, batch=job.batch)
     with torch.inference_mode():
         found: torch.Tensor | tuple[torch.Tensor, ...] = model(*(torch.zeros(one.shape) for one in entries))
@@ -26,5 +28,5 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
             Tensor(name=name, shape=tuple(one.shape), dtype="float32", layout=_LAYOUTS.get(one.ndim, "other"))
             for name, one in zip(spec.outputs, leaving, strict=True)
         ),
-        recipe="torch.save of the state dict; run in eager mode",
+        recipe=f"torch.save of the state dict{' in float16' * half}; run in eager mode",
     )

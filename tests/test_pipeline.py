@@ -99,7 +99,7 @@ def test_an_unknown_rewrite_is_answered_with_the_nearest(tmp_path: Path):
     ("model", "target", "changes"),
     [
         ("efficientvit_b0", "onnx-fp32", {"size": (100, 64)}),
-        ("efficientvit_b0", "torch-fp16", {}),
+        ("efficientvit_b0", "torch-fp16", {"io": "fp16"}),
         ("efficientvit_b0", "onnx-fp32", {"io": "fp16"}),
         ("efficientvit_b0", "torch-fp32", {"head": "labels"}),
         ("efficientvit_b0", "torch-fp32", {"io": "uint8"}),

@@ -11,6 +11,8 @@ import os
 import zipfile
 from pathlib import Path
 
+from vitdeploy.runtimes import cuda
+
 PACKAGE = Path(__file__).parent
 
 ENTRIES = (
@@ -19,8 +21,14 @@ ENTRIES = (
     "vitdeploy.benchmarks.host",
     "vitdeploy.benchmarks.operator_times",
     "vitdeploy.devices.remote",
+    "vitdeploy.exporters.build_engine",
     "vitdeploy.runtimes.on_ort",
     "vitdeploy.runtimes.on_tflite",
+    "vitdeploy.runtimes.on_torch",
+    "vitdeploy.runtimes.on_torch_cuda",
+    "vitdeploy.runtimes.on_trt",
+    *cuda.WAYS,
+    *(f"vitdeploy.models.{path.stem}" for path in sorted((PACKAGE / "models").glob("*.py"))),
 )
 """What is started or loaded by name on a device."""
 

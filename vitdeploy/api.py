@@ -516,7 +516,13 @@ def bench(
         except VitdeployError as failure:
             error = failure
         described = workload.case_of(
-            case, order, device=device.name, threads=threads, made=made, power_mode=found.get("power_mode")
+            case,
+            order,
+            device=device.name,
+            threads=threads,
+            made=made,
+            power_mode=found.get("power_mode"),
+            gpu=found.get("compute_capability") is not None,
         )
         jobs.append(timing.Job(case=described, artifact=made, error=error))
     run = timing.run(

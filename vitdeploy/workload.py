@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 FALLBACK_TARGETS = ("onnx-fp32",)
 """Targets of models that are named without one."""
 
+ON_A_GPU = ("torch-", "trt-")
+"""How the targets begin that run on an NVIDIA GPU where there is one; their host buffers are page-locked."""
+
 MOST_STREAMS = 256
 """More inferences in flight than this is a typing error on every device here."""
 
@@ -107,8 +110,12 @@ def case_of(
     threads: int,
     made: Artifact | None,
     power_mode: str | None = None,
+    gpu: bool = False,
 ) -> Case:
-    """The record's case; an artifact that was made says what its border and weights are."""
+    """The record's case; an artifact that was made says what its border and weights are.
+
+    ``gpu``: the device has one, which what can run on one is timed on.
+    """
     manifest = made.manifest if made else None
     weights = manifest.weights if manifest else None
     return Case(
@@ -128,7 +135,7 @@ def case_of(
         prompts=borders.prompted(planned.spec.part, planned.batch),
         weights=f"sha256:{weights.sha256}" if weights and weights.source == "file" else "random:0",
         power_mode=power_mode,
-        memory="pageable",
+        memory="pinned" if gpu and planned.target.name.startswith(ON_A_GPU) else "pageable",
     )
 
 

@@ -1,4 +1,4 @@
-"""CUDA through the functions of its runtime library, whoever calls them: `on_cudart` and `on_cuda_python` share this."""
+"""CUDA through the functions of its runtime library, whoever calls them: `on_cudart` and `on_cuda_python` do."""
 
 import ctypes
 from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ class Cudart:
         size_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
         address = int(self._call("cudaHostAlloc", max(1, size_bytes), 0))
         memory = (ctypes.c_uint8 * size_bytes).from_address(address)
-        array = np.frombuffer(memory, np.dtype(dtype)).reshape(shape)
+        array: Array = np.frombuffer(memoryview(memory), np.dtype(dtype)).reshape(shape)
         self._pages[array.ctypes.data] = address
         return array
 

@@ -49,9 +49,5 @@ def _api() -> Any:
 
 
 def _version() -> str:
-    for name in ("cuda-bindings", "cuda-python"):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return "of unknown version"
+    found = {distribution.name.lower(): distribution.version for distribution in metadata.distributions()}
+    return found.get("cuda-bindings") or found.get("cuda-python") or "of unknown version"

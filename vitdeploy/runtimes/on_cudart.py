@@ -1,5 +1,6 @@
 """CUDA through ctypes on the runtime library, for machines that have no package for it: a stock JetPack."""
 
+import contextlib
 import ctypes
 import ctypes.util
 import sysconfig
@@ -84,10 +85,8 @@ def load() -> ctypes.CDLL:
         ImportError: it is nowhere.
     """
     for place in _places():
-        try:
+        with contextlib.suppress(OSError):
             return ctypes.CDLL(place)
-        except OSError:
-            continue
     raise ImportError("libcudart is not found")
 
 

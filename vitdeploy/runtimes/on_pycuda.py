@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pycuda
-import pycuda.driver as driver
+from pycuda import driver
 
 from vitdeploy.errors import DeviceError, Impossible
 from vitdeploy.runtimes.cuda import Address, Cuda, Handle
@@ -105,10 +105,12 @@ class Pycuda:
 
     def capture(self, stream: Handle, work: Callable[[], None]) -> Any:
         """Refused."""
+        del stream, work
         raise Impossible(f"{self.name} cannot capture a CUDA graph", "Install cuda-python, or use --graph off.")
 
     def launch(self, graph: Any, stream: Handle) -> None:
         """Refused."""
+        del graph, stream
         raise Impossible(f"{self.name} cannot launch a CUDA graph", "Install cuda-python, or use --graph off.")
 
 

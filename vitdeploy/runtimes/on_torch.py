@@ -1,6 +1,7 @@
-"""Run ``model.pt`` (a state dict) with eager PyTorch on the CPU: what a deployment is held against.
+"""Run ``model.pt`` (a state dict) with eager PyTorch: what a deployment is held against.
 
-On a CPU the host's memory is the device's memory: tensors share the numpy arrays' memory, in and out.
+On a GPU `on_torch_cuda` does it. On a CPU the host's memory is the device's memory: tensors share the numpy arrays'
+memory, in and out.
 """
 
 import pickle
@@ -29,6 +30,7 @@ class TorchSession:
         self.inputs: tuple[TensorSpec, ...] = _described(manifest["inputs"])
         self.outputs: tuple[TensorSpec, ...] = _described(manifest["outputs"])
         self._module = _load(file, manifest)
+        self._half = manifest.get("precision") == "fp16"
         self.facts: Mapping[str, str] = {
             "runtime": f"torch {torch.__version__}",
             "provider": "eager, CPU",
@@ -68,8 +70,10 @@ class TorchSession:
     def run(self) -> None:
         """Call the module; on the CPU it is done on return."""
         with torch.inference_mode():
-            result: torch.Tensor | tuple[torch.Tensor, ...] = self._module(*self._feeds)
-        self._results = (result,) if isinstance(result, torch.Tensor) else tuple(result)
+            feeds = [feed.half() for feed in self._feeds] if self._half else self._feeds
+            result: torch.Tensor | tuple[torch.Tensor, ...] = self._module(*feeds)
+            made = (result,) if isinstance(result, torch.Tensor) else tuple(result)
+            self._results = tuple(value.float() for value in made) if self._half else made
 
     def wait(self) -> None:
         """Nothing is under way after `run`."""
@@ -85,14 +89,26 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
     Raises:
         ToolchainFailed: the file is not a state dict of that model.
         Impossible: the manifest asks for what the plain module does not do.
+        DeviceError: a GPU is asked for and there is none.
     """
-    return TorchSession(file, manifest, options)
+    if options.device == "cpu":
+        return TorchSession(file, manifest, options)
+    from vitdeploy.runtimes.on_torch_cuda import CudaTorchSession
+
+    torch.set_num_threads(options.threads)
+    return CudaTorchSession(
+        _load(file, manifest),
+        _described(manifest["inputs"]),
+        _described(manifest["outputs"]),
+        options,
+        precision=str(manifest.get("precision", "fp32")),
+    )
 
 
 def _load(file: Path, manifest: Mapping[str, Any]) -> torch.nn.Module:
     if (manifest["head"], manifest["io"]) != ("logits", "fp32"):
         raise Impossible(
-            f"torch-fp32 runs the module as published, not with head {manifest['head']} and io {manifest['io']}",
+            f"eager torch runs the module as published, not with head {manifest['head']} and io {manifest['io']}",
             "Export it to an ONNX target instead.",
         )
     spec = catalog.find_model(manifest["model"], manifest["part"])

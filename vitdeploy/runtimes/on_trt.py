@@ -11,11 +11,11 @@ calls are checked against NVIDIA's type stubs and on doubles that keep CUDA's ru
 
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -62,13 +62,13 @@ class TrtSession(QueuedSession):
         self._key = (package, str(file))
         self._loaded = _load(trt, package, version, file)
         try:
-            self._context = self._loaded.engine.create_execution_context()
-            if self._context is None:  # pyright: ignore[reportUnnecessaryComparison] (null when memory is short)
-                raise ToolchainFailed(f"{package} {version} makes no context: {self._loaded.logger.last}", _LOG)
+            context = _context(self._loaded, f"{package} {version}")
+            self._context: tensorrt.IExecutionContext | None = context
             inputs, outputs = _described(trt, self._loaded.engine, manifest, file)
             super().__init__(api, inputs, outputs, options, facts=_facts(package, version, there))
             for name, address in self.addresses.items():
-                self._do(lambda name=name, address=address: self._context.set_tensor_address(name, address), "address")
+                if not context.set_tensor_address(name, address):
+                    self._refused(f"takes no address for {name}")
             self.prepare()
         except BaseException:
             self._release()
@@ -76,8 +76,9 @@ class TrtSession(QueuedSession):
 
     def enqueue(self) -> None:
         """Queue one inference on the session's stream."""
+        assert self._context is not None, "the session is closed"
         if not self._context.execute_async_v3(self.stream):
-            raise ToolchainFailed(f"TensorRT did not start the inference: {self._loaded.logger.last}", _LOG)
+            self._refused("did not start the inference")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -85,9 +86,8 @@ class TrtSession(QueuedSession):
         super().__exit__(kind, error, trace)
         self._release()
 
-    def _do(self, call: Callable[[], Any], what: str) -> None:
-        if not call():
-            raise ToolchainFailed(f"TensorRT refuses an {what}: {self._loaded.logger.last}", _LOG)
+    def _refused(self, what: str) -> NoReturn:
+        raise ToolchainFailed(f"TensorRT {what}: {self._loaded.logger.last}", _LOG)
 
     def _release(self) -> None:
         self._context = None  # before its engine, which goes before its runtime
@@ -135,6 +135,13 @@ def imported(package: str) -> tuple[Any, str]:
     if package == "tensorrt" and numbers < OLDEST:
         raise Impossible(f"TensorRT {version} is older than {OLDEST[0]}.{OLDEST[1]}", "Use JetPack 6.1 or later.")
     return trt, version
+
+
+def _context(loaded: _Loaded, words: str) -> "tensorrt.IExecutionContext":
+    context = loaded.engine.create_execution_context()
+    if context is None:  # pyright: ignore[reportUnnecessaryComparison] (null when memory is short)
+        raise ToolchainFailed(f"{words} makes no context: {loaded.logger.last}", _LOG)
+    return context
 
 
 def _checked_gpu(manifest: Mapping[str, Any], package: str, version: str) -> gpu.Gpu:

@@ -5,7 +5,7 @@ memory, memory that was given back, an allocation while `STATE.frozen` is set or
 not reached, work on a stream that is none.
 """
 
-# ruff: noqa: N802, N801
+# ruff: noqa: N802, N801, N815
 
 import ctypes
 import enum
