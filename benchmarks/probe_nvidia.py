@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vitdeploy import gpu
+
 ROOT = Path("/")
 
 QUERY: tuple[str, ...] = ("name", "compute_cap", "driver_version", "clocks.max.sm", "power.limit", "persistence_mode")
@@ -22,9 +24,15 @@ _LIMIT_S = 20.0
 
 def facts() -> dict[str, Any]:
     """Facts of the first GPU, and how many there are; empty where there is none."""
-    return jetson(ROOT) or server(
-        _said("nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits")
-    )
+    smi = _said("nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits")
+    return jetson(ROOT) or server(smi) or driver(gpu.here())
+
+
+def driver(found: gpu.Gpu | None) -> dict[str, Any]:
+    """Facts of what the driver alone tells; empty where there is no GPU."""
+    if found is None:
+        return {}
+    return {"gpu": found.name, "compute_capability": found.compute_capability, "power_mode": None}
 
 
 def jetson(root: Path) -> dict[str, Any]:

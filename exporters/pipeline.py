@@ -351,11 +351,6 @@ def _check_border(request: Request) -> None:
         raise Impossible(
             f"{target.name} is not built ahead of time for a compute capability", f"Use --target {AHEAD_OF_TIME}."
         )
-    if target.deferrable and request.device not in (None, "local"):
-        raise Impossible(
-            f"this version does not build engines on {request.device}",
-            "Leave --device out, and build the graph that is left in the artifact on the device.",
-        )
     if request.head == "labels" and spec.task not in ("classification", "segmentation"):
         raise Impossible(f"{spec.name} has no labels: it is for {spec.task}", "Use --head logits.")
 
@@ -382,9 +377,11 @@ def _options(request: Request) -> str:
 
 
 def _deferred(request: Request, target: Target) -> bool:
-    """Whether the device has to build it: none is named, and builder or GPU are not here."""
-    if not target.deferrable or request.device is not None:
+    """Whether a device has to build it: another one is named, or none is and builder or GPU are not here."""
+    if not target.deferrable or request.device == "local":
         return False
+    if request.device is not None:
+        return True
     return gpu.here() is None or bool(packages.missing(target.export_packages))
 
 

@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parent
 ENTRIES = (
     "vitdeploy.benchmarks.worker",
     "vitdeploy.benchmarks.infer",
+    "vitdeploy.benchmarks.expected",
     "vitdeploy.benchmarks.host",
     "vitdeploy.benchmarks.operator_times",
     "vitdeploy.devices.remote",

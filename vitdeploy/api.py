@@ -199,6 +199,8 @@ def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = sil
             outcome = pipeline.export(request, store, progress=progress)
             made, reused = outcome.artifact, outcome.reused
             error = outcome.error
+            if error is None and made.manifest.state == "deferred" and order.device is not None:
+                made = _built_on(order.device, made, progress)
         except VitdeployError as failure:
             error = failure
         rows.append(
@@ -214,6 +216,16 @@ def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = sil
     if len(rows) == 1 and rows[0].error is not None and rows[0].artifact is None:
         raise rows[0].error
     return rows
+
+
+def _built_on(device: str, made: Artifact, progress: Progress) -> Artifact:
+    """The engine of a deferred artifact, built on the device that was named."""
+    from vitdeploy.benchmarks import engine, machine
+
+    named = reachable(device)
+    found = machine.of(named)
+    engine.wanted(named, found, made)
+    return engine.build(made, named, found=found, progress=progress)
 
 
 def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
@@ -488,7 +500,7 @@ def bench(
     """
     from vitdeploy import workload
     from vitdeploy.benchmarks import bench as timing
-    from vitdeploy.benchmarks import machine
+    from vitdeploy.benchmarks import engine, machine
     from vitdeploy.devices import inventory
 
     order = workload.fitted(order, inventory.find(order.device))
@@ -513,6 +525,8 @@ def bench(
         made, error = None, None
         try:
             made = artifact_for(case, order, device, progress)
+            if engine.wanted(device, found, made):
+                made = engine.build(made, device, found=found, progress=progress)
         except VitdeployError as failure:
             error = failure
         described = workload.case_of(
@@ -553,6 +567,7 @@ def artifact_for(planned: "Planned", order: BenchOrder, device: "Device", progre
         size=f"{planned.size[0]}x{planned.size[1]}",
         batch=planned.batch,
         attention=planned.attention,
+        device=device.name if planned.target.deferrable and device.link != "local" else None,
         out=order.artifacts,
     )
     rows = export([planned.spec.name], asked, progress=progress)

@@ -2,7 +2,8 @@
 
 It shows that ours calls the package as its interface asks, and what becomes of its refusals. It says nothing about
 TensorRT's own numbers or speed. ``VITDEPLOY_DOUBLE`` in the environment plants a fault: ``8.6.2`` and the like is the
-version it claims to be, ``refuse``, ``fail``, ``slow`` and ``crash`` are what parser and builder do.
+version it claims to be, ``refuse``, ``fail``, ``slow`` and ``crash`` are what parser
+and builder do, ``wrong`` is an engine that mixes its channels up.
 """
 
 import enum
@@ -158,7 +159,7 @@ class IExecutionContext:
             found = self._engine.session.run(None, {name: mapped(name) for name in self._engine.inputs})
             names = [name for name in self._engine.nodes if name not in self._engine.inputs]
             for name, value in zip(names, found, strict=True):
-                mapped(name)[...] = value
+                mapped(name)[...] = value[:, ::-1] if _PLANTED == "wrong" else value
             runtime.STATE.now_ns += COMPUTE_NS
 
         runtime.queue(stream, infer)

@@ -1,0 +1,213 @@
+"""A deferred artifact becomes an engine: built on its device, held there against its graph here, and brought home.
+
+The device gets the checked graph and builds it by `vitdeploy.exporters.build_engine`, which the agent carries and which
+keeps the builder's timings there. The engine then runs on the device for noise and photographs, and its outputs
+are held against those of the graph on this machine, which was itself proven against torch in fp32.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+
+from vitdeploy import artifact, catalog, documents, parity, photographs
+from vitdeploy.artifact import MANIFEST, Artifact, Manifest, Parity
+from vitdeploy.benchmarks import expected, host, trial
+from vitdeploy.devices import inventory
+from vitdeploy.devices.connection import Connection
+from vitdeploy.devices.inventory import Device
+from vitdeploy.devices.local import LocalConnection
+from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed
+
+Progress = Callable[[str], None]
+
+FILE = "model.engine"
+BUILD_LIMIT_S = 3600.0
+"""A builder that takes longer is killed. Source: a choice; the largest model's tactics take minutes on an Orin."""
+RUN_LIMIT_S = 600.0
+LOCK_WAIT_S = 5.0
+
+
+def wanted(device: Device, found: Mapping[str, Any], made: Artifact) -> bool:
+    """Whether an artifact has still to be built on the device.
+
+    Raises:
+        Impossible: it has, and the device has no GPU to build for.
+    """
+    if made.manifest.state != "deferred":
+        return False
+    if found.get("compute_capability") is None:
+        raise Impossible(
+            f"{made.folder} has still to be built on its device, and {device.name} has no NVIDIA GPU",
+            "Name the device that has one with --device.",
+        )
+    return True
+
+
+def place_of(made: Artifact, device: str) -> Path:
+    """The folder of the engine that a device builds: beside the deferred one."""
+    return made.folder.with_name(f"{made.folder.name.partition('@')[0]}@{device}")
+
+
+def there_already(made: Artifact, device: Device, found: Mapping[str, Any]) -> Artifact | None:
+    """The engine that this device built of this graph earlier, unless its TensorRT or GPU is another now."""
+    folder = place_of(made, device.name)
+    if not (folder / MANIFEST).is_file():
+        return None
+    kept = artifact.open_artifact(folder)
+    bound, packages = kept.manifest.bound_to, cast("Mapping[str, str]", found.get("packages") or {})
+    version = packages.get("tensorrt")
+    same = kept.manifest.state == "ready" and made.manifest.sha256 in kept.manifest.parents
+    same = same and found.get("compute_capability") in bound.get("compute_capability", ())
+    return kept if same and version in (None, bound.get("tensorrt")) else None
+
+
+def build(made: Artifact, device: Device, *, found: Mapping[str, Any], progress: Progress) -> Artifact:
+    """The engine of a deferred artifact: an earlier one of the same device and graph, or one built there now.
+
+    Raises:
+        MissingPackage: TensorRT is not there.
+        Impossible: it is too old there, or it has no GPU.
+        ToolchainFailed: parser or builder refuse the graph, or crash; the message names the log.
+        ParityFailed: the engine computes something else than its graph.
+        DeviceError: the device was lost, or is in use.
+    """
+    if (kept := there_already(made, device, found)) is not None:
+        return kept
+    if made.manifest.beside:
+        raise Impossible(f"{made.folder} is in several files, which are not built on devices yet", "Build it there.")
+    folder = place_of(made, device.name)
+    work = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        work.mkdir(parents=True)
+        with inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
+            progress(f"{device.name} builds {made.manifest.model} {made.manifest.target}")
+            manifest = _build(link, made, device, work)
+            documents.write(work / MANIFEST, manifest)
+        shutil.rmtree(folder, ignore_errors=True)
+        work.replace(folder)
+    except OSError as error:
+        raise documents.cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    seconds = f"built in {manifest.build_ns / 1e9:.1f} s"
+    progress(f"{device.name} {made.manifest.model} {made.manifest.target}: {seconds}")
+    finished = Artifact(folder, manifest)
+    if manifest.parity is not None and not manifest.parity.passed:
+        raise ParityFailed(
+            f"{finished.folder} does not compute what its graph computes: {manifest.parity.reason}",
+            "Do not deploy it; try trt-bf16 or trt-fp32.",
+        )
+    return finished
+
+
+def _build(link: Connection, made: Artifact, device: Device, work: Path) -> Manifest:
+    manifest = made.manifest
+    graph = link.push(made.file, sha256=manifest.sha256)
+    near = work if device.link == "local" else PurePosixPath(graph).parent
+    there = str(near / f"{FILE}.{os.getpid()}")
+    precision = catalog.find_target(manifest.target).precision
+    try:
+        said = _told(
+            link,
+            json.dumps({"graph": graph, "engine": there, "precision": precision}),
+            log=work.with_name(f"{manifest.target}@{device.name}.log"),
+        )
+        link.pull(there, work / FILE)
+        if artifact.digest_of(work / FILE) != said["sha256"]:
+            raise ToolchainFailed(f"{device.name} built an engine that came here changed", "Check the link.")
+        built = msgspec.structs.replace(
+            manifest,
+            file=FILE,
+            sha256=said["sha256"],
+            size_bytes=said["size_bytes"],
+            beside=(),
+            parents=(manifest.sha256, *manifest.parents),
+            recipe=f"{manifest.recipe.partition('; the engine')[0]}; parsed and built on {device.name} by "
+            f"{said['package']} {said['version']}, strongly typed",
+            tools={**manifest.tools, said["package"]: said["version"]},
+            bound_to=said["bound_to"],
+            build_ns=said["build_ns"],
+            timing_cache_sha256=said["timing_cache_sha256"],
+            state="ready",
+            deferred=None,
+            parity=None,
+            parity_skipped=None,
+        )
+        return msgspec.structs.replace(built, parity=_proven(link, made, built, there, near))
+    finally:
+        link.run(["rm", "-f", there], timeout_s=60)
+
+
+def _told(link: Connection, order: str, *, log: Path) -> dict[str, Any]:
+    """What the builder on the device answers."""
+    command = [*link.interpreter(), "-m", "vitdeploy.exporters.build_engine"]
+    done = link.run(command, stdin=order, timeout_s=BUILD_LIMIT_S)
+    try:
+        said: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        trial.keep_log(log, "build of the engine", done)
+        raise ToolchainFailed(
+            f"the builder ended with exit code {done.exit_code} and no answer: {trial.last_line(done)}", f"Read {log}."
+        ) from None
+    if "error" in said:
+        trial.keep_log(log, "build of the engine", done)
+        raise trial.error_of(trial.Refusal(**said["error"]))
+    return said
+
+
+def _proven(link: Connection, made: Artifact, built: Manifest, engine: str, near: Path | PurePosixPath) -> Parity:
+    """Hold the engine on the device against its graph on this machine."""
+    target = catalog.find_target(built.target)
+    parent = catalog.find_target(target.parent or "")
+    spec, entry = catalog.find_model(built.model), built.inputs[0]
+    evidence = parity.Evidence(spec.task)
+    with tempfile.TemporaryDirectory(prefix="vitdeploy-engine-") as place:
+        folder = Path(place)
+        for photos in photographs.parity_batches(built.size, built.batch):
+            feed = photographs.raw(photos) if built.io == "uint8" else photographs.normalized(photos, spec)
+            given, here, back = folder / "input", folder / "expected.npz", folder / "found.npz"
+            feed.astype(entry.dtype, copy=False).tofile(given)
+            pushed = link.push(given, sha256=artifact.digest_of(given))
+            there = str(near / f"outputs.{os.getpid()}.npz")
+            try:
+                _infer(link, engine, built, target.runtime or "", pushed, there)
+                link.pull(there, back)
+            finally:
+                link.run(["rm", "-f", there, *([] if pushed == str(given) else [pushed])], timeout_s=60)
+            runtime = parent.runtime or parent.proof or ""
+            _infer(LocalConnection(), str(made.file), made.manifest, runtime, str(given), str(here))
+            with np.load(here) as expected_there, np.load(back) as found_there:
+                evidence.add(expected_there["arr_0"], found_there["arr_0"])
+    words = f"its graph {made.manifest.file} on this machine, proven against {_of(made)}"
+    return parity.verdict(evidence, target.tolerance, words)
+
+
+def _of(made: Artifact) -> str:
+    return made.manifest.parity.reference if made.manifest.parity else "nothing"
+
+
+def _infer(link: Connection, file: str, manifest: Manifest, runtime: str, given: str, outputs: str) -> None:
+    job = expected.job_of(
+        Path(file),
+        artifact.as_json(manifest),
+        runtime,
+        inputs=[Path(given)],
+        outputs=Path(outputs),
+        threads=host.cores_physical(),
+    )
+    command = [*link.interpreter(), "-m", "vitdeploy.benchmarks.expected"]
+    done = link.run(command, stdin=job, timeout_s=RUN_LIMIT_S)
+    try:
+        said: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        said = {"error": {"kind": "ToolchainFailed", "message": trial.last_line(done), "hint": "Run it by hand."}}
+    if "error" in said:
+        raise trial.error_of(trial.Refusal(**said["error"]))

@@ -1,0 +1,130 @@
+"""An engine built on its device on first bench: a real OpenSSH server, and TEST DOUBLES of TensorRT, CUDA and driver.
+
+The doubles (tests/board_double) say nothing of TensorRT's numbers or speed: what is shown is who does what where.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import board, ssh_server
+from tests.ssh_server import SshServer
+from vitdeploy import record
+from vitdeploy.cli import main
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+pytest.importorskip("onnx", reason="onnx is not installed")
+pytestmark = pytest.mark.skipif(not ssh_server.available(), reason="no OpenSSH server and client here")
+
+BENCH = ("--trials", "1", "--min-time", "0.1", "--device", "orin")
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServer]:
+    folder = tmp_path / "sshd"
+    folder.mkdir()
+    made = SshServer(folder)
+    monkeypatch.setenv("PATH", made.path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VITDEPLOY_ORIN_HOST", "127.0.0.1")
+    monkeypatch.setenv("VITDEPLOY_ORIN_USER", made.user)
+    monkeypatch.setenv("VITDEPLOY_ORIN_PORT", str(made.port))
+    configure(tmp_path)
+    yield made
+    made.stop()
+
+
+def configure(folder: Path, **planted: str) -> None:
+    """The device file of the stand-in board; ``planted`` is the environment of its Python."""
+    place = folder / "devices"
+    place.mkdir(exist_ok=True)
+    python = board.python_of(folder, **planted)
+    lines = ['name = "orin"', 'title = "a stand-in"', 'link = "ssh"', f'python = "{python}"']
+    lines += ['targets = ["trt-fp16", "onnx-fp32"]', "[facts]", 'compute_capability = "8.7"']
+    (place / "orin.toml").write_text("\n".join(lines))
+
+
+def manifest_in(folder: Path) -> Any:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A deferred engine."""
+    out = tmp_path_factory.mktemp("deferred")
+    assert main(["export", "efficientvit_b0", "--target", "trt-fp16", "--size", "64x64", "--out", str(out)]) == 0
+    return next(out.rglob("manifest.json")).parent
+
+
+def test_the_first_bench_builds_the_engine_there_and_the_next_does_not(
+    server: SshServer, graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run.json"
+    assert main(["bench", str(graph), *BENCH, "--out", str(run)]) in (0, 8)
+    assert "orin builds efficientvit_b0 trt-fp16" in capsys.readouterr().err
+    built = graph.with_name("trt-fp16@orin")
+    found = manifest_in(built)
+    assert (found["state"], found["file"]) == ("ready", "model.engine")
+    assert found["bound_to"] == {"compute_capability": ["8.7"], "tensorrt": "10.3.0", "gpu": "Orin (test double)"}
+    assert found["parents"][0] == manifest_in(graph)["sha256"]
+    assert found["build_ns"] > 0
+    assert found["timing_cache_sha256"]
+    assert found["parity"]["passed"]
+    assert "its graph model.onnx on this machine" in found["parity"]["reference"]
+    (row,) = record.load(run).results
+    assert row.artifact_sha256 == found["sha256"]
+    assert row.case.memory == "pinned"
+    assert row.trials[0].stages_ns is not None
+    assert len(row.trials[0].stages_ns.compute) == len(row.trials[0].samples_ns)
+    left = [path.name for path in (server.home / ".cache" / "vitdeploy").rglob("*") if path.is_file()]
+    assert [name for name in left if name.endswith(".cache")], "the timings stay on the board"
+    assert not [name for name in left if name.startswith(("model.engine.", "outputs.", "input"))]
+    assert main(["bench", str(graph), *BENCH, "--out", str(tmp_path / "again.json")]) in (0, 8)
+    assert "builds" not in capsys.readouterr().err
+
+
+def test_an_engine_of_another_version_is_built_again_or_refused(server: SshServer, graph: Path, tmp_path: Path):
+    assert main(["bench", str(graph), *BENCH, "--out", str(tmp_path / "run.json")]) in (0, 8)
+    built = graph.with_name("trt-fp16@orin")
+    configure(tmp_path, VITDEPLOY_DOUBLE="10.7.0")
+    assert main(["bench", str(built), *BENCH, "--out", str(tmp_path / "other.json")]) == 4
+    (row,) = record.load(tmp_path / "other.json").results
+    assert "bound to tensorrt 10.3.0, and here is 10.7.0" in row.reasons[0].message
+
+
+@pytest.mark.parametrize(
+    ("planted", "code", "words"),
+    [
+        ("8.6.2", 4, "older than 10.3"),
+        ("refuse", 5, "UNSUPPORTED_NODE"),
+        ("fail", 5, "Could not find any implementation"),
+        ("crash", 5, "no answer"),
+        ("wrong", 6, "does not compute what its graph computes"),
+    ],
+)
+def test_what_becomes_of_a_board_that_cannot_build(
+    server: SshServer, graph: Path, tmp_path: Path, planted: str, code: int, words: str
+):
+    shutil.rmtree(graph.with_name("trt-fp16@orin"), ignore_errors=True)
+    configure(tmp_path, VITDEPLOY_DOUBLE=planted)
+    assert main(["bench", str(graph), *BENCH, "--out", str(tmp_path / "run.json")]) == code
+    (row,) = record.load(tmp_path / "run.json").results
+    assert row.status == "failed"
+    assert words in row.reasons[0].message
+    assert not list(graph.parent.glob(".trt*")), "nothing half-written is left"
+
+
+@pytest.mark.slow
+def test_export_with_a_device_builds_there(server: SshServer, tmp_path: Path):
+    words = ["export", "efficientvit_b0", "--target", "trt-fp16", "--size", "64x64", "--device", "orin"]
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert list((tmp_path / "out").rglob("trt-fp16@orin/model.engine"))
+
+
+def test_a_device_without_a_gpu_is_exit_4(graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["bench", str(graph), "--device", "local", "--out", str(tmp_path / "run.json")]) == 4
