@@ -7,10 +7,11 @@ that was finished, and ``resume`` goes on with the ones that are missing.
 import os
 import random
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -127,7 +128,12 @@ def run(
     if device.link == "adb":
         protocol = phone_trial.as_run(protocol)
     with connection or inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
-        found = machine.found(device, link)
+        found = machine.held(link, machine.found(device, link))
+        for name, words in getattr(link, "power", {}).items():
+            progress(f"{device.name}, {name.replace('_', ' ')}: {words}")
+        if device.power_mode is not None:  # what is set now counts, not what was before the lock
+            mode = found.get("power_mode")
+            jobs = [replace(job, case=msgspec.structs.replace(job.case, power_mode=mode)) for job in jobs]
         described = record.Device(name=device.name, facts=machine.stable(device, found))
         phone = phone_trial.prepare(device, link, found) if device.link == "adb" else None
         earlier = record.load(out) if resume and out.exists() else None
@@ -153,7 +159,7 @@ def run(
             row = rows[turn.place]
             if row.error is None and turn.id not in row.trials:
                 log = out.with_suffix(".log")
-                _fill(row, turn, link=link, phone=phone, protocol=protocol, log=log, cool_c=device.cool_c)
+                _fill(row, turn, link=link, phone=phone, protocol=protocol, log=log, device=device, found=found)
                 _save(frame, rows, out)
             on_trial(done, len(turns), row.job.case.name)
             if enough is not None and done % len(rows) == 0:
@@ -232,20 +238,24 @@ def _fill(
     phone: phone_trial.Phone | None,
     protocol: record.Protocol,
     log: Path,
-    cool_c: float | None,
+    device: inventory.Device,
+    found: Mapping[str, Any],
 ) -> None:
     """Run one trial and write down in its row what became of it."""
     assert row.job.artifact is not None
     case, made = row.job.case, row.job.artifact
     try:
         if phone is not None:
-            found = phone_trial.take(turn, case, made, phone=phone, protocol=protocol, log=log)
+            taken = phone_trial.take(turn, case, made, phone=phone, protocol=protocol, log=log)
         else:
-            found = trial.take(turn, case, made, link=link, protocol=protocol, log=log, cool_c=cool_c)
+            probe = machine.probe_of(case, found)
+            taken = trial.take(
+                turn, case, made, link=link, protocol=protocol, log=log, cool_c=device.cool_c, probe=probe
+            )
     except VitdeployError as error:
         row.error = error
         return
-    note(row, turn.id, found, protocol)
+    note(row, turn.id, taken, protocol)
 
 
 def _save(frame: Run, rows: Sequence[Row], out: Path) -> Run:

@@ -44,8 +44,8 @@ FEWEST_WARMUPS = 2
 MOST_SAMPLES = 2**20
 """Samples a stream can hold: their memory is written before the first one. 1 µs each fills a second."""
 
-TRACK_BYTES = 2 * 8 * MOST_SAMPLES
-"""Memory of the loop itself, for each stream."""
+_COLUMN_BYTES = 8 * MOST_SAMPLES
+"""Memory of one column of the loop's own numbers."""
 
 OBSERVATION_NS = 1_000_000_000
 """Between two samples, at most this often, a sustained trial looks at the machine's state."""
@@ -86,6 +86,11 @@ class Sampled:
 
 
 STAGES = ("h2d", "compute", "d2h")
+
+
+def track_bytes(lane: "Lane") -> int:
+    """Memory of the loop itself for a stream: times and ends, and the stages where the session tells them."""
+    return _COLUMN_BYTES * (2 + (len(STAGES) if isinstance(lane.session, DeviceSession) else 0))
 
 
 @dataclass(slots=True, kw_only=True)

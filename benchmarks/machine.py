@@ -10,6 +10,7 @@ from vitdeploy.devices import inventory
 from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError
+from vitdeploy.record import Case
 
 FACTS_LIMIT_S = 60.0
 
@@ -41,6 +42,19 @@ def found(device: Device, link: Connection) -> dict[str, Any]:
                 "Correct the host or the facts in the device file.",
             )
     return seen
+
+
+def probe_of(case: Case, seen: Mapping[str, Any]) -> str:
+    """The module that looks at the state of what computes a case."""
+    if case.memory == "pageable":
+        return trial.PROBE
+    return "vitdeploy.benchmarks.probe_jetson" if seen.get("board") else "vitdeploy.benchmarks.probe_nvml"
+
+
+def held(link: Connection, seen: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts with what the link holds on the machine for the run, as far as it can hold anything."""
+    power: Mapping[str, str] = getattr(link, "power", {})
+    return {**seen, **({"clocks_held": power["clocks"]} if "clocks" in power else {})}
 
 
 def stable(device: Device, seen: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,11 @@ def headroom_c() -> float | None:
     return min(found, default=None)
 
 
+def power_mw() -> int | None:
+    """Not looked at on this machine: what a CPU's counters tell is not what the machine draws."""
+    return None
+
+
 def throttle_count() -> int | None:
     """How often the cores were slowed down for heat since boot; None where no counter exists."""
     counts = [_integer(path) for path in sorted(_CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))]

@@ -81,7 +81,7 @@ def result_of(row: Row, protocol: record.Protocol) -> record.Result:
         manifest_sha256=row.manifest_sha256,
         side=row.job.side,
     )
-    return record.rederive(result)
+    return record.rederive(result, protocol)
 
 
 def present(frame: record.Run, rows: Sequence[Row]) -> record.Run:

@@ -66,6 +66,7 @@ def take(
     protocol: record.Protocol,
     log: Path,
     cool_c: float | None = None,
+    probe: str = PROBE,
 ) -> Trial | Lost:
     """Run one trial in a fresh process on the device.
 
@@ -74,7 +75,7 @@ def take(
     Raises:
         VitdeployError: the worker's own error, or `ToolchainFailed` where it ended without a word.
     """
-    job = worker_job(turn, case, artifact, link=link, protocol=protocol, cool_c=cool_c)
+    job = worker_job(turn, case, artifact, link=link, protocol=protocol, cool_c=cool_c, probe=probe)
     name = f"trial {turn.index + 1}"
     try:
         done = link.run(
@@ -108,6 +109,7 @@ def worker_job(
     link: Connection,
     protocol: record.Protocol,
     cool_c: float | None = None,
+    probe: str = PROBE,
 ) -> worker.Job:
     """What the worker is told; the artifact's files are put on the device."""
     runtime = catalog.find_target(case.target).runtime
@@ -121,7 +123,7 @@ def worker_job(
         digests={file: manifest.sha256, **beside},
         manifest=msgspec.to_builtins(manifest),
         runtime=runtime,
-        probe=PROBE,
+        probe=probe,
         threads=case.threads,
         streams=case.streams,
         graph=case.graph,

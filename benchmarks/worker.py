@@ -78,6 +78,10 @@ class Probe(Protocol):
         """How far the machine is below the nearest temperature at which it slows itself down."""
         ...
 
+    def power_mw(self) -> int | None:
+        """What the machine draws now."""
+        ...
+
     def throttle_count(self) -> int | None:
         """A counter that grows when the machine slows itself down."""
         ...
@@ -122,9 +126,11 @@ class Watch:
                 "t_ns": time.perf_counter_ns() - self._started_ns,
                 "clock_hz": self._probe.clock_hz(),
                 "temp_c": self._probe.temperature_c(),
-                "power_mw": None,
+                "power_mw": self._probe.power_mw(),
             }
         )
+        if self._throttles is not None and (self._probe.throttle_count() or 0) > self._throttles:
+            self.facts.setdefault("throttled_after_s", f"{self.readings[-1]['t_ns'] / 1e9:.1f}")
 
     def finish(self) -> None:
         """Take the last reading and judge what happened in between."""
@@ -132,6 +138,10 @@ class Watch:
         wall_ns = time.perf_counter_ns() - self._started_ns
         foreign = self._probe.foreign_cores(self._busy_ns, self._probe.busy_ns(), own_ns, wall_ns)
         self.facts["foreign_cores"] = "not visible" if foreign is None else f"{foreign:.3f}"
+        others = getattr(self._probe, "others", None)
+        if others is not None:
+            count = others()
+            self.facts["foreign_gpu_processes"] = "not visible" if count is None else str(count)
         throttles = self._probe.throttle_count()
         if throttles is None or self._throttles is None:
             self.facts["throttle"] = "not visible"
@@ -181,7 +191,7 @@ def run_job(job: Job) -> dict[str, Any]:
             check_finite(session, job.file)
         # Spare inputs and the samples' places are the benchmark's own memory, not what a deployment needs.
         spare_bytes = sum(
-            (len(lane.pool) - 1) * inputs.input_bytes(lane.session.inputs) + loop.TRACK_BYTES for lane in lanes
+            (len(lane.pool) - 1) * inputs.input_bytes(lane.session.inputs) + loop.track_bytes(lane) for lane in lanes
         )
         peak_bytes = max(loaded_bytes, probe.peak_memory_bytes() - spare_bytes)
         facts = {**sessions[0].facts, **watch.facts, **cooled}

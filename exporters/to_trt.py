@@ -18,7 +18,6 @@ from vitdeploy.spec import ModelSpec
 FILE = "model.engine"
 
 NO_GPU = "built ahead of time where no GPU is: it proves parser, types and graph, not numbers or speed"
-NO_RUNTIME = "built on this machine's GPU; this version cannot run it"
 
 
 def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
@@ -46,7 +45,6 @@ def _built(parent: Artifact, job: Job) -> Made:
             compute_capability=list(job.compute_capability),
         )
     )
-    without_proof = None if target.runtime else NO_RUNTIME
     return Made(
         file=FILE,
         inputs=parent.manifest.inputs,
@@ -58,7 +56,7 @@ def _built(parent: Artifact, job: Job) -> Made:
         tools={built.package: built.version},
         bound_to=built.bound_to,
         timing_cache_sha256=built.timing_cache_sha256,
-        unproven=NO_GPU if "gpu" not in built.bound_to else without_proof,
+        unproven=NO_GPU if "gpu" not in built.bound_to else None,
     )
 
 

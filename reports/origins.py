@@ -114,7 +114,10 @@ def _protocol(run: Run) -> Iterator[tuple[str, str]]:
         f"at least {protocol.min_time_s:g} s of samples after at most {protocol.warmup_limit_s:g} s of warm-up",
     )
     if protocol.sustained_s is not None:
-        yield "sustained", f"{protocol.sustained_s:g} s of load first"
+        yield (
+            "sustained",
+            f"{protocol.sustained_s:g} s of load a trial; the burst is its first {protocol.min_time_s:g} s",
+        )
     yield "order", f"{protocol.order} (seed {protocol.seed})"
     yield "inputs", protocol.inputs
     for name, values in (

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from vitdeploy import catalog, comparison, stats, verdict
+from vitdeploy import catalog, comparison, stats, units, verdict
 from vitdeploy.record import Result, Run, Trial
 from vitdeploy.reports import origins
 from vitdeploy.reports.origins import Origin
@@ -220,9 +220,21 @@ def _row(result: Result, run: Run, change: Comparison | None) -> Row:
         peak_memory_bytes=max((t.peak_memory_bytes for t in trials), default=None),
         faster=_faster(result, run),
         change=change,
-        explained=(),
+        explained=sustained_words(result),
         lacking=_lacking(result, trials),
     )
+
+
+def sustained_words(result: Result) -> tuple[str, ...]:
+    """What a long load did, in one line; nothing where none was asked for."""
+    heat = result.sustained
+    if heat is None:
+        return ()
+    burst, after = units.milliseconds([heat.burst_ms, heat.sustained_ms])
+    slowed = "it did not slow down" if heat.slowed_after_s is None else f"slower from {heat.slowed_after_s:.0f} s on"
+    said = "" if heat.throttled_after_s is None else f", throttled from {heat.throttled_after_s:.0f} s on"
+    change = heat.sustained_ms / heat.burst_ms
+    return (f"burst {burst} ms, under sustained load {after} ms ({change:.2f} ×); {slowed}{said}",)
 
 
 def _labeled(rows: Sequence[Row]) -> list[Row]:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from vitdeploy import catalog
 from vitdeploy.cli import main
 
 Said = tuple[int, str, str]
@@ -81,13 +80,6 @@ def test_bad_input_is_two_lines_and_the_contracts_exit_code(say, argv: list[str]
 def test_a_device_that_is_not_configured_is_exit_7(say, device: str):
     code, _, err = say("bench", "efficientvit_b0", "--device", device)
     assert code == 7, err
-    two_lines(err)
-
-
-@pytest.mark.parametrize("name", [name for name, target in catalog.targets().items() if target.unavailable])
-def test_a_target_that_is_not_built_yet_says_so(say, name: str):
-    code, _, err = say("export", "efficientvit_b0", "--target", name)
-    assert code in (3, 4), err
     two_lines(err)
 
 

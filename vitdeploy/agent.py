@@ -21,6 +21,8 @@ ENTRIES = (
     "vitdeploy.benchmarks.expected",
     "vitdeploy.benchmarks.host",
     "vitdeploy.benchmarks.operator_times",
+    "vitdeploy.benchmarks.probe_jetson",
+    "vitdeploy.benchmarks.probe_nvml",
     "vitdeploy.devices.remote",
     "vitdeploy.exporters.build_engine",
     "vitdeploy.runtimes.on_ort",

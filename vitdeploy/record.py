@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from vitdeploy import documents, stats
+from vitdeploy import documents, stats, sustained
 from vitdeploy.artifact import Parity
 from vitdeploy.spec import Attention, Boundary, Head, Io, Size
 
@@ -148,6 +148,19 @@ class Summary(_Record, frozen=True, kw_only=True):
     energy_mj: float | None
 
 
+class Sustained(_Record, frozen=True, kw_only=True):
+    """What a long load did to the figure; derived from the samples."""
+
+    burst_ms: Positive
+    """Median of what a usual trial would have measured."""
+    sustained_ms: Positive
+    """Median of the last tenth of the time."""
+    slowed_after_s: float | None
+    """When it became slower than the burst for good; None: it did not."""
+    throttled_after_s: float | None
+    """When the machine first said that it slows itself down; None: it did not, or does not show it."""
+
+
 class Result(_Record, frozen=True, kw_only=True):
     """One row: a case, the artifact that was timed, its trials and whether the figure may be quoted."""
 
@@ -166,6 +179,8 @@ class Result(_Record, frozen=True, kw_only=True):
     """Of the manifest that lay beside the file when it was timed."""
     side: Side | None = None
     """Which side of a duel this is."""
+    sustained: Sustained | None = None
+    """Where the run was made with ``--sustained`` and the trials were long enough."""
 
 
 class Protocol(_Record, frozen=True, kw_only=True):
@@ -262,7 +277,7 @@ def load(path: Path) -> Run:
         UnreadableFile: truncated, empty, of a newer schema, or with fields that are unknown.
     """
     run = documents.read(path, Run, schema=SCHEMA, what="run")
-    return msgspec.structs.replace(run, results=tuple(rederive(result) for result in run.results))
+    return msgspec.structs.replace(run, results=tuple(rederive(result, run.protocol) for result in run.results))
 
 
 def save(run: Run, path: Path) -> None:
@@ -275,18 +290,42 @@ def save(run: Run, path: Path) -> None:
     documents.write_bytes(path, before + data + after + b"\n")
 
 
-def rederive(result: Result) -> Result:
-    """``result`` with the summary and status that its trials support; failed rows stay failed."""
+def rederive(result: Result, protocol: Protocol | None = None) -> Result:
+    """``result`` with the summary and status that its trials support; failed rows stay failed.
+
+    Under a long load slowing down is what is measured, and does not make a row invalid.
+    """
     if result.status == "failed":
         return result
+    long = protocol is not None and protocol.sustained_s is not None
     derived = {reason.code for reason in result.reasons} & _DERIVED
     kept = tuple(r for r in result.reasons if r.code not in derived)
-    found = tuple(_reasons(result.trials, result.parity))
+    found = tuple(r for r in _reasons(result.trials, result.parity) if not (long and r.code in _OF_HEAT))
     return msgspec.structs.replace(
         result,
         summary=summarize(result.trials, result.case.batch),
         reasons=(*found, *kept),
         status="invalid" if found or not result.trials else "valid",
+        sustained=_sustained(result, protocol) if long and protocol is not None else None,
+    )
+
+
+def _sustained(result: Result, protocol: Protocol) -> Sustained | None:
+    trials = result.trials
+    heat = sustained.of_trials(
+        [trial.samples_ns for trial in trials if trial.sample_kind == "inference"],
+        burst_s=protocol.min_time_s,
+        streams=result.case.streams,
+    )
+    if heat is None:
+        return None
+    words = [trial.facts.get("throttled_after_s", "") for trial in trials]
+    times = [float(word) for word in words if word.replace(".", "", 1).isdigit()]
+    return Sustained(
+        burst_ms=heat.burst_ns / 1e6,
+        sustained_ms=heat.sustained_ns / 1e6,
+        slowed_after_s=heat.slowed_after_s,
+        throttled_after_s=min(times, default=None),
     )
 
 
@@ -311,6 +350,7 @@ def summarize(trials: Sequence[Trial], batch: int) -> Summary | None:
 
 _DERIVED = frozenset({"parity-failed", "throttled", "not-steady", "too-few-samples"})
 """Reasons that follow from the trials and the parity; they make a row invalid."""
+_OF_HEAT = frozenset({"throttled", "not-steady"})
 
 
 def _reasons(trials: Sequence[Trial], parity: Parity | None) -> list[Reason]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         OnTrial,
         Prediction,
     )
-    from vitdeploy.record import Result
+    from vitdeploy.record import Result, Sustained
 
 NOT_A_TERMINAL_WIDTH = 160
 """Columns when stdout is a pipe or a file: tables there are read unwrapped."""
@@ -239,11 +239,20 @@ def bench(outcome: "BenchOutcome") -> Outcome:
     ]
     weights = sorted({r.case.weights for r in results if r.case.weights.startswith("random")})
     notes = [f"Weights are {' and '.join(weights)}: the times are real, the outputs mean nothing."] if weights else []
+    notes += [f"{r.case.name}: {_heat(r.sustained)}" for r in results if r.sustained is not None]
     return Outcome(
         document=outcome.run,
         human=[shown, *reasons, *notes, str(outcome.path)],
         exit_code=outcome.exit_code,
     )
+
+
+def _heat(found: "Sustained") -> str:
+    """What a long load did to a figure."""
+    slowed = "never slower" if found.slowed_after_s is None else f"slower from {found.slowed_after_s:.0f} s on"
+    throttled = "" if found.throttled_after_s is None else f", throttled from {found.throttled_after_s:.0f} s on"
+    burst, after = units.milliseconds([found.burst_ms, found.sustained_ms])
+    return f"burst {burst} ms, sustained {after} ms; {slowed}{throttled}."
 
 
 def document(made: "Document") -> Outcome:

@@ -51,6 +51,10 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What must be found on the machine behind the link; anything else is the wrong machine."""
     source: str = ""
     """Where the facts come from."""
+    power_mode: str | None = None
+    """Jetsons: ``MAXN``, ``MODE_30W``, … is set for a run and put back afterwards; None: it stays as it is."""
+    hold_clocks: bool = False
+    """Jetsons: the highest clocks are held for a run and put back afterwards."""
     cool_c: Annotated[float, msgspec.Meta(gt=0)] | None = None
     """A trial starts only below this, on the hottest sensor; None: 15 degrees below the machine's own limits."""
     benchmark_model: str = ""

@@ -61,7 +61,15 @@ class SshConnection:
     """One device, over one shared connection."""
 
     def __init__(
-        self, name: str, host: str, *, user: str = "", port: int | None = None, python: str = "python3"
+        self,
+        name: str,
+        host: str,
+        *,
+        user: str = "",
+        port: int | None = None,
+        python: str = "python3",
+        power_mode: str | None = None,
+        hold_clocks: bool = False,
     ) -> None:
         for word in (host, *([user] if user else [])):
             if not _NAME.match(word) or word.startswith("-"):
@@ -79,6 +87,9 @@ class SshConnection:
         self._home = ""
         self._agent = ""
         self._holder: subprocess.Popen[bytes] | None = None
+        self._power = (power_mode or "-", "clocks" if hold_clocks else "-")
+        self.power: dict[str, str] = {}
+        """What is held beside the lock, or why not; filled when the lock is taken."""
 
     def __enter__(self) -> "SshConnection":
         return self
@@ -217,12 +228,13 @@ class SshConnection:
 
     @contextlib.contextmanager
     def _held(self, timeout_s: float) -> Generator[None]:
-        command = [*self.interpreter(), "-m", "vitdeploy.devices.remote", "hold", f"{timeout_s:g}"]
+        command = [*self.interpreter(), "-m", "vitdeploy.devices.remote", "hold", f"{timeout_s:g}", *self._power]
         with self._started(shlex.join(command)) as process:
             said = _line(process, timeout_s + GRACE_S)
             if said != remote.HELD:
                 message = said or self._lost(_rest(process), "taking the lock").message
                 raise DeviceError(message.replace("local is", f"{self._name} is"), "Wait for it, or stop it.")
+            self.power = json.loads(_line(process, GRACE_S) or "{}")
             self._holder = process
             try:
                 yield
@@ -296,7 +308,15 @@ def open_connection(device: "Device") -> Connection:
     """
     if shutil.which("ssh") is None:
         raise MissingPackage("ssh is not here", "Install OpenSSH's client: `apt install openssh-client`.")
-    connection = SshConnection(device.name, device.host, user=device.user, port=device.port, python=device.python)
+    connection = SshConnection(
+        device.name,
+        device.host,
+        user=device.user,
+        port=device.port,
+        python=device.python,
+        power_mode=device.power_mode,
+        hold_clocks=device.hold_clocks,
+    )
     try:
         connection.open()
     except BaseException:

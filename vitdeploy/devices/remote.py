@@ -1,7 +1,7 @@
 """The far side of an SSH link: run one command that ends with the link, or hold the device's lock while it lasts.
 
     python -m vitdeploy.devices.remote run     header and input on stdin, a JSON answer on stdout
-    python -m vitdeploy.devices.remote hold SECONDS
+    python -m vitdeploy.devices.remote hold SECONDS [POWER_MODE|-] [clocks|-]
 
 Standard library only: the agent carries it. The near side keeps stdin open until it has the answer, so its end
 means that the link was cut, and what was started is killed.
@@ -17,6 +17,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from vitdeploy.devices import jetson_power
 from vitdeploy.devices.local import LocalConnection
 from vitdeploy.errors import DeviceError
 
@@ -58,16 +59,27 @@ def run() -> int:
     return 0
 
 
-def hold(wait_s: float) -> int:
-    """Hold this machine's lock until stdin ends; say so, or who has it."""
+def hold(wait_s: float, mode: str | None = None, *, clocks: bool = False) -> int:
+    """Hold this machine's lock, and its power mode and clocks, until stdin ends; say so, or who has it."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupted)  # the default would end us without putting anything back
     try:
-        with LocalConnection("local").lock(timeout_s=wait_s):
+        with LocalConnection("local").lock(timeout_s=wait_s), jetson_power.held(mode, clocks=clocks) as said:
             print(HELD, flush=True)
-            sys.stdin.buffer.read()
+            print(json.dumps(said), flush=True)
+            with contextlib.suppress(KeyboardInterrupt):
+                sys.stdin.buffer.read()
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)  # what is put back now is put back whole
     except DeviceError as error:
         print(error.message, flush=True)
         return error.exit_code
     return 0
+
+
+def _interrupted(number: int, frame: object) -> None:
+    del number, frame
+    raise KeyboardInterrupt
 
 
 def _kill_at_end(source: Any, process: "subprocess.Popen[bytes]") -> None:
@@ -88,6 +100,8 @@ def main(arguments: Sequence[str]) -> int:
             return run()
         case ["hold", wait_s]:
             return hold(float(wait_s))
+        case ["hold", wait_s, mode, clocks]:
+            return hold(float(wait_s), None if mode == "-" else mode, clocks=clocks == "clocks")
         case _:
             print(__doc__, file=sys.stderr)
             return 2

@@ -1,0 +1,108 @@
+"""Look at a Jetson's state during a trial: the GPU's clock, heat, power rails, and over-current throttling.
+
+Read from sysfs, where ``tegrastats`` reads it too; what a board does not show is None. Standard library only: the
+worker carries it. Tested on a folder laid out as a board's files are documented; no Jetson was used yet.
+"""
+
+import re
+from pathlib import Path
+
+from vitdeploy.benchmarks import probe_cpu
+
+ROOT = Path("/")
+
+TOTAL_RAILS = ("VDD_IN",)
+"""The rail of the whole module, on boards that have one (Orin NX, Orin Nano).
+
+Source: docs.nvidia.com/jetson/archives/r36.4, "Jetson Orin NX and Nano series", power monitors.
+"""
+
+PART_RAILS = ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0")
+"""Rails that make up the module where there is no rail of the whole (AGX Orin).
+
+Source: docs.nvidia.com/jetson/archives/r36.4, "Jetson AGX Orin series", power monitors.
+"""
+
+busy_ns = probe_cpu.busy_ns
+foreign_cores = probe_cpu.foreign_cores
+peak_memory_bytes = probe_cpu.peak_memory_bytes
+forget_peak = probe_cpu.forget_peak
+headroom_c = probe_cpu.headroom_c
+temperature_c = probe_cpu.temperature_c
+
+
+def clock_hz() -> int | None:
+    """The GPU's clock now."""
+    for path in sorted(ROOT.glob("sys/class/devfreq/*gpu*/cur_freq")):
+        if (found := _integer(path)) is not None:
+            return found
+    return probe_cpu.clock_hz()
+
+
+def power_mw() -> int | None:
+    """What the module draws now: its own rail, else the sum of its parts; None where a part is not shown."""
+    found = rails_mw()
+    for name in TOTAL_RAILS:
+        if name in found:
+            return found[name]
+    parts = [found.get(name) for name in PART_RAILS]
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def rails_mw() -> dict[str, int]:
+    """Power of each labelled rail: the INA3221's millivolts times its milliamperes.
+
+    Source: docs.kernel.org/hwmon/ina3221.html.
+    """
+    found: dict[str, int] = {}
+    for label in sorted(ROOT.glob("sys/class/hwmon/hwmon*/in[0-9]*_label")):
+        number = re.sub(r"\D", "", label.name)
+        volts, amperes = (
+            _integer(label.with_name(f"in{number}_input")),
+            _integer(label.with_name(f"curr{number}_input")),
+        )
+        if volts is not None and amperes is not None:
+            found[_text(label).strip()] = volts * amperes // 1000
+    return found
+
+
+def throttle_count() -> int | None:
+    """Over-current events since boot, with the CPU's own throttling where it is counted.
+
+    Source: docs.nvidia.com/jetson/archives/r36.4, "Over-current event": ``oc*_event_cnt`` of the hwmon device.
+    """
+    counts = [_integer(path) for path in sorted(ROOT.glob("sys/class/hwmon/hwmon*/oc*_event_cnt"))]
+    known = [count for count in [*counts, probe_cpu.throttle_count()] if count is not None]
+    return sum(known) if known else None
+
+
+def tegrastats(text: str) -> dict[str, float]:
+    """What one line of ``tegrastats`` tells, in C, Hz, mW and percent, by name; for logs that boards send us.
+
+    Lines of JetPack 4 to 6 differ in their fields; what is not there is left out.
+    """
+    found: dict[str, float] = {}
+    if (gpu := re.search(r"GR3D_FREQ (\d+)%(?:@\[?(\d+))?", text)) is not None:
+        found["gpu_percent"] = float(gpu[1])
+        if gpu[2]:
+            found["gpu_hz"] = 1e6 * float(gpu[2])
+    for name, value in re.findall(r"([A-Za-z][\w-]*)@(-?[\d.]+)C", text):
+        found[f"{name.lower()}_c"] = float(value)
+    for name, value in re.findall(r"((?:VDD|VIN|POM|CV)_?\w*) (\d+)(?:mW)?/\d+", text):
+        found[f"{name.lower()}_mw"] = float(value)
+    if (ram := re.search(r"RAM (\d+)/(\d+)MB", text)) is not None:
+        found["ram_bytes"], found["ram_total_bytes"] = 2.0**20 * int(ram[1]), 2.0**20 * int(ram[2])
+    return found
+
+
+def _integer(path: Path) -> int | None:
+    text = _text(path).strip()
+    return int(text) if text.lstrip("-").isdigit() else None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

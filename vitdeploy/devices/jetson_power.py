@@ -1,0 +1,100 @@
+"""A Jetson's power mode and clocks, held while a block lasts and put back afterwards, whatever ends it.
+
+Runs on the board, in the process that holds its lock: when the link is cut its stdin ends, and the block with it.
+``nvpmodel`` and ``jetson_clocks`` need root: they are asked through ``sudo -n``, which never waits for a password, and
+what is not allowed is said instead of done. Standard library only: the agent carries it.
+"""
+
+import contextlib
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+CONF = Path("/etc/nvpmodel.conf")
+LIMIT_S = 60.0
+
+_MODE = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>")
+_NOW = re.compile(r"^NV Power Mode:\s*(\S+)\s*\n\s*(\d+)\s*$", re.MULTILINE)
+
+
+@contextlib.contextmanager
+def held(mode: str | None, *, clocks: bool) -> Generator[dict[str, str]]:
+    """Set the power mode and the highest clocks; yields what was done, or why not, by name."""
+    said: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        if mode is not None:
+            said["power_mode"] = _hold_mode(mode, stack)
+        if clocks:
+            said["clocks"] = _hold_clocks(stack)
+        yield said
+
+
+def _hold_mode(mode: str, stack: contextlib.ExitStack) -> str:
+    now = _NOW.search(_run("nvpmodel", "-q")[1])
+    if now is None:
+        return "not held: nvpmodel -q tells none"
+    if now[1] == mode:
+        return f"{mode}, as it was"
+    known = {name: number for number, name in _MODE.findall(_text(CONF))}
+    if mode not in known:
+        return f"not held: {CONF} has no {mode}, only {', '.join(known) or 'none'}"
+    # Some modes ask for a restart, which is answered with no.
+    failed, words = _run(*_ROOT, "nvpmodel", "-m", known[mode], given="no\n")
+    after = _NOW.search(_run("nvpmodel", "-q")[1])
+    if failed or after is None or after[1] != mode:
+        return f"not held: {_last(words) or 'it was not taken'}"
+    stack.callback(_run, *_ROOT, "nvpmodel", "-m", now[2], given="no\n")
+    return f"{mode}, was {now[1]}"
+
+
+def _hold_clocks(stack: contextlib.ExitStack) -> str:
+    descriptor, name = tempfile.mkstemp(prefix="vitdeploy-clocks-")
+    os.close(descriptor)
+    Path(name).unlink()  # jetson_clocks does not overwrite
+    failed, words = _run(*_ROOT, "jetson_clocks", "--store", name)
+    if failed:
+        return f"not held: {_last(words)}"
+    stack.callback(_put_back, name)
+    failed, words = _run(*_ROOT, "jetson_clocks")
+    return f"not held: {_last(words)}" if failed else "at their highest"
+
+
+def _put_back(stored: str) -> None:
+    _run(*_ROOT, "jetson_clocks", "--restore", stored)
+    _run(*_ROOT, "rm", "-f", stored)
+
+
+_ROOT = () if os.geteuid() == 0 else ("sudo", "-n")
+
+
+def _run(*command: str, given: str = "") -> tuple[bool, str]:
+    """Whether it failed, and what it said."""
+    try:
+        # A session of its own: a signal for us, Ctrl-C or a lost link's, must not stop what puts things back.
+        done = subprocess.run(
+            command,
+            input=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+            start_new_session=True,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return True, f"{command[0]}: {error}"
+    return done.returncode != 0, done.stdout
+
+
+def _last(words: str) -> str:
+    return next(reversed(words.strip().splitlines()), "it said nothing")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
