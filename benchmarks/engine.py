@@ -9,21 +9,23 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from vitdeploy import artifact, catalog, documents, parity, photographs
 from vitdeploy.artifact import MANIFEST, Artifact, Manifest, Parity
-from vitdeploy.benchmarks import expected, host, trial
+from vitdeploy.benchmarks import expected, host, inputs, trial
 from vitdeploy.devices import inventory
 from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.local import LocalConnection
 from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed
+from vitdeploy.spec import ModelSpec
 
 Progress = Callable[[str], None]
 
@@ -141,6 +143,9 @@ def _build(link: Connection, made: Artifact, device: Device, work: Path) -> Mani
             parity=None,
             parity_skipped=None,
         )
+        if manifest.part == "encoder":  # judged by its masks, which takes its decoder
+            skipped = "an encoder is judged by its masks, which is not done on devices; its graph was proven"
+            return msgspec.structs.replace(built, parity_skipped=skipped)
         return msgspec.structs.replace(built, parity=_proven(link, made, built, there, near))
     finally:
         link.run(["rm", "-f", there], timeout_s=60)
@@ -164,42 +169,57 @@ def _told(link: Connection, order: str, *, log: Path) -> dict[str, Any]:
 
 
 def _proven(link: Connection, made: Artifact, built: Manifest, engine: str, near: Path | PurePosixPath) -> Parity:
-    """Hold the engine on the device against its graph on this machine."""
+    """Hold the engine on the device against its graph on this machine, output by output."""
     target = catalog.find_target(built.target)
     parent = catalog.find_target(target.parent or "")
-    spec, entry = catalog.find_model(built.model), built.inputs[0]
+    spec = catalog.find_model(built.model, built.part)
     evidence = parity.Evidence(spec.task)
     with tempfile.TemporaryDirectory(prefix="vitdeploy-engine-") as place:
         folder = Path(place)
-        for photos in photographs.parity_batches(built.size, built.batch):
-            feed = photographs.raw(photos) if built.io == "uint8" else photographs.normalized(photos, spec)
-            given, here, back = folder / "input", folder / "expected.npz", folder / "found.npz"
-            feed.astype(entry.dtype, copy=False).tofile(given)
-            pushed = link.push(given, sha256=artifact.digest_of(given))
+        here, back = folder / "expected.npz", folder / "found.npz"
+        for feeds in _feeds(spec, built):
+            given = [folder / f"input-{number}" for number in range(len(feeds))]
+            for path, feed in zip(given, feeds, strict=True):
+                feed.tofile(path)
+            pushed = [link.push(path, sha256=artifact.digest_of(path)) for path in given]
             there = str(near / f"outputs.{os.getpid()}.npz")
             try:
                 _infer(link, engine, built, target.runtime or "", pushed, there)
                 link.pull(there, back)
             finally:
-                link.run(["rm", "-f", there, *([] if pushed == str(given) else [pushed])], timeout_s=60)
+                own = [path for path in pushed if Path(path) not in given]
+                link.run(["rm", "-f", there, *own], timeout_s=60)
             runtime = parent.runtime or parent.proof or ""
-            _infer(LocalConnection(), str(made.file), made.manifest, runtime, str(given), str(here))
-            with np.load(here) as expected_there, np.load(back) as found_there:
-                evidence.add(expected_there["arr_0"], found_there["arr_0"])
+            _infer(LocalConnection(), str(made.file), made.manifest, runtime, [str(path) for path in given], str(here))
+            with np.load(here) as wanted_there, np.load(back) as found_there:
+                for number in range(len(built.outputs)):
+                    pair = wanted_there[f"arr_{number}"], found_there[f"arr_{number}"]
+                    (evidence.add_further if number else evidence.add)(*pair)
     words = f"its graph {made.manifest.file} on this machine, proven against {_of(made)}"
     return parity.verdict(evidence, target.tolerance, words)
+
+
+def _feeds(spec: ModelSpec, built: Manifest) -> Iterator[list[NDArray[Any]]]:
+    """Noise and photographs for what takes one picture, noise for all else; in the order of the inputs."""
+    if len(built.inputs) > 1:
+        pool = inputs.make_pool(expected.described(artifact.as_json(built)["inputs"]), seed=0)
+        yield from ([feeds[tensor.name] for tensor in built.inputs] for feeds in pool[:2])
+        return
+    for photos in photographs.parity_batches(built.size, built.batch):
+        feed = photographs.raw(photos) if built.io == "uint8" else photographs.normalized(photos, spec)
+        yield [feed.astype(built.inputs[0].dtype, copy=False)]
 
 
 def _of(made: Artifact) -> str:
     return made.manifest.parity.reference if made.manifest.parity else "nothing"
 
 
-def _infer(link: Connection, file: str, manifest: Manifest, runtime: str, given: str, outputs: str) -> None:
+def _infer(link: Connection, file: str, manifest: Manifest, runtime: str, given: list[str], outputs: str) -> None:
     job = expected.job_of(
         Path(file),
         artifact.as_json(manifest),
         runtime,
-        inputs=[Path(given)],
+        inputs=[Path(path) for path in given],
         outputs=Path(outputs),
         threads=host.cores_physical(),
     )
