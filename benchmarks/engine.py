@@ -205,9 +205,10 @@ def _feeds(spec: ModelSpec, built: Manifest) -> Iterator[list[NDArray[Any]]]:
         pool = inputs.make_pool(expected.described(artifact.as_json(built)["inputs"]), seed=0)
         yield from ([feeds[tensor.name] for tensor in built.inputs] for feeds in pool[:2])
         return
+    entry = next(iter(built.inputs))
     for photos in photographs.parity_batches(built.size, built.batch):
         feed = photographs.raw(photos) if built.io == "uint8" else photographs.normalized(photos, spec)
-        yield [feed.astype(built.inputs[0].dtype, copy=False)]
+        yield [feed.astype(entry.dtype, copy=False)]
 
 
 def _of(made: Artifact) -> str:
