@@ -1,0 +1,185 @@
+"""What ``trtexec`` is told, explicitly for each version, and what it says: its raw times, never its summary.
+
+Its defaults changed their meaning between TensorRT 10 and 11 (data transfers, CUDA graphs, spinning), so none is relied
+on. Its "Latency" is a sum of three durations and leaves the gaps between them out; `--exportTimes` has the moments,
+from which `Times` gives the round trip too. Standard library only. No trtexec was run by us yet.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vitdeploy.errors import Impossible, ToolchainFailed
+
+OLDEST, NEWEST = (8, 6), (11, 99)
+"""Versions whose ``--exportTimes`` has the fields that are read.
+
+Source: sampleReporting.cpp of TensorRT 8.6 to 11.1.
+"""
+
+EXPLICIT_SINCE = 11
+"""From this version on transfers, graphs and spinning are switched off by flags of their own.
+
+Source: docs.nvidia.com/deeplearning/tensorrt/11.0.0/api/migration/tensorrt-10x-to-11x.html
+"""
+
+FIELDS = ("startH2dMs", "endH2dMs", "startComputeMs", "endComputeMs", "startD2hMs", "endD2hMs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is to be timed."""
+
+    engine: str
+    times: str
+    """Path of the JSON that it writes."""
+    warmup_s: float
+    duration_s: float
+    graph: bool = False
+    spin: bool = True
+    """Poll instead of sleeping while waiting."""
+    transfers: bool = True
+    """Copies to and from the GPU belong to it."""
+    streams: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Each inference, in nanoseconds, in the order run; warm-up is excluded by the tool."""
+
+    round_trip_ns: tuple[int, ...]
+    """From the start of the copy to the GPU to the end of the copy back: the boundary host-to-host."""
+    h2d_ns: tuple[int, ...]
+    compute_ns: tuple[int, ...]
+    d2h_ns: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a transcript says of itself."""
+
+    version: tuple[int, int, int] | None
+    passed: bool
+    device: str | None
+    compute_capability: str | None
+    warnings: tuple[str, ...]
+    errors: tuple[str, ...]
+
+
+def version_of(text: str) -> tuple[int, int, int] | None:
+    """The version in a transcript's first line, ``[TensorRT v100300]``; 8.x wrote four digits, ``v8601``.
+
+    Source: ``NV_TENSORRT_VERSION`` is major·1000 + minor·100 + patch up to 8, major·10000 + minor·100 + patch from 10 on.
+    """
+    found = re.search(r"\[TensorRT v(\d+)\]", text)
+    if found is None:
+        return None
+    number = int(found[1])
+    return (
+        number // (10_000 if number >= 100_000 else 1000),
+        number // 100 % (100 if number >= 100_000 else 10),
+        number % 100,
+    )
+
+
+def command(asked: Asked, version: tuple[int, int, int], program: str = "trtexec") -> list[str]:
+    """The words that time an engine by this version.
+
+    Raises:
+        Impossible: the flags of this version are not known.
+    """
+    if not OLDEST <= version[:2] <= NEWEST:
+        raise Impossible(
+            f"trtexec {'.'.join(map(str, version))} is not between {OLDEST[0]}.{OLDEST[1]} and {NEWEST[0]}",
+            "Use the Python package of TensorRT instead.",
+        )
+    words = [
+        program,
+        f"--loadEngine={asked.engine}",
+        f"--warmUp={round(1000 * asked.warmup_s)}",
+        f"--duration={max(1, round(asked.duration_s))}",
+        "--iterations=10",
+        "--avgRuns=10",
+        "--percentile=50,90,95,99",
+        f"--exportTimes={asked.times}",
+    ]
+    # One query is otherwise queued ahead of the one that runs, and its copy hides behind it: no round trip any more.
+    words += ["--exposeDMA"] if asked.streams == 1 and asked.transfers else []
+    explicit = version[0] >= EXPLICIT_SINCE
+    words += ["--useCudaGraph"] if asked.graph else ["--noCudaGraph"] if explicit else []
+    words += ["--useSpinWait"] if asked.spin else ["--noSpinWait"] if explicit else []
+    if not asked.transfers:
+        words += ["--noDataTransfers"]
+    elif explicit:
+        words += ["--includeDataTransfers"]
+    return [*words, f"--infStreams={asked.streams}"]
+
+
+def times(text: str) -> Times:
+    """What ``--exportTimes`` wrote.
+
+    Raises:
+        ToolchainFailed: it is no such file, empty, or its moments are out of order.
+    """
+    try:
+        rows: Any = json.loads(text)
+    except ValueError as error:
+        raise ToolchainFailed(f"trtexec wrote no JSON: {error}", "Read its transcript.") from error
+    if not isinstance(rows, list) or not rows:
+        raise ToolchainFailed("trtexec wrote no times", "Raise --min-time: its warm-up is excluded.")
+    columns: tuple[list[int], ...] = ([], [], [], [])
+    for place, row in enumerate(rows):
+        h2d, uploaded, begun, ended, d2h, done = _moments(row, place)
+        for column, value in zip(columns, (done - h2d, uploaded - h2d, ended - begun, done - d2h), strict=True):
+            column.append(value)
+    return Times(
+        round_trip_ns=tuple(columns[0]),
+        h2d_ns=tuple(columns[1]),
+        compute_ns=tuple(columns[2]),
+        d2h_ns=tuple(columns[3]),
+    )
+
+
+def read(transcript: str) -> Said:
+    """What a transcript says of itself, of any version."""
+    lines = transcript.splitlines()
+    return Said(
+        version=version_of(transcript),
+        passed=any(line.startswith("&&&& PASSED") for line in lines),
+        device=_found(r"Selected Device: (.+)", lines),
+        compute_capability=_found(r"Compute Capability: ([\d.]+)", lines),
+        warnings=tuple(_marked("W", lines)),
+        errors=tuple(_marked("E", lines)),
+    )
+
+
+def refusal(said: Said) -> ToolchainFailed | None:
+    """The error of a transcript that did not pass; None for one that did."""
+    if said.passed:
+        return None
+    return ToolchainFailed(
+        f"trtexec failed: {said.errors[-1] if said.errors else 'it says no reason'}", "Read its transcript in the log."
+    )
+
+
+def _moments(row: Any, place: int) -> list[int]:
+    try:
+        found = [round(1e6 * float(row[name])) for name in FIELDS]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ToolchainFailed(
+            f"trtexec's time {place} has not the fields that are read: {error!r}", "Report it."
+        ) from error
+    if found != sorted(found):
+        raise ToolchainFailed(f"trtexec's time {place} runs backwards: {row}", "Report it: its format has changed.")
+    return found
+
+
+def _found(pattern: str, lines: Sequence[str]) -> str | None:
+    return next((found[1].strip() for line in lines if (found := re.search(pattern, line))), None)
+
+
+def _marked(mark: str, lines: Sequence[str]) -> list[str]:
+    found = [re.match(rf"\[[\d/:-]+\] \[{mark}\] (.*)", line) for line in lines]
+    return [one[1] for one in found if one is not None and one[1].strip()]
