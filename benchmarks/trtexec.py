@@ -71,7 +71,7 @@ class Said:
 def version_of(text: str) -> tuple[int, int, int] | None:
     """The version in a transcript's first line, ``[TensorRT v100300]``; 8.x wrote four digits, ``v8601``.
 
-    Source: ``NV_TENSORRT_VERSION`` is major·1000 + minor·100 + patch up to 8, major·10000 + minor·100 + patch from 10 on.
+    Source: ``NV_TENSORRT_VERSION`` is major·1000 + minor·100 + patch up to 8, and from 10 on major·10000 instead.
     """
     found = re.search(r"\[TensorRT v(\d+)\]", text)
     if found is None:
@@ -177,9 +177,10 @@ def _moments(row: Any, place: int) -> list[int]:
 
 
 def _found(pattern: str, lines: Sequence[str]) -> str | None:
-    return next((found[1].strip() for line in lines if (found := re.search(pattern, line))), None)
+    matches = [re.search(pattern, line) for line in lines]
+    return next((match[1].strip() for match in matches if match is not None), None)
 
 
 def _marked(mark: str, lines: Sequence[str]) -> list[str]:
-    found = [re.match(rf"\[[\d/:-]+\] \[{mark}\] (.*)", line) for line in lines]
-    return [one[1] for one in found if one is not None and one[1].strip()]
+    matches = [re.match(rf"\[[\d/:-]+\] \[{mark}\] (.*)", line) for line in lines]
+    return [match[1] for match in matches if match is not None and match[1].strip()]
