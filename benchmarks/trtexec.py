@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from vitdeploy.errors import Impossible, ToolchainFailed
 
@@ -124,10 +124,11 @@ def times(text: str) -> Times:
         ToolchainFailed: it is no such file, empty, or its moments are out of order.
     """
     try:
-        rows: Any = json.loads(text)
+        found: Any = json.loads(text)
     except ValueError as error:
         raise ToolchainFailed(f"trtexec wrote no JSON: {error}", "Read its transcript.") from error
-    if not isinstance(rows, list) or not rows:
+    rows = cast("list[Any]", found) if isinstance(found, list) else []
+    if not rows:
         raise ToolchainFailed("trtexec wrote no times", "Raise --min-time: its warm-up is excluded.")
     columns: tuple[list[int], ...] = ([], [], [], [])
     for place, row in enumerate(rows):
