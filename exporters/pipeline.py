@@ -127,8 +127,6 @@ def plan(request: Request) -> tuple[Step, ...]:
             raise unknown_name(f"rewrite of {target.name}", name, target.rewrites, "vitdeploy targets")
     if target.exporter is None:
         raise Impossible(f"{target.name} is {target.unavailable}", "`vitdeploy targets` lists those that can be made.")
-    if target.name in spec.refused:
-        raise Impossible(f"{target.name} cannot take {spec.name}: {spec.refused[target.name]}", "Use another target.")
     _check_border(request)
     chain = [target]
     while (parent := chain[0].parent) is not None:
@@ -143,8 +141,18 @@ def plan(request: Request) -> tuple[Step, ...]:
     return tuple(steps)
 
 
+def refusal(request: Request) -> Impossible | None:
+    """Why the target cannot take the model, whatever is asked; it stops this model and no other."""
+    spec, target = request.spec, request.target
+    if target.name not in spec.refused:
+        return None
+    return Impossible(f"{target.name} cannot take {spec.name}: {spec.refused[target.name]}", "Use another target.")
+
+
 def describe(request: Request) -> list[str]:
     """The plan, one line a step."""
+    if refused := refusal(request):
+        return [refused.message]
     lines: list[str] = []
     for step in plan(request):
         named = f" with {', '.join(step.rewrites)}" if step.rewrites else ""
@@ -167,6 +175,8 @@ def prepare(requests: Iterable[Request], store: Store) -> None:
     apart = False
     for request in requests:
         _check_writable(request.out)
+        if refusal(request):
+            continue
         steps = plan(request)
         if request.force or store.find(steps[-1].key) is None:
             needed += [name for step in steps for name in step.packages]
@@ -183,7 +193,10 @@ def export(request: Request, store: Store, *, progress: Progress) -> Outcome:
     Raises:
         ToolchainFailed: an exporter failed; the message names its log.
         UnreadableFile: the checkpoint does not fit, or the place cannot be written.
+        Impossible: the target cannot take the model.
     """
+    if refused := refusal(request):
+        raise refused
     reused = True
     previous: Path | None = None
     steps = plan(request)

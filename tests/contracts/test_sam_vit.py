@@ -186,8 +186,12 @@ def test_checkpoints_of_the_hub_and_of_meta_load(tmp_path: Path, kind: str):
         api.create_model("sam_vit_b", weights=tmp_path / "broken.pth")
 
 
-def test_a_target_that_cannot_take_an_encoder_says_why():
-    for name in ("sam_vit_b.encoder", "efficientvit_sam_xl0.encoder"):
-        with pytest.raises(Impossible, match="1024x1024"):
-            api.export_plan([name], api.ExportOrder(target="tflite-fp32"))
-    assert api.export_plan(["sam_vit_b.decoder"], api.ExportOrder(target="tflite-fp32"))
+def test_a_target_that_cannot_take_an_encoder_says_why_and_takes_the_rest(tmp_path: Path):
+    order = api.ExportOrder(target="tflite-fp32", out=tmp_path)
+    refused, *rest = api.export_plan(["sam_vit_b"], order)
+    assert "tflite-fp32 cannot take sam_vit_b.encoder: at 1024x1024" in refused
+    assert [line.partition(" ")[0] for line in rest] == ["sam_vit_b.decoder"]
+    with pytest.raises(Impossible, match="1024x1024"):
+        api.export(["efficientvit_sam_xl0.encoder"], order)
+    rows = api.export(["efficientvit_sam_xl0.encoder", "sam_vit_b.encoder"], order)
+    assert [type(row.error) for row in rows] == [Impossible, Impossible]
