@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests import artifacts
+from vitdeploy import api, api_eval
 from vitdeploy.artifact import Artifact, Tensor
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError
 from vitdeploy.evaluation import detections, journal, masks, plans, summary
 from vitdeploy.evaluation.evaluate import evaluate
 from vitdeploy.evaluation.journal import Head, Journal
+from vitdeploy.evaluation.order import EvalOrder
 from vitdeploy.evaluation.record import ImageRecord
+from vitdeploy.orders import ExportOrder
 
 pytest.importorskip("pycocotools", reason="the package pycocotools (extra eval) is not installed")
 
@@ -290,8 +293,10 @@ def test_masks_are_enlarged_as_the_predictor_does():
 def test_what_does_not_fit_is_refused_before_any_work(tmp_path: Path):
     root = coco_set(tmp_path / "data")
     both = parts(tmp_path)
-    with pytest.raises(Impossible, match="an encoder and a decoder"):
+    with pytest.raises(UnreadableFile, match="no decoder lies beside it"):
         plans.prepare(plans.Wish(dataset="coco", root=root), both[:1])
+    with pytest.raises(Impossible, match="an encoder and a decoder"):
+        plans.prepare(plans.Wish(dataset="coco", root=root), (both[0], both[0]))
     with pytest.raises(UsageError, match="needs --detections"):
         plans.prepare(plans.Wish(dataset="coco", root=root, prompt="detector"), both)
     with pytest.raises(UsageError, match="--clicks 11"):
@@ -306,3 +311,30 @@ def test_what_does_not_fit_is_refused_before_any_work(tmp_path: Path):
         path.unlink()
     with pytest.raises(UnreadableFile, match="s pictures in"):
         plans.prepare(plans.Wish(dataset="coco", root=root), both)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prompt", ["box", "point"])
+def test_a_real_pair_of_files_agrees_with_fp32_torch(tmp_path: Path, prompt: str):
+    root = coco_set(tmp_path / "data")
+    rows = api.export(
+        ["efficientvit_sam_l0.encoder", "efficientvit_sam_l0.decoder"],
+        ExportOrder(target="onnx-fp32", size="128x128", out=tmp_path / "artifacts"),
+    )
+    encoder = rows[0].artifact
+    assert encoder is not None
+    order = EvalOrder(
+        dataset="coco",
+        root=root,
+        out=tmp_path / "e.json",
+        prompt=prompt,
+        clicks=3 if prompt == "point" else 1,
+        threads=2,
+    )
+    outcome = api_eval.evaluate_artifact([encoder.folder], order)  # the decoder is found beside it
+    found = outcome.evaluation
+    assert [subject.part for subject in found.subjects] == ["encoder", "decoder"]
+    assert found.dataset.scored == 3
+    assert found.figures[0].drop == pytest.approx(0, abs=0.01)
+    assert outcome.page is not None
+    assert outcome.page.read_text().count("data:image/jpeg;base64,") == 3

@@ -50,6 +50,7 @@ def eval_plan(paths: Sequence[Path], order: EvalOrder) -> list[str]:
     """What `eval` would do."""
     artifacts = _opened(paths)
     prepared = plans.prepare(_wish(order), artifacts)
+    artifacts = prepared.artifacts
     device = api.reachable(order.device)
     lines = [
         f"{one.manifest.model} {one.manifest.target} {_size(one)} on {device.name}: "
@@ -97,6 +98,7 @@ def evaluate_artifact(
     artifacts = _opened(paths)
     device = api.reachable(order.device)
     prepared = plans.prepare(_wish(order), artifacts)
+    artifacts = prepared.artifacts
     _require(order.dataset)
     out = order.out or _default_path(artifacts[0], order)
     if order.resume and order.out is None:
@@ -207,6 +209,7 @@ def evaluate_shard(
         raise UsageError(f"shard {index} of {count} is none", f"Use 0 to {count - 1}.")
     artifacts = _opened(paths)
     prepared = plans.prepare(_wish(order), artifacts)
+    artifacts = prepared.artifacts
     _require(order.dataset)
     device = api.reachable("local" if reference else order.device)
     if reference:
@@ -227,6 +230,7 @@ def collect(
     """
     artifacts = _opened(paths)
     prepared = plans.prepare(_wish(order), artifacts)
+    artifacts = prepared.artifacts
     out = order.out or _default_path(artifacts[0], order)
     images = out.with_name(f"{out.stem}.images.jsonl")
     _merged(parts, images, _head(prepared, artifacts, order.device), prepared.items)

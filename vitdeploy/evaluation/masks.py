@@ -191,11 +191,13 @@ def _answers(plan: Plan, embedding: NDArray[Any], prompts: Sequence[Sequence[Poi
         feeds.append(
             {embeddings.name: whole, **_points(part, size, (coords, labels))},
         )
+    layouts = {tensor.name: tensor.layout for tensor in manifest.outputs}
     answers: Sequence[Outputs] = yield Request(artifact=plan.decoder, feeds=tuple(feeds))
     found: list[Boolean] = []
     for place in range(len(prompts)):
         answer, row = answers[place // objects], place % objects
-        found.append(chosen(answer["masks"][row], answer["iou_predictions"][row], size))
+        candidates = channels_first(answer["masks"][row], layouts["masks"])
+        found.append(chosen(candidates, answer["iou_predictions"][row], size))
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vitdeploy import catalog, labels
+from vitdeploy import catalog, labels, segmenting
 from vitdeploy.artifact import Artifact
 from vitdeploy.errors import Impossible, UsageError, unknown_name
 from vitdeploy.evaluation import (
@@ -65,6 +65,8 @@ class Prepared:
     protocol: tuple[str, ...]
     kind: str
     """Which figures there are: a key of `summary.MEASURES`."""
+    artifacts: tuple[Artifact, ...]
+    """What is run: what was named, and the other part of a model that has two."""
     rebuild: "Callable[[tuple[Artifact, ...]], Prepared]" = field(repr=False)
     """The same for other artifacts: the reference's."""
     watch: Callable[[Item, Callable[[Any, Any], None]], Dialogue] | None = None
@@ -167,6 +169,7 @@ def _segmentation(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
             "intersections and unions summed over all pictures; classes that occur nowhere are left out of the mean",
         ),
         kind="segmentation",
+        artifacts=artifacts,
         rebuild=lambda others: _segmentation(wish, others),
     )
 
@@ -209,6 +212,7 @@ def _classification(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
             f"short side to {_words(manifest.size)} / {crop:g} (Pillow's bicubic), center crop {_words(manifest.size)}",
         ),
         kind="classification",
+        artifacts=artifacts,
         rebuild=lambda others: _classification(wish, others),
     )
 
@@ -235,6 +239,7 @@ def _super_resolution(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
             f"output rounded to bytes; PSNR and SSIM on Y (BT.601), {scale} border pixels left out",
         ),
         kind="super-resolution",
+        artifacts=artifacts,
         rebuild=lambda others: _super_resolution(wish, others),
     )
 
@@ -292,12 +297,15 @@ def _masks(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
             else "IoU of each mask with its annotation, averaged over all masks",
         ),
         kind="detections" if prompt == "detector" else "masks",
+        artifacts=(encoder, decoder),
         rebuild=lambda others: _masks(wish, others),
     )
 
 
 def _parts(artifacts: Sequence[Artifact]) -> tuple[Artifact, Artifact]:
-    """The encoder and the decoder of one model."""
+    """The encoder and the decoder of one model; where one is named, the other lies where the same export put it."""
+    if len(artifacts) == 1 and artifacts[0].manifest.part is not None:
+        artifacts = segmenting.parts(artifacts[0])
     by_part = {one.manifest.part: one for one in artifacts}
     encoder, decoder = by_part.get("encoder"), by_part.get("decoder")
     if len(artifacts) != 2 or encoder is None or decoder is None:
