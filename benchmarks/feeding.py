@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from vitdeploy import catalog
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import infer, trial
+from vitdeploy.benchmarks import infer, phone_feeding, phone_trial, trial
 from vitdeploy.benchmarks.trial import Refusal
 from vitdeploy.devices.connection import Connection
+from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed
 
 Feed = Mapping[str, NDArray[Any]]
@@ -38,6 +39,31 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outputs: list[list[dict[str, Any]]] | None = None
     facts: dict[str, str] = {}
     error: Refusal | None = None
+
+
+def of(
+    device: Device,
+    link: Connection,
+    found: Mapping[str, Any],
+    *,
+    threads: int,
+    log: Path,
+    on_facts: Callable[[Mapping[str, str]], None] = lambda _: None,
+) -> Callable[[Artifact, Sequence[Feed]], list[Outputs]]:
+    """What answers feeds on a device, whatever its link.
+
+    Args:
+        device: where.
+        link: to it.
+        found: the device's facts, of `machine.found`.
+        threads: of the runtime.
+        log: what a failed process said is appended to it.
+        on_facts: told what ran the artifact, in the runtime's own words.
+    """
+    if device.link == "adb":
+        phone = phone_trial.prepare(device, link, dict(found))
+        return phone_feeding.answers(phone, threads=threads, log=log, on_facts=on_facts)
+    return answers(link, threads=threads, log=log, on_facts=on_facts)
 
 
 def answers(

@@ -39,6 +39,8 @@ COMPOSERS = frozenset(
         "vitdeploy/field_tables.py",
         "vitdeploy/command.py",
         "vitdeploy/api_eval.py",
+        "vitdeploy/api_eval_items.py",
+        "vitdeploy/api_eval_reference.py",
         "vitdeploy/eval_commands.py",
         "vitdeploy/eval_tables.py",
         "vitdeploy/__init__.py",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests import eval_sets
-from vitdeploy import api_eval, artifact
+from vitdeploy import api_eval, api_eval_items, api_eval_reference, artifact
 from vitdeploy.cli import main
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError
 from vitdeploy.evaluation import journal, record
@@ -181,17 +181,19 @@ def test_the_drop_is_paired_over_the_same_pictures(city, tmp_path: Path, monkeyp
     # The reference's records are made by hand: it is right everywhere.
     from vitdeploy.evaluation import segmentation
 
-    monkeypatch.setattr(api_eval, "_references", lambda *_: (better,))
+    monkeypatch.setattr(api_eval_reference, "made_for", lambda *_: (better,))
 
     def right(prepared: Any, artifacts: Any, device: Any, out: Path, **rest: Any) -> None:
-        kept = journal.Journal(out, api_eval._head(prepared, artifacts, "local"))
+        kept = journal.Journal(out, api_eval_items.head_of(prepared, artifacts, "local"))
         kept.begin(resume=True)
         for item, (_, truth) in zip(sorted(prepared.items, key=lambda one: one.name), pairs, strict=True):
             kept.add(record.ImageRecord(image=item.name, score=1.0, counts=segmentation.count(truth, truth, 19)))
 
-    original = api_eval.evaluate_items
+    original = api_eval_items.evaluate_items
     monkeypatch.setattr(
-        api_eval, "evaluate_items", lambda *given, **rest: (right if rest.get("label") else original)(*given, **rest)
+        api_eval_items,
+        "evaluate_items",
+        lambda *given, **rest: (right if rest.get("label") else original)(*given, **rest),
     )
     found = api_eval.evaluate_artifact([folder], order(root, tmp_path / "e.json", reference=True)).evaluation
     figure = found.figures[0]

@@ -4,22 +4,26 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from tests import eval_sets, ssh_server
+from tests import artifacts, eval_sets, ssh_server
+from tests.adb_daemon import PhoneDouble
 from tests.ssh_server import SshServer
-from vitdeploy import api_eval
+from vitdeploy import api_eval, documents
 from vitdeploy.benchmarks import feeding
 from vitdeploy.errors import DeviceError, Impossible
 from vitdeploy.evaluation.order import EvalOrder
 
-pytestmark = pytest.mark.skipif(not ssh_server.available(), reason="no OpenSSH server and client here")
+TOOL = Path(__file__).parent / "benchmark_model_double.py"
 
 SIZE = (32, 64)
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServer]:
+    if not ssh_server.available():
+        pytest.skip("no OpenSSH server and client here")
     folder = tmp_path / "sshd"
     folder.mkdir()
     made = SshServer(folder)
@@ -103,3 +107,35 @@ def test_a_device_that_does_not_run_the_target_is_refused(server: SshServer, tmp
     order = EvalOrder(dataset="cityscapes", root=root, device="board", out=tmp_path / "e.json", reference=False)
     with pytest.raises(Impossible, match="does not run on board"):
         api_eval.evaluate_artifact([made.folder], order)
+
+
+def test_a_phone_answers_through_benchmark_model_as_this_machine_does(
+    phone: PhoneDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert (extra tflite) is not installed")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / "phone.toml").write_text(
+        f'name = "phone"\ntitle = "a phone"\nlink = "adb"\nhost = "{phone.serial}"\nthreads = "big-cores"\n'
+        f'targets = ["tflite-fp32"]\nbenchmark_model = "{TOOL}"\n'
+    )
+    # A convolution and a ReLU of random weights: eight "classes" of ADE20K, whichever they are.
+    made = artifacts.conv_relu_tflite(tmp_path / "a")
+    manifest = msgspec.structs.replace(
+        made.manifest, model="efficientvit_seg_b0_cityscapes", task="segmentation", recipe="made by hand"
+    )
+    documents.write(made.folder / "manifest.json", manifest)
+    maps = [eval_sets.block_map(place, (32, 32), 8) for place in range(3)]
+    root = eval_sets.cityscapes_set(tmp_path / "city", {f"ulm/p_{i}": (one, one) for i, one in enumerate(maps)})
+
+    def figures(device: str):
+        order = EvalOrder(
+            dataset="cityscapes", root=root, device=device, out=tmp_path / f"{device}.json", reference=False, threads=1
+        )
+        return api_eval.evaluate_artifact([made.folder], order).evaluation
+
+    here, there = figures("local"), figures("phone")
+    assert there.dataset.scored == 3
+    assert there.figures == here.figures
+    assert there.classes == here.classes
+    assert "benchmark_model" in there.device.facts["ran_runtime"]

@@ -5,42 +5,28 @@ of them can be done again: `evaluate_shard` leaves the file, `collect` makes one
 """
 
 import dataclasses
-import hashlib
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import platformdirs
-
-from vitdeploy import api, artifact, catalog, errors, packages
+from vitdeploy import api, api_eval_items, api_eval_reference, artifact, catalog, packages
+from vitdeploy.api_eval_items import Told
+from vitdeploy.api_eval_reference import Reference, size_of
 from vitdeploy.artifact import Artifact
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.evaluation import dataset, detections, journal, plans, record, summary
 from vitdeploy.evaluation.dataset import Item
-from vitdeploy.evaluation.evaluate import evaluate
 from vitdeploy.evaluation.journal import Head, Journal
 from vitdeploy.evaluation.order import EvalOrder, EvalOutcome
 from vitdeploy.evaluation.plans import Prepared
-from vitdeploy.evaluation.record import CrossCheck, DataSet, Evaluation, Subject
-from vitdeploy.orders import ExportOrder, OnTrial
+from vitdeploy.evaluation.record import DataSet, Evaluation, Subject
+from vitdeploy.orders import OnTrial
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device
-
-REFERENCE_TARGET = "torch-fp32"
-"""What the drop is against. Source: contract, "Commands"."""
-
-CHECKED = 8
-"""Pictures whose figure is computed by another library as well. Source: a choice; it costs a second or two."""
-
-LOCK_WAIT_S = 60.0
-"""A device may be busy for so long: an evaluation takes minutes, and can wait for another's last trial."""
-
-MOST_DRAWN = 6
-"""Of the worst pictures those that the page shows."""
 
 MOST_NAMED = 3
 """Pictures that could not be scored and are named on the command line; the document names more."""
@@ -53,7 +39,7 @@ def eval_plan(paths: Sequence[Path], order: EvalOrder) -> list[str]:
     artifacts = prepared.artifacts
     device = api.reachable(order.device)
     lines = [
-        f"{one.manifest.model} {one.manifest.target} {_size(one)} on {device.name}: "
+        f"{one.manifest.model} {one.manifest.target} {size_of(one)} on {device.name}: "
         f"{len(prepared.items)} of {len(prepared.found.items)} pictures of {order.dataset} in {order.root}"
         for one in artifacts
     ]
@@ -105,16 +91,18 @@ def evaluate_artifact(
         raise UsageError("--resume needs the evaluation's file", "Name it with --out.")
     timing.check_out(out, resume=order.resume)
     images = out.with_name(f"{out.stem}.images.jsonl")
-    told = evaluate_items(
+    told = api_eval_items.evaluate_items(
         prepared, artifacts, device, images, order=order, progress=progress, on_image=on_image, resume=order.resume
     )
-    reference = _reference(prepared, artifacts, order, progress, on_image) if order.reference else None
+    reference = (
+        api_eval_reference.evaluated(prepared, artifacts, order, progress, on_image) if order.reference else None
+    )
     kept = None
-    if isinstance(reference, _Reference):
+    if isinstance(reference, Reference):
         kept = out.with_name(f"{out.stem}.reference.jsonl")
         shutil.copyfile(reference.journal, kept)
     outcome = _finish(prepared, artifacts, device, order, out, images, told, reference, kept)
-    _draw_worst(prepared, device, outcome, told.threads)
+    api_eval_items.draw_worst(prepared, device, outcome, told.threads)
     made = page([out], order.runs, out.with_suffix(".html"))
     return dataclasses.replace(outcome, page=made)
 
@@ -141,47 +129,6 @@ def is_evaluation(path: Path) -> bool:
             return b'"kind": "evaluation"' in stream.read(200)
     except OSError:
         return False
-
-
-def _draw_worst(prepared: Prepared, device: "Device", outcome: EvalOutcome, threads: int) -> None:
-    """Evaluate the worst pictures once more, looking on, and leave a sheet of each beside the evaluation."""
-    from vitdeploy.benchmarks import feeding
-    from vitdeploy.devices import inventory
-    from vitdeploy.reports import accuracy
-
-    bad = {one.image: place for place, one in enumerate(outcome.evaluation.worst[:MOST_DRAWN])}
-    items = [item for item in prepared.items if item.name in bad]
-
-    def start(item: Item) -> Any:
-        def seen(found: Any, true: Any) -> None:
-            _write_sheet(accuracy.sheet_path(outcome.path, bad[item.name]), prepared, item, found, true)
-
-        if prepared.watch is not None:
-            return prepared.watch(item, seen)
-        seen(None, None)
-        return prepared.start(item)
-
-    with inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
-        answers = feeding.answers(link, threads=threads, log=outcome.path.with_suffix(".log"))
-        for _ in evaluate(items, start, answers):
-            pass
-
-
-def _write_sheet(path: Path, prepared: Prepared, item: Item, found: Any, true: Any) -> None:
-    from vitdeploy import documents
-    from vitdeploy.evaluation import pictures
-    from vitdeploy.reports import sheets
-
-    match prepared.kind:
-        case "segmentation":
-            data = sheets.segmentation(pictures.photo(item.image), found, true, prepared.found.name)
-        case "super-resolution":
-            data = sheets.enlargement(found, true)
-        case "masks" | "detections":
-            data = sheets.masks(pictures.photo(item.image), found, true)
-        case _:
-            data = sheets.picture(pictures.photo(item.image))
-    documents.write_bytes(path, data)
 
 
 def evaluate_shard(
@@ -213,10 +160,12 @@ def evaluate_shard(
     _require(order.dataset)
     device = api.reachable("local" if reference else order.device)
     if reference:
-        artifacts = _references(artifacts, order, progress)
+        artifacts = api_eval_reference.made_for(artifacts, order, progress)
         prepared = prepared.rebuild(artifacts)
     part = dataclasses.replace(prepared, items=dataset.shard(prepared.items, index, count))
-    evaluate_items(part, artifacts, device, out, order=order, progress=progress, on_image=on_image, resume=True)
+    api_eval_items.evaluate_items(
+        part, artifacts, device, out, order=order, progress=progress, on_image=on_image, resume=True
+    )
     return out
 
 
@@ -233,217 +182,16 @@ def collect(
     artifacts = prepared.artifacts
     out = order.out or _default_path(artifacts[0], order)
     images = out.with_name(f"{out.stem}.images.jsonl")
-    _merged(parts, images, _head(prepared, artifacts, order.device), prepared.items)
+    _merged(parts, images, api_eval_items.head_of(prepared, artifacts, order.device), prepared.items)
     reference, kept = None, None
     if reference_parts:
-        torches = _references(artifacts, order, api.silent)
+        torches = api_eval_reference.made_for(artifacts, order, api.silent)
         kept = out.with_name(f"{out.stem}.reference.jsonl")
-        _merged(reference_parts, kept, _head(prepared.rebuild(torches), torches, "local"), prepared.items)
-        reference = _Reference(journal=kept, words=_reference_words(torches))
-    return _finish(prepared, artifacts, api.reachable(order.device), order, out, images, _Told(), reference, kept)
-
-
-@dataclasses.dataclass(slots=True)
-class _Told:
-    """What became known while pictures were evaluated."""
-
-    facts: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
-    threads: int = 0
-    checks: list[CrossCheck] = dataclasses.field(default_factory=list[CrossCheck])
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Reference:
-    """The records of fp32 torch."""
-
-    journal: Path
-    words: str
-
-
-def evaluate_items(
-    prepared: Prepared,
-    artifacts: Sequence[Artifact],
-    device: "Device",
-    out: Path,
-    *,
-    order: EvalOrder,
-    progress: api.Progress,
-    on_image: OnTrial,
-    resume: bool,
-    label: str | None = None,
-) -> _Told:
-    """Evaluate the pictures that ``out`` does not have yet, on the device, and append their records.
-
-    Raises:
-        DeviceError: the device is not reachable, busy, or another one than its file says.
-        VitdeployError: the runtime failed.
-    """
-    from vitdeploy.benchmarks import feeding, machine
-    from vitdeploy.devices import inventory
-
-    for one in artifacts:
-        if one.manifest.target not in device.targets:
-            raise Impossible(
-                f"{one.manifest.target} does not run on {device.name}", f"It takes {', '.join(device.targets)}."
-            )
-    if device.link == "local":
-        packages.require({name for one in artifacts for name in catalog.find_target(one.manifest.target).run_packages})
-    kept = Journal(out, _head(prepared, artifacts, device.name))
-    told = _Told()
-    done = kept.begin(resume=resume)
-    left = [item for item in prepared.items if item.name not in done]
-    if done:
-        progress(f"going on with {out}: {len(done)} pictures are there")
-    with inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
-        found = machine.found(device, link)
-        told.facts = dict(machine.stable(device, found))
-        told.threads = order.threads or inventory.threads_of(device, found)
-        ran: dict[str, Any] = {}
-        answers = feeding.answers(link, threads=told.threads, log=out.with_suffix(".log"), on_facts=ran.update)
-        check = _Check(prepared, left, fresh=not done)
-        name = label or f"{artifacts[0].manifest.model} {artifacts[0].manifest.target}"
-        count = len(done)
-        for records in evaluate(left, check.start, answers):
-            kept.add(*records)
-            count += len(records)
-            on_image(count, len(prepared.items), name)
-        told.facts |= {f"ran_{key}": value for key, value in ran.items()}
-        told.checks = check.results(kept.path)
-    return told
-
-
-class _Check:
-    """Watches the first pictures of a segmentation and hands them to another library."""
-
-    def __init__(self, prepared: Prepared, items: Sequence[Item], *, fresh: bool) -> None:
-        self._prepared = prepared
-        watch = prepared.kind == "segmentation" and fresh and not packages.missing(["torchmetrics"])
-        self._names = {item.name for item in items[:CHECKED]} if watch else set[str]()
-        self._metric: Any = (
-            catalog.load("vitdeploy.evaluation.by_torchmetrics:MeanIou")(len(prepared.found.classes), 255)
-            if self._names
-            else None
+        _merged(
+            reference_parts, kept, api_eval_items.head_of(prepared.rebuild(torches), torches, "local"), prepared.items
         )
-
-    def start(self, item: Item) -> Any:
-        """The dialogue of an item, watched where it is one of the first."""
-        if item.name in self._names and self._prepared.watch is not None:
-            return self._prepared.watch(item, self._metric.add)
-        return self._prepared.start(item)
-
-    def results(self, path: Path) -> list[CrossCheck]:
-        """The other library's figure beside ours for the same pictures."""
-        if not self._names:
-            return []
-        mine = [one for one in journal.records(path) if one.image in self._names]
-        scored = sum(one.status == "scored" for one in mine)
-        if not scored:
-            return []
-        found = summary.summarize("segmentation", self._prepared.found.classes, mine, None)
-        return [
-            CrossCheck(
-                library=catalog.load("vitdeploy.evaluation.by_torchmetrics:LIBRARY"),
-                figure="mIoU",
-                images=scored,
-                ours=found.figures[0].value or 0.0,
-                theirs=self._metric.percent(),
-            )
-        ]
-
-
-def _reference(
-    prepared: Prepared,
-    artifacts: Sequence[Artifact],
-    order: EvalOrder,
-    progress: api.Progress,
-    on_image: OnTrial,
-) -> "_Reference | str":
-    """The records of fp32 torch on the same pictures, from an earlier evaluation where they are kept; or why not."""
-    if all(one.manifest.target == REFERENCE_TARGET for one in artifacts):
-        return "the artifact is the reference itself"
-    try:
-        torches = _references(artifacts, order, progress)
-    except (UnreadableFile, Impossible, errors.MissingPackage) as error:
-        return f"{error.message}. {error.hint}"
-    rebuilt = prepared.rebuild(torches)
-    head = _head(rebuilt, torches, "local")
-    key = hashlib.sha256(repr(head).encode()).hexdigest()
-    path = Path(platformdirs.user_cache_dir("vitdeploy")) / "evaluations" / f"{key}.jsonl"
-    local = dataclasses.replace(order, device="local", threads=None)
-    evaluate_items(
-        rebuilt,
-        torches,
-        api.reachable("local"),
-        path,
-        order=local,
-        progress=progress,
-        on_image=on_image,
-        resume=True,
-        label="fp32 torch",
-    )
-    return _Reference(journal=path, words=_reference_words(torches))
-
-
-def _reference_words(torches: Sequence[Artifact]) -> str:
-    manifest = torches[0].manifest
-    return f"{manifest.model} {manifest.target}, {manifest.weights.words}, on this machine"
-
-
-def _references(artifacts: Sequence[Artifact], order: EvalOrder, progress: api.Progress) -> tuple[Artifact, ...]:
-    """The fp32 torch artifact of each artifact, at its size and with its weights."""
-    made: list[Artifact] = []
-    for one in artifacts:
-        manifest = one.manifest
-        stored = _stored_reference(one)
-        if stored is not None:
-            made.append(stored)
-            continue
-        weights = None
-        if manifest.weights.source == "file":
-            weights = order.weights
-            if weights is None:
-                raise UnreadableFile(
-                    f"{one.folder} was made from {manifest.weights.name}, which fp32 torch needs as well",
-                    "Name the checkpoint with --weights, or leave the drop out with --no-reference.",
-                )
-            if artifact.digest_of(weights) != manifest.weights.sha256:
-                raise UnreadableFile(
-                    f"{weights} is not the checkpoint that {one.folder} was made from", f"Use {manifest.weights.name}."
-                )
-        asked = ExportOrder(
-            target=REFERENCE_TARGET,
-            size=_size(one),
-            attention=manifest.attention,
-            weights=weights,
-            out=Path(platformdirs.user_cache_dir("vitdeploy")) / "references",
-        )
-        name = f"{manifest.model}.{manifest.part}" if manifest.part else manifest.model
-        row = api.export([name], asked, progress=progress)[0]
-        if row.artifact is None or row.error is not None:
-            raise row.error or Impossible(f"no reference for {one.folder}", "Use --no-reference.")
-        made.append(row.artifact)
-    return tuple(made)
-
-
-def _stored_reference(one: Artifact) -> Artifact | None:
-    """The store's fp32 torch artifact of the same model, size and weights, where an earlier export left it."""
-    from vitdeploy.store import Store
-
-    wanted = one.manifest
-    store = Store()
-    for entry in store.entries():
-        found = entry.manifest
-        same = all(
-            getattr(found, field) == getattr(wanted, field) for field in ("model", "part", "attention", "size")
-        ) and (found.weights.source, found.weights.sha256, found.weights.seed) == (
-            wanted.weights.source,
-            wanted.weights.sha256,
-            wanted.weights.seed,
-        )
-        plain = found.target == REFERENCE_TARGET and found.batch == 1 and found.head == "logits" and found.io == "fp32"
-        if same and plain and store.find(entry.key) is not None:
-            return Artifact(entry.folder, found)
-    return None
+        reference = Reference(journal=kept, words=api_eval_reference.words_of(torches))
+    return _finish(prepared, artifacts, api.reachable(order.device), order, out, images, Told(), reference, kept)
 
 
 def _finish(
@@ -453,19 +201,19 @@ def _finish(
     order: EvalOrder,
     out: Path,
     images: Path,
-    told: _Told,
-    reference: "_Reference | str | None",
+    told: Told,
+    reference: "Reference | str | None",
     kept: Path | None,
 ) -> EvalOutcome:
     """Sum up, save, and show."""
     from vitdeploy.benchmarks import bench as timing
-    from vitdeploy.record import Device as Told
+    from vitdeploy.record import Device as Described
 
     others = journal.records(kept) if kept is not None else None
     found = summary.summarize(prepared.kind, prepared.found.classes, journal.records(images), others)
     if prepared.kind == "detections":
         found.figures, found.classes = detections.figures(prepared, images, kept)
-    described = Told(name=device.name, facts=told.facts)
+    described = Described(name=device.name, facts=told.facts)
     frame = timing.new_run(described, timing.make_protocol(), datetime.now(timezone.utc))
     made = Evaluation(
         schema=record.SCHEMA,
@@ -487,7 +235,7 @@ def _finish(
         ),
         protocol=prepared.protocol,
         subjects=tuple(_subject(one) for one in artifacts),
-        reference=reference.words if isinstance(reference, _Reference) else None,
+        reference=reference.words if isinstance(reference, Reference) else None,
         reference_why_not=reference if isinstance(reference, str) else None if reference else "it was not asked for",
         figures=found.figures,
         classes=found.classes,
@@ -567,17 +315,6 @@ def _merged(parts: Sequence[Path], out: Path, head: Head, items: Sequence[Item])
         )
 
 
-def _head(prepared: Prepared, artifacts: Sequence[Artifact], device: str) -> Head:
-    return Head(
-        schema=journal.SCHEMA,
-        dataset=f"{prepared.found.name}:{prepared.found.split}",
-        items_sha256=dataset.digest(prepared.items),
-        artifacts=tuple(sorted(one.manifest.sha256 for one in artifacts)),
-        protocol=prepared.protocol,
-        device=device,
-    )
-
-
 def _subject(one: Artifact) -> Subject:
     manifest = one.manifest
     weights = manifest.weights
@@ -626,7 +363,3 @@ def _default_path(one: Artifact, order: EvalOrder) -> Path:
     manifest = one.manifest
     words = (manifest.model, manifest.target, order.dataset, order.device, time.strftime("%Y%m%d-%H%M%S"))
     return Path("evals") / ("-".join(words) + ".json")
-
-
-def _size(one: Artifact) -> str:
-    return f"{one.manifest.size[0]}x{one.manifest.size[1]}"

@@ -1,0 +1,127 @@
+"""Fp32 torch beside an artifact: the same model, size and weights, on the same pictures, on this machine."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import platformdirs
+
+from vitdeploy import api, api_eval_items, artifact, errors
+from vitdeploy.artifact import Artifact
+from vitdeploy.errors import Impossible, UnreadableFile
+from vitdeploy.evaluation.order import EvalOrder
+from vitdeploy.evaluation.plans import Prepared
+from vitdeploy.orders import ExportOrder, OnTrial
+
+REFERENCE_TARGET = "torch-fp32"
+"""What the drop is against. Source: contract, "Commands"."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reference:
+    """The records of fp32 torch."""
+
+    journal: Path
+    words: str
+
+
+def evaluated(
+    prepared: Prepared,
+    artifacts: Sequence[Artifact],
+    order: EvalOrder,
+    progress: api.Progress,
+    on_image: OnTrial,
+) -> Reference | str:
+    """The records of fp32 torch on the same pictures, from an earlier evaluation where they are kept; or why not."""
+    if all(one.manifest.target == REFERENCE_TARGET for one in artifacts):
+        return "the artifact is the reference itself"
+    try:
+        torches = made_for(artifacts, order, progress)
+    except (UnreadableFile, Impossible, errors.MissingPackage) as error:
+        return f"{error.message}. {error.hint}"
+    rebuilt = prepared.rebuild(torches)
+    head = api_eval_items.head_of(rebuilt, torches, "local")
+    key = hashlib.sha256(repr(head).encode()).hexdigest()
+    path = Path(platformdirs.user_cache_dir("vitdeploy")) / "evaluations" / f"{key}.jsonl"
+    local = dataclasses.replace(order, device="local", threads=None)
+    api_eval_items.evaluate_items(
+        rebuilt,
+        torches,
+        api.reachable("local"),
+        path,
+        order=local,
+        progress=progress,
+        on_image=on_image,
+        resume=True,
+        label="fp32 torch",
+    )
+    return Reference(journal=path, words=words_of(torches))
+
+
+def words_of(torches: Sequence[Artifact]) -> str:
+    """What the reference is, for people."""
+    manifest = torches[0].manifest
+    return f"{manifest.model} {manifest.target}, {manifest.weights.words}, on this machine"
+
+
+def made_for(artifacts: Sequence[Artifact], order: EvalOrder, progress: api.Progress) -> tuple[Artifact, ...]:
+    """The fp32 torch artifact of each artifact, at its size and with its weights."""
+    made: list[Artifact] = []
+    for one in artifacts:
+        manifest = one.manifest
+        stored = _stored(one)
+        if stored is not None:
+            made.append(stored)
+            continue
+        weights = None
+        if manifest.weights.source == "file":
+            weights = order.weights
+            if weights is None:
+                raise UnreadableFile(
+                    f"{one.folder} was made from {manifest.weights.name}, which fp32 torch needs as well",
+                    "Name the checkpoint with --weights, or leave the drop out with --no-reference.",
+                )
+            if artifact.digest_of(weights) != manifest.weights.sha256:
+                raise UnreadableFile(
+                    f"{weights} is not the checkpoint that {one.folder} was made from", f"Use {manifest.weights.name}."
+                )
+        asked = ExportOrder(
+            target=REFERENCE_TARGET,
+            size=size_of(one),
+            attention=manifest.attention,
+            weights=weights,
+            out=Path(platformdirs.user_cache_dir("vitdeploy")) / "references",
+        )
+        name = f"{manifest.model}.{manifest.part}" if manifest.part else manifest.model
+        row = api.export([name], asked, progress=progress)[0]
+        if row.artifact is None or row.error is not None:
+            raise row.error or Impossible(f"no reference for {one.folder}", "Use --no-reference.")
+        made.append(row.artifact)
+    return tuple(made)
+
+
+def _stored(one: Artifact) -> Artifact | None:
+    """The store's fp32 torch artifact of the same model, size and weights, where an earlier export left it."""
+    from vitdeploy.store import Store
+
+    wanted = one.manifest
+    store = Store()
+    for entry in store.entries():
+        found = entry.manifest
+        same = all(
+            getattr(found, field) == getattr(wanted, field) for field in ("model", "part", "attention", "size")
+        ) and (found.weights.source, found.weights.sha256, found.weights.seed) == (
+            wanted.weights.source,
+            wanted.weights.sha256,
+            wanted.weights.seed,
+        )
+        plain = found.target == REFERENCE_TARGET and found.batch == 1 and found.head == "logits" and found.io == "fp32"
+        if same and plain and store.find(entry.key) is not None:
+            return Artifact(entry.folder, found)
+    return None
+
+
+def size_of(one: Artifact) -> str:
+    """``HxW`` of an artifact's input."""
+    return f"{one.manifest.size[0]}x{one.manifest.size[1]}"
