@@ -11,7 +11,8 @@ from typing import Any
 import onnx
 import torch
 from onnx import TensorProto
-from onnxscript import optimizer, rewriter
+from onnx_ir.passes import common as common_passes
+from onnxscript import ir, optimizer, rewriter
 from onnxscript.rewriter.rules import common
 
 from vitdeploy import artifact, borders
@@ -116,8 +117,21 @@ def exported(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], outputs
     for _ in range(2):  # folding makes constants that rules match, and rules make constants to fold
         optimizer.fold_constants(graph)
         rewriter.rewrite(graph, RULES)
+    _drop_idle_casts(graph)
     optimizer.remove_unused_nodes(graph)
     return program.model_proto
+
+
+def _drop_idle_casts(graph: Any) -> None:
+    """Take out ``CastLike`` nodes between equal types, which torch leaves in group norms and onnx2tf does not know."""
+    found = [node for node in graph.graph if node.op_type == "CastLike"]
+    if found:
+        common_passes.ShapeInferencePass()(graph)
+    for node in found:
+        given, like = node.inputs
+        if given.dtype is not None and given.dtype == like.dtype:
+            ir.convenience.replace_all_uses_with(node.outputs[0], given)
+            graph.graph.remove(node)
 
 
 def plain(model: torch.nn.Module, image: torch.Tensor, path: Path) -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional
 from tests import golden
 from vitdeploy import catalog
 from vitdeploy.errors import Impossible, UsageError
-from vitdeploy.models import efficientnetv2, segnext, swinir
+from vitdeploy.models import efficientnetv2, restormer, segnext, swinir
 from vitdeploy.models.create import count_macs, count_parameters, create
 
 BSD100 = (160, 240)
@@ -200,6 +200,18 @@ def test_shifted_windows_are_masked_as_the_reference_masks_them(size):
     ]
     expected = torch.stack([torch.where(one[:, None] != one, -100.0, 0.0) for one in tiles])[:, None]
     assert torch.equal(swinir.shift_mask(height, width, torch.device("cpu")), expected)
+
+
+def test_what_restormer_does_in_its_own_way_is_what_torch_does():
+    x = golden.image([2, 5, 6, 8])
+    assert torch.equal(restormer.PixelsToChannels()(x), functional.pixel_unshuffle(x, 2))
+    torch.testing.assert_close(restormer.UnitLength()(x), functional.normalize(x, dim=-1))
+
+
+@pytest.mark.parametrize("shift", [(4, 4), (-4, -4)])
+def test_windows_shift_as_torch_rolls(shift):
+    x = golden.image([1, 16, 24, 3])
+    assert torch.equal(swinir.rolled(x, shift[0]), torch.roll(x, (-shift[0], -shift[1]), (1, 2)))
 
 
 @pytest.mark.parametrize("side", [2, 10, 12])

@@ -113,6 +113,16 @@ class Block(nn.Module):
         return x + self.ffn(self.norm2(x))
 
 
+class PixelsToChannels(nn.Module):
+    """Squares of 2x2 pixels as four channels: ``nn.PixelUnshuffle``, whose ONNX form asks for shapes at run time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, c, h, w)``, h and w even, to ``(n, 4 * c, h / 2, w / 2)``."""
+        n, channels, height, width = x.shape
+        squares = x.reshape(n, channels, height // 2, 2, width // 2, 2).permute(0, 1, 3, 5, 2, 4)
+        return squares.reshape(n, 4 * channels, height // 2, width // 2)
+
+
 class Under(nn.Module):
     """One module under an official key of its own.
 
@@ -183,7 +193,7 @@ def _blocks(level: int, channels: int) -> nn.Sequential:
 
 def _halve(channels: int) -> Under:
     """To half the resolution and twice the channels."""
-    return Under(body=nn.Sequential(_dense(channels, channels // 2), nn.PixelUnshuffle(2)))
+    return Under(body=nn.Sequential(_dense(channels, channels // 2), PixelsToChannels()))
 
 
 def _double(channels: int) -> Under:
