@@ -6,8 +6,6 @@ Attribute names are dictated by the official checkpoints. This is the default co
 Source: https://arxiv.org/abs/2111.09881, and https://github.com/swz30/Restormer (the architecture; the code is ours).
 """
 
-# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
-
 import torch
 from torch import Tensor, nn
 
@@ -49,8 +47,8 @@ class UnitLength(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(…, length)`` to the same shape."""
-        # Not functional.normalize, whose ONNX form asks for shapes at run time.
-        return x / x.norm(dim=-1, keepdim=True).clamp_min(LENGTH_EPS)
+        # Not functional.normalize: its ONNX form asks for shapes at run time, and onnx2tf stumbles over its norm.
+        return x / (x * x).sum(dim=-1, keepdim=True).sqrt().clamp_min(LENGTH_EPS)
 
 
 class ChannelAttention(nn.Module):
