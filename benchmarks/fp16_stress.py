@@ -99,8 +99,8 @@ def graph_of(model: Any, size: Size, kind: str) -> Any:
     if kind != "ours":
         names = tuple(name for name in names if name != "normalized-attention")
     table = catalog.load("vitdeploy.exporters.to_onnx_fp16:HALF_REWRITES")
-    made, _ = catalog.load("vitdeploy.exporters.rewrites:rewritten")(model, names, tuple(image.shape), table=table)
-    whole = catalog.load("vitdeploy.exporters.to_onnx:exported")(made, image, "logits")
+    made, _ = catalog.load("vitdeploy.exporters.rewrites:rewritten")(model, names, image, table=table)
+    whole = catalog.load("vitdeploy.exporters.to_onnx:exported")(made, {"image": image}, ["logits"])
     if kind == GRAPHS[1]:
         _raise_constants(whole)
     return catalog.load("vitdeploy.exporters.fp16_graph:halved")(whole, half_border=False)
