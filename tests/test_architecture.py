@@ -37,6 +37,10 @@ COMPOSERS = frozenset(
         "vitdeploy/api_field.py",
         "vitdeploy/field_commands.py",
         "vitdeploy/field_tables.py",
+        # A sweep exports and times; its tasks do so on the workers, where there is no `api` between.
+        "vitdeploy/api_fleet.py",
+        "vitdeploy/fleet/sweep.py",
+        "vitdeploy/fleet/tasks.py",
         "vitdeploy/command.py",
         "vitdeploy/api_eval.py",
         "vitdeploy/api_eval_items.py",

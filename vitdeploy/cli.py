@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vitdeploy import __version__, decide_commands, eval_commands, field_commands
+from vitdeploy import __version__, decide_commands, eval_commands, field_commands, fleet_commands
 from vitdeploy.command import ArtifactPath, Device, DryRun, Models, Size, Weights, verb
-from vitdeploy.errors import Impossible, UsageError, VitdeployError, unknown_name
+from vitdeploy.errors import UsageError, VitdeployError, unknown_name
 
 if TYPE_CHECKING:
     from vitdeploy.tables import Outcome
@@ -33,15 +33,10 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(decide_commands.app)
 app.add_typer(eval_commands.app)
 app.add_typer(field_commands.app)
+app.add_typer(fleet_commands.app)
 
 _CliUsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The parser's usage error; typer carries its parser privately, this is its public way in."""
-
-_LATER = {
-    "sweep": "many devices at once",
-}
-"""Verbs of the contract that this version does not have yet: they answer with exit 4."""
-
 
 @app.callback(invoke_without_command=True)
 def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
@@ -276,20 +271,6 @@ def cache_gc_command(
 
     gone = api.cache_gc(older_than_days=older_than, dry_run=dry_run, progress=tables.progress)
     return tables.cache(gone, removed=True)
-
-
-def _add_later(name: str, what: str) -> None:
-    @app.command(name, help=f"{what} (not built in this version)", context_settings=_ANYTHING)
-    def later(context: typer.Context) -> NoReturn:  # pyright: ignore[reportUnusedFunction]
-        del context
-        raise Impossible(
-            f"`vitdeploy {name}` ({what}) is not built in this version", "Use `vitdeploy --help` for what is."
-        )
-
-
-_ANYTHING: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
-for _name, _what in _LATER.items():
-    _add_later(_name, _what)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -267,6 +267,32 @@ class BenchOutcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOrder:
+    """What `sweep` is asked for, beside its plan."""
+
+    scheduler: str | None = None
+    """Address of a Dask scheduler; None: a cluster of processes on this machine."""
+    out: Path | None = None
+    artifacts: Path = Path("artifacts")
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOutcome:
+    """A sweep's run, where it was written, the exit code its rows ask for, and how its trials came about."""
+
+    run: "Run"
+    path: Path
+    exit_code: int
+    taken: int
+    """Trials that were taken now."""
+    found: int
+    """Trials that were there from an earlier, interrupted sweep."""
+    twice: int
+    """Trials that came a second time and were not counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """A report: its text, or the file it was written to."""
 

@@ -46,7 +46,7 @@ class Store:
 
     def find(self, key: str) -> Manifest | None:
         """The manifest stored under ``key``, if every byte of the entry is as it was; a damaged one is removed."""
-        folder = self._folder(key)
+        folder = self.folder(key)
         if not (folder / MANIFEST).is_file():
             return None
         try:
@@ -70,7 +70,7 @@ class Store:
 
     def add(self, key: str, made: Path) -> None:
         """Take over the finished folder ``made`` (from `workplace`) as the entry of ``key``, in one rename."""
-        folder = self._folder(key)
+        folder = self.folder(key)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(folder, ignore_errors=True)
@@ -80,7 +80,7 @@ class Store:
 
     def deliver(self, key: str, out: Path) -> Artifact:
         """Put the entry's files into ``out``: the model first, the manifest last, each whole or not at all."""
-        source = self._folder(key)
+        source = self.folder(key)
         manifest = artifact.open_artifact(source, check_bytes=False).manifest
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,8 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
         return gone
 
-    def _folder(self, key: str) -> Path:
+    def folder(self, key: str) -> Path:
+        """Where the entry of ``key`` lies, if there is one."""
         return self.root / key[:2] / key
 
     def _entries(self) -> Iterator[Entry]:

@@ -35,6 +35,7 @@ class LocalConnection:
         self._name = name
         # One place for all users of the machine: they share its cores.
         self._lock_file = (lock_folder or Path(tempfile.gettempdir())) / f"vitdeploy-{name}.lock"
+        self._lock: int | None = None
 
     def __enter__(self) -> "LocalConnection":
         return self
@@ -63,6 +64,8 @@ class LocalConnection:
                 text=True,
                 errors="replace",
                 start_new_session=True,
+                # If we are killed, what we started goes on for a while: it holds the machine until it ends.
+                pass_fds=() if self._lock is None else (self._lock,),
             )
         except OSError as error:
             raise DeviceError(f"cannot start {argv[0]}: {error.strerror}", "Install it, or check its path.") from error
@@ -105,7 +108,16 @@ class LocalConnection:
         Raises:
             DeviceError: somebody else holds it; the message names the process.
         """
-        return _held(self._lock_file, self._name, timeout_s)
+        return self._holding(timeout_s)
+
+    @contextlib.contextmanager
+    def _holding(self, timeout_s: float) -> Generator[None]:
+        with _held(self._lock_file, self._name, timeout_s) as descriptor:
+            self._lock = descriptor
+            try:
+                yield
+            finally:
+                self._lock = None
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -117,7 +129,7 @@ def open_connection(device: "Device") -> Connection:
 
 
 @contextlib.contextmanager
-def _held(file: Path, name: str, timeout_s: float) -> Generator[None]:
+def _held(file: Path, name: str, timeout_s: float) -> Generator[int]:
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:
@@ -131,7 +143,7 @@ def _held(file: Path, name: str, timeout_s: float) -> Generator[None]:
             time.sleep(LOCK_POLL_S)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)  # releases the lock; the file stays, or two could hold two files of one name
 

@@ -1,0 +1,187 @@
+"""What a sweep and its workers say to each other, and what a sweep needs of whatever runs its tasks (a `Pool`)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol
+
+from vitdeploy.devices.inventory import Device
+from vitdeploy.errors import DeviceError, VitdeployError
+from vitdeploy.record import Case
+from vitdeploy.record import Protocol as RunProtocol
+from vitdeploy.spec import Attention, Size
+
+MEMORY = "memory"
+"""The resource of a worker that exports: bytes. Source: docs.dask.org, "Worker Resources", whose example it is."""
+
+GIB = 2**30
+
+
+def resource(device: str) -> str:
+    """The resource of a worker that serves a device; there is 1 of it, which a task holds alone."""
+    return f"device:{device}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surveyed:
+    """A device as the worker that serves it finds it."""
+
+    device: Device
+    facts: Mapping[str, Any]
+    """Those that stay the same while nobody changes the machine."""
+    threads: int
+    power_mode: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Make:
+    """An artifact that is to be exported. Equal ones are one file."""
+
+    model: str
+    target: str
+    size: Size
+    batch: int
+    attention: Attention
+
+    @property
+    def words(self) -> str:
+        """For progress: ``efficientvit_b1 onnx-fp32 224x224``."""
+        softmax = " softmax" * (self.attention == "softmax")
+        batch = f" b{self.batch}" * (self.batch > 1)
+        return f"{self.model}{softmax} {self.target} {self.size[0]}x{self.size[1]}{batch}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bundle:
+    """An artifact on its way: its files with their bytes, and where it lies below a folder of artifacts."""
+
+    folder: str
+    digest: str
+    """SHA-256 of its manifest, which holds those of all its files."""
+    files: Mapping[str, bytes]
+    seconds: float = 0.0
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files together."""
+        return sum(map(len, self.files.values()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """One trial that is to be taken."""
+
+    id: str
+    place: int
+    index: int
+    order: int
+    case: Case
+    digest: str
+    """Of the artifact's manifest: what the store of the worker's host has it by."""
+    protocol: RunProtocol
+    facts_digest: str
+    """Of the device's facts as it was surveyed: another machine than that is refused."""
+    lock_wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lacks:
+    """The artifacts that a worker's host has not; they are to be sent to it."""
+
+    worker: str
+    """Its address."""
+    host: str
+    """Workers of one host share a store."""
+    digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """The machine behind a device's name is not the one that was surveyed."""
+
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """An error that another try would meet again."""
+
+    error: VitdeployError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A call that some worker is to make."""
+
+    key: str
+    """Names the call: two of one key are one."""
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    resources: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What it holds of its worker while it runs."""
+    priority: int = 0
+    """Higher first."""
+    retries: int = 0
+    """How often it is run again when it raises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What became of a task."""
+
+    key: str
+    value: Any = None
+    error: VitdeployError | None = None
+
+
+class PoolLost(DeviceError):
+    """What ran the tasks is gone; `Pool.reopen` may find it again."""
+
+
+class Pool(Protocol):
+    """Workers with resources, somewhere. Every wait has an end."""
+
+    def __enter__(self) -> "Pool": ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Have tasks run wherever their resources are; those that wait for workers do not count as lost."""
+        ...
+
+    def send(self, key: str, function: Callable[..., Any], bundle: Callable[[], Bundle], digest: str, to: str) -> None:
+        """Have the worker ``to`` call ``function`` of the bundle; it leaves here once, however many want it."""
+        ...
+
+    def done(self, timeout_s: float) -> list[Done]:
+        """What was finished since the last call; waits for something so long.
+
+        Raises:
+            PoolLost: nothing more will be, and what was submitted is forgotten.
+        """
+        ...
+
+    def cancel(self, keys: Sequence[str]) -> None:
+        """Do not start these tasks; those that run go on unheard."""
+        ...
+
+    def serving(self) -> Mapping[str, Mapping[str, float]]:
+        """Resource → address of each host whose workers offer it now → the most that one of them has.
+
+        Raises:
+            PoolLost: it does not say.
+        """
+        ...
+
+    def reopen(self, timeout_s: float) -> None:
+        """Find it again after `PoolLost`.
+
+        Raises:
+            DeviceError: it is not there within that time.
+        """
+        ...
+
+    def tell_all(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Have every worker call ``function`` at once, whatever it does; failures do not matter."""
+        ...

@@ -1,0 +1,310 @@
+"""A pool of workers on dask.distributed: somebody's scheduler by its address, or a cluster of processes here.
+
+Dask's own resources, priorities, retries and failure handling do the work; its scheduler keeps nothing, so
+whoever uses this keeps files.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false, reportMissingTypeArgument=false, reportUnknownParameterType=false
+# pyright: reportUnknownLambdaType=false, reportPrivateImportUsage=false
+
+import contextlib
+import logging
+import os
+import queue
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import dask
+import psutil
+from distributed import Client, Future, Nanny, Scheduler, SpecCluster, get_worker
+
+from vitdeploy.errors import DeviceError, UsageError, VitdeployError
+from vitdeploy.fleet.messages import Bundle, Done, PoolLost, Task
+
+CONNECT_LIMIT_S = 15.0
+"""A scheduler that does not answer within this is not there."""
+
+CLOSE_LIMIT_S = 10.0
+
+CONFIG = {
+    # The profiler looks at all threads a hundred times a second: load beside what is timed.
+    "distributed.worker.profile.enabled": False,
+    # An export and its subprocess have more memory than Dask counts; what runs is never to be paused or killed for it.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    # A link that is lost shows soon.
+    "distributed.comm.timeouts.connect": "10s",
+}
+"""What the local cluster sets; docs/fleet.md tells the same to those who start workers."""
+
+
+_Ended = tuple[str, "Future | VitdeployError"]
+"""The key of a task and its future; or the error of one that could not even be submitted."""
+
+
+class DaskPool:
+    """A client of a scheduler; with a cluster of its own when it has none to ask."""
+
+    def __init__(
+        self,
+        address: str | None,
+        cluster: SpecCluster | None = None,
+        place: "tempfile.TemporaryDirectory[str] | None" = None,
+    ) -> None:
+        self._address = address
+        self._cluster = cluster
+        self._place = place
+        self._finished: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
+        self._futures: dict[str, Future] = {}
+        self._bundles: dict[str, Future] = {}
+        self._sending: dict[str, str] = {}
+        """Key of a delivery → the digest that it carries."""
+        self._client = self._connect(CONNECT_LIMIT_S)
+
+    def __enter__(self) -> "DaskPool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel(list(self._futures))
+        orphans = self._started_here()
+        with contextlib.suppress(Exception):  # what is gone needs no goodbye
+            self._client.close(timeout=CLOSE_LIMIT_S)
+        if self._cluster is not None:
+            with contextlib.suppress(Exception):
+                self._cluster.close(timeout=CLOSE_LIMIT_S)
+        for process in orphans:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        if self._place is not None:
+            self._place.cleanup()
+
+    @property
+    def dashboard(self) -> str | None:
+        """Address of Dask's own page; None where the scheduler has none."""
+        link = self._client.dashboard_link if self._client.status == "running" else ""
+        return link or None
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """As `Pool.submit`."""
+        for task in tasks:
+            future = self._client.submit(
+                task.function,
+                *task.arguments,
+                key=task.key,
+                resources=dict(task.resources) or None,
+                priority=task.priority,
+                retries=task.retries,
+                pure=False,
+            )
+            self._watch(task.key, future)
+
+    def send(self, key: str, function: Callable[..., Any], bundle: Callable[[], Bundle], digest: str, to: str) -> None:
+        """As `Pool.send`: it goes from here to one worker, and from worker to worker from there on."""
+        held: Any = self._bundles.get(digest)
+        try:
+            if held is None or held.status != "finished":
+                held = self._client.scatter(bundle(), workers=[to], hash=False)
+                self._bundles[digest] = held
+            future = self._client.submit(function, held, key=key, workers=[to], allow_other_workers=False, pure=False)
+        except (OSError, TimeoutError, ValueError) as error:  # ValueError: the worker has gone meanwhile
+            self._finished.put((key, DeviceError(f"the worker at {to} is gone: {error}", "Start it again.")))
+            return
+        self._sending[key] = digest
+        self._watch(key, future)
+
+    def done(self, timeout_s: float) -> list[Done]:
+        """As `Pool.done`."""
+        ended = self._drain(timeout_s)
+        futures = [future for _, future in ended if isinstance(future, Future)]
+        if self._client.status != "running" or any(future.status in ("cancelled", "lost") for future in futures):
+            raise PoolLost("the Dask scheduler is gone", "Start it again, then its workers.")
+        good = [future for future in futures if future.status == "finished"]
+        try:
+            gathered: Any = self._client.gather(good) if good else ()
+            values: dict[Any, Any] = dict(zip((future.key for future in good), gathered, strict=True))
+        except Exception:  # noqa: BLE001 (a worker that died with its results: each is asked for alone)
+            values = {}
+        found = [self._told(key, future, values) for key, future in ended]
+        for key, _ in ended:
+            self._forget(key)
+        return found
+
+    def cancel(self, keys: Sequence[str]) -> None:
+        """As `Pool.cancel`."""
+        futures = [self._futures.pop(key) for key in keys if key in self._futures]
+        if futures and self._client.status == "running":
+            with contextlib.suppress(Exception):
+                self._client.cancel(futures)
+
+    def serving(self) -> Mapping[str, Mapping[str, float]]:
+        """As `Pool.serving`."""
+        try:
+            told: dict[str, Any] = self._client.scheduler_info(n_workers=-1)
+        except Exception as error:
+            raise PoolLost(f"the Dask scheduler is gone: {error}", "Start it again, then its workers.") from error
+        found: dict[str, dict[str, float]] = {}
+        for worker in told.get("workers", {}).values():
+            for name, amount in worker["resources"].items():
+                hosts = found.setdefault(name, {})
+                hosts[worker["host"]] = max(amount, hosts.get(worker["host"], 0.0))
+        return found
+
+    def reopen(self, timeout_s: float) -> None:
+        """As `Pool.reopen`."""
+        if self._cluster is not None:
+            raise DeviceError("the local Dask cluster has ended", "Run the command again with --resume.")
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=1)
+        self._futures.clear()
+        self._bundles.clear()
+        self._sending.clear()
+        self._finished = queue.SimpleQueue()
+        self._client = self._connect(timeout_s)
+
+    def tell_all(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """As `Pool.tell_all`."""
+        with contextlib.suppress(Exception):
+            self._client.run(function, *arguments, on_error="ignore")
+
+    def _started_here(self) -> "list[psutil.Process]":
+        """What the workers of the local cluster have started: it must not go on when they have ended."""
+        found: list[psutil.Process] = []
+        for worker in self._cluster.workers.values() if self._cluster is not None else ():
+            with contextlib.suppress(psutil.Error, AttributeError, TypeError):
+                found += psutil.Process(worker.pid).children(recursive=True)
+        return found
+
+    def _connect(self, timeout_s: float) -> Client:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = max(0.1, deadline - time.monotonic())
+            try:
+                return Client(
+                    self._cluster or self._address, timeout=min(left_s, CONNECT_LIMIT_S), set_as_default=False
+                )
+            except ValueError as error:
+                raise UsageError(
+                    f"{self._address!r} is no address of a Dask scheduler: {error}", "Write it as tcp://HOST:8786."
+                ) from error
+            except (OSError, TimeoutError) as error:
+                if time.monotonic() >= deadline:
+                    raise DeviceError(
+                        f"no Dask scheduler answers at {self._address} within {timeout_s:g} s",
+                        "Start one with `dask scheduler`, and name its address with --scheduler.",
+                    ) from error
+                time.sleep(min(0.5, left_s))
+
+    def _watch(self, key: str, future: Future) -> None:
+        self._futures[key] = future
+        box = self._finished
+        future.add_done_callback(lambda ended: box.put((key, ended)))
+
+    def _drain(self, timeout_s: float) -> "list[_Ended]":
+        ended: list[_Ended] = []
+        with contextlib.suppress(queue.Empty):
+            ended.append(self._finished.get(timeout=timeout_s))
+            while True:
+                ended.append(self._finished.get_nowait())
+        # What was cancelled or replaced meanwhile is nobody's any more.
+        return [(key, end) for key, end in ended if isinstance(end, VitdeployError) or self._futures.get(key) is end]
+
+    @staticmethod
+    def _told(key: str, future: Future | VitdeployError, values: Mapping[Any, Any]) -> Done:
+        if isinstance(future, VitdeployError):
+            return Done(key=key, error=future)
+        if future.status == "finished" and future.key in values:
+            return Done(key=key, value=values[future.key])
+        try:
+            return Done(key=key, value=future.result(timeout=CONNECT_LIMIT_S))
+        except VitdeployError as error:
+            return Done(key=key, error=error)
+        except Exception as error:  # noqa: BLE001 (whatever a task or Dask raises is this task's end, not ours)
+            return Done(key=key, error=_as_ours(error))
+
+    def _forget(self, key: str) -> None:
+        self._futures.pop(key, None)
+        digest = self._sending.pop(key, None)
+        if digest is not None and digest not in self._sending.values():
+            self._bundles.pop(digest, None)
+
+
+def address() -> str:
+    """Of the worker that runs this call."""
+    return str(get_worker().address)
+
+
+def open_pool(address: str | None, resources: Sequence[Mapping[str, float]], *, verbose: bool = False) -> DaskPool:
+    """The workers behind the scheduler at ``address``; None: one process here for each of ``resources``.
+
+    Raises:
+        UsageError: the address is none.
+        DeviceError: no scheduler answers there.
+    """
+    if not verbose:
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    dask.config.set(CONFIG)
+    if address is not None:
+        return DaskPool(address)
+    place = tempfile.TemporaryDirectory(prefix="vitdeploy-dask-", ignore_cleanup_errors=True)
+    return DaskPool(None, _local(resources, place.name, verbose=verbose), place)
+
+
+def _local(resources: Sequence[Mapping[str, float]], folder: str, *, verbose: bool) -> SpecCluster:
+    """A scheduler in this process, and one worker process for each of ``resources``; the system chooses all ports."""
+    silence: Any = logging.INFO if verbose else logging.CRITICAL
+    with _environment({"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"} if not verbose else {}):
+        return SpecCluster(
+            scheduler={
+                "cls": Scheduler,
+                "options": {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"},
+            },
+            workers={
+                place: {
+                    "cls": Nanny,
+                    "options": {
+                        "host": "127.0.0.1",
+                        "nthreads": 1,
+                        "resources": dict(one),
+                        "local_directory": folder,
+                        "memory_limit": 0,
+                        "dashboard_address": None,
+                        "silence_logs": silence,
+                        "config": CONFIG,
+                    },
+                }
+                for place, one in enumerate(resources)
+            },
+            silence_logs=silence,
+        )
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]):
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _as_ours(error: Exception) -> VitdeployError:
+    """The end of a task that Dask, or a bug, brought about."""
+    name = type(error).__name__
+    if name == "KilledWorker":
+        return DeviceError(
+            "every worker that ran it died", "Look for the cause in the worker's log, and for the out-of-memory killer."
+        )
+    return DeviceError(f"{name}: {' '.join(str(error).split())[:300]}", "Look at the worker's log.")

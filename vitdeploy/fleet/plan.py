@@ -1,0 +1,178 @@
+"""A sweep's plan: one TOML file, models × targets × sizes × devices × repetitions, strictly read, made into cases.
+
+title = "The lab"
+trials = 5
+[[rows]]
+models = ["efficientvit_b1", "efficientvit_b2"]     # or folders of artifacts
+targets = ["onnx-fp32"]
+sizes = ["224x224", "288x288"]
+devices = ["orin-1", "a100"]
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from vitdeploy import catalog, workload
+from vitdeploy.errors import Impossible, UnreadableFile, UsageError
+from vitdeploy.orders import BenchOrder
+from vitdeploy.spec import Attention, Boundary
+from vitdeploy.workload import Planned
+
+_Count = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+_Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+_Names = Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+_DeviceName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+
+MOST_TRIALS = 1_000_000
+"""A plan of more trials is a typing error: at a second each it would take eleven days."""
+
+
+class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One ``[[rows]]`` of a plan: every model at every target and size on every device."""
+
+    models: _Names
+    """Names from ``vitdeploy models``, or folders of artifacts on the machine of the client."""
+    devices: Annotated[tuple[_DeviceName, ...], msgspec.Meta(min_length=1)]
+    """Names of devices; a worker serves one by ``--resources "device:NAME=1"``."""
+    targets: tuple[str, ...] = ()
+    """Names from ``vitdeploy targets``; empty: onnx-fp32. Artifacts have theirs already."""
+    sizes: tuple[str, ...] = ()
+    """Each ``HxW``; empty: the resolution of the model's published latency."""
+    batch: _Count | None = None
+    streams: _Count = 1
+    threads: _Count | None = None
+    """None: the device's own default."""
+    attention: Attention | None = None
+    boundary: Boundary = "host-to-host"
+    """On phones it is ``compute``, whatever stands here."""
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A plan file. Its name without ``.toml`` is the name of the sweep."""
+
+    title: str
+    """For people: what this sweep is for."""
+    rows: Annotated[tuple[Rows, ...], msgspec.Meta(min_length=1)]
+    trials: _Count = 5
+    """Repetitions: fresh processes a case."""
+    min_time_s: _Seconds = 1.0
+    """Sampling time of a trial."""
+    sustained_s: _Seconds | None = None
+    wait_s: _Seconds = 60.0
+    """A device that no worker serves for so long is given up for this sweep (exit 7)."""
+    lock_wait_s: _Seconds = 600.0
+    """A worker waits so long for a device that somebody else holds."""
+    retries: Annotated[int, msgspec.Meta(ge=0, le=100)] = 2
+    """A trial that was lost with its link is run again so often."""
+    export_memory_gib: Annotated[float, msgspec.Meta(gt=0, le=4096)] = 4.0
+    """Memory that an export claims of a worker's ``memory`` resource."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One row to be: what is timed, and on which device."""
+
+    place: int
+    """Its position in the run."""
+    device: str
+    planned: Planned
+    order: BenchOrder
+    """How it is timed, as `bench` would be asked for it."""
+
+    @property
+    def words(self) -> str:
+        """For plans: ``efficientvit_b1 onnx-fp32 224x224 on orin-1``."""
+        return f"{self.planned.words} on {self.device}"
+
+
+def read(path: Path) -> Plan:
+    """The plan file at ``path``.
+
+    Raises:
+        UnreadableFile: it cannot be read, or has unknown fields or wrong types; the message names the field.
+    """
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Plan)
+    except OSError as error:
+        raise UnreadableFile(
+            f"cannot read the plan {path}: {error.strerror}", "Check the path and its permissions."
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableFile(
+            f"{path} is not a valid plan: {error}", "Correct that field; docs/fleet.md lists them all."
+        ) from error
+
+
+def name_of(path: Path) -> str:
+    """What a sweep is called: the plan file's name, in the letters that a device's name may have.
+
+    Raises:
+        UsageError: nothing is left of it.
+    """
+    name = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).lstrip("._-")
+    if not name:
+        raise UsageError(f"{path.name} gives a sweep no name", "Call the plan file lab.toml or the like.")
+    return name
+
+
+def expand(plan: Plan) -> list[Wanted]:
+    """Every row of the run to be, in the order of the plan.
+
+    Raises:
+        UsageError: an unknown name, a value that means nothing, or one case twice.
+        Impossible: a size or attention that the model cannot have.
+        UnreadableFile: a path that is no artifact.
+    """
+    wanted: list[Wanted] = []
+    seen: dict[tuple[object, ...], int] = {}
+    for number, rows in enumerate(plan.rows, 1):
+        try:
+            found = _of_rows(plan, rows)
+        except (UsageError, Impossible, UnreadableFile) as error:
+            raise type(error)(f"rows {number}: {error.message}", error.hint) from error
+        for device, planned, order in found:
+            key = (device, planned.words, order.threads, order.boundary)
+            if key in seen:
+                raise UsageError(
+                    f"rows {number} and rows {seen[key]} both name {planned.words} on {device}", "Leave one out."
+                )
+            seen[key] = number
+            wanted.append(Wanted(place=len(wanted), device=device, planned=planned, order=order))
+    if len(wanted) * plan.trials > MOST_TRIALS:
+        raise UsageError(
+            f"{len(wanted)} cases of {plan.trials} trials are beyond {MOST_TRIALS} trials", "Split the plan."
+        )
+    return wanted
+
+
+def devices(wanted: Sequence[Wanted]) -> list[str]:
+    """The devices of a plan, each once."""
+    return list(dict.fromkeys(one.device for one in wanted))
+
+
+def _of_rows(plan: Plan, rows: Rows) -> list[tuple[str, Planned, BenchOrder]]:
+    found: list[tuple[str, Planned, BenchOrder]] = []
+    for size in rows.sizes:
+        catalog.parse_size(size)
+    for device in rows.devices:
+        for size in rows.sizes or (None,):
+            order = BenchOrder(
+                targets=rows.targets,
+                device=device,
+                size=size,
+                batch=rows.batch,
+                attention=rows.attention,
+                threads=rows.threads,
+                trials=plan.trials,
+                min_time_s=plan.min_time_s,
+                boundary=rows.boundary,
+                streams=rows.streams,
+                sustained_s=plan.sustained_s,
+            )
+            found += [(device, planned, order) for planned in workload.plan(rows.models, (), order)]
+    return found

@@ -1,0 +1,521 @@
+"""The client's side of a sweep: surveys, exports, deliveries and trials given to a pool, results written as they come.
+
+Each device is a lane: it is surveyed, waits for its artifacts, is sent what its host lacks, and takes its trials
+in the order that `bench` would. What is finished is a file before anything else happens, so that whoever dies, a
+restart plans from the files.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import vitdeploy
+from vitdeploy import record
+from vitdeploy.artifact import Artifact
+from vitdeploy.benchmarks import bench, resume, rows
+from vitdeploy.benchmarks.rows import Row
+from vitdeploy.benchmarks.trial import Lost, Turn
+from vitdeploy.errors import DeviceError, VitdeployError
+from vitdeploy.fleet import lanes, messages, tasks
+from vitdeploy.fleet.journal import Journal
+from vitdeploy.fleet.lanes import Lane
+from vitdeploy.fleet.messages import Bundle, Changed, Done, Lacks, Make, Pool, PoolLost, Refused, Surveyed, Task, Ticket
+from vitdeploy.fleet.plan import Plan, Wanted, devices
+from vitdeploy.orders import OnTrial
+from vitdeploy.record import Run, Trial
+
+POLL_S = 0.25
+"""Longest wait for a result before the clock is looked at."""
+
+LOOK_EVERY_S = 2.0
+"""How often the scheduler is asked who serves what."""
+
+MOST_SHARE = 0.1
+"""Looking and writing take at most this share of the time: a run of a hundred thousand trials is long to write."""
+
+MOST_DELIVERIES = 5
+"""A device whose worker goes away so often while it is being sent its artifacts is given up."""
+
+
+class Sweep:
+    """One sweep under way."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        wanted: Sequence[Wanted],
+        pool: Pool,
+        *,
+        frame: Run,
+        out: Path,
+        journal: Journal,
+        artifacts: Path,
+        earlier: Run | None,
+        progress: Callable[[str], None],
+        on_trial: OnTrial,
+        take: Callable[[Ticket], Any] = tasks.take,
+    ) -> None:
+        self.plan, self.wanted, self.pool, self.frame, self.out = plan, wanted, pool, frame, out
+        self.journal, self.artifacts, self.earlier = journal, artifacts, earlier
+        self.progress, self.on_trial, self.take = progress, on_trial, take
+        self.taken = self.twice = 0
+        self.rows = [lanes.empty_row(one, earlier) for one in wanted]
+        self.turns: dict[int, list[Turn]] = {one.place: [] for one in wanted}
+        for turn in bench.schedule(len(wanted), frame.id, frame.protocol):
+            self.turns[turn.place].append(turn)
+        self.total = sum(map(len, self.turns.values()))
+        self.found = self._take_over()
+        self._finished = self.found
+        self.lanes = {
+            name: Lane(
+                device=name,
+                places=tuple(one.place for one in wanted if one.device == name),
+                lock_wait_s=plan.lock_wait_s,
+            )
+            for name in devices(wanted)
+        }
+        self.made: dict[Make, Artifact] = {}
+        self.failed: dict[Make, VitdeployError] = {}
+        self.making: dict[Make, None] = {}
+        self._session = os.urandom(3).hex()
+        self._count = 0
+        self._handlers: dict[str, Callable[[Done], None]] = {}
+        self._sends: dict[tuple[str, str], list[Callable[[VitdeployError | None, bool], None]]] = {}
+        self._memory_seen_s = time.monotonic()
+        self._due = {"look": 0.0, "save": 0.0}
+        self._dirty = True
+        self._serving: Mapping[str, Mapping[str, float]] = {}
+
+    def run(self) -> Run:
+        """Take every trial that is missing; returns the run, which is also in its file.
+
+        Raises:
+            UsageError: an interrupted run was measured in another way or on other machines.
+            UnreadableFile: the run or a trial cannot be written.
+            DeviceError: the scheduler is gone and does not come back.
+        """
+        self._save()
+        try:
+            self._begin()
+            while any(lane.state != "ended" for lane in self.lanes.values()):
+                try:
+                    self._turn()
+                except PoolLost as lost:  # noqa: PERF203 (lost once in hours)
+                    self._find_again(lost)
+        finally:
+            present = self._save()
+        if all(len(row.trials) == self.plan.trials for row in self.rows):
+            self.pool.tell_all(tasks.forget, self.frame.id)
+        self.journal.remove()
+        return present
+
+    # Beginning
+
+    def _take_over(self) -> int:
+        """Give each row the trials that are there already, in the run file or as files of their own."""
+        if self.earlier is not None:
+            for row, result in zip(self.rows, self.earlier.results, strict=True):
+                row.trials = {taken.id: taken for taken in result.trials}
+        known = {turn.id: place for place, turns in self.turns.items() for turn in turns}
+        for trial in self.journal.trials(self.frame.id):
+            if trial.id in known:
+                self.rows[known[trial.id]].trials.setdefault(trial.id, trial)
+        return sum(len(row.trials) for row in self.rows)
+
+    def _begin(self) -> None:
+        now = time.monotonic()
+        for lane in self.lanes.values():
+            lane.seen_s = now
+            if not any(self._missing(place) for place in lane.places):
+                lane.state = "ended"
+            else:
+                self._survey(lane)
+            lane.makes = self._makes(lane)
+        for make in dict.fromkeys(make for lane in self._open() for make in lane.makes):
+            self._make(make)
+
+    def _survey(self, lane: Lane) -> None:
+        task = self._task("survey", lane.device, tasks.survey, (lane.device, vitdeploy.__version__), lane=lane)
+        self._submit([task], lambda done: self._surveyed(lane, done))
+
+    def _make(self, make: Make) -> None:
+        at_hand = self._at_hand(make)
+        if at_hand is not None:
+            self.made[make] = at_hand
+            return
+        claim = {messages.MEMORY: self.plan.export_memory_gib * messages.GIB}
+        key = f"make-{make.words.replace(' ', '_')}"
+        task = Task(key=self._key(key), function=tasks.make, arguments=(make,), resources=claim, retries=1)
+        self.making[make] = None
+        self._submit([task], lambda done: self._was_made(make, done))
+
+    def _at_hand(self, make: Make) -> Artifact | None:
+        """On a resumed sweep: the very artifact that was timed, if it lies here still."""
+        for one in self.wanted:
+            if self.earlier is not None and lanes.make_of(one) == make:
+                found = tasks.lying_below(self.artifacts, self.earlier.results[one.place].manifest_sha256)
+                if found is not None:
+                    return found
+        return None
+
+    # One turn of the loop
+
+    def _turn(self) -> None:
+        for done in self.pool.done(POLL_S):
+            handler = self._handlers.pop(done.key, None)
+            if handler is not None:
+                handler(done)
+        self._now_and_then("look", LOOK_EVERY_S, self._look)
+        for lane in self._open():
+            if lane.state == "waiting" and self._ready(lane):
+                self._ask(lane)
+        if self._dirty:
+            self._now_and_then("save", 0.0, self._save)
+
+    def _now_and_then(self, what: str, every_s: float, act: Callable[[], Any]) -> None:
+        started = time.monotonic()
+        if started >= self._due[what]:
+            act()
+            took_s = time.monotonic() - started
+            self._due[what] = started + max(every_s, took_s / MOST_SHARE)
+
+    def _look(self) -> None:
+        """Give up what no worker serves any more."""
+        self._serving = serving = self.pool.serving()
+        now = time.monotonic()
+        for lane in self._open():
+            if lane.state == "waiting" or messages.resource(lane.device) in serving:
+                lane.seen_s = now
+            elif now - lane.seen_s > self.plan.wait_s:
+                name = messages.resource(lane.device)
+                self._give_up(
+                    lane,
+                    DeviceError(
+                        f"no worker served {name} for {self.plan.wait_s:g} s",
+                        f'Start one with `dask worker SCHEDULER --resources "{name}=1"`, and go on with --resume.',
+                    ),
+                )
+        claim = self.plan.export_memory_gib * messages.GIB
+        if not self.making or any(amount >= claim for amount in serving.get(messages.MEMORY, {}).values()):
+            self._memory_seen_s = now
+        elif now - self._memory_seen_s > self.plan.wait_s:
+            error = DeviceError(
+                f"no worker offered {claim:.3g} bytes of {messages.MEMORY} for {self.plan.wait_s:g} s, to export with",
+                f'Start one with `dask worker SCHEDULER --resources "{messages.MEMORY}={claim:.3g}"`.',
+            )
+            self._cancel([key for key in self._handlers if key.startswith("make-")])
+            self.failed |= dict.fromkeys(self.making, error)
+            self.making.clear()
+
+    def _find_again(self, lost: PoolLost) -> None:
+        """Wait for the pool to be there again, and give it anew all that was out."""
+        self.progress(f"{lost.message}; waiting up to {self.plan.wait_s:g} s for it")
+        self._save()
+        self._handlers.clear()
+        self._sends.clear()
+        self.pool.reopen(self.plan.wait_s)
+        self.progress("the scheduler is there again")
+        now = self._memory_seen_s = time.monotonic()
+        for lane in self._open():
+            lane.seen_s = now
+            lane.pending.clear()
+            if lane.surveyed is None:
+                self._survey(lane)
+            else:
+                lane.state = "waiting"
+        for make in list(self.making):
+            self._make(make)
+
+    # What becomes of tasks
+
+    def _surveyed(self, lane: Lane, done: Done) -> None:
+        error = _error(done)
+        if error is not None:
+            self._give_up(lane, error)
+            return
+        assert isinstance(done.value, Surveyed)
+        lane.surveyed, lane.state = done.value, "waiting"
+        self.progress(
+            f"{lane.device} is {done.value.device.title}, {done.value.facts.get('cpu') or 'processor unknown'}"
+        )
+        self.frame = lanes.described(
+            self.frame,
+            lane,
+            done.value,
+            alone=len(self.lanes) == 1,
+            begun=any(self.rows[place].trials for place in lane.places),
+            out=self.out,
+        )
+        self._dirty = True
+
+    def _was_made(self, make: Make, done: Done) -> None:
+        self.making.pop(make, None)
+        error = _error(done)
+        if error is None:
+            assert isinstance(done.value, Bundle)
+            try:
+                self.made[make] = tasks.unpack(done.value, self.artifacts / done.value.folder)
+            except VitdeployError as failure:
+                error = failure
+            else:
+                mib = done.value.size_bytes / 2**20
+                self.progress(f"{make.words} made in {done.value.seconds:.1f} s, {mib:.1f} MiB")
+        if error is not None:
+            self.failed[make] = error
+            self.progress(f"{make.words} was not made: {error.message}")
+
+    def _asked(self, lane: Lane, done: Done) -> None:
+        error = _error(done)
+        if error is not None:
+            self._give_up(lane, error)
+            return
+        assert isinstance(done.value, Lacks)
+        lane.deliveries += 1
+        lane.state = "sending"
+        lane.pending = set(done.value.digests)
+        for digest in done.value.digests:
+            self._send(done.value, digest, self._delivered(lane, digest))
+        if not lane.pending:
+            self._take_trials(lane)
+
+    def _delivered(self, lane: Lane, digest: str) -> Callable[[VitdeployError | None, bool], None]:
+        def delivered(error: VitdeployError | None, again: bool) -> None:
+            if lane.state != "sending":
+                return
+            lane.pending.discard(digest)
+            if error is not None and again and lane.deliveries < MOST_DELIVERIES:
+                lane.state = "waiting"
+            elif error is not None:
+                for place in lane.places:
+                    if self.rows[place].manifest_sha256 == digest:
+                        self._fail(place, error)
+            if lane.state == "sending" and not lane.pending:
+                self._take_trials(lane)
+
+        return delivered
+
+    def _send(self, lacks: Lacks, digest: str, then: Callable[[VitdeployError | None, bool], None]) -> None:
+        """Have a host's store take an artifact, once whoever asks for it; ``then(error, worth another try)``."""
+        waiting = self._sends.setdefault((lacks.host, digest), [])
+        waiting.append(then)
+        if len(waiting) > 1:
+            return
+        made = next(row.job.artifact for row in self.rows if row.manifest_sha256 == digest)
+        assert made is not None, "a row with a digest has an artifact"
+
+        def sent(done: Done) -> None:
+            for one in self._sends.pop((lacks.host, digest), []):
+                one(_error(done), done.error is not None)
+
+        key = self._key(f"keep-{digest[:12]}")
+        self._handlers[key] = sent
+        self.progress(f"{made.manifest.model} {made.manifest.target} goes to {lacks.host}")
+        self.pool.send(key, tasks.keep, lambda: tasks.pack(made, ""), digest, lacks.worker)
+
+    def _tried(self, lane: Lane, turn: Turn, done: Done) -> None:
+        """A trial has come, in one of the ways it can."""
+        row = self.rows[turn.place]
+        match done.value:
+            case Trial() as trial:
+                self._arrived(row, trial)
+            case Lacks() as lacking:  # another host serves the device now
+                digest = lanes.ticket(lane, turn, self.rows[turn.place], self.frame.protocol).digest
+                self._send(lacking, digest, lambda error, _: self._resubmit(lane, turn, error))
+                return
+            case Changed(facts=facts):
+                self._give_up(lane, lanes.changed(lane, facts))
+                return
+            case Refused(error=error):
+                self._fail(turn.place, error)
+            case _:
+                lost = done.error or DeviceError("a worker answered with nothing", "Look at its log.")
+                rows.note(
+                    row,
+                    turn.id,
+                    Lost(message=f"trial {turn.index + 1}: {lost.message}", hint=lost.hint),
+                    self.frame.protocol,
+                )
+                self.progress(f"{row.job.case.name} on {lane.device}, trial {turn.index + 1} was lost: {lost.message}")
+                if row.error is not None:
+                    self._fail(turn.place, row.error)
+        self._dirty = True
+        lane.pending.discard(turn.id)
+        if lane.state == "running" and not lane.pending:
+            lane.state = "ended"
+
+    def _arrived(self, row: Row, trial: Trial) -> None:
+        if trial.id in row.trials or not self.journal.keep(trial):
+            self.twice += 1
+        else:
+            self.taken += 1
+        if trial.id not in row.trials:
+            rows.note(row, trial.id, trial, self.frame.protocol)
+            row.lost.pop(trial.id, None)
+            self._finished += 1
+            self.on_trial(self._finished, self.total, f"{row.job.case.name} on {row.job.case.device}")
+
+    def _resubmit(self, lane: Lane, turn: Turn, error: VitdeployError | None) -> None:
+        if lane.state == "running" and turn.id in lane.pending:
+            if error is not None:
+                self._tried(lane, turn, Done(key="", error=error))
+            else:
+                self._submit_trials(lane, [turn])
+
+    # What lanes do
+
+    def _ready(self, lane: Lane) -> bool:
+        """Whether its artifacts are there or known to fail, and no export will disturb it."""
+        if any(make not in self.made and make not in self.failed for make in lane.makes):
+            return False
+        assert lane.surveyed is not None, "a lane that waits was surveyed"
+        own = self._serving.get(messages.resource(lane.device), {}).keys()
+        exporting = self._serving.get(messages.MEMORY, {}).keys() if self.making else set[str]()
+        return lane.surveyed.device.link != "local" or not own & exporting
+
+    def _ask(self, lane: Lane) -> None:
+        """Make its rows what they are, and ask its worker which artifacts it lacks."""
+        assert lane.surveyed is not None, "a lane that waits was surveyed"
+        for place in lane.places:
+            self._fill(place, lane.surveyed)
+        self._check_resumed(lane)
+        self._save()
+        needed = [self.rows[place].manifest_sha256 for place in lane.places if self._wants(place)]
+        digests = tuple(dict.fromkeys(one for one in needed if one is not None))
+        if not digests:
+            lane.state = "ended"
+            return
+        lane.state = "asking"
+        task = self._task("ask", lane.device, tasks.lacks, (digests,), lane=lane)
+        self._submit([task], lambda done: self._asked(lane, done))
+
+    def _fill(self, place: int, surveyed: Surveyed) -> None:
+        one = self.wanted[place]
+        make = lanes.make_of(one)
+        made = self.made.get(make) if make else one.planned.artifact
+        lanes.fill(self.rows[place], one, surveyed, self.frame.protocol, made, self.failed.get(make) if make else None)
+
+    def _check_resumed(self, lane: Lane) -> None:
+        if self.earlier is None:
+            return
+        places = [
+            place for place in lane.places if self.earlier.results[place].trials and self.rows[place].error is None
+        ]
+        before = msgspec.structs.replace(self.earlier, results=tuple(self.earlier.results[place] for place in places))
+        jobs = [self.rows[place].job for place in places]
+        resume.check_same(
+            before,
+            protocol=before.protocol,
+            device=before.device,
+            cases=[job.case for job in jobs],
+            digests=[job.artifact.manifest.sha256 if job.artifact else None for job in jobs],
+            out=self.out,
+        )
+
+    def _take_trials(self, lane: Lane) -> None:
+        turns = [turn for place in lane.places if self._wants(place) for turn in self._missing(place)]
+        lane.state = "running" if turns else "ended"
+        lane.pending = {turn.id for turn in turns}
+        self._submit_trials(lane, sorted(turns, key=lambda turn: turn.order))
+
+    def _submit_trials(self, lane: Lane, turns: Sequence[Turn]) -> None:
+        for turn in turns:
+            task = self._task(
+                "trial",
+                turn.id,
+                self.take,
+                (lanes.ticket(lane, turn, self.rows[turn.place], self.frame.protocol),),
+                lane=lane,
+                priority=-turn.order,
+                retries=self.plan.retries,
+            )
+            self._handlers[task.key] = lambda done, turn=turn: self._tried(lane, turn, done)
+            self.pool.submit([task])
+
+    def _fail(self, place: int, error: VitdeployError) -> None:
+        """A row has failed for good: what is still out of it is not started."""
+        self.rows[place].error = error
+        lane = self.lanes[self.wanted[place].device]
+        out = {turn.id for turn in self._missing(place)} & lane.pending
+        lane.pending -= out
+        self._cancel([key for key in self._handlers if any(key.startswith(f"trial-{one}-") for one in out)])
+        if lane.state == "running" and not lane.pending:
+            lane.state = "ended"
+        self._dirty = True
+
+    def _give_up(self, lane: Lane, error: VitdeployError) -> None:
+        """The device is gone: its rows that lack trials have failed, the other devices go on."""
+        self.progress(f"{lane.device} is given up: {error.message}")
+        lane.state = "ended"
+        lane.pending.clear()
+        for place in lane.places:
+            if self._wants(place):
+                self.rows[place].error = error
+        prefixes = tuple(f"trial-{self.frame.id}/{place}/" for place in lane.places)
+        own = (f"survey-{lane.device}-", f"ask-{lane.device}-")
+        self._cancel([key for key in self._handlers if key.startswith((*prefixes, *own))])
+        self._dirty = True
+
+    # Small things
+
+    def _open(self) -> list[Lane]:
+        return [lane for lane in self.lanes.values() if lane.state != "ended"]
+
+    def _makes(self, lane: Lane) -> tuple[Make, ...]:
+        found = (lanes.make_of(self.wanted[place]) for place in lane.places if self._missing(place))
+        return tuple(dict.fromkeys(make for make in found if make is not None))
+
+    def _missing(self, place: int) -> list[Turn]:
+        there = self.rows[place].trials
+        return [turn for turn in self.turns[place] if turn.id not in there]
+
+    def _wants(self, place: int) -> bool:
+        return self.rows[place].error is None and bool(self._missing(place))
+
+    def _key(self, words: str) -> str:
+        """A task's key. It is of this client alone: what an earlier one left running is found by its file."""
+        self._count += 1
+        return f"{words}-{self._session}{self._count}"
+
+    def _task(
+        self,
+        verb: str,
+        what: str,
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        *,
+        lane: Lane,
+        priority: int = 1,
+        retries: int | None = None,
+    ) -> Task:
+        return Task(
+            key=self._key(f"{verb}-{what}"),
+            function=function,
+            arguments=arguments,
+            resources={messages.resource(lane.device): 1},
+            priority=priority,
+            retries=self.plan.retries if retries is None else retries,
+        )
+
+    def _submit(self, given: Sequence[Task], handler: Callable[[Done], None]) -> None:
+        for task in given:
+            self._handlers[task.key] = handler
+        self.pool.submit(given)
+
+    def _cancel(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            del self._handlers[key]
+        self.pool.cancel(keys)
+
+    def _save(self) -> Run:
+        present = rows.present(self.frame, self.rows)
+        record.save(present, self.out)
+        self._dirty = False
+        return present
+
+
+def _error(done: Done) -> VitdeployError | None:
+    return done.value.error if isinstance(done.value, Refused) else done.error

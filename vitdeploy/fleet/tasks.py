@@ -1,0 +1,223 @@
+"""What a worker of a sweep does: look at its device, export, store what it is sent, take a trial.
+
+The trial is the one that `bench` takes, by the same code. It is a file on the worker's host before Dask hears of it.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+
+import vitdeploy
+from vitdeploy import api, artifact, catalog, documents
+from vitdeploy.artifact import MANIFEST, Artifact
+from vitdeploy.devices import inventory
+from vitdeploy.errors import DeviceError, UnreadableFile, VitdeployError
+from vitdeploy.fleet.journal import Journal, forget_old, of_worker
+from vitdeploy.fleet.messages import Bundle, Changed, Lacks, Make, Refused, Surveyed, Ticket
+from vitdeploy.orders import ExportOrder
+from vitdeploy.record import Trial
+from vitdeploy.store import Store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _answering(function: Callable[P, R]) -> Callable[P, R | Refused]:
+    """Return an error that another try would meet again; raise one that it may not, for Dask to try again."""
+
+    @functools.wraps(function)
+    def answer(*args: P.args, **kwargs: P.kwargs) -> R | Refused:
+        try:
+            return function(*args, **kwargs)
+        except DeviceError:
+            raise
+        except VitdeployError as error:
+            return Refused(error=error)
+        except Exception as error:  # noqa: BLE001 (the border to Dask: a bug is told as one, and not tried again)
+            return Refused(error=VitdeployError(f"internal error on a worker: {type(error).__name__}: {error}"))
+
+    return answer
+
+
+@_answering
+def survey(device: str, version: str) -> Surveyed:
+    """The device as this worker finds it.
+
+    Raises:
+        DeviceError: it is not known here, does not answer, or this worker runs another vitdeploy.
+    """
+    from vitdeploy.benchmarks import machine
+
+    here = socket.gethostname()
+    if version != vitdeploy.__version__:
+        raise DeviceError(
+            f"the worker on {here} has vitdeploy {vitdeploy.__version__}, the sweep has {version}",
+            "Install the same version on both.",
+        )
+    known = inventory.devices()
+    if device not in known:
+        raise DeviceError(
+            f"the worker on {here} serves {device} and has no file for it",
+            f"Put devices/{device}.toml where it starts.",
+        )
+    forget_old()
+    found = known[device]
+    if (why_not := inventory.unreachable(found)) is not None:
+        raise inventory.unreachable_error(found, why_not)
+    seen = machine.of(found)
+    return Surveyed(
+        device=found,
+        facts=machine.stable(found, seen),
+        threads=inventory.threads_of(found, seen),
+        power_mode=seen.get("power_mode"),
+    )
+
+
+@_answering
+def make(wanted: Make) -> Bundle:
+    """Export an artifact here and pack it."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="vitdeploy-fleet-") as place:
+        order = ExportOrder(
+            target=wanted.target,
+            size=f"{wanted.size[0]}x{wanted.size[1]}",
+            batch=wanted.batch,
+            attention=wanted.attention,
+            out=Path(place),
+        )
+        row = api.export([wanted.model], order)[0]
+        if row.artifact is None:
+            raise row.error or VitdeployError(f"{wanted.words} was not made, and nobody said why")
+        packed = pack(row.artifact, str(row.artifact.folder.relative_to(place)))
+    return dataclasses.replace(packed, seconds=time.monotonic() - started)
+
+
+def pack(made: Artifact, folder: str) -> Bundle:
+    """An artifact with the bytes of its files.
+
+    Raises:
+        UnreadableFile: they cannot be read.
+    """
+    names = (made.manifest.file, *(b.file for b in made.manifest.beside), MANIFEST)
+    try:
+        files = {name: (made.folder / name).read_bytes() for name in names}
+    except OSError as error:
+        raise UnreadableFile(f"cannot read {made.folder}: {error.strerror}", "Check its permissions.") from error
+    return Bundle(folder=folder, digest=hashlib.sha256(files[MANIFEST]).hexdigest(), files=files)
+
+
+def unpack(bundle: Bundle, folder: Path) -> Artifact:
+    """Write an artifact's files into ``folder``, the manifest last; every byte is held against its digest.
+
+    Raises:
+        UnreadableFile: it was changed on the way, or the place cannot be written.
+    """
+    if hashlib.sha256(bundle.files[MANIFEST]).hexdigest() != bundle.digest:
+        raise UnreadableFile(f"{bundle.folder} was changed on its way", "Run the sweep again.")
+    if any(Path(name).name != name or name in {"", ".", ".."} for name in bundle.files):
+        raise UnreadableFile(f"{bundle.folder} names a file outside its folder", "Export the model again.")
+    for name in sorted(bundle.files, key=lambda name: name == MANIFEST):
+        documents.write_bytes(folder / name, bundle.files[name])
+    return artifact.open_artifact(folder)
+
+
+def lying_below(folder: Path, digest: str | None) -> Artifact | None:
+    """The artifact below a folder whose manifest has this digest, every byte checked; None where there is none."""
+    for path in sorted(folder.rglob(MANIFEST)) if digest else ():
+        if artifact.digest_of(path) == digest:
+            try:
+                return artifact.open_artifact(path)
+            except UnreadableFile:
+                return None
+    return None
+
+
+@_answering
+def lacks(digests: tuple[str, ...]) -> Lacks:
+    """Which of these artifacts the store of this host has not, and who asks for them."""
+    store = Store()
+    return Lacks(
+        worker=_address(), host=socket.gethostname(), digests=tuple(one for one in digests if store.find(one) is None)
+    )
+
+
+@_answering
+def keep(bundle: Bundle) -> str:
+    """Take an artifact that was sent into the store of this host; returns its digest."""
+    store = Store()
+    if store.find(bundle.digest) is None:
+        place = store.workplace(bundle.digest)
+        try:
+            unpack(bundle, place)
+            store.add(bundle.digest, place)
+        finally:
+            store.discard(place)
+    return bundle.digest
+
+
+@_answering
+def take(ticket: Ticket) -> Trial | Lacks | Changed:
+    """Take one trial, or return the one of this id that was taken here before.
+
+    Raises:
+        DeviceError: the device is busy or lost; another try may find it again.
+    """
+    run_id = ticket.id.partition("/")[0]
+    journal = Journal(of_worker(run_id))
+    if (known := journal.find(ticket.id)) is not None:
+        return known
+    store = Store()
+    if store.find(ticket.digest) is None:
+        return Lacks(worker=_address(), host=socket.gethostname(), digests=(ticket.digest,))
+    made = artifact.open_artifact(store.folder(ticket.digest), check_bytes=False)
+    device = inventory.find(ticket.case.device)
+    journal.folder.mkdir(parents=True, exist_ok=True)
+    with inventory.connect(device) as link, link.lock(timeout_s=ticket.lock_wait_s):
+        if (known := journal.find(ticket.id)) is not None:  # another worker of this host was faster
+            return known
+        found = _measured(ticket, made, device, link, journal.folder / "trials.log")
+    if isinstance(found, Trial):
+        found = msgspec.structs.replace(found, facts={**found.facts, "taken_by": socket.gethostname()})
+        journal.keep(found)
+    return found
+
+
+def _measured(ticket: Ticket, made: Artifact, device: inventory.Device, link: Any, log: Path) -> Trial | Changed:
+    from vitdeploy.benchmarks import machine, phone_trial, trial
+
+    seen = machine.found(device, link)
+    stable = machine.stable(device, seen)
+    if digest_of_facts(stable) != ticket.facts_digest:
+        return Changed(facts=stable)
+    turn = trial.Turn(place=ticket.place, index=ticket.index, order=ticket.order, id=ticket.id)
+    if device.link == "adb":
+        phone = phone_trial.prepare(device, link, seen)
+        found = phone_trial.take(turn, ticket.case, made, phone=phone, protocol=ticket.protocol, log=log)
+    else:
+        found = trial.take(turn, ticket.case, made, link=link, protocol=ticket.protocol, log=log)
+    if not isinstance(found, Trial):
+        raise DeviceError(found.message, found.hint)
+    return found
+
+
+def digest_of_facts(facts: Mapping[str, Any]) -> str:
+    """One word for what a machine is."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def forget(run_id: str) -> None:
+    """Remove what this host has of a run: the client has it all."""
+    Journal(of_worker(run_id)).remove()
+
+
+def _address() -> str:
+    return catalog.load("vitdeploy.fleet.on_dask:address")()
