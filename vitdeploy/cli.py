@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -18,6 +18,8 @@ from vitdeploy.command import ArtifactPath, Device, DryRun, Models, Size, Weight
 from vitdeploy.errors import UsageError, VitdeployError, unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from vitdeploy.tables import Outcome
 
 app = typer.Typer(
@@ -37,6 +39,7 @@ app.add_typer(fleet_commands.app)
 
 _CliUsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """The parser's usage error; typer carries its parser privately, this is its public way in."""
+
 
 @app.callback(invoke_without_command=True)
 def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
@@ -298,14 +301,18 @@ def _fail(error: VitdeployError, debug: bool) -> int:
     return error.exit_code
 
 
+def _commands() -> "Mapping[str, object]":
+    """Every verb by its name, those of other files too."""
+    return getattr(typer.main.get_command(app), "commands", {})
+
+
 def _as_usage_error(error: Exception) -> UsageError:
     """The parser's complaint in our two lines, with the nearest names for an unknown command or option."""
     formatted: Callable[[], str] = getattr(error, "format_message", lambda: str(error))
     message = formatted().rstrip(".")
     given = message.partition("'")[2].partition("'")[0]
     if message.startswith("No such command"):
-        names = [command.name for command in app.registered_commands if command.name]
-        return unknown_name("command", given, [*names, "cache"], "vitdeploy --help")
+        return unknown_name("command", given, list(_commands()), "vitdeploy --help")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "vitdeploy"
     possible: list[str] = getattr(error, "possibilities", None) or []
