@@ -14,7 +14,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from vitdeploy import api_fleet, record
+from vitdeploy import api, api_fleet, record
 from vitdeploy.fleet import messages, on_dask
 from vitdeploy.fleet import plan as planning
 from vitdeploy.fleet.journal import Journal
@@ -113,7 +113,7 @@ def measure(artifact: Path, workers: int, jobs: int) -> Cost:
                 artifacts=Path(place),
                 earlier=None,
                 progress=lambda _: started.append(time.perf_counter()),
-                on_trial=lambda *_: None,
+                on_trial=api.unseen,
                 take=nothing,
             )
             before = time.process_time()
@@ -144,7 +144,7 @@ def simulate(devices: int, jobs: int, *, trial_s: float, client_s: float, delay_
 
 
 @contextlib.contextmanager
-def _inside(folder: Path) -> Iterator[None]:
+def _inside(folder: Path) -> Generator[None]:
     before = Path.cwd()
     os.chdir(folder)
     try:

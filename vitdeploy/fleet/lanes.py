@@ -30,8 +30,6 @@ class Lane:
     lock_wait_s: float
     state: State = "surveying"
     surveyed: Surveyed | None = None
-    seen_s: float = 0.0
-    """When a worker was last seen that serves it."""
     pending: set[str] = field(default_factory=set[str])
     """Trials that are out, or digests that are being sent."""
     deliveries: int = 0

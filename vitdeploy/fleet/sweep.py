@@ -5,9 +5,7 @@ in the order that `bench` would. What is finished is a file before anything else
 restart plans from the files.
 """
 
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +19,13 @@ from vitdeploy.benchmarks.rows import Row
 from vitdeploy.benchmarks.trial import Lost, Turn
 from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.fleet import lanes, messages, tasks
+from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, Watch, error_of, too_little, unserved
 from vitdeploy.fleet.journal import Journal
 from vitdeploy.fleet.lanes import Lane
-from vitdeploy.fleet.messages import Bundle, Changed, Done, Lacks, Make, Pool, PoolLost, Refused, Surveyed, Task, Ticket
+from vitdeploy.fleet.messages import Bundle, Changed, Done, Lacks, Make, Pool, PoolLost, Refused, Surveyed, Ticket
 from vitdeploy.fleet.plan import Plan, Wanted, devices
 from vitdeploy.orders import OnTrial
 from vitdeploy.record import Run, Trial
-
-POLL_S = 0.25
-"""Longest wait for a result before the clock is looked at."""
-
-LOOK_EVERY_S = 2.0
-"""How often the scheduler is asked who serves what."""
-
-MOST_SHARE = 0.1
-"""Looking and writing take at most this share of the time: a run of a hundred thousand trials is long to write."""
 
 MOST_DELIVERIES = 5
 """A device whose worker goes away so often while it is being sent its artifacts is given up."""
@@ -81,14 +71,10 @@ class Sweep:
         self.made: dict[Make, Artifact] = {}
         self.failed: dict[Make, VitdeployError] = {}
         self.making: dict[Make, None] = {}
-        self._session = os.urandom(3).hex()
-        self._count = 0
-        self._handlers: dict[str, Callable[[Done], None]] = {}
-        self._sends: dict[tuple[str, str], list[Callable[[VitdeployError | None, bool], None]]] = {}
-        self._memory_seen_s = time.monotonic()
-        self._due = {"look": 0.0, "save": 0.0}
+        self._out = Dispatch(pool, progress)
+        self._watch = Watch(pool, plan.wait_s)
+        self._claim = plan.export_memory_gib * messages.GIB
         self._dirty = True
-        self._serving: Mapping[str, Mapping[str, float]] = {}
 
     def run(self) -> Run:
         """Take every trial that is missing; returns the run, which is also in its file.
@@ -127,9 +113,7 @@ class Sweep:
         return sum(len(row.trials) for row in self.rows)
 
     def _begin(self) -> None:
-        now = time.monotonic()
         for lane in self.lanes.values():
-            lane.seen_s = now
             if not any(self._missing(place) for place in lane.places):
                 lane.state = "ended"
             else:
@@ -139,19 +123,23 @@ class Sweep:
             self._make(make)
 
     def _survey(self, lane: Lane) -> None:
-        task = self._task("survey", lane.device, tasks.survey, (lane.device, vitdeploy.__version__), lane=lane)
-        self._submit([task], lambda done: self._surveyed(lane, done))
+        asked = (lane.device, vitdeploy.__version__)
+        self._ask_lane(lane, f"survey-{lane.device}-", tasks.survey, asked, lambda done: self._surveyed(lane, done))
 
     def _make(self, make: Make) -> None:
         at_hand = self._at_hand(make)
         if at_hand is not None:
             self.made[make] = at_hand
             return
-        claim = {messages.MEMORY: self.plan.export_memory_gib * messages.GIB}
-        key = f"make-{make.words.replace(' ', '_')}"
-        task = Task(key=self._key(key), function=tasks.make, arguments=(make,), resources=claim, retries=1)
         self.making[make] = None
-        self._submit([task], lambda done: self._was_made(make, done))
+        self._out.submit(
+            f"make-{make.words.replace(' ', '_')}",
+            tasks.make,
+            (make,),
+            lambda done: self._was_made(make, done),
+            resources={messages.MEMORY: self._claim},
+            retries=1,
+        )
 
     def _at_hand(self, make: Make) -> Artifact | None:
         """On a resumed sweep: the very artifact that was timed, if it lies here still."""
@@ -165,63 +153,33 @@ class Sweep:
     # One turn of the loop
 
     def _turn(self) -> None:
-        for done in self.pool.done(POLL_S):
-            handler = self._handlers.pop(done.key, None)
-            if handler is not None:
-                handler(done)
-        self._now_and_then("look", LOOK_EVERY_S, self._look)
+        self._out.hear()
+        self._out.now_and_then("look", LOOK_EVERY_S, self._look)
         for lane in self._open():
             if lane.state == "waiting" and self._ready(lane):
                 self._ask(lane)
         if self._dirty:
-            self._now_and_then("save", 0.0, self._save)
-
-    def _now_and_then(self, what: str, every_s: float, act: Callable[[], Any]) -> None:
-        started = time.monotonic()
-        if started >= self._due[what]:
-            act()
-            took_s = time.monotonic() - started
-            self._due[what] = started + max(every_s, took_s / MOST_SHARE)
+            self._out.now_and_then("save", 0.0, self._save)
 
     def _look(self) -> None:
         """Give up what no worker serves any more."""
-        self._serving = serving = self.pool.serving()
-        now = time.monotonic()
-        for lane in self._open():
-            if lane.state == "waiting" or messages.resource(lane.device) in serving:
-                lane.seen_s = now
-            elif now - lane.seen_s > self.plan.wait_s:
-                name = messages.resource(lane.device)
-                self._give_up(
-                    lane,
-                    DeviceError(
-                        f"no worker served {name} for {self.plan.wait_s:g} s",
-                        f'Start one with `dask worker SCHEDULER --resources "{name}=1"`, and go on with --resume.',
-                    ),
-                )
-        claim = self.plan.export_memory_gib * messages.GIB
-        if not self.making or any(amount >= claim for amount in serving.get(messages.MEMORY, {}).values()):
-            self._memory_seen_s = now
-        elif now - self._memory_seen_s > self.plan.wait_s:
-            error = DeviceError(
-                f"no worker offered {claim:.3g} bytes of {messages.MEMORY} for {self.plan.wait_s:g} s, to export with",
-                f'Start one with `dask worker SCHEDULER --resources "{messages.MEMORY}={claim:.3g}"`.',
-            )
-            self._cancel([key for key in self._handlers if key.startswith("make-")])
-            self.failed |= dict.fromkeys(self.making, error)
-            self.making.clear()
+        served = {messages.resource(lane.device): lane for lane in self._open() if lane.state != "waiting"}
+        needed = dict.fromkeys(served, 1.0) | ({messages.MEMORY: self._claim} if self.making else {})
+        for name in self._watch.absent(needed):
+            if name in served:
+                self._give_up(served[name], unserved(name, self.plan.wait_s))
+            else:
+                self._out.cancel("make-")
+                error = too_little(name, self._claim, self.plan.wait_s, "export with")
+                self.failed |= dict.fromkeys(self.making, error)
+                self.making.clear()
 
     def _find_again(self, lost: PoolLost) -> None:
         """Wait for the pool to be there again, and give it anew all that was out."""
-        self.progress(f"{lost.message}; waiting up to {self.plan.wait_s:g} s for it")
         self._save()
-        self._handlers.clear()
-        self._sends.clear()
-        self.pool.reopen(self.plan.wait_s)
-        self.progress("the scheduler is there again")
-        now = self._memory_seen_s = time.monotonic()
+        self._out.find_again(lost, self.plan.wait_s)
+        self._watch.begin_anew()
         for lane in self._open():
-            lane.seen_s = now
             lane.pending.clear()
             if lane.surveyed is None:
                 self._survey(lane)
@@ -233,7 +191,7 @@ class Sweep:
     # What becomes of tasks
 
     def _surveyed(self, lane: Lane, done: Done) -> None:
-        error = _error(done)
+        error = error_of(done)
         if error is not None:
             self._give_up(lane, error)
             return
@@ -254,7 +212,7 @@ class Sweep:
 
     def _was_made(self, make: Make, done: Done) -> None:
         self.making.pop(make, None)
-        error = _error(done)
+        error = error_of(done)
         if error is None:
             assert isinstance(done.value, Bundle)
             try:
@@ -269,7 +227,7 @@ class Sweep:
             self.progress(f"{make.words} was not made: {error.message}")
 
     def _asked(self, lane: Lane, done: Done) -> None:
-        error = _error(done)
+        error = error_of(done)
         if error is not None:
             self._give_up(lane, error)
             return
@@ -299,22 +257,9 @@ class Sweep:
         return delivered
 
     def _send(self, lacks: Lacks, digest: str, then: Callable[[VitdeployError | None, bool], None]) -> None:
-        """Have a host's store take an artifact, once whoever asks for it; ``then(error, worth another try)``."""
-        waiting = self._sends.setdefault((lacks.host, digest), [])
-        waiting.append(then)
-        if len(waiting) > 1:
-            return
         made = next(row.job.artifact for row in self.rows if row.manifest_sha256 == digest)
         assert made is not None, "a row with a digest has an artifact"
-
-        def sent(done: Done) -> None:
-            for one in self._sends.pop((lacks.host, digest), []):
-                one(_error(done), done.error is not None)
-
-        key = self._key(f"keep-{digest[:12]}")
-        self._handlers[key] = sent
-        self.progress(f"{made.manifest.model} {made.manifest.target} goes to {lacks.host}")
-        self.pool.send(key, tasks.keep, lambda: tasks.pack(made, ""), digest, lacks.worker)
+        self._out.deliver(made, digest, lacks, then)
 
     def _tried(self, lane: Lane, turn: Turn, done: Done) -> None:
         """A trial has come, in one of the ways it can."""
@@ -372,8 +317,8 @@ class Sweep:
         if any(make not in self.made and make not in self.failed for make in lane.makes):
             return False
         assert lane.surveyed is not None, "a lane that waits was surveyed"
-        own = self._serving.get(messages.resource(lane.device), {}).keys()
-        exporting = self._serving.get(messages.MEMORY, {}).keys() if self.making else set[str]()
+        own = self._watch.serving.get(messages.resource(lane.device), {}).keys()
+        exporting = self._watch.serving.get(messages.MEMORY, {}).keys() if self.making else set[str]()
         return lane.surveyed.device.link != "local" or not own & exporting
 
     def _ask(self, lane: Lane) -> None:
@@ -389,8 +334,7 @@ class Sweep:
             lane.state = "ended"
             return
         lane.state = "asking"
-        task = self._task("ask", lane.device, tasks.lacks, (digests,), lane=lane)
-        self._submit([task], lambda done: self._asked(lane, done))
+        self._ask_lane(lane, f"ask-{lane.device}-", tasks.lacks, (digests,), lambda done: self._asked(lane, done))
 
     def _fill(self, place: int, surveyed: Surveyed) -> None:
         one = self.wanted[place]
@@ -423,17 +367,14 @@ class Sweep:
 
     def _submit_trials(self, lane: Lane, turns: Sequence[Turn]) -> None:
         for turn in turns:
-            task = self._task(
-                "trial",
-                turn.id,
+            self._ask_lane(
+                lane,
+                f"trial-{turn.id}-",
                 self.take,
                 (lanes.ticket(lane, turn, self.rows[turn.place], self.frame.protocol),),
-                lane=lane,
+                lambda done, turn=turn: self._tried(lane, turn, done),
                 priority=-turn.order,
-                retries=self.plan.retries,
             )
-            self._handlers[task.key] = lambda done, turn=turn: self._tried(lane, turn, done)
-            self.pool.submit([task])
 
     def _fail(self, place: int, error: VitdeployError) -> None:
         """A row has failed for good: what is still out of it is not started."""
@@ -441,7 +382,7 @@ class Sweep:
         lane = self.lanes[self.wanted[place].device]
         out = {turn.id for turn in self._missing(place)} & lane.pending
         lane.pending -= out
-        self._cancel([key for key in self._handlers if any(key.startswith(f"trial-{one}-") for one in out)])
+        self._out.cancel(*(f"trial-{one}-" for one in out))
         if lane.state == "running" and not lane.pending:
             lane.state = "ended"
         self._dirty = True
@@ -454,9 +395,8 @@ class Sweep:
         for place in lane.places:
             if self._wants(place):
                 self.rows[place].error = error
-        prefixes = tuple(f"trial-{self.frame.id}/{place}/" for place in lane.places)
-        own = (f"survey-{lane.device}-", f"ask-{lane.device}-")
-        self._cancel([key for key in self._handlers if key.startswith((*prefixes, *own))])
+        trials = (f"trial-{self.frame.id}/{place}/" for place in lane.places)
+        self._out.cancel(*trials, f"survey-{lane.device}-", f"ask-{lane.device}-")
         self._dirty = True
 
     # Small things
@@ -475,47 +415,24 @@ class Sweep:
     def _wants(self, place: int) -> bool:
         return self.rows[place].error is None and bool(self._missing(place))
 
-    def _key(self, words: str) -> str:
-        """A task's key. It is of this client alone: what an earlier one left running is found by its file."""
-        self._count += 1
-        return f"{words}-{self._session}{self._count}"
-
-    def _task(
+    def _ask_lane(
         self,
-        verb: str,
-        what: str,
+        lane: Lane,
+        words: str,
         function: Callable[..., Any],
         arguments: tuple[Any, ...],
+        handler: Callable[[Done], None],
         *,
-        lane: Lane,
         priority: int = 1,
-        retries: int | None = None,
-    ) -> Task:
-        return Task(
-            key=self._key(f"{verb}-{what}"),
-            function=function,
-            arguments=arguments,
-            resources={messages.resource(lane.device): 1},
-            priority=priority,
-            retries=self.plan.retries if retries is None else retries,
+    ) -> None:
+        """Have the worker that serves a device do something, alone."""
+        claim = {messages.resource(lane.device): 1.0}
+        self._out.submit(
+            words, function, arguments, handler, resources=claim, priority=priority, retries=self.plan.retries
         )
-
-    def _submit(self, given: Sequence[Task], handler: Callable[[Done], None]) -> None:
-        for task in given:
-            self._handlers[task.key] = handler
-        self.pool.submit(given)
-
-    def _cancel(self, keys: Sequence[str]) -> None:
-        for key in keys:
-            del self._handlers[key]
-        self.pool.cancel(keys)
 
     def _save(self) -> Run:
         present = rows.present(self.frame, self.rows)
         record.save(present, self.out)
         self._dirty = False
         return present
-
-
-def _error(done: Done) -> VitdeployError | None:
-    return done.value.error if isinstance(done.value, Refused) else done.error

@@ -1,0 +1,169 @@
+"""Tasks that are out and who hears of their end; artifacts sent once a host; resources that nobody offers any more."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from vitdeploy.artifact import Artifact
+from vitdeploy.errors import DeviceError, VitdeployError
+from vitdeploy.fleet import tasks
+from vitdeploy.fleet.messages import Done, Lacks, Pool, Refused, Task
+
+POLL_S = 0.25
+"""Longest wait for a result before the clock is looked at."""
+
+LOOK_EVERY_S = 2.0
+"""How often the scheduler is asked who serves what."""
+
+MOST_SHARE = 0.1
+"""Looking and writing take at most this share of the time: a run of a hundred thousand trials is long to write."""
+
+Delivered = Callable[[VitdeployError | None, bool], None]
+"""Called when an artifact has arrived: the error, and whether another try is worth it."""
+
+
+class Dispatch:
+    """What a client has out with a pool."""
+
+    def __init__(self, pool: Pool, progress: Callable[[str], None]) -> None:
+        self._pool, self._progress = pool, progress
+        self._session = os.urandom(3).hex()
+        self._count = 0
+        self._handlers: dict[str, Callable[[Done], None]] = {}
+        self._sends: dict[tuple[str, str], list[Delivered]] = {}
+        self._due: dict[str, float] = {}
+
+    def submit(
+        self,
+        words: str,
+        function: Callable[..., object],
+        arguments: tuple[object, ...],
+        handler: Callable[[Done], None],
+        *,
+        resources: Mapping[str, float],
+        priority: int = 1,
+        retries: int = 0,
+    ) -> None:
+        """Have ``function`` called where the resources are; ``handler`` hears how it ended.
+
+        Args:
+            words: begin the task's key, which `cancel` finds it by; Dask's dashboard shows them.
+        """
+        task = Task(
+            key=self._key(words),
+            function=function,
+            arguments=arguments,
+            resources=resources,
+            priority=priority,
+            retries=retries,
+        )
+        self._handlers[task.key] = handler
+        self._pool.submit([task])
+
+    def deliver(self, made: Artifact, digest: str, lacks: Lacks, then: Delivered) -> None:
+        """Have a host's store take an artifact, once whoever asks for it."""
+        waiting = self._sends.setdefault((lacks.host, digest), [])
+        waiting.append(then)
+        if len(waiting) > 1:
+            return
+
+        def sent(done: Done) -> None:
+            for one in self._sends.pop((lacks.host, digest), []):
+                one(error_of(done), done.error is not None)
+
+        key = self._key(f"keep-{digest[:12]}")
+        self._handlers[key] = sent
+        self._progress(f"{made.manifest.model} {made.manifest.target} goes to {lacks.host}")
+        self._pool.send(key, tasks.keep, lambda: tasks.pack(made, ""), digest, lacks.worker)
+
+    def cancel(self, *prefixes: str) -> None:
+        """Do not start the tasks whose words begin so; those that run go on unheard."""
+        keys = [key for key in self._handlers if key.startswith(prefixes)]
+        for key in keys:
+            del self._handlers[key]
+        self._pool.cancel(keys)
+
+    def hear(self) -> None:
+        """Tell the handlers of all tasks that have ended; waits a moment for one.
+
+        Raises:
+            PoolLost: the scheduler is gone, and with it all that was out.
+        """
+        for done in self._pool.done(POLL_S):
+            handler = self._handlers.pop(done.key, None)
+            if handler is not None:
+                handler(done)
+
+    def now_and_then(self, what: str, every_s: float, act: Callable[[], object]) -> None:
+        """Act when it is time again: not more often than every ``every_s``, nor for more than a share of the time."""
+        started = time.monotonic()
+        if started >= self._due.get(what, 0.0):
+            act()
+            took_s = time.monotonic() - started
+            self._due[what] = started + max(every_s, took_s / MOST_SHARE)
+
+    def find_again(self, lost: DeviceError, wait_s: float) -> None:
+        """Wait for the pool to be there again; all that was out has to be given to it anew.
+
+        Raises:
+            DeviceError: it is not there within ``wait_s``.
+        """
+        self._progress(f"{lost.message}; waiting up to {wait_s:g} s for it")
+        self._handlers.clear()
+        self._sends.clear()
+        self._pool.reopen(wait_s)
+        self._progress("the scheduler is there again")
+
+    def _key(self, words: str) -> str:
+        """A task's key. It is of this client alone: what an earlier one left running is found by its file."""
+        self._count += 1
+        return f"{words}-{self._session}{self._count}"
+
+
+class Watch:
+    """How long nobody has offered what is needed."""
+
+    def __init__(self, pool: Pool, wait_s: float) -> None:
+        self._pool, self._wait_s = pool, wait_s
+        self._seen_s: dict[str, float] = {}
+        self.serving: Mapping[str, Mapping[str, float]] = {}
+        """As `Pool.serving` said last."""
+
+    def absent(self, needed: Mapping[str, float]) -> list[str]:
+        """The resources, of those that are needed now, that no worker has offered for too long in that amount.
+
+        Raises:
+            PoolLost: the scheduler does not say.
+        """
+        self.serving = self._pool.serving()
+        now = time.monotonic()
+        before, self._seen_s = self._seen_s, {}
+        for name, amount in needed.items():
+            offered = any(has >= amount for has in self.serving.get(name, {}).values())
+            self._seen_s[name] = now if offered else before.get(name, now)
+        return [name for name, seen_s in self._seen_s.items() if now - seen_s > self._wait_s]
+
+    def begin_anew(self) -> None:
+        """Whoever was away may have been away with the scheduler."""
+        self._seen_s.clear()
+
+
+def unserved(name: str, wait_s: float) -> DeviceError:
+    """The error for a device that no worker serves."""
+    return DeviceError(
+        f"no worker served {name} for {wait_s:g} s",
+        f'Start one with `dask worker SCHEDULER --resources "{name}=1"`, and go on with --resume.',
+    )
+
+
+def too_little(name: str, amount: float, wait_s: float, purpose: str) -> DeviceError:
+    """The error for memory that no worker offers."""
+    return DeviceError(
+        f"no worker offered {amount:.3g} bytes of {name} for {wait_s:g} s, to {purpose}",
+        f'Start one with `dask worker SCHEDULER --resources "{name}={amount:.3g}"`.',
+    )
+
+
+def error_of(done: Done) -> VitdeployError | None:
+    """Why a task came to nothing; None where it did not."""
+    return done.value.error if isinstance(done.value, Refused) else done.error
