@@ -70,7 +70,14 @@ def there_already(made: Artifact, device: Device, found: Mapping[str, Any]) -> A
     return kept if same and version in (None, bound.get("tensorrt")) else None
 
 
-def build(made: Artifact, device: Device, *, found: Mapping[str, Any], progress: Progress) -> Artifact:
+def build(
+    made: Artifact,
+    device: Device,
+    *,
+    found: Mapping[str, Any],
+    progress: Progress,
+    lock_wait_s: float = LOCK_WAIT_S,
+) -> Artifact:
     """The engine of a deferred artifact: an earlier one of the same device and graph, or one built there now.
 
     Raises:
@@ -89,7 +96,7 @@ def build(made: Artifact, device: Device, *, found: Mapping[str, Any], progress:
     shutil.rmtree(work, ignore_errors=True)
     try:
         work.mkdir(parents=True)
-        with inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
+        with inventory.connect(device) as link, link.lock(timeout_s=lock_wait_s):
             progress(f"{device.name} builds {made.manifest.model} {made.manifest.target}")
             manifest = _build(link, made, device, work)
             documents.write(work / MANIFEST, manifest)

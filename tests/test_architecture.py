@@ -40,6 +40,7 @@ COMPOSERS = frozenset(
         # A sweep exports and times; its tasks do so on the workers, where there is no `api` between.
         "vitdeploy/api_fleet.py",
         "vitdeploy/fleet/lanes.py",
+        "vitdeploy/fleet/supply.py",
         "vitdeploy/fleet/sweep.py",
         "vitdeploy/fleet/tasks.py",
         "vitdeploy/command.py",

@@ -124,7 +124,8 @@ def _check_same(
     cases = [
         msgspec.structs.replace(
             result.case,
-            model=one.planned.spec.name,
+            model=one.planned.spec.whole,
+            part=one.planned.spec.part,
             target=one.planned.target.name,
             size=one.planned.size,
             batch=one.planned.batch,

@@ -18,7 +18,7 @@ from vitdeploy.fleet.messages import Make, Surveyed, Ticket
 from vitdeploy.fleet.plan import Wanted
 from vitdeploy.record import Protocol, Run
 
-State = Literal["surveying", "waiting", "asking", "sending", "running", "ended"]
+State = Literal["surveying", "waiting", "building", "asking", "sending", "running", "ended"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,10 +31,8 @@ class Lane:
     state: State = "surveying"
     surveyed: Surveyed | None = None
     pending: set[str] = field(default_factory=set[str])
-    """Trials that are out, or digests that are being sent."""
+    """Trials that are out, or digests that are being built or sent."""
     deliveries: int = 0
-    makes: tuple[Make, ...] = ()
-    """What has to be exported for it."""
 
 
 def flat(device: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,6 +92,7 @@ def fill(
         threads=order.threads or surveyed.threads,
         made=made,
         power_mode=surveyed.power_mode,
+        gpu=surveyed.facts.get("compute_capability") is not None,
     )
     row.job = Job(case=case, artifact=made, error=error)
     row.error = error or rows.refusal(row.job, device, protocol)

@@ -22,8 +22,9 @@ from vitdeploy.fleet import lanes, messages, tasks
 from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, Watch, error_of, too_little, unserved
 from vitdeploy.fleet.journal import Journal
 from vitdeploy.fleet.lanes import Lane
-from vitdeploy.fleet.messages import Bundle, Changed, Done, Lacks, Make, Pool, PoolLost, Refused, Surveyed, Ticket
+from vitdeploy.fleet.messages import Changed, Done, Lacks, Pool, PoolLost, Refused, Surveyed, Ticket
 from vitdeploy.fleet.plan import Plan, Wanted, devices
+from vitdeploy.fleet.supply import Got, Supply, digest_of
 from vitdeploy.orders import OnTrial
 from vitdeploy.record import Run, Trial
 
@@ -50,7 +51,7 @@ class Sweep:
         take: Callable[[Ticket], Any] = tasks.take,
     ) -> None:
         self.plan, self.wanted, self.pool, self.frame, self.out = plan, wanted, pool, frame, out
-        self.journal, self.artifacts, self.earlier = journal, artifacts, earlier
+        self.journal, self.earlier = journal, earlier
         self.progress, self.on_trial, self.take = progress, on_trial, take
         self.taken = self.twice = 0
         self.rows = [lanes.empty_row(one, earlier) for one in wanted]
@@ -68,12 +69,9 @@ class Sweep:
             )
             for name in devices(wanted)
         }
-        self.made: dict[Make, Artifact] = {}
-        self.failed: dict[Make, VitdeployError] = {}
-        self.making: dict[Make, None] = {}
         self._out = Dispatch(pool, progress)
         self._watch = Watch(pool, plan.wait_s)
-        self._claim = plan.export_memory_gib * messages.GIB
+        self._supply = Supply(plan, wanted, self._out, artifacts=artifacts, earlier=earlier, progress=progress)
         self._dirty = True
 
     def run(self) -> Run:
@@ -118,37 +116,11 @@ class Sweep:
                 lane.state = "ended"
             else:
                 self._survey(lane)
-            lane.makes = self._makes(lane)
-        for make in dict.fromkeys(make for lane in self._open() for make in lane.makes):
-            self._make(make)
+        self._supply.begin([place for lane in self._open() for place in lane.places if self._missing(place)])
 
     def _survey(self, lane: Lane) -> None:
         asked = (lane.device, vitdeploy.__version__)
         self._ask_lane(lane, f"survey-{lane.device}-", tasks.survey, asked, lambda done: self._surveyed(lane, done))
-
-    def _make(self, make: Make) -> None:
-        at_hand = self._at_hand(make)
-        if at_hand is not None:
-            self.made[make] = at_hand
-            return
-        self.making[make] = None
-        self._out.submit(
-            f"make-{make.words.replace(' ', '_')}",
-            tasks.make,
-            (make,),
-            lambda done: self._was_made(make, done),
-            resources={messages.MEMORY: self._claim},
-            retries=1,
-        )
-
-    def _at_hand(self, make: Make) -> Artifact | None:
-        """On a resumed sweep: the very artifact that was timed, if it lies here still."""
-        for one in self.wanted:
-            if self.earlier is not None and lanes.make_of(one) == make:
-                found = tasks.lying_below(self.artifacts, self.earlier.results[one.place].manifest_sha256)
-                if found is not None:
-                    return found
-        return None
 
     # One turn of the loop
 
@@ -164,15 +136,15 @@ class Sweep:
     def _look(self) -> None:
         """Give up what no worker serves any more."""
         served = {messages.resource(lane.device): lane for lane in self._open() if lane.state != "waiting"}
-        needed = dict.fromkeys(served, 1.0) | ({messages.MEMORY: self._claim} if self.making else {})
+        needed = dict.fromkeys(served, 1.0) | (
+            {messages.MEMORY: self._supply.claim_bytes} if self._supply.making else {}
+        )
         for name in self._watch.absent(needed):
             if name in served:
                 self._give_up(served[name], unserved(name, self.plan.wait_s))
             else:
-                self._out.cancel("make-")
-                error = too_little(name, self._claim, self.plan.wait_s, "export with")
-                self.failed |= dict.fromkeys(self.making, error)
-                self.making.clear()
+                claim = self._supply.claim_bytes
+                self._supply.give_up(too_little(name, claim, self.plan.wait_s, "export with"))
 
     def _find_again(self, lost: PoolLost) -> None:
         """Wait for the pool to be there again, and give it anew all that was out."""
@@ -185,8 +157,7 @@ class Sweep:
                 self._survey(lane)
             else:
                 lane.state = "waiting"
-        for make in list(self.making):
-            self._make(make)
+        self._supply.begin_anew()
 
     # What becomes of tasks
 
@@ -210,21 +181,27 @@ class Sweep:
         )
         self._dirty = True
 
-    def _was_made(self, make: Make, done: Done) -> None:
-        self.making.pop(make, None)
-        error = error_of(done)
+    def _built(self, lane: Lane, made: Artifact, done: Done) -> None:
+        """The device has built an engine, or its worker's host lacks what it is to be built of."""
+        lacking = self._supply.built(lane.device, made, done)
+        if lacking is not None:
+            self._out.deliver(made, digest_of(made), lacking, lambda error, _: self._build_again(lane, made, error))
+            return
+        self._has_built(lane, made)
+
+    def _build_again(self, lane: Lane, made: Artifact, error: VitdeployError | None) -> None:
+        if lane.state != "building":
+            return
         if error is None:
-            assert isinstance(done.value, Bundle)
-            try:
-                self.made[make] = tasks.unpack(done.value, self.artifacts / done.value.folder)
-            except VitdeployError as failure:
-                error = failure
-            else:
-                mib = done.value.size_bytes / 2**20
-                self.progress(f"{make.words} made in {done.value.seconds:.1f} s, {mib:.1f} MiB")
-        if error is not None:
-            self.failed[make] = error
-            self.progress(f"{make.words} was not made: {error.message}")
+            self._build(lane, made)
+            return
+        self._supply.refused(lane.device, made, error)
+        self._has_built(lane, made)
+
+    def _has_built(self, lane: Lane, made: Artifact) -> None:
+        lane.pending.discard(digest_of(made))
+        if lane.state == "building" and not lane.pending:
+            lane.state = "waiting"
 
     def _asked(self, lane: Lane, done: Done) -> None:
         error = error_of(done)
@@ -314,16 +291,23 @@ class Sweep:
 
     def _ready(self, lane: Lane) -> bool:
         """Whether its artifacts are there or known to fail, and no export will disturb it."""
-        if any(make not in self.made and make not in self.failed for make in lane.makes):
+        if any(self._supply.of(place) == Got() for place in lane.places if self._missing(place)):
             return False
         assert lane.surveyed is not None, "a lane that waits was surveyed"
         own = self._watch.serving.get(messages.resource(lane.device), {}).keys()
-        exporting = self._watch.serving.get(messages.MEMORY, {}).keys() if self.making else set[str]()
+        exporting = self._watch.serving.get(messages.MEMORY, {}).keys() if self._supply.making else set[str]()
         return lane.surveyed.device.link != "local" or not own & exporting
 
     def _ask(self, lane: Lane) -> None:
-        """Make its rows what they are, and ask its worker which artifacts it lacks."""
+        """Make its rows what they are, and ask its worker which artifacts it lacks; engines are built before."""
         assert lane.surveyed is not None, "a lane that waits was surveyed"
+        to_build = self._supply.to_build(lane.surveyed, [place for place in lane.places if self._missing(place)])
+        if to_build:
+            lane.state = "building"
+            lane.pending = {digest_of(made) for made in to_build}
+            for made in to_build:
+                self._build(lane, made)
+            return
         for place in lane.places:
             self._fill(place, lane.surveyed)
         self._check_resumed(lane)
@@ -337,10 +321,12 @@ class Sweep:
         self._ask_lane(lane, f"ask-{lane.device}-", tasks.lacks, (digests,), lambda done: self._asked(lane, done))
 
     def _fill(self, place: int, surveyed: Surveyed) -> None:
-        one = self.wanted[place]
-        make = lanes.make_of(one)
-        made = self.made.get(make) if make else one.planned.artifact
-        lanes.fill(self.rows[place], one, surveyed, self.frame.protocol, made, self.failed.get(make) if make else None)
+        got = self._supply.of(place)
+        lanes.fill(self.rows[place], self.wanted[place], surveyed, self.frame.protocol, got.made, got.error)
+
+    def _build(self, lane: Lane, made: Artifact) -> None:
+        asked = (digest_of(made), lane.device, lane.lock_wait_s)
+        self._ask_lane(lane, f"build-{lane.device}-", tasks.build, asked, lambda done: self._built(lane, made, done))
 
     def _check_resumed(self, lane: Lane) -> None:
         if self.earlier is None:
@@ -396,17 +382,13 @@ class Sweep:
             if self._wants(place):
                 self.rows[place].error = error
         trials = (f"trial-{self.frame.id}/{place}/" for place in lane.places)
-        self._out.cancel(*trials, f"survey-{lane.device}-", f"ask-{lane.device}-")
+        self._out.cancel(*trials, *(f"{verb}-{lane.device}-" for verb in ("survey", "build", "ask")))
         self._dirty = True
 
     # Small things
 
     def _open(self) -> list[Lane]:
         return [lane for lane in self.lanes.values() if lane.state != "ended"]
-
-    def _makes(self, lane: Lane) -> tuple[Make, ...]:
-        found = (lanes.make_of(self.wanted[place]) for place in lane.places if self._missing(place))
-        return tuple(dict.fromkeys(make for make in found if make is not None))
 
     def _missing(self, place: int) -> list[Turn]:
         there = self.rows[place].trials

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import shutil
 import socket
 import tempfile
 import time
@@ -99,6 +100,27 @@ def make(wanted: Make) -> Bundle:
             raise row.error or VitdeployError(f"{wanted.words} was not made, and nobody said why")
         packed = pack(row.artifact, str(row.artifact.folder.relative_to(place)))
     return dataclasses.replace(packed, seconds=time.monotonic() - started)
+
+
+@_answering
+def build(digest: str, device: str, lock_wait_s: float) -> Bundle | Lacks:
+    """Have the device build the engine of an artifact that was left to it, and pack that.
+
+    Raises:
+        DeviceError: the device is busy or lost; another try may find it again.
+    """
+    from vitdeploy.benchmarks import engine, machine
+
+    store = Store()
+    if store.find(digest) is None:
+        return Lacks(worker=_address(), host=socket.gethostname(), digests=(digest,))
+    found = inventory.find(device)
+    with tempfile.TemporaryDirectory(prefix="vitdeploy-fleet-") as place:
+        near = Path(place) / "graph"
+        shutil.copytree(store.folder(digest), near)  # its engine comes to lie beside it, which is not for the store
+        made = artifact.open_artifact(near, check_bytes=False)
+        seen = machine.of(found)
+        return pack(engine.build(made, found, found=seen, progress=api.silent, lock_wait_s=lock_wait_s), "")
 
 
 def pack(made: Artifact, folder: str) -> Bundle:
