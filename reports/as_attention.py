@@ -24,6 +24,12 @@ RATIOS = (
 )
 
 
+EQUAL_ARITHMETIC = (
+    f"Softmax attention on {scaling.WIDTH} channels against linear attention on as many more as give it the same "
+    "multiply-accumulates at that size: what is left is what each kernel makes of its arithmetic."
+)
+
+
 def render(study: Study) -> bytes:
     """The study as HTML; every text in it is escaped, and nothing is fetched."""
     invalid = [point for one in study.series for point in one.points if point.why_not]
@@ -67,8 +73,8 @@ def _figure(name: str, study: Study) -> Figure | None:
 def _panel(one: Series) -> Panel:
     return Panel(
         id=one.kind.replace(" ", "-") + "-" + "".join(c for c in one.name if c.isalnum())[:24],
-        title=one.name[0].upper() + one.name[1:],
-        words=tuple(scaling.words(one)),
+        title=one.name if one.kind == "network" else one.name.capitalize(),
+        words=((EQUAL_ARITHMETIC,) if one.kind == "equal arithmetic" else ()) + tuple(scaling.words(one)),
         table=Table(heads=HEADS, rows=tuple(tuple(point_cells(point)) for point in one.points), texts=(0,)),
         after=tuple(f"{'×'.join(map(str, p.size))}: {p.why_not}" for p in one.points if p.why_not),
     )

@@ -121,9 +121,9 @@ def crossing(over: Mapping[int, Mapping[int, float]], under: Mapping[int, Mappin
     first, last = ratios[least], ratios[most]
     assert first is not None
     assert last is not None
-    if last.value > 1:
-        return Crossing(at=None, words=f"below {least} pixels: there it is {first.value:.2f} times as slow already")
-    return Crossing(at=None, words=f"above {most} pixels: there it takes {last.value:.2f} times as long")
+    ends = f"{first.value:.2f} times as long at {least**0.5:g}², {last.value:.2f} times at {most**0.5:g}²"
+    where = "below" if first.value > 1 and last.value > 1 else "above" if last.value < 1 else "more than once, or not,"
+    return Crossing(at=None, words=f"{where} what was measured: the one takes {ends}")
 
 
 def _last_crossing(

@@ -105,7 +105,7 @@ def study(run: Run, table: published.Table, kernels: Iterable[Kernel] = ()) -> S
     figure_4 = _figure_4(table)
     series = [
         _series(
-            f"module of {WIDTH} channels",
+            f"module, equal width ({WIDTH} channels)",
             "equal width",
             [result for result in linear if module_width(result) == WIDTH],
             softmax,
@@ -114,7 +114,7 @@ def study(run: Run, table: published.Table, kernels: Iterable[Kernel] = ()) -> S
             per_pixel=1,
         ),
         _series(
-            f"module, linear as wide as makes its arithmetic that of softmax on {WIDTH} channels",
+            "module, equal arithmetic",
             "equal arithmetic",
             [result for result in linear if module_width(result) == equal_width(_pixels(result))],
             [result for result in softmax if equal_width(_pixels(result)) != WIDTH],
@@ -145,7 +145,7 @@ def words(one: Series) -> list[str]:
                 lines.append(told + (f"; over the larger maps {shown_ratio(upper)}." if upper else "."))
     at = one.crossing.at
     if at is None:
-        said = one.crossing.words
+        said = one.crossing.words.replace("the one takes", "softmax takes")
         lines.append(f"They cross {said}." if not said.startswith("no ") else f"{said[0].upper()}{said[1:]}.")
     else:
         known = "" if at.interval is None else f" [{at.interval[0] ** 0.5:.1f} … {at.interval[1] ** 0.5:.1f}]"
