@@ -184,7 +184,7 @@ def test_every_target_that_a_device_takes_is_thought_of():
     table = tables.find("cityscapes")
     assert tables.target_of(table, inventory.find("local"), None) == "onnx-fp32"
     assert tables.target_of(tables.find("snapdragon"), inventory.find("local"), None) == "tflite-fp32"
-    none = msgspec.structs.replace(inventory.find("local"), targets=("trt-bf16",))
+    none = msgspec.structs.replace(inventory.find("local"), targets=("onnx-bf16",))
     with pytest.raises(Impossible):
         tables.target_of(table, none, None)
 
