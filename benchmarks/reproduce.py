@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from vitdeploy import catalog, published
+from vitdeploy import catalog, packages, published
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError, unknown_name
 from vitdeploy.orders import Entry, Wanted
 from vitdeploy.published import Row, Table
-from vitdeploy.spec import ModelSpec, Size
+from vitdeploy.spec import ModelSpec, Size, Target
 
 SHIPPED = Path(__file__).parent / "published"
 
@@ -57,9 +57,15 @@ def target_of(table: Table, device: Device, asked: str | None) -> str:
     if asked is not None:
         return catalog.find_target(asked).name
     for name in (*table.targets, *device.targets):
-        if name in device.targets and catalog.find_target(name).runtime is not None:
+        target = catalog.find_target(name)
+        if name in device.targets and target.runtime is not None and _runs(target, device):
             return name
     raise Impossible(f"nothing that {device.name} takes can be run in this version", "See `vitdeploy targets`.")
+
+
+def _runs(target: Target, device: Device) -> bool:
+    """Whether what runs a target is here; of another machine its device file has said so."""
+    return device.link != "local" or not packages.missing(target.run_packages)
 
 
 def wanted(table: Table, *, quick: bool, target: str, device: str, free_bytes: int | None) -> list[Wanted]:
