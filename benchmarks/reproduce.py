@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from vitdeploy import catalog, packages, published
+from vitdeploy import catalog, gpu, packages, published
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError, unknown_name
 from vitdeploy.orders import Entry, Wanted
@@ -65,7 +65,11 @@ def target_of(table: Table, device: Device, asked: str | None) -> str:
 
 def _runs(target: Target, device: Device) -> bool:
     """Whether what runs a target is here; of another machine its device file has said so."""
-    return device.link != "local" or not packages.missing(target.run_packages)
+    if device.link != "local":
+        return True
+    if target.file == "model.engine" and gpu.here() is None:
+        return False
+    return not packages.missing((*target.export_packages, *target.run_packages))
 
 
 def wanted(table: Table, *, quick: bool, target: str, device: str, free_bytes: int | None) -> list[Wanted]:
