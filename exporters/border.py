@@ -23,7 +23,7 @@ class Bordered(nn.Module):
         self.head = head
         self.io = io
         # As published: logits are enlarged to the picture's size before the argmax, not labels after it.
-        self.enlarge = Upsample(spec.output_stride) if spec.output_stride and head == "labels" else None
+        self.enlarge = _enlarging(spec) if spec.output_stride and head == "labels" else None
         self.register_buffer("mean", torch.tensor(spec.mean).reshape(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(spec.std).reshape(1, 3, 1, 1))
 
@@ -37,6 +37,13 @@ class Bordered(nn.Module):
         if self.enlarge is not None:
             logits = self.enlarge(logits)
         return logits.argmax(dim=1).to(torch.int32)
+
+
+def _enlarging(spec: ModelSpec) -> nn.Module:
+    factor = spec.output_stride or 1
+    if spec.enlarge == "bilinear":
+        return nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False)
+    return Upsample(factor)
 
 
 def bordered(model: nn.Module, spec: ModelSpec, *, head: Head, io: Io) -> nn.Module:

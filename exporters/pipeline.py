@@ -22,7 +22,7 @@ from typing import Final
 import msgspec
 import platformdirs
 
-from vitdeploy import artifact, catalog, documents, errors, gpu, packages
+from vitdeploy import artifact, catalog, documents, errors, gpu, own_models, packages
 from vitdeploy.artifact import Artifact, Parity
 from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed, UnreadableFile, VitdeployError, unknown_name
 from vitdeploy.exporters import interpreters
@@ -42,6 +42,7 @@ SOURCES = (
     "spec.py",
     "borders.py",
     "prompts.py",
+    "own_models.py",
     "model_rows.py",
     "target_rows.py",
     "binding.py",
@@ -179,7 +180,7 @@ def prepare(requests: Iterable[Request], store: Store) -> None:
             continue
         steps = plan(request)
         if request.force or store.find(steps[-1].key) is None:
-            needed += [name for step in steps for name in step.packages]
+            needed += [*request.spec.requires, *(name for step in steps for name in step.packages)]
             apart = apart or request.converter in NEEDS_LITERT_TORCH
     if needed:
         packages.require(needed)
@@ -221,7 +222,11 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
         UnreadableFile: the checkpoint is not the one that the artifact was made from.
     """
     manifest = found.manifest
-    if manifest.weights.source == "file":
+    spec = catalog.find_model(manifest.model)
+    if manifest.weights.name == spec.name:
+        if manifest.weights.sha256 != spec.own_weights:
+            raise UnreadableFile(f"{spec.name} is not what {found.folder} was made from", "Export it again.")
+    elif manifest.weights.source == "file":
         if weights is None:
             raise UnreadableFile(
                 f"{found.folder} was made from {manifest.weights.name}, which is needed to hold it against",
@@ -250,7 +255,7 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
                 io=manifest.io,
                 rewrites=manifest.rewrites,
                 folder=folder,
-                weights=weights if manifest.weights.source == "file" else None,
+                weights=weights if manifest.weights.source == "file" and spec.own_weights is None else None,
                 images=images,
                 only_prove=True,
             )
@@ -344,7 +349,9 @@ def _log_path(job: Job) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise documents.cannot_write(folder, error) from error
-    return folder / f"{job.model}-{job.target}-{job.size[0]}x{job.size[1]}-{os.getpid()}.log"
+    return (
+        folder / f"{own_models.folder_name(job.model, None)}-{job.target}-{job.size[0]}x{job.size[1]}-{os.getpid()}.log"
+    )
 
 
 def _last_line(log: Path) -> str:
@@ -355,6 +362,7 @@ def _last_line(log: Path) -> str:
 def _check_border(request: Request) -> None:
     """Refuse heads and element types that the target or the model does not have."""
     spec, target = request.spec, request.target
+    own_models.check(spec, target.name, weights=request.weights is not None, border=(request.head, request.io))
     for option, value, default in (("head", request.head, "logits"), ("io", request.io, "fp32")):
         if value != default and value not in target.options.get(option, ()):
             raise Impossible(f"{target.name} has no --{option} {value}", f"Use --{option} {default}.")
@@ -407,7 +415,7 @@ def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str 
         "size": request.size,
         "batch": request.batch,
         "attention": request.attention,
-        "weights": artifact.digest_of(request.weights) if request.weights else "random",
+        "weights": artifact.digest_of(request.weights) if request.weights else request.spec.own_weights or "random",
         "head": request.head,
         "io": request.io,
         "target": target.name,

@@ -80,7 +80,7 @@ def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job,
         outputs=made.outputs,
         params=count.count_parameters(model),
         macs=count.count_macs(model, *(one.shape for one in borders.inputs(spec, size=job.size, batch=1))),
-        weights=_weights(job.weights),
+        weights=_weights(job.weights, spec),
         parents=made.parents,
         recipe=made.recipe,
         rewrites=made.rewrites,
@@ -98,7 +98,9 @@ def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job,
     )
 
 
-def _weights(path: Path | None) -> Weights:
+def _weights(path: Path | None, spec: ModelSpec) -> Weights:
+    if path is None and spec.own_weights is not None:
+        return Weights(source="file", sha256=spec.own_weights, name=spec.name)
     if path is None:
         return Weights(source="random", seed=SEED)
     return Weights(source="file", sha256=artifact.digest_of(path), name=path.name)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import onnx.version_converter
 import torch
 from onnx import TensorProto
 from onnx_ir.passes import common as common_passes
@@ -20,6 +21,7 @@ from vitdeploy.artifact import Beside, Tensor
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.exporters import rewrites
 from vitdeploy.exporters.job import Job, Made
+from vitdeploy.models.own_onnx import OnnxModule
 from vitdeploy.spec import Layout, ModelSpec
 
 FILE = "model.onnx"
@@ -100,6 +102,9 @@ def exported(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], outputs
         inputs: tensors shaped and typed as the graph's inputs, by name.
         outputs: their names.
     """
+    if isinstance(model, OnnxModule):
+        shape = next(iter(inputs.values())).shape
+        return folded(onnx.version_converter.convert_version(model.fixed(tuple(shape), outputs[0]), OPSET))
     with torch.no_grad():
         program = torch.onnx.export(
             model.eval(),
@@ -113,13 +118,26 @@ def exported(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], outputs
         )
     if program is None:
         raise ToolchainFailed("torch.onnx.export returned no program", "Read the step's log.")
-    graph = program.model
+    clean(program.model)
+    return program.model_proto
+
+
+def clean(graph: Any) -> None:
+    """Fold constants and drop what does nothing, in place."""
     for _ in range(2):  # folding makes constants that rules match, and rules make constants to fold
         optimizer.fold_constants(graph)
         rewriter.rewrite(graph, RULES)
     _drop_idle_casts(graph)
+    if any(node.op_type in FORBIDDEN for node in graph.graph):  # of shapes that the exporter did not note down
+        optimizer.fold_constants(graph, onnx_shape_inference=True)
     optimizer.remove_unused_nodes(graph)
-    return program.model_proto
+
+
+def folded(proto: Any) -> Any:
+    """A stranger's graph, cleaned like ours."""
+    graph = ir.from_proto(proto)
+    clean(graph)
+    return ir.to_proto(graph)
 
 
 def _drop_idle_casts(graph: Any) -> None:

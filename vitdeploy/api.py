@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from vitdeploy import artifact, catalog, checkup
+from vitdeploy import artifact, catalog, checkup, own_models
 from vitdeploy.artifact import Artifact
 from vitdeploy.checkup import Finding
 from vitdeploy.errors import Impossible, UsageError, VitdeployError, worst_exit_code
@@ -376,7 +376,7 @@ def predict(order: PredictOrder) -> Prediction:
     note = f"{manifest.weights.words}: the classes mean nothing" if manifest.weights.source == "random" else None
     names = labels.names(spec.dataset)
     if spec.task == "segmentation":
-        classes = predictions.label_map(answer, (photo.shape[0], photo.shape[1]))
+        classes = predictions.label_map(answer, (photo.shape[0], photo.shape[1]), enlarge=spec.enlarge)
         seen, measure = predictions.shares(classes), "share of the pixels"
         drawn = overlay.segmentation(photo, classes, spec.dataset, note=note)
     else:
@@ -470,7 +470,7 @@ def _local_threads() -> int:
 
 def _picture_path(order: PredictOrder, found: Artifact) -> Path:
     name = Path(order.image.removeprefix("sample:")).stem
-    return order.out or Path(f"{name}-{found.manifest.model}.png")
+    return order.out or Path(f"{name}-{own_models.folder_name(found.manifest.model, None)}.png")
 
 
 def bench_plan(what: Sequence[str], order: BenchOrder) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from vitdeploy import documents
+from vitdeploy import documents, own_models
 from vitdeploy.errors import UnreadableFile
 from vitdeploy.spec import Attention, Head, Io, Layout, Size, Task
 
@@ -216,7 +216,8 @@ def check_digests(artifact: Artifact) -> None:
 
 def folder_of(manifest: Manifest, options: str = "", device: str | None = None) -> Path:
     """Relative folder of an artifact. ``options``: words, joined by ``+``, for all that makes another file."""
-    model = manifest.model + (f".{manifest.part}" if manifest.part else "")
+    own = own_models.folder_name(manifest.model, manifest.weights.sha256)
+    model = own + (f".{manifest.part}" if manifest.part else "")
     name = "+".join([model, *(["softmax"] if manifest.attention == "softmax" else []), *([options] if options else [])])
     height, width = manifest.size
     size = f"{height}x{width}" + (f"-b{manifest.batch}" if manifest.batch > 1 else "")

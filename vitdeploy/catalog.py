@@ -77,6 +77,11 @@ def find_model(name: str, part: str | None = None) -> ModelSpec:
     Raises:
         UsageError: an unknown name; the nearest ones are offered.
     """
+    if ":" in name:
+        from vitdeploy import own_models
+
+        if own_models.is_own(name):
+            return own_models.find(name)
     wanted = f"{name}.{part}" if part else name
     if (module := attention_module(wanted)) is not None:
         return module

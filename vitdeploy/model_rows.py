@@ -101,6 +101,62 @@ def _restormer() -> ModelSpec:
     return replace(row, name="restormer", variant="default", size=(320, 480), output="restored")
 
 
+_TRANSFORMERS: Final = ("torch", "transformers")
+_FOREIGN: Final = "vitdeploy.models.foreign_weights"
+
+
+def _segformer(variant: str, dataset: str, classes: int, size: Size) -> ModelSpec:
+    return ModelSpec(
+        name=f"segformer_{variant}_{dataset}",
+        task="segmentation",
+        builder="vitdeploy.models.from_transformers:build_segformer",
+        variant=f"{variant}-{dataset}",
+        size=size,
+        dataset=dataset,
+        classes=classes,
+        output_stride=4,
+        enlarge="bilinear",
+        attentions=("own",),
+        requires=_TRANSFORMERS,
+        weight_tensors=f"{_FOREIGN}:segformer",
+        source="arXiv 2105.15203; github.com/NVlabs/SegFormer",
+    )
+
+
+def _of_imagenet(family: str, variant: str, *, multiple: int = 32, source: str) -> ModelSpec:
+    """A classifier that transformers builds."""
+    return ModelSpec(
+        name=f"{family}_{variant}",
+        task="classification",
+        builder=f"vitdeploy.models.from_transformers:build_{family}",
+        variant=variant,
+        size=(224, 224),
+        size_multiple=multiple,
+        dataset="imagenet",
+        classes=1000,
+        attentions=("own",),
+        requires=_TRANSFORMERS,
+        weight_tensors=f"{_FOREIGN}:{family}",
+        source=source,
+    )
+
+
+_DEEPLAB = ModelSpec(
+    name="deeplabv3plus_mobilenetv2_cityscapes",
+    task="segmentation",
+    builder="vitdeploy.models.deeplabv3plus:build",
+    variant="cityscapes",
+    size=_CITYSCAPES,
+    dataset="cityscapes",
+    classes=19,
+    output_stride=4,
+    enlarge="bilinear",
+    attentions=("own",),
+    requires=_TRANSFORMERS,
+    weight_tensors=f"{_FOREIGN}:deeplabv3plus",
+    source="arXiv 1802.02611; github.com/open-mmlab/mmsegmentation, deeplabv3plus_m-v2-d8",
+)
+
 _BSRN = "arXiv 2205.05996; github.com/xiaom233/BSRN"
 
 
@@ -181,6 +237,7 @@ def _segnext(size: str, dataset: str, classes: int, resolution: Size) -> ModelSp
         dataset=dataset,
         classes=classes,
         output_stride=8,
+        enlarge="bilinear",
         attentions=("own",),
         note=_FROZEN_BASES,
         source="arXiv 2209.08575; github.com/Visual-Attention-Network/SegNeXt",
@@ -256,4 +313,10 @@ MODELS: Final = (
     *(_segnext(size, "cityscapes", 19, _CITYSCAPES) for size in "tsbl"),
     *(_segnext(size, "ade20k", 150, _ADE20K) for size in "tsbl"),
     *(_efficientnetv2(variant, side) for variant, side in (("s", 384), ("m", 480), ("l", 480))),
+    *(_segformer(v, "cityscapes", 19, _CITYSCAPES) for v in ("b0", "b1", "b2", "b3", "b4", "b5")),
+    *(_segformer(v, "ade20k", 150, _ADE20K) for v in ("b0", "b1", "b2", "b3", "b4", "b5")),
+    _DEEPLAB,
+    *(_of_imagenet("convnext", v, source="arXiv 2201.03545; github.com/facebookresearch/ConvNeXt") for v in "tsbl"),
+    # Below 224 pixels the last map is smaller than a window; between the multiples the windows are padded.
+    _of_imagenet("swin", "b", multiple=224, source="arXiv 2103.14030; github.com/microsoft/Swin-Transformer"),
 )

@@ -81,11 +81,13 @@ def first(output: NDArray[Any], layout: str) -> NDArray[Any]:
     return np.moveaxis(output[0], -1, 0) if layout == "NHWC" and output.ndim == 4 else output[0]
 
 
-def label_map(output: NDArray[Any], size: Size) -> Labels:
+def label_map(output: NDArray[Any], size: Size, *, enlarge: str = "bicubic") -> Labels:
     """Class of every pixel at ``size``: logits ``(classes, h, w)`` are enlarged before the argmax, labels after.
 
-    Source: the official protocol enlarges logits to the label's size by bicubic interpolation, then takes the argmax.
+    Source: the official protocols enlarge logits to the label's size, bicubic for EfficientViT and bilinear for
+    SegFormer, then take the argmax.
     """
+    method = Image.Resampling.BILINEAR if enlarge == "bilinear" else Image.Resampling.BICUBIC
     height, width = size
     if np.issubdtype(output.dtype, np.integer):
         small = Image.fromarray(output.astype(np.int32), mode="I")
@@ -93,7 +95,7 @@ def label_map(output: NDArray[Any], size: Size) -> Labels:
     best = np.full(size, -np.inf, np.float32)
     labels = np.zeros(size, np.int32)
     for index, channel in enumerate(output.astype(np.float32)):  # one channel at a time: 150 full-size maps are 1 GiB
-        large = np.asarray(Image.fromarray(channel, mode="F").resize((width, height), Image.Resampling.BICUBIC))
+        large = np.asarray(Image.fromarray(channel, mode="F").resize((width, height), method))
         better = large > best
         best[better] = large[better]
         labels[better] = index

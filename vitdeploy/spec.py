@@ -64,6 +64,8 @@ class ModelSpec:
     """Names of those that follow it."""
     output_stride: int | None = None
     """Input pixels per output pixel, for outputs that are maps."""
+    enlarge: Literal["bicubic", "bilinear"] = "bicubic"
+    """How its authors bring such logits to the picture's size before the argmax."""
     scale: int | None = None
     """How many times higher and wider than the input an output is that is an image."""
     attentions: tuple[Attention, ...] = ("relu", "softmax")
@@ -75,6 +77,8 @@ class ModelSpec:
     """``module:function`` mapping a checkpoint's keys to ours; None: official keys only."""
     weight_tensors: str | None = None
     """``module:function`` turning a checkpoint's tensors into ours where names alone do not do; None: they do."""
+    own_weights: str | None = None
+    """Of the user's own model: digest of the weights that its builder makes; None: they are seeded, or from a file."""
     note: str | None = None
     """What has to be said of it wherever its figures are shown."""
     part: Part | None = None

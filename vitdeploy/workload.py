@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from vitdeploy import borders, catalog
+from vitdeploy import borders, catalog, own_models
 from vitdeploy.artifact import MANIFEST, Artifact, open_artifact
 from vitdeploy.errors import UsageError
 from vitdeploy.orders import BenchOrder, Entry
@@ -86,7 +86,10 @@ def side(name: str, order: BenchOrder) -> Planned:
     if _is_path(name):
         return _of_artifact(open_artifact(Path(name)), order)
     words, _, size = name.partition("@")
-    model, _, target = words.partition(":") if ":" in words else (words, "", "")
+    if own_models.is_own(words):
+        model, target = own_models.split_target(words, frozenset(catalog.targets()))
+    else:
+        model, _, target = words.partition(":")
     plain = model.removesuffix("+softmax")
     spec = catalog.find_model(plain)
     if spec.parts:
@@ -179,6 +182,8 @@ def _of_artifact(found: Artifact, order: BenchOrder) -> Planned:
 
 
 def _is_path(name: str) -> bool:
+    if own_models.is_own(name):
+        return False
     return "/" in name or name.endswith((".onnx", ".tflite", ".engine", ".pt", MANIFEST)) or Path(name).is_dir()
 
 

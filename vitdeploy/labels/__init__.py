@@ -11,6 +11,9 @@ Color = tuple[int, int, int]
 
 DATASETS = ("imagenet", "cityscapes", "ade20k")
 
+NAMELESS = "classes:"
+"""Prefix of the data set of a user's own model; the number of its classes follows."""
+
 _GOLDEN_ANGLE = 0.618033988749895
 """Steps of the golden ratio spread hues evenly, however many there are."""
 
@@ -27,6 +30,8 @@ def palette(dataset: str) -> tuple[Color, ...]:
 
 @cache
 def _rows(dataset: str) -> tuple[tuple[str, Color | None], ...]:
+    if dataset.startswith(NAMELESS):
+        return tuple((f"class {index}", None) for index in range(int(dataset.removeprefix(NAMELESS))))
     if dataset not in DATASETS:
         raise unknown_name("data set", dataset, DATASETS, "vitdeploy models")
     lines = files(__name__).joinpath(f"{dataset}.txt").read_text(encoding="utf-8").splitlines()[1:]

@@ -1,15 +1,29 @@
 """From a row of the model table to a module ready to run; and how large and how costly it is."""
 
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from vitdeploy import catalog
+from vitdeploy import borders, catalog, own_models
 from vitdeploy.models.weights import fit, read_checkpoint, seeded
 from vitdeploy.spec import Attention, ModelSpec
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """A module whose numbers are not PyTorch's, so that it counts itself."""
+
+    def parameter_count(self) -> int:
+        """As `count_parameters`."""
+        ...
+
+    def macs(self, shape: tuple[int, ...]) -> int:
+        """As `count_macs`, for one image of ``shape``."""
+        ...
 
 
 def create(
@@ -24,6 +38,8 @@ def create(
         Impossible: the model has no such attention.
         UnreadableFile: the checkpoint is no good, or belongs to another model.
     """
+    if own_models.is_own(spec.name):
+        return _own(spec, weights, seed)
     chosen = catalog.attention_of(spec, attention)
     # On the meta device nothing is allocated or initialized only to be overwritten.
     with torch.device("meta"):
@@ -54,8 +70,32 @@ def _whole(spec: ModelSpec, module: nn.Module, attention: Attention) -> nn.Modul
         return catalog.load(whole.builder)(whole.variant, attention=attention)
 
 
+def unfilled(spec: ModelSpec) -> tuple[nn.Module, tuple[tuple[int, ...], ...]]:
+    """The model without numbers, and the shapes of its inputs at its published size: enough to count."""
+    shapes = tuple(one.shape for one in borders.inputs(spec, size=spec.size, batch=1))
+    if own_models.is_own(spec.name):
+        module: nn.Module = catalog.load(spec.builder)(spec.variant)
+    else:
+        with torch.device("meta"):
+            module = catalog.load(spec.builder)(spec.variant, attention=catalog.attention_of(spec, None))
+    return module.eval(), shapes
+
+
+def _own(spec: ModelSpec, weights: Path | str | None, seed: int) -> nn.Module:
+    """The user's own model: with its own weights, with those of a file, or seeded where it has none."""
+    module: nn.Module = catalog.load(spec.builder)(spec.variant)
+    inner = getattr(module, "model", module)
+    if weights is not None:
+        inner.load_state_dict(fit(read_checkpoint(weights), inner, path=weights, model=spec.name))
+    elif spec.own_weights is None:
+        inner.load_state_dict(seeded(inner, seed))
+    return module.eval().requires_grad_(False)
+
+
 def count_parameters(module: nn.Module) -> int:
     """How many numbers training would change; running statistics of norms are none of them."""
+    if isinstance(module, Counted):
+        return module.parameter_count()
     return sum(parameter.numel() for parameter in module.parameters())
 
 
@@ -64,6 +104,8 @@ def count_macs(module: nn.Module, *input_shapes: tuple[int, ...]) -> int:
 
     Nothing is computed and ``module`` is left as it is: the call runs on meta tensors.
     """
+    if isinstance(module, Counted):
+        return module.macs(input_shapes[0])
     state = {
         name: torch.empty_like(tensor, device="meta")
         for name, tensor in (*module.named_parameters(), *module.named_buffers())
