@@ -26,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vitdeploy import catalog, documents, units
 from vitdeploy.benchmarks import host, published_counts
+from vitdeploy.errors import Impossible
 from vitdeploy.spec import ModelSpec, Size
 
 TARGETS: Final = ("onnx-fp32", "onnx-fp16", "tflite-fp32", "trt-rtx-fp16")
@@ -183,7 +184,9 @@ def export(work: Work, place: Path) -> Cell:
     if manifest is None:
         lines = [line for line in failed.splitlines() if line.startswith("error:")] or failed.splitlines()[-1:]
         why = lines[0].removeprefix("error: ") if lines else f"exit code {process.returncode}"
-        return Cell(model=work.spec.name, target=work.target, size=work.size, state="failed", said=why, **known)
+        # Exit 4: the target cannot take this model, and says why; trying again would say the same.
+        state = "left out" if process.returncode == Impossible.exit_code else "failed"
+        return Cell(model=work.spec.name, target=work.target, size=work.size, state=state, said=why, **known)
     parity: dict[str, Any] | None = manifest["parity"]
     error: dict[str, Any] = rows[0]["error"] or {}
     return Cell(
