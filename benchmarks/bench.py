@@ -17,7 +17,7 @@ import msgspec
 
 import vitdeploy
 from vitdeploy import errors, record
-from vitdeploy.benchmarks import host, machine, phone_trial, trial
+from vitdeploy.benchmarks import host, machine, phone_trial, trial, trtexec_trial
 from vitdeploy.benchmarks.resume import check_same
 from vitdeploy.benchmarks.rows import Job, Row, code_of, manifest_digest, note, present, refusal
 from vitdeploy.benchmarks.trial import Turn
@@ -247,6 +247,8 @@ def _fill(
     try:
         if phone is not None:
             taken = phone_trial.take(turn, case, made, phone=phone, protocol=protocol, log=log)
+        elif device.trtexec and case.target.startswith("trt-"):
+            taken = trtexec_trial.take(turn, case, made, link=link, program=device.trtexec, protocol=protocol, log=log)
         else:
             probe = machine.probe_of(case, found)
             taken = trial.take(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from vitdeploy import artifact, catalog, documents, parity, photographs
 from vitdeploy.artifact import MANIFEST, Artifact, Manifest, Parity
-from vitdeploy.benchmarks import expected, host, inputs, trial
+from vitdeploy.benchmarks import expected, host, inputs, trial, trtexec_trial
 from vitdeploy.devices import inventory
 from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.inventory import Device
@@ -124,12 +124,14 @@ def _build(link: Connection, made: Artifact, device: Device, work: Path) -> Mani
     there = str(near / f"{FILE}.{os.getpid()}")
     precision = catalog.find_target(manifest.target).precision
     try:
-        said = _told(
-            link,
-            json.dumps({"graph": graph, "engine": there, "precision": precision}),
-            log=work.with_name(f"{manifest.target}@{device.name}.log"),
-        )
+        log = work.with_name(f"{manifest.target}@{device.name}.log")
+        if device.trtexec:
+            said = trtexec_trial.build(link, device.trtexec, graph, there, precision, log=log)
+        else:
+            said = _told(link, json.dumps({"graph": graph, "engine": there, "precision": precision}), log=log)
         link.pull(there, work / FILE)
+        if device.trtexec:
+            said |= {"sha256": artifact.digest_of(work / FILE), "size_bytes": (work / FILE).stat().st_size}
         if artifact.digest_of(work / FILE) != said["sha256"]:
             raise ToolchainFailed(f"{device.name} built an engine that came here changed", "Check the link.")
         built = msgspec.structs.replace(
@@ -150,6 +152,8 @@ def _build(link: Connection, made: Artifact, device: Device, work: Path) -> Mani
             parity=None,
             parity_skipped=None,
         )
+        if device.trtexec:
+            return msgspec.structs.replace(built, parity_skipped=trtexec_trial.UNPROVEN)
         if manifest.part == "encoder":  # judged by its masks, which takes its decoder
             skipped = "an encoder is judged by its masks, which is not done on devices; its graph was proven"
             return msgspec.structs.replace(built, parity_skipped=skipped)

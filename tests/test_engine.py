@@ -128,3 +128,55 @@ def test_export_with_a_device_builds_there(server: SshServer, tmp_path: Path):
 
 def test_a_device_without_a_gpu_is_exit_4(graph: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["bench", str(graph), "--device", "local", "--out", str(tmp_path / "run.json")]) == 4
+
+
+TRTEXEC = r"""#!/bin/sh
+# TEST DOUBLE of trtexec 10.3: it copies the graph for an engine and writes made-up times.
+echo "&&&& RUNNING TensorRT.trtexec [TensorRT v100300] # $0 $*"
+for word in "$@"; do
+  case $word in
+    --onnx=*) graph=${{word#--onnx=}};;
+    --saveEngine=*) cp "$graph" "${{word#--saveEngine=}}";;
+    --loadEngine=*) [ -e "${{word#--loadEngine=}}" ] || exit 1;;
+    --exportTimes=*) cp {times} "${{word#--exportTimes=}}";;
+  esac
+done
+echo "[11/23/2026-12:00:00] [I] Selected Device: Orin (test double)"
+echo "[11/23/2026-12:00:00] [I] Compute Capability: 8.7"
+echo "$*" >> {folder}/trtexec.log
+{end}
+"""
+
+
+def trtexec_in(folder: Path, end: str) -> None:
+    times = folder / "times.json"
+    row = (Path(__file__).parent / "data" / "trtexec" / "times-10.json").read_text()
+    times.write_text(json.dumps(json.loads(row) * 100))
+    tool = folder / "trtexec"
+    tool.write_text(TRTEXEC.format(times=times, folder=folder, end=end))
+    tool.chmod(0o755)
+    path = folder / "devices" / "orin.toml"
+    path.write_text(path.read_text().replace("[facts]", f'trtexec = "{tool}"\n[facts]'))
+
+
+def test_trtexec_builds_and_times_where_the_device_file_names_it(server: SshServer, graph: Path, tmp_path: Path):
+    shutil.rmtree(graph.with_name("trt-fp16@orin"), ignore_errors=True)
+    trtexec_in(tmp_path, 'echo "&&&& PASSED TensorRT.trtexec [TensorRT v100300] # $0"')
+    assert main(["bench", str(graph), *BENCH, "--out", str(tmp_path / "run.json")]) in (0, 8)
+    (row,) = record.load(tmp_path / "run.json").results
+    assert row.trials[0].facts["runtime"] == "trtexec 10.3.0"
+    assert set(row.trials[0].samples_ns) == {2_500_000, 2_600_000}
+    found = manifest_in(graph.with_name("trt-fp16@orin"))
+    assert found["bound_to"] == {"compute_capability": ["8.7"], "tensorrt": "10.3.0", "gpu": "Orin (test double)"}
+    assert (found["parity"], "shows no outputs" in found["parity_skipped"]) == (None, True)
+    said = (tmp_path / "trtexec.log").read_text()
+    assert "--stronglyTyped" in said
+    assert "--exposeDMA" in said
+
+
+def test_trtexec_that_fails_is_a_failed_row_with_its_words(server: SshServer, graph: Path, tmp_path: Path):
+    shutil.rmtree(graph.with_name("trt-fp16@orin"), ignore_errors=True)
+    trtexec_in(tmp_path, 'echo "[11/23/2026-12:00:00] [E] Got invalid engine!"; echo "&&&& FAILED"; exit 1')
+    assert main(["bench", str(graph), *BENCH, "--out", str(tmp_path / "run.json")]) == 5
+    (row,) = record.load(tmp_path / "run.json").results
+    assert "Got invalid engine!" in row.reasons[0].message

@@ -2,10 +2,12 @@
 
 import os
 import shutil
+import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -18,7 +20,7 @@ from vitdeploy.artifact import digest_of
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.bench import Job
 from vitdeploy.cli import main
-from vitdeploy.devices import inventory
+from vitdeploy.devices import inventory, over_ssh
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.over_ssh import SshConnection, open_connection
 from vitdeploy.errors import DeviceError, MissingPackage, UsageError
@@ -237,3 +239,82 @@ def test_the_environment_names_the_host(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("VITDEPLOY_ORIN_PORT", "99999")
     with pytest.raises(Exception, match="VITDEPLOY_ORIN_HOST, VITDEPLOY_ORIN_PORT"):
         inventory.find("orin")
+
+
+def test_a_machine_that_does_not_answer_is_told_in_bounded_time(server: SshServer, monkeypatch: pytest.MonkeyPatch):
+    """A listener that takes the connection and says nothing: a machine that hangs."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(1)
+        monkeypatch.setattr(over_ssh, "CONNECT_S", 1)
+        device = msgspec.structs.replace(device_of(server), port=silent.getsockname()[1])
+        started = time.monotonic()
+        with pytest.raises(DeviceError, match=r"it does not answer|did not answer in|was lost"):
+            open_connection(device)
+        assert time.monotonic() - started < 20
+
+
+def test_a_name_that_is_unknown_is_told(server: SshServer):
+    with pytest.raises(DeviceError, match="its name is not known"):
+        open_connection(msgspec.structs.replace(device_of(server), host="no-such-board.invalid"))
+
+
+def test_a_clock_that_is_wrong_there_changes_no_time(server: SshServer, tmp_path: Path):
+    """Planted: the board's wall clock is two years behind; every time is a difference of its own monotonic clock."""
+    (tmp_path / "skew").mkdir()
+    (tmp_path / "skew" / "sitecustomize.py").write_text(
+        "import datetime, time\n"
+        "real, behind = time.time, 2 * 365 * 86400\n"
+        "time.time = lambda: real() - behind\n"
+        "class Skewed(datetime.datetime):\n"
+        "    @classmethod\n"
+        "    def now(cls, tz=None):\n"
+        "        return datetime.datetime.fromtimestamp(real() - behind, tz)\n"
+        "datetime.datetime = Skewed\n"
+    )
+    python = tmp_path / "python-of-the-board"
+    python.write_text(
+        f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{tmp_path / "skew"}"; export PYTHONPATH\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    run = bench.run(
+        [job_in(tmp_path)],
+        device=msgspec.structs.replace(device_of(server), python=str(python)),
+        protocol=bench.make_protocol(trials=2, min_time_s=0.1, warmup_limit_s=0.3),
+        out=tmp_path / "run.json",
+    )
+    (row,) = run.results
+    assert len(row.trials) == 2
+    assert [trial.order for trial in row.trials] == [0, 1]
+    assert datetime.fromisoformat(row.trials[0].started_utc) < datetime.fromisoformat(run.started_utc)
+    assert all(0 < trial.wall_ns < 60e9 for trial in row.trials)
+    assert row.summary is not None
+    assert record.load(tmp_path / "run.json") == run
+
+
+def test_two_benches_at_once_do_not_share_the_machine(
+    server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bench, "LOCK_WAIT_S", 0.2)
+    found: list[object] = []
+
+    def first() -> None:
+        found.append(timed(server, tmp_path, trials=1, min_time_s=5.0))
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "run.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    with pytest.raises(DeviceError, match=r"orin is in use by process \d+"):
+        bench.run(
+            [job_in(tmp_path / "second")],
+            device=device_of(server),
+            protocol=bench.make_protocol(trials=1, min_time_s=0.1),
+            out=tmp_path / "second.json",
+        )
+    thread.join()
+    assert not (tmp_path / "second.json").exists()
+    (run,) = found
+    assert isinstance(run, record.Run)
+    assert len(run.results[0].trials) == 1

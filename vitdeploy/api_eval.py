@@ -102,7 +102,11 @@ def evaluate_artifact(
         kept = out.with_name(f"{out.stem}.reference.jsonl")
         shutil.copyfile(reference.journal, kept)
     outcome = _finish(prepared, artifacts, device, order, out, images, told, reference, kept)
-    api_eval_items.draw_worst(prepared, device, outcome, told.threads)
+    if outcome.evaluation.worst:
+        try:
+            api_eval_items.draw_worst(prepared, device, outcome, told.threads)
+        except VitdeployError as failure:  # everything is evaluated and written: a page without pictures is no loss
+            progress(f"the worst pictures could not be drawn: {failure.message}")
     made = page([out], order.runs, out.with_suffix(".html"))
     return dataclasses.replace(outcome, page=made)
 

@@ -40,7 +40,9 @@ def verb(function: "Callable[..., Outcome]") -> Callable[..., None]:
         try:
             outcome = function(*args, **options)
         except KeyboardInterrupt as error:  # the parser would end without a word
-            raise Interrupted("interrupted", "Run the same command again; `bench --resume` goes on.") from error
+            raise Interrupted(
+                "interrupted", "Run the same command again; `bench` and `eval` go on by --resume."
+            ) from error
         tables.show(outcome, json)
         if outcome.exit_code:
             raise typer.Exit(outcome.exit_code)

@@ -51,6 +51,8 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What must be found on the machine behind the link; anything else is the wrong machine."""
     source: str = ""
     """Where the facts come from."""
+    trtexec: str = ""
+    """Its path there: it builds and times engines in place of TensorRT's Python package; empty: it does not."""
     power_mode: str | None = None
     """Jetsons: ``MAXN``, ``MODE_30W``, … is set for a run and put back afterwards; None: it stays as it is."""
     hold_clocks: bool = False
