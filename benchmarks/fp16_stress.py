@@ -12,15 +12,15 @@ half precision, where its epsilon is 0; ``plain with eps 1e-7`` is what common c
 # pyright: reportMissingTypeStubs=false
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
@@ -30,9 +30,10 @@ from rich.table import Table
 from vitdeploy import catalog, photographs
 from vitdeploy.errors import UsageError, VitdeployError
 from vitdeploy.models.efficientvit_blocks import MultiScaleAttention, ReluLinearAttention
-from vitdeploy.spec import Size
+from vitdeploy.spec import Attention, ModelSpec, Size
 
 MODEL = "efficientvit_seg_b0_cityscapes"
+TARGET = "onnx-fp16"
 
 GRAPHS = ("plain", "plain with eps 1e-7", "ours")
 
@@ -92,18 +93,43 @@ def largest_divisor(model: Any, image: NDArray[np.float32]) -> float:
     return max(found)
 
 
-def graph_of(model: Any, size: Size, kind: str) -> Any:
-    """The half-precision graph of ``model``, one of `GRAPHS`."""
-    image = torch.zeros(1, 3, *size)
-    names = catalog.find_target("onnx-fp16").rewrites
-    if kind != "ours":
-        names = tuple(name for name in names if name != "normalized-attention")
-    table = catalog.load("vitdeploy.exporters.to_onnx_fp16:HALF_REWRITES")
-    made, _ = catalog.load("vitdeploy.exporters.rewrites:rewritten")(model, names, image, table=table)
-    whole = catalog.load("vitdeploy.exporters.to_onnx:exported")(made, {"image": image}, ["logits"])
-    if kind == GRAPHS[1]:
+def graphs(
+    model: Any, spec: ModelSpec, attention: Attention, size: Size, kinds: Sequence[str] = GRAPHS
+) -> Iterator[tuple[str, Any]]:
+    """The half-precision graphs of ``model`` as `GRAPHS` names them; only ours where nothing is rewritten for its sake.
+
+    Raises:
+        ToolchainFailed: the exporter refuses.
+    """
+    exporter = catalog.load("vitdeploy.exporters.to_onnx_fp16")
+    halved = catalog.load("vitdeploy.exporters.fp16_graph:halved")
+    ours = catalog.find_target(TARGET).rewrites
+    job = catalog.load("vitdeploy.exporters.job:Job")(
+        model=spec.name,
+        target=TARGET,
+        size=size,
+        batch=1,
+        attention=attention,
+        head="logits",
+        io="fp32",
+        rewrites=ours,
+        folder=Path(),
+    )
+    whole, applied = exporter.widened(model, spec, job)
+    if "ours" in kinds:
+        yield "ours", halved(whole, half_border=False)
+    if set(kinds) == {"ours"}:
+        return
+    # What fp32 is rewritten by, too, has nothing to do with half precision.
+    kept = tuple(name for name in ours if name in catalog.find_target("onnx-fp32").rewrites)
+    if set(applied) <= set(kept):
+        return
+    whole, _ = exporter.widened(model, spec, replace(job, rewrites=kept))
+    if "plain" in kinds:
+        yield "plain", halved(whole, half_border=False)
+    if GRAPHS[1] in kinds:
         _raise_constants(whole)
-    return catalog.load("vitdeploy.exporters.fp16_graph:halved")(whole, half_border=False)
+        yield GRAPHS[1], halved(whole, half_border=False)
 
 
 def rows(weights: Path | None, pictures: Pictures, size: Size, factors: Sequence[float]) -> Iterator[Row]:
@@ -119,9 +145,9 @@ def rows(weights: Path | None, pictures: Pictures, size: Size, factors: Sequence
     for factor in factors:
         model = stretched(create(spec, weights=weights), factor)
         largest = max(largest_divisor(model, image) for image in pictures.values())
+        made = dict(graphs(model, spec, "relu", size))
         for kind in GRAPHS:
-            graph = graph_of(model, size, kind)
-            agreement, broken = _judged(graph, pictures, expected)
+            agreement, broken = _judged(made[kind], pictures, expected)
             yield Row(factor=factor, graph=kind, largest=largest, broken=broken, agreement=agreement)
 
 
@@ -129,7 +155,7 @@ def _judged(
     graph: Any, pictures: Pictures, expected: Mapping[str, NDArray[Any]]
 ) -> tuple[dict[str, float | None], float]:
     ratios = _attention_outputs(graph)
-    sessions = [_session(graph, ratios, rounding=rounding) for rounding in (True, False)]
+    sessions = [session(graph, ratios, rounding=rounding) for rounding in (True, False)]
     agreement: dict[str, float | None] = {}
     broken = values = 0
     for name, image in pictures.items():
@@ -149,13 +175,16 @@ def _attention_outputs(graph: Any) -> list[str]:
     return [str(node.output[0]) for node in graph.graph.node if node.op_type == "Div" and node.output[0] in reshaped]
 
 
-def _session(graph: Any, more: Sequence[str], *, rounding: bool) -> Any:
+def session(graph: Any, more: Sequence[str] = (), *, rounding: bool = True) -> Any:
+    """An ONNX Runtime session of a half-precision graph with every tensor rounded after its node.
+
+    Args:
+        more: tensors to return after the outputs.
+        rounding: False: the same graph in fp32.
+    """
     made = catalog.load("vitdeploy.exporters.fp16_graph:rounded")(graph, rounding=rounding)
     made.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in more)
-    settings = ort.SessionOptions()
-    settings.log_severity_level = 3
-    settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return ort.InferenceSession(made.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    return catalog.load("vitdeploy.exporters.on_rounded:session")(made, os.cpu_count() or 1)
 
 
 def _raise_constants(graph: Any) -> None:

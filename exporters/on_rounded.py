@@ -35,12 +35,18 @@ AT_ONCE = 24
 """Tensors that are looked at in one run of `first_divergence`: their memory is held together."""
 
 
+WEIGHT = ".weight"
+"""How the name of a layer's kernel ends in torch."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Divergence:
     """The first node whose half-precision output is another one."""
 
     node: str
     operator: str
+    layer: str | None
+    """The last layer with weights before it, as the model names it; None: there is none."""
     error_std: float | None
     """Root mean square error over the output's deviation; None: NaN or Inf."""
     largest: float
@@ -50,14 +56,15 @@ class Divergence:
     def words(self) -> str:
         """For people: the node, how far off it is, and how large its values are."""
         off = "NaN or Inf" if self.error_std is None else f"off by {self.error_std:.2g} of its deviation"
-        return f"{self.operator} {self.node}: {off}; in fp32 its largest value is {self.largest:.4g}"
+        place = f", behind {self.layer}" if self.layer else ""
+        return f"{self.operator} {self.node}{place}: {off}; in fp32 its largest value is {self.largest:.4g}"
 
 
 class RoundedSession:
     """A session of the rounded graph."""
 
     def __init__(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> None:
-        self._session = _session(fp16_graph.rounded(onnx.load(str(file))), options.threads)
+        self._session = session(fp16_graph.rounded(onnx.load(str(file))), options.threads)
         self.inputs = _described(manifest["inputs"])
         self.outputs = _described(manifest["outputs"])
         self.facts: Mapping[str, str] = {
@@ -150,7 +157,29 @@ def first_divergence(file: Path, feeds: Arrays, threads: int) -> Divergence | No
             if error is None or error > WORST:
                 finite = np.abs(expected[name][np.isfinite(expected[name])])
                 largest = float(finite.max(initial=0.0))
-                return Divergence(node=name, operator=operators[name], error_std=error, largest=largest)
+                return Divergence(
+                    node=name,
+                    operator=operators[name],
+                    layer=_layer_before(graph.graph, name),
+                    error_std=error,
+                    largest=largest,
+                )
+    return None
+
+
+def _layer_before(inner: Any, output: str) -> str | None:
+    """The nearest layer on the way back from a tensor to the input: weights keep the names that the model has."""
+    makers = {name: node for node in inner.node for name in node.output}
+    weights = {tensor.name for tensor in inner.initializer}
+    waiting, seen = [output], {output}
+    for name in waiting:  # grows while it is walked: the nearest come first
+        node = makers.get(name)
+        for given in node.input if node is not None else ():
+            if given in weights and given.endswith(WEIGHT):
+                return str(given).removesuffix(WEIGHT)
+            if given not in seen:
+                seen.add(given)
+                waiting.append(given)
     return None
 
 
@@ -166,10 +195,15 @@ def _values(graph: Any, names: list[str], feeds: Arrays, threads: int) -> dict[s
     made.CopyFrom(graph)
     made.graph.ClearField("output")
     made.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
-    return dict(zip(names, _session(made, threads).run(names, dict(feeds)), strict=True))
+    return dict(zip(names, session(made, threads).run(names, dict(feeds)), strict=True))
 
 
-def _session(graph: Any, threads: int) -> Any:
+def session(graph: Any, threads: int) -> Any:
+    """ONNX Runtime's session of a graph from `fp16_graph.rounded`.
+
+    Raises:
+        ToolchainFailed: ONNX Runtime refuses the graph.
+    """
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = threads
     settings.log_severity_level = 3

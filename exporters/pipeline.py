@@ -56,6 +56,9 @@ DEFAULT_CONVERTER: Final = "onnx2tf"
 AHEAD_OF_TIME: Final = "trt-rtx-fp16"
 """The target that is compiled for stated compute capabilities, wherever it is built."""
 
+JETSON_ORIN: Final = "8.7"
+"""Of a Jetson Orin; that target has no kernels for it. Source: ``tensorrt_rtx.ComputeCapability`` of 1.7."""
+
 NEEDS_LITERT_TORCH: Final = ("litert-torch", "best")
 """Converters that need a package which stands apart, in an interpreter of its own if need be."""
 
@@ -160,7 +163,11 @@ def describe(request: Request) -> list[str]:
         weights = str(request.weights) if request.weights else "random weights (seed 0)"
         size = f"{request.size[0]}x{request.size[1]}"
         by = f" by {request.converter}" if request.converter else ""
-        proof = "left to the device to build" if step.deferred else "proven against torch fp32"
+        proof = "proven against torch fp32"
+        if step.deferred:
+            proof = "left to the device to build"
+        elif step.target.name == AHEAD_OF_TIME:
+            proof = "built ahead of time, not run"
         lines.append(f"{request.spec.name} {size}, {weights} → {step.target.name}{by}{named}, {proof}")
     return lines
 
@@ -262,17 +269,22 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
         )
         proven = artifact.open_artifact(folder, check_bytes=False)
     assert proven.manifest.parity is not None, "a proof leaves a parity"
-    return proven.manifest.parity, parity_error(Artifact(found.folder, proven.manifest))
+    trace = " `vitdeploy check --trace` names the first node that breaks." if target.proof else ""
+    return proven.manifest.parity, parity_error(Artifact(found.folder, proven.manifest), f"Do not deploy it.{trace}")
 
 
-def parity_error(made: Artifact) -> ParityFailed | None:
-    """The error of an artifact that computes something else than its model; None when it was proven right."""
+def parity_error(made: Artifact, hint: str | None = None) -> ParityFailed | None:
+    """The error of an artifact that computes something else than its model; None when it was proven right.
+
+    Args:
+        hint: what to do about it; None: to check it again.
+    """
     parity = made.manifest.parity
     if parity is None or parity.passed:
         return None
     return ParityFailed(
         f"{made.folder} does not compute what {made.manifest.model} computes: {parity.reason}",
-        f"Run `vitdeploy check {made.folder}`, and do not deploy it.",
+        hint or f"Run `vitdeploy check {made.folder}`, and do not deploy it.",
     )
 
 
@@ -298,14 +310,23 @@ def _make(request: Request, step: Step, parent: Path | None, store: Store, progr
                 compute_capability=request.compute_capability,
             )
         )
+        became = _became(artifact.open_artifact(folder, check_bytes=False))
         store.add(step.key, folder)
     finally:
         store.discard(folder)
-    became = "its graph is checked, the device has to build it" if step.deferred else "made and proven"
     progress(
         f"{request.spec.name} {step.target.name} {request.size[0]}x{request.size[1]}: "
         f"{became} in {time.monotonic() - started:.1f} s"
     )
+
+
+def _became(made: Artifact) -> str:
+    """What to say of a step that is done."""
+    if made.manifest.state == "deferred":
+        return "its graph is checked, the device has to build it"
+    if made.manifest.parity is None:
+        return "built, not run"
+    return "made and proven" if made.manifest.parity.passed else "made, and its proof failed"
 
 
 def _run(job: Job) -> None:
@@ -340,7 +361,7 @@ def _run(job: Job) -> None:
         ) from error
     if reply.error is not None:
         kind = getattr(errors, reply.error.kind, ToolchainFailed)
-        raise kind(reply.error.message, reply.error.hint)
+        raise kind(reply.error.message, reply.error.hint.replace("the step's log", str(log)))
 
 
 def _log_path(job: Job) -> Path:
@@ -372,6 +393,13 @@ def _check_border(request: Request) -> None:
         raise Impossible(
             f"{target.name} is not built ahead of time for a compute capability", f"Use --target {AHEAD_OF_TIME}."
         )
+    if JETSON_ORIN in request.compute_capability:
+        raise Impossible(
+            f"TensorRT for RTX does not build for compute capability {JETSON_ORIN}, a Jetson Orin's",
+            "Use --target trt-fp16, whose engine the Orin builds itself.",
+        )
+    if request.io == "uint8" and spec.part == "decoder":
+        raise Impossible(f"{spec.name} takes no picture that could be made of bytes", "Use --io fp32.")
     if request.head == "labels" and spec.task not in ("classification", "segmentation"):
         raise Impossible(f"{spec.name} has no labels: it is for {spec.task}", "Use --head logits.")
 

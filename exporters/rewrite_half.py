@@ -47,8 +47,13 @@ class NormalizedAttention(nn.Module):
         q, k = torch.relu(q), torch.relu(k)
         q = q / torch.maximum(q.amax(dim=2, keepdim=True), self.least)
         k = k / torch.maximum(k.amax(dim=(2, 3), keepdim=True), self.least) * self.scale
-        numerator = v @ k.transpose(-1, -2) @ q
-        denominator = k.sum(dim=-1).unsqueeze(-2) @ q
+        if h * w <= self.dim:
+            # The cheaper order on a map this small, and TensorRT's builder fails when it has to find it itself.
+            scores = k.transpose(-1, -2) @ q
+            numerator, denominator = v @ scores, scores.sum(dim=-2, keepdim=True)
+        else:
+            numerator = v @ k.transpose(-1, -2) @ q
+            denominator = k.sum(dim=-1).unsqueeze(-2) @ q
         # Not an addition: an epsilon that half precision can hold would change every small denominator.
         return (numerator / torch.maximum(denominator, self.least)).reshape(n, -1, h, w)
 

@@ -48,9 +48,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
         ToolchainFailed: the exporter or the checker refuses, or a weight does not fit into half precision.
     """
     precision = catalog.find_target(job.target).precision
-    inputs = to_onnx.zeros(spec, job)
-    rewritten, applied = rewrites.rewritten(model, job.rewrites, *inputs.values(), table=HALF_REWRITES)
-    whole: Any = to_onnx.exported(rewritten, inputs, borders.outputs(spec, job.head))
+    whole, applied = widened(model, spec, job)
     graph = fp16_graph.halved(whole, half_border=job.io == "fp16", precision=precision)
     to_onnx.strip(graph)
     beside = to_onnx.save(graph, job.folder)
@@ -65,3 +63,14 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
         rewrites=applied,
         beside=beside,
     )
+
+
+def widened(model: torch.nn.Module, spec: ModelSpec, job: Job) -> tuple[Any, tuple[str, ...]]:
+    """The rewritten graph before its tensors are halved, and the names of the rewrites that found something to change.
+
+    Raises:
+        ToolchainFailed: the exporter refuses.
+    """
+    inputs = to_onnx.zeros(spec, job)
+    rewritten, applied = rewrites.rewritten(model, job.rewrites, *inputs.values(), table=HALF_REWRITES)
+    return to_onnx.exported(rewritten, inputs, borders.outputs(spec, job.head)), applied

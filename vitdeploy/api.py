@@ -235,7 +235,9 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
 
     target = catalog.find_target(order.target)
     if order.device is not None:
-        inventory.find(order.device)
+        device = inventory.find(order.device)
+        if target.file == "model.engine" and target.name not in device.targets:
+            raise Impossible(f"{target.name} does not run on {device.name}", f"It takes {', '.join(device.targets)}.")
         if target.unavailable is None:
             reachable(order.device)
     specs = [spec for name in names for spec in catalog.exported_as(name)]
@@ -359,6 +361,7 @@ def predict(order: PredictOrder) -> Prediction:
     if order.points or order.boxes or order.multimask:
         raise Impossible(f"{manifest.model} takes no points or boxes", "Leave --point, --box and --multimask out.")
     _only_here("predict", order.device)
+    _built(found)
     if target.runtime is None:
         raise Impossible(f"this version has nothing that runs {target.name}", "Use an artifact of another target.")
     photo = photographs.open_named(order.image)
@@ -399,6 +402,7 @@ def _segmentation(order: PredictOrder, found: Artifact) -> Prediction:
     from vitdeploy.runtimes import session
 
     _only_here("predict", order.device)
+    _built(found)
     photo = photographs.open_named(order.image)
     asked = segmenting.parsed(order.points, order.boxes, photo)
     pair = segmenting.parts(found)
@@ -588,6 +592,19 @@ def reachable(name: str) -> "Device":
     if (why_not := inventory.unreachable(device)) is not None:
         raise inventory.unreachable_error(device, why_not)
     return device
+
+
+def _built(found: Artifact) -> None:
+    """Refuse a deferred artifact where an engine is needed.
+
+    Raises:
+        Impossible: its device has still to build it.
+    """
+    if found.manifest.state == "deferred":
+        raise Impossible(
+            f"{found.folder} has still to be built on its device",
+            "Export the same model to onnx-fp32 or onnx-fp16, which run here, or bench it on its device.",
+        )
 
 
 def _only_here(verb: str, device: str | None) -> None:
