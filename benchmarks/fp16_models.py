@@ -1,6 +1,6 @@
 """Half precision of every model: does NVIDIA's builder take it, and is it right? One table.
 
-    python -m vitdeploy.benchmarks.fp16_models [--models NAME…] [--out fp16.json] [--no-build]
+    python -m vitdeploy.benchmarks.fp16_models [--models NAME…] [--attentions relu…] [--out fp16.json] [--no-build]
 
 A row is one model with one attention, seeded random weights, made in a process of its own. **Right**: the graph runs
 with every tensor rounded to half precision after every node, on noise and on a photograph, and its largest error
@@ -23,7 +23,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -68,16 +68,17 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     peak_bytes: int = 0
 
 
-def cases(names: Sequence[str]) -> list[tuple[ModelSpec, Attention]]:
-    """Every model, a segment-anything model's parts in its place, with every attention that can be had at its size."""
+def cases(names: Sequence[str], attentions: Sequence[str] = get_args(Attention)) -> list[tuple[ModelSpec, Attention]]:
+    """Every model, a segment-anything model's parts in its place, with each of the attentions that it can have."""
     return [
         (spec, attention)
         for name in names
         for spec in catalog.exported_as(name)
         for attention in spec.attentions
+        if attention in attentions
         # A decoder has no such attention; softmax over all pixels of a picture at its own resolution needs 38 400
         # squared numbers for one head.
-        if attention != "softmax" or (spec.task != "super-resolution" and spec.part != "decoder")
+        and (attention != "softmax" or (spec.task != "super-resolution" and spec.part != "decoder"))
     ]
 
 
@@ -192,11 +193,11 @@ def alone(spec: ModelSpec, attention: Attention, *, build: bool) -> Row:
         process.join()
 
 
-def run(names: Sequence[str], out: Path | None, *, build: bool) -> Iterator[Row]:
-    """All rows, those of ``out`` that did not fail as they are; it is rewritten after each."""
+def run(todo: Sequence[tuple[ModelSpec, Attention]], out: Path | None, *, build: bool) -> Iterator[Row]:
+    """A row for each of `cases`, those of ``out`` that did not fail as they are; it is rewritten after each."""
     kept = msgspec.json.decode(out.read_bytes(), type=list[Row]) if out is not None and out.is_file() else []
     done = {(one.model, one.attention): one for one in kept}
-    for spec, attention in cases(names):
+    for spec, attention in todo:
         found = done.get((spec.name, attention))
         if found is None or found.failed or (build and found.built_at is None):
             found = alone(spec, attention, build=build)
@@ -247,13 +248,15 @@ def main() -> int:
     """Make the rows that are missing and print the table; 1 when a model is not right or not built."""
     parser = argparse.ArgumentParser(description="Half precision of every model: right, and built.")
     parser.add_argument("--models", nargs="+", help="default: all")
+    parser.add_argument("--attentions", nargs="+", choices=get_args(Attention), default=get_args(Attention))
     parser.add_argument("--out", type=Path, help="JSON with the finished rows, which are not made again")
     parser.add_argument("--no-build", action="store_true", help="look at the numbers only")
     given = parser.parse_args()
     build = not given.no_build and not packages.missing(["tensorrt_rtx"])
     rows: list[Row] = []
     try:
-        for one in run(given.models or list(catalog.models()), given.out, build=build):
+        todo = cases(given.models or list(catalog.models()), given.attentions)
+        for one in run(todo, given.out, build=build):
             rows.append(one)
             print(table([one]).splitlines()[2], one.failed or "", file=sys.stderr, flush=True)
     except VitdeployError as error:
