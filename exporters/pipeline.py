@@ -25,7 +25,7 @@ import platformdirs
 from vitdeploy import artifact, catalog, documents, errors, gpu, own_models, packages
 from vitdeploy.artifact import Artifact, Parity
 from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed, UnreadableFile, VitdeployError, unknown_name
-from vitdeploy.exporters import interpreters
+from vitdeploy.exporters import interpreters, process_end
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters.job import Job, Reply
 from vitdeploy.spec import Attention, Converter, Head, Io, ModelSpec, Size, Target
@@ -355,10 +355,8 @@ def _run(job: Job) -> None:
     try:
         reply = msgspec.json.decode(answer, type=Reply)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ToolchainFailed(
-            f"exporting {job.model} to {job.target} ended with exit code {process.returncode}: {_last_line(log)}",
-            f"Read {log}.",
-        ) from error
+        what = f"exporting {job.model} to {job.target}"
+        raise process_end.failure(what, process.returncode, log) from error
     if reply.error is not None:
         kind = getattr(errors, reply.error.kind, ToolchainFailed)
         raise kind(reply.error.message, reply.error.hint.replace("the step's log", str(log)))
@@ -373,11 +371,6 @@ def _log_path(job: Job) -> Path:
     return (
         folder / f"{own_models.folder_name(job.model, None)}-{job.target}-{job.size[0]}x{job.size[1]}-{os.getpid()}.log"
     )
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else "it said nothing"
 
 
 def _check_border(request: Request) -> None:

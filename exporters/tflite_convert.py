@@ -22,7 +22,7 @@ import torch
 
 from vitdeploy import documents
 from vitdeploy.errors import ToolchainFailed
-from vitdeploy.exporters import interpreters, to_onnx
+from vitdeploy.exporters import interpreters, process_end, to_onnx
 
 One = Literal["onnx2tf", "litert-torch"]
 """One converter, where `vitdeploy.spec.Converter` may mean both."""
@@ -119,9 +119,7 @@ def _run(converter: One, command: Sequence[str], folder: Path, file: Path) -> No
                 raise ToolchainFailed(f"{converter} took more than {LIMIT_S:g} s", f"Read {log}.") from error
             raise
     if process.returncode != 0 or not file.is_file():
-        raise ToolchainFailed(
-            f"{converter} ended with exit code {process.returncode}: {_last_line(log)}", f"Read {log}."
-        )
+        raise process_end.failure(converter, process.returncode, log)
 
 
 def _import_path() -> str:
@@ -136,10 +134,3 @@ def _log(converter: One) -> Path:
     except OSError as error:
         raise documents.cannot_write(folder, error) from error
     return folder / f"{converter}-{os.getpid()}.log"
-
-
-def _last_line(log: Path) -> str:
-    """The last line that an exception left, else the last one."""
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    telling = [line for line in lines if "Error" in line or "error" in line]
-    return (telling or lines or ["it said nothing"])[-1][:300]

@@ -39,7 +39,9 @@ COMPOSERS = frozenset(
         "vitdeploy/field_tables.py",
         # A sweep exports and times; its tasks do so on the workers, where there is no `api` between.
         "vitdeploy/api_fleet.py",
+        "vitdeploy/fleet/evaluations.py",
         "vitdeploy/fleet/lanes.py",
+        "vitdeploy/fleet/shards.py",
         "vitdeploy/fleet/supply.py",
         "vitdeploy/fleet/sweep.py",
         "vitdeploy/fleet/tasks.py",

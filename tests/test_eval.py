@@ -164,9 +164,11 @@ def test_shards_by_many_workers_are_the_whole(city, tmp_path: Path):
     root, folder, _ = city
     whole = api_eval.evaluate_artifact([folder], order(root, tmp_path / "whole.json")).evaluation
     asked = order(root, tmp_path / "parts.json")
-    parts = [api_eval.evaluate_shard([folder], asked, i, 3, tmp_path / f"part{i}.jsonl") for i in range(3)]
-    again = api_eval.evaluate_shard([folder], asked, 1, 3, tmp_path / "again.jsonl")  # a worker that was thought dead
-    found = api_eval.collect([folder], asked, [*parts, again]).evaluation
+    parts = [tmp_path / f"part{i}.jsonl" for i in range(3)]
+    told, *_ = [api_eval.evaluate_shard([folder], asked, i, 3, part) for i, part in enumerate(parts)]
+    again = tmp_path / "again.jsonl"
+    api_eval.evaluate_shard([folder], asked, 1, 3, again)  # a worker that was thought dead
+    found = api_eval.collect([folder], asked, [*parts, again], told=told).evaluation
     assert found.figures == whole.figures
     assert found.images_sha256 == whole.images_sha256
     with pytest.raises(UnreadableFile, match="in no part"):

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vitdeploy import api, api_eval_items, api_eval_reference, artifact, catalog, packages
 from vitdeploy.api_eval_items import Told
@@ -24,9 +23,6 @@ from vitdeploy.evaluation.order import EvalOrder, EvalOutcome
 from vitdeploy.evaluation.plans import Prepared
 from vitdeploy.evaluation.record import DataSet, Evaluation, Subject
 from vitdeploy.orders import OnTrial
-
-if TYPE_CHECKING:
-    from vitdeploy.devices.inventory import Device
 
 MOST_NAMED = 3
 """Pictures that could not be scored and are named on the command line; the document names more."""
@@ -101,7 +97,7 @@ def evaluate_artifact(
     if isinstance(reference, Reference):
         kept = out.with_name(f"{out.stem}.reference.jsonl")
         shutil.copyfile(reference.journal, kept)
-    outcome = _finish(prepared, artifacts, device, order, out, images, told, reference, kept)
+    outcome = _finish(prepared, artifacts, device.name, order, out, images, told, reference, kept)
     if outcome.evaluation.worst:
         try:
             api_eval_items.draw_worst(prepared, device, outcome, told.threads)
@@ -142,16 +138,17 @@ def evaluate_shard(
     count: int,
     out: Path,
     *,
-    reference: bool = False,
+    lock_wait_s: float = api_eval_items.LOCK_WAIT_S,
     progress: api.Progress = api.silent,
     on_image: OnTrial = api.unseen,
-) -> Path:
+) -> Told:
     """Evaluate part ``index`` of ``count`` of the pictures and leave their records in ``out``, a ``.jsonl`` file.
 
-    A file that is there is gone on with: what was finished is not done again. `collect` reads all parts.
+    A file that is there is gone on with: what was finished is not done again. `collect` reads all parts. The parts of
+    the reference are those of the fp32 torch artifacts on ``local``.
 
-    Args:
-        reference: evaluate fp32 torch on this machine instead of the artifacts on the device.
+    Returns:
+        What the device is and how many threads it used, for `collect`.
 
     Raises:
         VitdeployError: as `evaluate_artifact`.
@@ -162,21 +159,36 @@ def evaluate_shard(
     prepared = plans.prepare(_wish(order), artifacts)
     artifacts = prepared.artifacts
     _require(order.dataset)
-    device = api.reachable("local" if reference else order.device)
-    if reference:
-        artifacts = api_eval_reference.made_for(artifacts, order, progress)
-        prepared = prepared.rebuild(artifacts)
     part = dataclasses.replace(prepared, items=dataset.shard(prepared.items, index, count))
-    api_eval_items.evaluate_items(
-        part, artifacts, device, out, order=order, progress=progress, on_image=on_image, resume=True
+    return api_eval_items.evaluate_items(
+        part,
+        artifacts,
+        api.reachable(order.device),
+        out,
+        order=order,
+        progress=progress,
+        on_image=on_image,
+        resume=True,
+        lock_wait_s=lock_wait_s,
     )
-    return out
 
 
 def collect(
-    paths: Sequence[Path], order: EvalOrder, parts: Sequence[Path], *, reference_parts: Sequence[Path] = ()
+    paths: Sequence[Path],
+    order: EvalOrder,
+    parts: Sequence[Path],
+    *,
+    told: Told | None = None,
+    torches: tuple[Artifact, ...] = (),
+    reference_parts: Sequence[Path] = (),
+    why_not: str | None = None,
 ) -> EvalOutcome:
     """One evaluation of the records that `evaluate_shard` left; a picture in several of them counts once.
+
+    Args:
+        told: what `evaluate_shard` returned, which is the same for all parts.
+        torches: the fp32 torch artifacts that the parts of the reference are of.
+        why_not: why there is no reference.
 
     Raises:
         UnreadableFile: a part cannot be read, or pictures are in none of them.
@@ -187,21 +199,21 @@ def collect(
     out = order.out or _default_path(artifacts[0], order)
     images = out.with_name(f"{out.stem}.images.jsonl")
     _merged(parts, images, api_eval_items.head_of(prepared, artifacts, order.device), prepared.items)
-    reference, kept = None, None
+    reference: Reference | str | None = why_not
+    kept = None
     if reference_parts:
-        torches = api_eval_reference.made_for(artifacts, order, api.silent)
         kept = out.with_name(f"{out.stem}.reference.jsonl")
-        _merged(
-            reference_parts, kept, api_eval_items.head_of(prepared.rebuild(torches), torches, "local"), prepared.items
-        )
+        head = api_eval_items.head_of(prepared.rebuild(torches), torches, "local")
+        _merged(reference_parts, kept, head, prepared.items)
         reference = Reference(journal=kept, words=api_eval_reference.words_of(torches))
-    return _finish(prepared, artifacts, api.reachable(order.device), order, out, images, Told(), reference, kept)
+    outcome = _finish(prepared, artifacts, order.device, order, out, images, told or Told(), reference, kept)
+    return dataclasses.replace(outcome, page=page([out], order.runs, out.with_suffix(".html")))
 
 
 def _finish(
     prepared: Prepared,
     artifacts: Sequence[Artifact],
-    device: "Device",
+    device: str,
     order: EvalOrder,
     out: Path,
     images: Path,
@@ -217,7 +229,7 @@ def _finish(
     found = summary.summarize(prepared.kind, prepared.found.classes, journal.records(images), others)
     if prepared.kind == "detections":
         found.figures, found.classes = detections.figures(prepared, images, kept)
-    described = Described(name=device.name, facts=told.facts)
+    described = Described(name=device, facts=told.facts)
     frame = timing.new_run(described, timing.make_protocol(), datetime.now(timezone.utc))
     made = Evaluation(
         schema=record.SCHEMA,

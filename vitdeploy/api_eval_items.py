@@ -50,6 +50,7 @@ def evaluate_items(
     on_image: OnTrial,
     resume: bool,
     label: str | None = None,
+    lock_wait_s: float = LOCK_WAIT_S,
 ) -> Told:
     """Evaluate the pictures that ``out`` does not have yet, on the device, and append their records.
 
@@ -69,11 +70,11 @@ def evaluate_items(
         packages.require({name for one in artifacts for name in catalog.find_target(one.manifest.target).run_packages})
     kept = Journal(out, head_of(prepared, artifacts, device.name))
     told = Told()
-    done = kept.begin(resume=resume)
-    left = [item for item in prepared.items if item.name not in done]
-    if done:
-        progress(f"going on with {out}: {len(done)} pictures are there")
-    with inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
+    with inventory.connect(device) as link, link.lock(timeout_s=lock_wait_s):
+        done = kept.begin(resume=resume)  # within the lock: another worker may have done these pictures meanwhile
+        left = [item for item in prepared.items if item.name not in done]
+        if done:
+            progress(f"going on with {out}: {len(done)} pictures are there")
         found = machine.found(device, link)
         told.facts = dict(machine.stable(device, found))
         told.threads = order.threads or inventory.threads_of(device, found)

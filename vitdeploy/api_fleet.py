@@ -1,20 +1,29 @@
 """The verb that uses many devices at once, as a function: `sweep`; a composer of rooms, as `api` is."""
 
+import dataclasses
+import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from vitdeploy import api, catalog, packages, record
+from vitdeploy import api, catalog, documents, packages, record
 from vitdeploy.errors import UsageError, worst_exit_code
 from vitdeploy.fleet import messages
 from vitdeploy.fleet import plan as planning
 from vitdeploy.fleet.journal import Journal, beside
-from vitdeploy.fleet.plan import Plan, Wanted
+from vitdeploy.fleet.plan import EvalJob, Plan, Wanted
 from vitdeploy.orders import OnTrial, SweepOrder, SweepOutcome
 from vitdeploy.record import Run
+
+if TYPE_CHECKING:
+    from vitdeploy.fleet.evaluations import Evaluated
+
+EVALS = ".evals"
+"""Ends the name of the folder of a sweep's evaluations, beside its run."""
 
 
 def sweep_plan(path: Path, order: SweepOrder) -> list[str]:
@@ -24,19 +33,23 @@ def sweep_plan(path: Path, order: SweepOrder) -> list[str]:
         VitdeployError: the plan cannot be read or names what is not there.
     """
     plan = planning.read(path)
-    wanted = planning.expand(plan)
-    names = planning.devices(wanted)
+    wanted, jobs = planning.expand(plan), planning.evaluations(plan)
+    names = _devices(wanted, jobs)
     if order.scheduler is None:
         _reachable(names)
-    where = order.scheduler or "a local Dask cluster, a process a device and one that exports"
+    where = order.scheduler or "a local Dask cluster, a process a device and one with memory"
     lines = [f"{one.words}: {plan.trials} trials of at least {plan.min_time_s:g} s" for one in wanted]
-    return [*lines, f"{len(wanted) * plan.trials} trials on {len(names)} devices, by {where}"]
+    lines += [f"{job.words}: {job.count} parts of the pictures in {job.order.root}" for job in jobs]
+    counts = [f"{len(wanted) * plan.trials} trials"] * bool(wanted) + [f"{len(jobs)} evaluations"] * bool(jobs)
+    return [*lines, f"{' and '.join(counts)} on {len(names)} devices, by {where}"]
 
 
 def sweep(
     path: Path, order: SweepOrder, *, progress: api.Progress = api.silent, on_trial: OnTrial = api.unseen
 ) -> SweepOutcome:
-    """Time a plan's models on its devices, each trial on whichever worker serves the device; one run file holds it all.
+    """Time a plan's models on its devices, then evaluate what it names; each by whichever worker serves the device.
+
+    One run file holds what was timed; evaluations lie beside it in ``RUN.evals/``.
 
     Raises:
         UsageError: an unknown name or address, a run that exists, or one that is resumed otherwise than it was begun.
@@ -45,41 +58,63 @@ def sweep(
         DeviceError: no scheduler answers, or it went away and did not come back.
     """
     from vitdeploy.benchmarks import bench as timing
-    from vitdeploy.fleet.sweep import Sweep
 
     plan = planning.read(path)
-    wanted = planning.expand(plan)
+    wanted, jobs = planning.expand(plan), planning.evaluations(plan)
     name = planning.name_of(path)
     if order.resume and order.out is None:
         raise UsageError("--resume needs the run file", "Name it with --out.")
     out = order.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     timing.check_out(out, resume=order.resume)
+    timing.check_out(out.with_suffix(EVALS), resume=order.resume)
     if order.scheduler is None:
-        _reachable(planning.devices(wanted))
+        _reachable(_devices(wanted, jobs))
     packages.require(("distributed",))
+    with catalog.load("vitdeploy.fleet.on_dask:open_pool")(order.scheduler, _resources(plan, wanted, jobs)) as pool:
+        if pool.dashboard:
+            progress(f"Dask's dashboard: {pool.dashboard}")
+        outcome = SweepOutcome(run=None, path=out, exit_code=0, taken=0, found=0, twice=0)
+        if wanted:
+            outcome = _timed(plan, wanted, pool, name, out, order, progress, on_trial)
+        if not jobs:
+            return outcome
+        evaluated = _evaluated(plan, jobs, pool, out, (out,) if wanted else (), progress, on_trial)
+    codes = (outcome.exit_code, *(one.error.exit_code for one in evaluated if one.error is not None))
+    return dataclasses.replace(outcome, evaluated=evaluated, exit_code=worst_exit_code(codes))
+
+
+def _timed(
+    plan: Plan,
+    wanted: Sequence[Wanted],
+    pool: messages.Pool,
+    name: str,
+    out: Path,
+    order: SweepOrder,
+    progress: api.Progress,
+    on_trial: OnTrial,
+) -> SweepOutcome:
+    from vitdeploy.benchmarks import bench as timing
+    from vitdeploy.fleet.sweep import Sweep
+
     earlier = record.load(out) if order.resume and out.exists() else None
-    base = frame(plan, wanted, name, earlier, out)
     journal = Journal(beside(out))
     if earlier is None:
         journal.remove()  # of a run that was removed
-    with catalog.load("vitdeploy.fleet.on_dask:open_pool")(order.scheduler, _resources(plan, wanted)) as pool:
-        if pool.dashboard:
-            progress(f"Dask's dashboard: {pool.dashboard}")
-        sweeping = Sweep(
-            plan,
-            wanted,
-            pool,
-            frame=base,
-            out=out,
-            journal=journal,
-            artifacts=order.artifacts,
-            earlier=earlier,
-            progress=progress,
-            on_trial=on_trial,
-        )
-        if sweeping.found:
-            progress(f"going on with {out}: {sweeping.found} of {sweeping.total} trials are there")
-        run = sweeping.run()
+    sweeping = Sweep(
+        plan,
+        wanted,
+        pool,
+        frame=frame(plan, wanted, name, earlier, out),
+        out=out,
+        journal=journal,
+        artifacts=order.artifacts,
+        earlier=earlier,
+        progress=progress,
+        on_trial=on_trial,
+    )
+    if sweeping.found:
+        progress(f"going on with {out}: {sweeping.found} of {sweeping.total} trials are there")
+    run = sweeping.run()
     return SweepOutcome(
         run=run,
         path=out,
@@ -88,6 +123,38 @@ def sweep(
         found=sweeping.found,
         twice=sweeping.twice,
     )
+
+
+def _evaluated(
+    plan: Plan,
+    jobs: Sequence[EvalJob],
+    pool: messages.Pool,
+    out: Path,
+    runs: tuple[Path, ...],
+    progress: api.Progress,
+    on_shard: OnTrial,
+) -> "tuple[Evaluated, ...]":
+    from vitdeploy.fleet.evaluations import Evaluations
+
+    folder = out.with_suffix(EVALS)
+    evaluating = Evaluations(
+        plan, jobs, pool, run_id=_id_of(folder), folder=folder, runs=runs, progress=progress, on_shard=on_shard
+    )
+    if evaluating.found:
+        progress(f"going on with {folder}: {evaluating.found} of {evaluating.total} parts are there")
+    return tuple(evaluating.run())
+
+
+def _id_of(folder: Path) -> str:
+    """What the workers know these evaluations by: drawn once, and the same when a sweep is resumed."""
+    path = folder / "id"
+    if not path.exists():
+        documents.write_bytes(path, f"evals-{os.urandom(6).hex()}".encode())
+    return path.read_text()
+
+
+def _devices(wanted: Sequence[Wanted], jobs: Sequence[EvalJob]) -> list[str]:
+    return list(dict.fromkeys([*planning.devices(wanted), *(job.order.device for job in jobs)]))
 
 
 def frame(plan: Plan, wanted: Sequence[Wanted], name: str, earlier: Run | None, out: Path) -> Run:
@@ -152,12 +219,12 @@ def _reachable(devices: Sequence[str]) -> None:
         api.reachable(device)
 
 
-def _resources(plan: Plan, wanted: Sequence[Wanted]) -> list[Mapping[str, float]]:
-    """The workers of a local cluster: one a device, and one that exports with the memory that is free."""
+def _resources(plan: Plan, wanted: Sequence[Wanted], jobs: Sequence[EvalJob]) -> list[Mapping[str, float]]:
+    """The workers of a local cluster: one a device, and one that exports and runs torch with the memory there is."""
     from vitdeploy.benchmarks import host
 
-    found: list[Mapping[str, float]] = [{messages.resource(name): 1.0} for name in planning.devices(wanted)]
-    if any(one.planned.artifact is None for one in wanted):
+    found: list[Mapping[str, float]] = [{messages.resource(name): 1.0} for name in _devices(wanted, jobs)]
+    if any(one.planned.artifact is None for one in wanted) or any(job.order.reference for job in jobs):
         claim = plan.export_memory_gib * messages.GIB
         found.append({messages.MEMORY: max(claim, float(host.facts()["memory_free_bytes"] or 0))})
     return found

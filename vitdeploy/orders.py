@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vitdeploy.calibration import Calibration
     from vitdeploy.chain import Link
     from vitdeploy.comparison import Compared
+    from vitdeploy.fleet.evaluations import Evaluated
     from vitdeploy.record import Run
     from vitdeploy.reproduction import Reproduction
     from vitdeploy.scaling import Study
@@ -281,7 +282,8 @@ class SweepOrder:
 class SweepOutcome:
     """A sweep's run, where it was written, the exit code its rows ask for, and how its trials came about."""
 
-    run: "Run"
+    run: "Run | None"
+    """None: the plan times nothing."""
     path: Path
     exit_code: int
     taken: int
@@ -290,6 +292,8 @@ class SweepOutcome:
     """Trials that were there from an earlier, interrupted sweep."""
     twice: int
     """Trials that came a second time and were not counted."""
+    evaluated: "tuple[Evaluated, ...]" = ()
+    """What became of the plan's evaluations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

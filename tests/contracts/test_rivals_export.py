@@ -26,10 +26,8 @@ SIZES = {
     "swinir_light_x2": (24, 32),
     "restormer": (24, 32),
     "segnext_t_cityscapes": (64, 96),
-    "segnext_b_ade20k": (
-        64,
-        96,
-    ),  # at 64x64 the factors are square, and onnx2tf takes one side for the other: parity refuses
+    # Not 64x64: there the factors are square, and onnx2tf takes one side for the other, which parity refuses.
+    "segnext_b_ade20k": (64, 96),
     "efficientnetv2_s": (64, 96),
 }
 """One of each kind of graph, at a size that takes seconds."""

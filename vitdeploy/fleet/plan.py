@@ -1,4 +1,4 @@
-"""A sweep's plan: one TOML file, models × targets × sizes × devices × repetitions, strictly read, made into cases.
+"""A sweep's plan: one TOML file, models × targets × sizes × devices × repetitions, or data sets; strictly read.
 
 title = "The lab"
 trials = 5
@@ -7,6 +7,11 @@ models = ["efficientvit_b1", "efficientvit_b2"]     # or folders of artifacts
 targets = ["onnx-fp32"]
 sizes = ["224x224", "288x288"]
 devices = ["orin-1", "a100"]
+[[evals]]
+artifacts = ["artifacts/efficientvit_seg_b0_cityscapes+w923d6fdd/1024x2048/trt-fp16@orin-1"]
+devices = ["orin-1"]
+dataset = "cityscapes"
+root = "/data/cityscapes"
 """
 
 import re
@@ -18,7 +23,10 @@ from typing import Annotated
 import msgspec
 
 from vitdeploy import catalog, workload
-from vitdeploy.errors import Impossible, UnreadableFile, UsageError
+from vitdeploy.artifact import Artifact, open_artifact
+from vitdeploy.errors import Impossible, UnreadableFile, UsageError, unknown_name
+from vitdeploy.evaluation import dataset
+from vitdeploy.evaluation.order import EvalOrder
 from vitdeploy.orders import BenchOrder
 from vitdeploy.spec import Attention, Boundary
 from vitdeploy.workload import Planned
@@ -52,12 +60,40 @@ class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """On phones it is ``compute``, whatever stands here."""
 
 
+class Evals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One ``[[evals]]`` of a plan: the accuracy of an artifact on each of the devices, in parts."""
+
+    artifacts: _Names
+    """Folders on the machine of the client: one model's, of several sizes where the data set needs them."""
+    devices: Annotated[tuple[_DeviceName, ...], msgspec.Meta(min_length=1)]
+    dataset: str
+    """As ``eval --dataset``."""
+    root: str
+    """The data set's folder, by the same path on the client's machine and on each worker's."""
+    shards: _Count = 8
+    split: str | None = None
+    limit: _Count | None = None
+    crop: float | None = None
+    prompt: str | None = None
+    clicks: int = 1
+    annotations: str | None = None
+    detections: str | None = None
+    threads: _Count | None = None
+    weights: str | None = None
+    """The checkpoint, for fp32 torch; a file of the client's machine."""
+    reference: bool = True
+    """Evaluate fp32 torch as well, wherever a worker offers memory."""
+
+
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A plan file. Its name without ``.toml`` is the name of the sweep."""
 
     title: str
     """For people: what this sweep is for."""
-    rows: Annotated[tuple[Rows, ...], msgspec.Meta(min_length=1)]
+    rows: tuple[Rows, ...] = ()
+    """What is timed."""
+    evals: tuple[Evals, ...] = ()
+    """What is evaluated, after everything is timed."""
     trials: _Count = 5
     """Repetitions: fresh processes a case."""
     min_time_s: _Seconds = 1.0
@@ -90,6 +126,29 @@ class Wanted:
         return f"{self.planned.words} on {self.device}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalJob:
+    """One evaluation to be: an artifact on a device."""
+
+    artifacts: tuple[Artifact, ...]
+    order: EvalOrder
+    """How it is evaluated, as `eval` would be asked for it."""
+    count: int
+    """Parts that the pictures are cut into."""
+
+    @property
+    def words(self) -> str:
+        """For plans: ``efficientvit_seg_b0_cityscapes onnx-fp32 cityscapes on orin-1``."""
+        manifest = self.artifacts[0].manifest
+        return f"{manifest.model} {manifest.target} {self.order.dataset} on {self.order.device}"
+
+    @property
+    def name(self) -> str:
+        """For files."""
+        manifest = self.artifacts[0].manifest
+        return f"{manifest.model}-{manifest.target}-{self.order.dataset}-{self.order.device}"
+
+
 def read(path: Path) -> Plan:
     """The plan file at ``path``.
 
@@ -97,7 +156,7 @@ def read(path: Path) -> Plan:
         UnreadableFile: it cannot be read, or has unknown fields or wrong types; the message names the field.
     """
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Plan)
+        plan = msgspec.toml.decode(path.read_bytes(), type=Plan)
     except OSError as error:
         raise UnreadableFile(
             f"cannot read the plan {path}: {error.strerror}", "Check the path and its permissions."
@@ -106,6 +165,9 @@ def read(path: Path) -> Plan:
         raise UnreadableFile(
             f"{path} is not a valid plan: {error}", "Correct that field; docs/fleet.md lists them all."
         ) from error
+    if not (plan.rows or plan.evals):
+        raise UnreadableFile(f"{path} is not a valid plan: it asks for nothing", "Write [[rows]] or [[evals]].")
+    return plan
 
 
 def name_of(path: Path) -> str:
@@ -148,6 +210,41 @@ def expand(plan: Plan) -> list[Wanted]:
             f"{len(wanted)} cases of {plan.trials} trials are beyond {MOST_TRIALS} trials", "Split the plan."
         )
     return wanted
+
+
+def evaluations(plan: Plan) -> list[EvalJob]:
+    """Every evaluation of the plan, in its order.
+
+    Raises:
+        UsageError: an unknown data set, or one evaluation twice.
+        UnreadableFile: a path that is no artifact.
+    """
+    found: list[EvalJob] = []
+    for number, one in enumerate(plan.evals, 1):
+        if one.dataset not in dataset.NAMES:
+            raise unknown_name("data set", one.dataset, dataset.NAMES, "docs/eval.md")
+        artifacts = tuple(open_artifact(Path(name)) for name in one.artifacts)
+        for device in one.devices:
+            order = EvalOrder(
+                dataset=one.dataset,
+                root=Path(one.root),
+                device=device,
+                split=one.split,
+                limit=one.limit,
+                crop=one.crop,
+                prompt=one.prompt,
+                clicks=one.clicks,
+                annotations=Path(one.annotations) if one.annotations else None,
+                detections=Path(one.detections) if one.detections else None,
+                threads=one.threads,
+                weights=Path(one.weights) if one.weights else None,
+                reference=one.reference,
+            )
+            job = EvalJob(artifacts=artifacts, order=order, count=one.shards)
+            if job in found:
+                raise UsageError(f"evals {number} names {job.words} a second time", "Leave one out.")
+            found.append(job)
+    return found
 
 
 def devices(wanted: Sequence[Wanted]) -> list[str]:

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import engine, rows
+from vitdeploy.benchmarks import engine
 from vitdeploy.errors import VitdeployError
 from vitdeploy.fleet import lanes, messages, tasks
 from vitdeploy.fleet.dispatch import Dispatch, error_of
 from vitdeploy.fleet.messages import Bundle, Done, Lacks, Make, Surveyed
 from vitdeploy.fleet.plan import Plan, Wanted
+from vitdeploy.fleet.tasks import digest_of
 from vitdeploy.record import Run
 
 
@@ -143,10 +144,3 @@ class Supply:
         if earlier is None or one.planned.artifact is not None:
             return None
         return tasks.lying_below(self._artifacts, earlier.results[one.place].manifest_sha256)
-
-
-def digest_of(made: Artifact) -> str:
-    """Of an artifact's manifest: what stores have it by."""
-    found = rows.manifest_digest(made)
-    assert found is not None, "an artifact has a manifest"
-    return found

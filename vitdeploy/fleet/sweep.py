@@ -24,7 +24,8 @@ from vitdeploy.fleet.journal import Journal
 from vitdeploy.fleet.lanes import Lane
 from vitdeploy.fleet.messages import Changed, Done, Lacks, Pool, PoolLost, Refused, Surveyed, Ticket
 from vitdeploy.fleet.plan import Plan, Wanted, devices
-from vitdeploy.fleet.supply import Got, Supply, digest_of
+from vitdeploy.fleet.supply import Got, Supply
+from vitdeploy.fleet.tasks import digest_of
 from vitdeploy.orders import OnTrial
 from vitdeploy.record import Run, Trial
 

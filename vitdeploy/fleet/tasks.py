@@ -32,7 +32,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _answering(function: Callable[P, R]) -> Callable[P, R | Refused]:
+def answering(function: Callable[P, R]) -> Callable[P, R | Refused]:
     """Return an error that another try would meet again; raise one that it may not, for Dask to try again."""
 
     @functools.wraps(function)
@@ -49,7 +49,7 @@ def _answering(function: Callable[P, R]) -> Callable[P, R | Refused]:
     return answer
 
 
-@_answering
+@answering
 def survey(device: str, version: str) -> Surveyed:
     """The device as this worker finds it.
 
@@ -83,7 +83,7 @@ def survey(device: str, version: str) -> Surveyed:
     )
 
 
-@_answering
+@answering
 def make(wanted: Make) -> Bundle:
     """Export an artifact here and pack it."""
     started = time.monotonic()
@@ -102,7 +102,7 @@ def make(wanted: Make) -> Bundle:
     return dataclasses.replace(packed, seconds=time.monotonic() - started)
 
 
-@_answering
+@answering
 def build(digest: str, device: str, lock_wait_s: float) -> Bundle | Lacks:
     """Have the device build the engine of an artifact that was left to it, and pack that.
 
@@ -113,7 +113,7 @@ def build(digest: str, device: str, lock_wait_s: float) -> Bundle | Lacks:
 
     store = Store()
     if store.find(digest) is None:
-        return Lacks(worker=_address(), host=socket.gethostname(), digests=(digest,))
+        return Lacks(worker=address(), host=socket.gethostname(), digests=(digest,))
     found = inventory.find(device)
     with tempfile.TemporaryDirectory(prefix="vitdeploy-fleet-") as place:
         near = Path(place) / "graph"
@@ -163,16 +163,16 @@ def lying_below(folder: Path, digest: str | None) -> Artifact | None:
     return None
 
 
-@_answering
+@answering
 def lacks(digests: tuple[str, ...]) -> Lacks:
     """Which of these artifacts the store of this host has not, and who asks for them."""
     store = Store()
     return Lacks(
-        worker=_address(), host=socket.gethostname(), digests=tuple(one for one in digests if store.find(one) is None)
+        worker=address(), host=socket.gethostname(), digests=tuple(one for one in digests if store.find(one) is None)
     )
 
 
-@_answering
+@answering
 def keep(bundle: Bundle) -> str:
     """Take an artifact that was sent into the store of this host; returns its digest."""
     store = Store()
@@ -186,7 +186,7 @@ def keep(bundle: Bundle) -> str:
     return bundle.digest
 
 
-@_answering
+@answering
 def take(ticket: Ticket) -> Trial | Lacks | Changed:
     """Take one trial, or return the one of this id that was taken here before.
 
@@ -199,7 +199,7 @@ def take(ticket: Ticket) -> Trial | Lacks | Changed:
         return known
     store = Store()
     if store.find(ticket.digest) is None:
-        return Lacks(worker=_address(), host=socket.gethostname(), digests=(ticket.digest,))
+        return Lacks(worker=address(), host=socket.gethostname(), digests=(ticket.digest,))
     made = artifact.open_artifact(store.folder(ticket.digest), check_bytes=False)
     device = inventory.find(ticket.case.device)
     journal.folder.mkdir(parents=True, exist_ok=True)
@@ -231,6 +231,11 @@ def _measured(ticket: Ticket, made: Artifact, device: inventory.Device, link: An
     return found
 
 
+def digest_of(made: Artifact) -> str:
+    """Of an artifact's manifest: what stores have it by."""
+    return artifact.digest_of(made.folder / MANIFEST)
+
+
 def digest_of_facts(facts: Mapping[str, Any]) -> str:
     """One word for what a machine is."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
@@ -241,5 +246,6 @@ def forget(run_id: str) -> None:
     Journal(of_worker(run_id)).remove()
 
 
-def _address() -> str:
+def address() -> str:
+    """Of the worker that runs this."""
     return catalog.load("vitdeploy.fleet.on_dask:address")()

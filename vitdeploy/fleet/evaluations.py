@@ -1,0 +1,269 @@
+"""The client's side of data-set shards: parts given to a pool, kept as they come, one evaluation made of them.
+
+Parts run where the device is served; those of fp32 torch wherever there is memory. A part is a file before it counts,
+so that a restart asks for the missing ones only.
+"""
+
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vitdeploy import api_eval, api_eval_reference
+from vitdeploy.api_eval_items import Told
+from vitdeploy.artifact import Artifact
+from vitdeploy.errors import DeviceError, VitdeployError
+from vitdeploy.evaluation.order import EvalOrder, EvalOutcome
+from vitdeploy.fleet import messages, shards, tasks
+from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, Watch, error_of, too_little, unserved
+from vitdeploy.fleet.messages import Done, Lacks, Pool, PoolLost
+from vitdeploy.fleet.plan import EvalJob, Plan
+from vitdeploy.fleet.shards import Parts, Shard, ShardTicket
+from vitdeploy.fleet.tasks import digest_of
+from vitdeploy.orders import OnTrial
+
+REFERENCE_DEVICE = "local"
+PARTS = "parts"
+"""The folder, within that of the evaluations, of what is not whole yet."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Group:
+    """All parts of one model's evaluation on one device; fp32 torch is one of its own, which several share."""
+
+    words: str
+    key: str
+    artifacts: tuple[Artifact, ...]
+    order: EvalOrder
+    count: int
+    resource: str
+    amount: float
+    parts: Parts
+    pending: set[int] = field(default_factory=set[int])
+    error: VitdeployError | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether something is still to come."""
+        return self.error is None and bool(self.pending)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One evaluation that was asked for, and what it is made of."""
+
+    job: EvalJob
+    own: Group
+    reference: Group | None
+    why_not: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """What became of an evaluation that was asked for."""
+
+    words: str
+    outcome: EvalOutcome | None
+    error: VitdeployError | None
+
+
+class Evaluations:
+    """The evaluations of a sweep under way."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        jobs: Sequence[EvalJob],
+        pool: Pool,
+        *,
+        run_id: str,
+        folder: Path,
+        runs: tuple[Path, ...],
+        progress: Callable[[str], None],
+        on_shard: OnTrial,
+    ) -> None:
+        self._plan, self._pool, self._run_id, self._folder = plan, pool, run_id, folder
+        self._runs, self._progress, self._on_shard = runs, progress, on_shard
+        self._out = Dispatch(pool, progress)
+        self._watch = Watch(pool, plan.wait_s)
+        self._claim = plan.export_memory_gib * messages.GIB
+        self._references: dict[str, Group] = {}
+        self._asked = [self._ask(job) for job in jobs]
+        self._groups = [*(one.own for one in self._asked), *self._references.values()]
+        self.total = sum(group.count for group in self._groups)
+
+    @property
+    def found(self) -> int:
+        """Parts that are there from an earlier, interrupted sweep, or done by now."""
+        return self.total - sum(len(group.pending) for group in self._groups)
+
+    def run(self) -> list[Evaluated]:
+        """Have every missing part evaluated, and make an evaluation of each that is whole.
+
+        Raises:
+            UnreadableFile: a part cannot be written.
+            DeviceError: the scheduler is gone and does not come back.
+        """
+        self._submit_all()
+        while any(group.open for group in self._groups):
+            try:
+                self._out.hear()
+                self._out.now_and_then("look", LOOK_EVERY_S, self._look)
+            except PoolLost as lost:  # noqa: PERF203 (lost once in hours)
+                self._out.find_again(lost, self._plan.wait_s)
+                self._watch.begin_anew()
+                self._submit_all()
+        found = [self._collect(one) for one in self._asked]
+        if not any(group.pending for group in self._groups):
+            self._pool.tell_all(tasks.forget, self._run_id)
+            shutil.rmtree(self._folder / PARTS, ignore_errors=True)
+        return found
+
+    def _ask(self, job: EvalJob) -> Asked:
+        order = dataclasses.replace(job.order, runs=self._runs)
+        own = self._group(job.words, job.artifacts, order, job.count, messages.resource(job.order.device), 1.0)
+        if not job.order.reference:
+            return Asked(job=job, own=own, reference=None, why_not=None)
+        try:
+            torches = api_eval_reference.made_for(job.artifacts, order, self._progress)
+        except VitdeployError as error:
+            return Asked(job=job, own=own, reference=None, why_not=f"{error.message}. {error.hint}")
+        local = dataclasses.replace(order, device=REFERENCE_DEVICE, threads=None, runs=(), weights=None)
+        words = f"{torches[0].manifest.model} {torches[0].manifest.target} {job.order.dataset}"
+        group = self._group(words, torches, local, job.count, messages.MEMORY, self._claim)
+        return Asked(job=job, own=own, reference=self._references.setdefault(group.key, group), why_not=None)
+
+    def _group(
+        self, words: str, artifacts: tuple[Artifact, ...], order: EvalOrder, count: int, resource: str, amount: float
+    ) -> Group:
+        digests = [digest_of(one) for one in artifacts]
+        told = dataclasses.replace(order, runs=(), out=None, weights=None)
+        key = hashlib.sha256(repr((digests, told, count)).encode()).hexdigest()[:12]
+        parts = Parts(self._folder / PARTS / key, count)
+        return Group(
+            words=words,
+            key=key,
+            artifacts=artifacts,
+            order=told,
+            count=count,
+            resource=resource,
+            amount=amount,
+            parts=parts,
+            pending=set(parts.missing()),
+        )
+
+    def _submit_all(self) -> None:
+        for group in self._groups:
+            for index in sorted(group.pending) if group.error is None else ():
+                self._submit(group, index)
+
+    def _submit(self, group: Group, index: int) -> None:
+        ticket = ShardTicket(
+            run_id=self._run_id,
+            key=group.key,
+            index=index,
+            count=group.count,
+            digests=tuple(digest_of(one) for one in group.artifacts),
+            order=group.order,
+            lock_wait_s=self._plan.lock_wait_s,
+        )
+        self._out.submit(
+            f"shard-{group.key}-{index}",
+            shards.evaluate,
+            (ticket,),
+            lambda done: self._came(group, index, done),
+            resources={group.resource: group.amount},
+            priority=-index,
+            retries=self._plan.retries,
+        )
+
+    def _came(self, group: Group, index: int, done: Done) -> None:
+        if isinstance(done.value, Lacks):
+            self._deliver(group, index, done.value)
+            return
+        error = error_of(done)
+        if error is None and not isinstance(done.value, Shard):
+            error = DeviceError("a worker answered with nothing", "Look at its log.")
+        if error is not None:
+            self._fail(group, error)
+            return
+        group.parts.keep(index, done.value)
+        group.pending.discard(index)
+        self._on_shard(self.found, self.total, group.words)
+
+    def _deliver(self, group: Group, index: int, lacks: Lacks) -> None:
+        """Send a host what it lacks, one after another, and give the part out again."""
+        lacking = [one for one in group.artifacts if digest_of(one) in lacks.digests]
+
+        def sent(error: VitdeployError | None, again: bool) -> None:
+            if group.error is not None:
+                return
+            if error is not None and not again:
+                self._fail(group, error)
+            elif error is None and lacking:
+                made = lacking.pop()
+                self._out.deliver(made, digest_of(made), lacks, sent)
+            else:
+                self._submit(group, index)
+
+        sent(None, True)
+
+    def _fail(self, group: Group, error: VitdeployError) -> None:
+        self._progress(f"{group.words} is given up: {error.message}")
+        group.error = error
+        self._out.cancel(f"shard-{group.key}-")
+
+    def _look(self) -> None:
+        """Give up what no worker serves any more."""
+        waiting = [group for group in self._groups if group.open]
+        for name in self._watch.absent({group.resource: group.amount for group in waiting}):
+            wait_s = self._plan.wait_s
+            for group in waiting:
+                if group.resource == name:
+                    memory = name == messages.MEMORY
+                    why = too_little(name, self._claim, wait_s, "run torch") if memory else unserved(name, wait_s)
+                    self._fail(group, why)
+
+    def _collect(self, one: Asked) -> Evaluated:
+        """One evaluation of all parts; a reference that failed is a reason in it."""
+        words, own, reference = one.job.words, one.own, one.reference
+        if own.error is not None:
+            return Evaluated(words=words, outcome=None, error=own.error)
+        why_not = one.why_not
+        if reference is not None and reference.error is not None:
+            why_not, reference = f"{reference.error.message}. {reference.error.hint}", None
+        out = self._folder / f"{one.job.name}-{own.key[:6]}.json"
+        try:
+            outcome = api_eval.collect(
+                [made.folder for made in own.artifacts],
+                dataclasses.replace(own.order, runs=self._runs, out=out),
+                own.parts.paths(),
+                told=_same(own),
+                torches=reference.artifacts if reference else (),
+                reference_parts=reference.parts.paths() if reference else (),
+                why_not=why_not,
+            )
+        except VitdeployError as error:
+            return Evaluated(words=words, outcome=None, error=error)
+        return Evaluated(words=words, outcome=outcome, error=outcome.error)
+
+
+def _same(group: Group) -> Told:
+    """What evaluated the parts, which has to be one machine.
+
+    Raises:
+        DeviceError: parts came from different ones.
+    """
+    first, *others = group.parts.told()
+    for other in others:
+        for key in sorted(first.facts.keys() & other.facts.keys()):  # a part that was found done tells less
+            if first.facts[key] != other.facts[key]:
+                raise DeviceError(
+                    f"the machine behind {group.order.device} changed: {key} was {first.facts[key]!r}, "
+                    f"is {other.facts[key]!r}",
+                    "Let one machine serve one device, and begin a new sweep.",
+                )
+        first.facts.update(other.facts)
+    return first

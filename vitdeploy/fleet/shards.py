@@ -1,0 +1,97 @@
+"""Parts of an evaluation: what a worker does for one, and the files in which the client keeps those that are done."""
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vitdeploy import api_eval, documents
+from vitdeploy.api_eval_items import Told
+from vitdeploy.evaluation.order import EvalOrder
+from vitdeploy.fleet import tasks
+from vitdeploy.fleet.journal import of_worker
+from vitdeploy.fleet.messages import Lacks
+from vitdeploy.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardTicket:
+    """One part of the pictures that is to be evaluated."""
+
+    run_id: str
+    """Names the worker's folder: the same of a resumed sweep."""
+    key: str
+    """Names the evaluation."""
+    index: int
+    count: int
+    digests: tuple[str, ...]
+    """Of the artifacts' manifests: what the store of the worker's host has them by."""
+    order: EvalOrder
+    lock_wait_s: float
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """The records of a part, and what evaluated it."""
+
+    facts: Mapping[str, Any]
+    threads: int
+    records: bytes
+    """A file of image records, as `api_eval.evaluate_shard` leaves it."""
+
+
+@tasks.answering
+def evaluate(ticket: ShardTicket) -> Shard | Lacks:
+    """Evaluate one part, or go on with it where this host was interrupted.
+
+    Raises:
+        DeviceError: the device is busy or lost; another try may find it again.
+    """
+    store = Store()
+    lacking = tuple(one for one in ticket.digests if store.find(one) is None)
+    if lacking:
+        return Lacks(worker=tasks.address(), host=socket.gethostname(), digests=lacking)
+    out = of_worker(ticket.run_id) / f"{ticket.key}-{ticket.index}.jsonl"
+    folders = [store.folder(one) for one in ticket.digests]
+    told = api_eval.evaluate_shard(
+        folders, ticket.order, ticket.index, ticket.count, out, lock_wait_s=ticket.lock_wait_s
+    )
+    return Shard(facts=told.facts, threads=told.threads, records=out.read_bytes())
+
+
+class Parts:
+    """The client's folder of the parts of one evaluation. A part is there whole or not at all."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self._folder, self._count = folder, count
+
+    def missing(self) -> list[int]:
+        """The parts that are not there."""
+        return [index for index in range(self._count) if not self._about(index).is_file()]
+
+    def keep(self, index: int, shard: Shard) -> None:
+        """Write a part down; what evaluated it comes last, so that a part that has it is whole.
+
+        Raises:
+            UnreadableFile: the folder cannot be written.
+        """
+        documents.write_bytes(self.path(index), shard.records)
+        documents.write_bytes(self._about(index), msgspec.json.encode({"facts": shard.facts, "threads": shard.threads}))
+
+    def path(self, index: int) -> Path:
+        """A part's file of records."""
+        return self._folder / f"{index}.jsonl"
+
+    def paths(self) -> list[Path]:
+        """All parts' files of records."""
+        return [self.path(index) for index in range(self._count)]
+
+    def told(self) -> list[Told]:
+        """What evaluated each part that is there."""
+        found = [self._about(index) for index in range(self._count)]
+        return [Told(**msgspec.json.decode(path.read_bytes())) for path in found if path.is_file()]
+
+    def _about(self, index: int) -> Path:
+        return self._folder / f"{index}.facts.json"
