@@ -148,10 +148,14 @@ def test_absolute_columns_compare_on_the_published_device_only():
     assert set(away.comparable.values()) == {False}
     run = msgspec.structs.replace(away.run, device=record.Device(name="orin", facts={}))
     home = reproduction.reproduce("cityscapes", away.table, run)
-    assert home.comparable == {"nano": False, "orin": True, "orin-chart": True, "a100": False}
+    assert {name for name, same in home.comparable.items() if same} == {"orin", "orin-chart"}
+    assert "orin-chart" in field_tables.shown_columns(home)
+    assert field_tables.shown_columns(away) == ["nano", "orin", "a100"]
+    assert any("xavier-chart" in line for line in field_tables.notes(away))
     other = {one.what: one for one in home.differences}
     assert other["device"].same
     assert other["size"].same
+    assert other["batch"].same, "other devices' columns of other batches are not this device's protocol"
     assert other["weights"].same is False
 
 

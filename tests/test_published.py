@@ -62,6 +62,14 @@ def test_contradictions_are_rows_of_their_own():
     assert sam[84].column != sam[48.9].column
 
 
+def test_figures_read_from_charts_are_columns_of_their_own():
+    for name, rows in (("cityscapes", 8), ("ade20k", 8)):
+        table = tables.find(name)
+        assert table.columns["xavier-chart"].chart
+        assert sum("a6000-chart" in row.values for row in table.rows) == rows
+    assert tables.find("cityscapes").row("SegFormer-B0").values["nano-chart"] == 3920
+
+
 def test_units_decide_the_direction_of_a_ratio():
     table = tables.find("cityscapes")
     latency, throughput = (

@@ -41,7 +41,7 @@ def reproduction(outcome: "Reproduced") -> Outcome:
     """Published beside measured, the claims' ratios, and the checklist."""
     found = outcome.reproduction
     table = found.table
-    columns = list(table.columns)
+    columns = shown_columns(found)
     figures = tables.table(
         table.title,
         *("model", "size run", table.quality or "quality"),
@@ -74,6 +74,16 @@ def reproduction(outcome: "Reproduced") -> Outcome:
     )  # fmt: skip
 
 
+def shown_columns(found: "Reproduction") -> list[str]:
+    """The columns a terminal has room for: all but charts that no claim rests on and that are of another device."""
+    claimed = {name for claim in found.table.claims for name in (claim.column, claim.fast_column)}
+    return [
+        name
+        for name, column in found.table.columns.items()
+        if not column.chart or name in claimed or column.runs_on == found.run.device.name
+    ]
+
+
 def published_tables(rows: "Sequence[Listed]") -> Outcome:
     """Which tables there are."""
     return tables.listing("tables", rows)
@@ -82,6 +92,9 @@ def published_tables(rows: "Sequence[Listed]") -> Outcome:
 def notes(found: "Reproduction") -> list[str]:
     """What must be said of the figures."""
     lines: list[str] = []
+    away = [name for name in found.table.columns if name not in shown_columns(found)]
+    if away:
+        lines.append(f"read from charts, on the page and in --json: {', '.join(away)}")
     if not all(found.comparable.values()):
         lines.append(
             "* not comparable with the measured column: another device, size or protocol. The ratios below still stand."

@@ -177,6 +177,7 @@ def _differences(table: Table, run: Run, figures: Sequence[Figure], *, quick: bo
     targets = sorted({case.target for case in cases})
     devices = [column.device for column in columns]
     batches = [f"{column.batch}" if column.batch else "not stated" for column in columns]
+    own = [column for column in columns if column.runs_on == run.device.name] or columns
     boundaries = [column.boundary for column in columns]
     weights = {case.weights for case in cases}
 
@@ -219,7 +220,7 @@ def _differences(table: Table, run: Run, figures: Sequence[Figure], *, quick: bo
             "batch",
             batches,
             [str(case.batch) for case in cases],
-            same={str(case.batch) for case in cases} == set(batches),
+            same={case.batch for case in cases} <= {column.batch for column in own},
         ),
         line("threads", ["not stated"], [f"{case.threads} of {facts.get('cores_logical', '?')}" for case in cases],
              same=None),
