@@ -1,12 +1,12 @@
 """What `vitdeploy reproduce` runs: the tables in published/*.toml, and which of their rows a device can run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from vitdeploy import catalog, gpu, packages, published
 from vitdeploy.devices.inventory import Device
-from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError, unknown_name
+from vitdeploy.errors import DeviceError, Impossible, UnreadableFile, UsageError, VitdeployError, unknown_name
 from vitdeploy.orders import Entry, Wanted
 from vitdeploy.published import Row, Table
 from vitdeploy.spec import ModelSpec, Size, Target
@@ -61,6 +61,20 @@ def target_of(table: Table, device: Device, asked: str | None) -> str:
         if name in device.targets and target.runtime is not None and _runs(target, device):
             return name
     raise Impossible(f"nothing that {device.name} takes can be run in this version", "See `vitdeploy targets`.")
+
+
+def check_runs(rows: Sequence[Wanted], device: Device) -> None:
+    """Refuse engines where nothing runs one, before all of them are made.
+
+    Raises:
+        DeviceError: this machine has no GPU.
+    """
+    engines = {name for row in rows for name in row.entry.targets if catalog.find_target(name).file == "model.engine"}
+    if engines and device.link == "local" and gpu.here() is None:
+        raise DeviceError(
+            f"no NVIDIA GPU answers here, and {', '.join(sorted(engines))} runs on nothing else",
+            "Name the device with one, or leave --target out.",
+        )
 
 
 def _runs(target: Target, device: Device) -> bool:

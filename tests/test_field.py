@@ -193,6 +193,17 @@ def test_every_target_that_a_device_takes_is_thought_of():
         tables.target_of(table, none, None)
 
 
+def test_engines_without_a_gpu_are_refused_before_they_are_made(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setattr("vitdeploy.gpu.here", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    for argv in (["attention"], ["reproduce", "sr"]):
+        assert cli.main([*argv, "--quick", "--target", "trt-fp16"]) == 7
+        said = capsys.readouterr().err
+        two_lines(said)
+        assert "trt-fp16 runs on nothing else" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 PLANTED = "<script>alert(1)</script>"
 
 

@@ -51,6 +51,7 @@ def attention(
     device = api.reachable(order.device)
     found = _found(device)
     rows = _attention_rows(networks, order, device, free_bytes=_free(found))
+    tables.check_runs(rows, device)
     out = _out(order, "attention", device)
     run = _timed(rows, order, device, found, scaling.SUITE, out, progress, on_trial)
     kernels = _kernels(run, device, progress)
@@ -125,6 +126,7 @@ def reproduce(
     rows = published_tables.wanted(table, quick=order.quick, target=target, device=device.name, free_bytes=_free(found))
     if not rows:
         raise UsageError(f"no model of the table {name} is in this version's catalogue", "See `vitdeploy models`.")
+    published_tables.check_runs(rows, device)
     out = _out(order, f"reproduce-{name}", device)
     asked = _as_bench(order, device)
     timing.make_protocol(trials=asked.trials, min_time_s=asked.min_time_s)  # a wrong number, before any work

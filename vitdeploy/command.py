@@ -41,7 +41,8 @@ def verb(function: "Callable[..., Outcome]") -> Callable[..., None]:
             outcome = function(*args, **options)
         except KeyboardInterrupt as error:  # the parser would end without a word
             raise Interrupted(
-                "interrupted", "Run the same command again; `bench` and `eval` go on by --resume."
+                "interrupted",
+                "Run the same command again; `bench`, `eval`, `attention` and `reproduce` go on by --resume.",
             ) from error
         tables.show(outcome, json)
         if outcome.exit_code:
