@@ -109,19 +109,19 @@ def _figure_words(found: Reproduction) -> tuple[str, ...]:
 def _figures(found: Reproduction) -> Table:
     columns = found.table.columns
     heads = (
-        *("model", "size run", found.table.quality or "quality"),
+        *("model", "size run", "measured here", "peak memory", found.table.quality or "quality"),
         *(f"{name}{'' if found.comparable[name] else ' *'}" for name in columns),
-        *("measured here", "peak memory", "why there is no figure"),
+        "why there is no figure",
     )
     rows = tuple(
         (
             figure.row.name,
             f"{figure.size[0]}×{figure.size[1]}",
+            reproduction.shown_latency(figure.latency) if figure.latency else units.MISSING,
+            units.size_bytes(figure.peak_memory_bytes) if figure.peak_memory_bytes else "",
             "" if figure.row.quality is None else f"{figure.row.quality:g}",
             *(reproduction.shown_value(c, figure.row.values[n]) if n in figure.row.values else ""
               for n, c in columns.items()),
-            reproduction.shown_latency(figure.latency) if figure.latency else units.MISSING,
-            units.size_bytes(figure.peak_memory_bytes) if figure.peak_memory_bytes else "",
             figure.why_not or "",
         )
         for figure in found.figures

@@ -152,7 +152,7 @@ def claims(found: Reproduction) -> Specification | None:
     tips = [alt.Tooltip(f"{f}:N", title=t) for f, t in (("claim", "pair"), ("words", "claim"), ("said", "measured"))]
     layers = [
         alt.Chart(alt.Data(values=[{"at": 1}])).mark_rule(style="zero").encode(x=alt.X("at:Q", scale=scale)),
-        base.mark_rule(strokeWidth=3, strokeCap="round", yOffset=7).encode(x="low:Q", x2="high:Q"),
+        base.mark_rule(style="ink", strokeWidth=3, strokeCap="round", yOffset=7).encode(x="low:Q", x2="high:Q"),
         base.mark_point(filled=True, size=90, style="dot", opacity=1, yOffset=7).encode(x=x, tooltip=tips),
         base.mark_text(style="ink", align="left", baseline="middle", yOffset=-9).encode(x=alt.value(0), text="claim:N"),
     ]
