@@ -1,11 +1,14 @@
 """What the rewrites bring: our ONNX export against torch's plain export of the same module, one table.
 
     python -m vitdeploy.benchmarks.export_speed [--models NAME…] [--size HxW] [--pairs 10] [--threads N] [--each]
+                                                [--target onnx-fp16]
 
 Both files are made here from the same random weights and run by ONNX Runtime on the CPU, as a user's session
 does. A pair is plain, ours, ours, plain; the ratio of a pair is that of its geometric means, so a machine that
 drifts meets both alike. The interval is Student's t over the logarithms of the pairs' ratios. With ``--each``
-every rewrite is left out in turn: what it brings is how much slower the file is without it.
+every rewrite is left out in turn: what it brings is how much slower the file is without it. With ``--target onnx-fp16``
+it is the rewrites of half precision that are left out in turn; both graphs are computed in fp32, because a CPU computes
+nothing else: what they cost in operations and memory shows, what a GPU makes of it does not.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -35,6 +38,7 @@ from vitdeploy.errors import UsageError
 from vitdeploy.spec import Attention, ModelSpec, Size
 
 TARGET = "onnx-fp32"
+HALF_TARGET = "onnx-fp16"
 
 PAUSE_S = 0.02
 """Rest before a visit: threads of the session that ran before have then stopped spinning and are asleep."""
@@ -78,6 +82,18 @@ def duels(spec: ModelSpec, size: Size, attention: Attention, *, pairs: int, thre
                 yield _duel(without, ours, spec, size, f"{name} alone", pairs=pairs, threads=threads)
 
 
+def half_duels(spec: ModelSpec, size: Size, attention: Attention, *, pairs: int, threads: int) -> Iterator[Duel]:
+    """Half precision's graph without one rewrite against the whole one, both in fp32, for each that changes it."""
+    names = catalog.find_target(HALF_TARGET).rewrites
+    with tempfile.TemporaryDirectory(prefix="vitdeploy-export-speed-") as place:
+        module = catalog.load("vitdeploy.models.create:create")(spec, attention=attention)
+        ours = _widened(module, spec, size, names, Path(place) / "ours")
+        for name in names:
+            without = _widened(module, spec, size, [one for one in names if one != name], Path(place) / name)
+            if without.read_bytes() != ours.read_bytes():
+                yield _duel(without, ours, spec, size, f"{name} alone", pairs=pairs, threads=threads)
+
+
 def sessions_in_turns(files: tuple[Path, Path], feed: Any, *, pairs: int, threads: int) -> list[tuple[float, float]]:
     """Milliseconds of both files for each pair; each is the geometric mean of two visits."""
     first, second = (_session(file, threads) for file in files)
@@ -105,19 +121,33 @@ def _duel(first: Path, second: Path, spec: ModelSpec, size: Size, what: str, *, 
 
 
 def _export(module: torch.nn.Module, spec: ModelSpec, size: Size, names: Sequence[str], file: Path) -> None:
-    job = catalog.load("vitdeploy.exporters.job:Job")(
+    made = catalog.load("vitdeploy.exporters.to_onnx:make")(module, spec, _job(spec, TARGET, size, names, file.parent))
+    (file.parent / made.file).replace(file)
+
+
+def _widened(module: torch.nn.Module, spec: ModelSpec, size: Size, names: Sequence[str], folder: Path) -> Path:
+    """The graph of `HALF_TARGET` before its tensors are halved."""
+    to_onnx = catalog.load("vitdeploy.exporters.to_onnx")
+    job = _job(spec, HALF_TARGET, size, names, folder)
+    graph, _ = catalog.load("vitdeploy.exporters.to_onnx_fp16:widened")(module, spec, job)
+    to_onnx.strip(graph)
+    folder.mkdir()
+    to_onnx.save(graph, folder)
+    return folder / to_onnx.FILE
+
+
+def _job(spec: ModelSpec, target: str, size: Size, names: Sequence[str], folder: Path) -> Any:
+    return catalog.load("vitdeploy.exporters.job:Job")(
         model=spec.name,
-        target=TARGET,
+        target=target,
         size=size,
         batch=1,
         attention="relu",  # of the record only: the module is given
         head="logits",
         io="fp32",
         rewrites=tuple(names),
-        folder=file.parent,
+        folder=folder,
     )
-    made = catalog.load("vitdeploy.exporters.to_onnx:make")(module, spec, job)
-    (file.parent / made.file).replace(file)
 
 
 def _session(file: Path, threads: int) -> Any:
@@ -177,6 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--each", action="store_true", help="also the cost of leaving each rewrite out")
+    parser.add_argument("--target", default=TARGET, choices=(TARGET, HALF_TARGET))
     given = parser.parse_args(arguments)
     if given.pairs < stats.FEWEST_FOR_INTERVAL:
         raise UsageError(f"--pairs {given.pairs} gives no interval", f"Use {stats.FEWEST_FOR_INTERVAL} or more.")
@@ -184,7 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows: list[Duel] = []
     for spec in specs:
         size = _size(spec, given.size)
-        for row in duels(spec, size, given.attention, pairs=given.pairs, threads=given.threads, each=given.each):
+        how = {"pairs": given.pairs, "threads": given.threads}
+        attention = catalog.attention_of(spec, given.attention if "relu" in spec.attentions else None)
+        made = duels(spec, size, attention, **how, each=given.each)
+        for row in half_duels(spec, size, attention, **how) if given.target == HALF_TARGET else made:
             print(f"{row.model} {row.what}: {row.ratio:.2f}x", file=sys.stderr)
             rows.append(row)
     Console(width=160).print(_table(rows, given.threads, given.pairs, given.attention))

@@ -17,7 +17,10 @@ from vitdeploy.spec import ModelSpec
 
 FILE = "model.engine"
 
-NO_GPU = "built ahead of time where no GPU is: it proves parser, types and graph, not numbers or speed"
+NO_GPU = (
+    "built ahead of time by TensorRT for RTX, not TensorRT proper, where no GPU is: it proves parser, types and graph, "
+    "not numbers or speed"
+)
 
 
 def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:

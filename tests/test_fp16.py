@@ -12,7 +12,7 @@ ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
 from tests.test_weights import FOLDER  # noqa: E402 (after the skips)
 from vitdeploy import catalog, photographs  # noqa: E402
-from vitdeploy.benchmarks import fp16_stress  # noqa: E402
+from vitdeploy.benchmarks import export_speed, fp16_stress  # noqa: E402
 from vitdeploy.benchmarks.fp16_stress import stretched  # noqa: E402
 from vitdeploy.errors import Impossible, ToolchainFailed  # noqa: E402
 from vitdeploy.exporters import fp16_graph, on_rounded, rewrites, to_onnx, to_onnx_fp16  # noqa: E402
@@ -174,6 +174,14 @@ def test_the_stress_benchmark_prints_a_row_for_every_graph(capsys: pytest.Captur
     assert all("NaN" not in line for line in lines if "ours" in line)
     monkeypatch.setattr("sys.argv", ["fp16_stress", "random", "--size", "64x96", "--factors", "one"])
     assert fp16_stress.main() == 2
+
+
+def test_what_a_rewrite_of_half_precision_costs_is_measured_where_it_changes_something():
+    module = catalog.find_model("attention_w32")
+    (cost,) = export_speed.half_duels(module, (32, 32), "relu", pairs=3, threads=1)
+    assert cost.what == "normalized-attention alone"
+    assert cost.ratio > 0
+    assert not list(export_speed.half_duels(module, (32, 32), "softmax", pairs=3, threads=1))
 
 
 def test_the_first_node_that_breaks_is_named(tmp_path: Path):

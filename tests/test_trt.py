@@ -275,6 +275,7 @@ def test_an_engine_is_built_ahead_of_time_and_says_what_that_does_not_prove(tmp_
     assert found["bound_to"]["compute_capability"] == ["8.0", "8.9"]
     assert found["parity"] is None
     assert "not numbers or speed" in found["parity_skipped"]
+    assert "not TensorRT proper" in found["parity_skipped"]
     assert len(found["parents"]) == 1
     (engine,) = tmp_path.rglob("model.engine")
     assert engine.stat().st_size == found["size_bytes"] > 100_000
@@ -310,6 +311,11 @@ def test_what_a_device_does_not_run_is_told_before_it_is_reached():
     with pytest.raises(Impossible, match="a Jetson Orin's") as caught:
         api.export_plan(["efficientvit_b0"], api.ExportOrder(target="trt-rtx-fp16", compute_capability="8.0,8.7"))
     assert "trt-fp16" in caught.value.hint
+
+
+def test_what_is_not_tensorrt_proper_is_listed_as_such():
+    notes = {row.name: row.facts["note"] for row in api.targets()}
+    assert [name for name, note in notes.items() if "not TensorRT proper" in note] == ["trt-rtx-fp16"]
 
 
 def test_the_plan_says_what_is_not_run():

@@ -101,7 +101,7 @@ def targets() -> list[Listed]:
     for target in catalog.targets().values():
         lacking = [name for name in (*target.export_packages, *target.run_packages) if name in missing]
         why_not = target.unavailable or (packages.advice(lacking) if lacking else None)
-        facts = {"file": target.file, "precision": target.precision, "extra": target.extra}
+        facts = {"file": target.file, "precision": target.precision, "extra": target.extra, "note": target.note or ""}
         rows.append(Listed(name=target.name, facts=facts, usable=why_not is None, why_not=why_not))
     return rows
 

@@ -143,6 +143,8 @@ class Target:
     rewrites: tuple[str, ...] = ()
     """Names of the graph rewrites applied by default, in order."""
     tolerance: Tolerance
+    note: str | None = None
+    """What has to be said of it, lest it pass for something else."""
     unavailable: str | None = None
     """Why it cannot be had at all in this version; None when it can."""
     options: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])

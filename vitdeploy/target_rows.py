@@ -141,6 +141,7 @@ TARGETS: Final = (
     ),
     Target(
         name="trt-rtx-fp16",
+        note="TensorRT for RTX, which is not TensorRT proper",
         file="model.engine",
         precision="fp16",
         exporter="vitdeploy.exporters.to_trt",
