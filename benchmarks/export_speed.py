@@ -87,11 +87,10 @@ def half_duels(spec: ModelSpec, size: Size, attention: Attention, *, pairs: int,
     names = catalog.find_target(HALF_TARGET).rewrites
     with tempfile.TemporaryDirectory(prefix="vitdeploy-export-speed-") as place:
         module = catalog.load("vitdeploy.models.create:create")(spec, attention=attention)
-        ours = _widened(module, spec, size, names, Path(place) / "ours")
-        for name in names:
-            without = _widened(module, spec, size, [one for one in names if one != name], Path(place) / name)
-            if without.read_bytes() != ours.read_bytes():
-                yield _duel(without, ours, spec, size, f"{name} alone", pairs=pairs, threads=threads)
+        ours, applied = _widened(module, spec, size, names, Path(place) / "ours")
+        for name in applied:
+            without, _ = _widened(module, spec, size, [one for one in names if one != name], Path(place) / name)
+            yield _duel(without, ours, spec, size, f"{name} alone", pairs=pairs, threads=threads)
 
 
 def sessions_in_turns(files: tuple[Path, Path], feed: Any, *, pairs: int, threads: int) -> list[tuple[float, float]]:
@@ -125,15 +124,17 @@ def _export(module: torch.nn.Module, spec: ModelSpec, size: Size, names: Sequenc
     (file.parent / made.file).replace(file)
 
 
-def _widened(module: torch.nn.Module, spec: ModelSpec, size: Size, names: Sequence[str], folder: Path) -> Path:
-    """The graph of `HALF_TARGET` before its tensors are halved."""
+def _widened(
+    module: torch.nn.Module, spec: ModelSpec, size: Size, names: Sequence[str], folder: Path
+) -> tuple[Path, tuple[str, ...]]:
+    """The graph of `HALF_TARGET` before its tensors are halved, and the rewrites that found something to change."""
     to_onnx = catalog.load("vitdeploy.exporters.to_onnx")
     job = _job(spec, HALF_TARGET, size, names, folder)
-    graph, _ = catalog.load("vitdeploy.exporters.to_onnx_fp16:widened")(module, spec, job)
+    graph, applied = catalog.load("vitdeploy.exporters.to_onnx_fp16:widened")(module, spec, job)
     to_onnx.strip(graph)
     folder.mkdir()
     to_onnx.save(graph, folder)
-    return folder / to_onnx.FILE
+    return folder / to_onnx.FILE, applied
 
 
 def _job(spec: ModelSpec, target: str, size: Size, names: Sequence[str], folder: Path) -> Any:
