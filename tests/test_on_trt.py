@@ -20,8 +20,8 @@ from vitdeploy import gpu
 from vitdeploy.artifact import Artifact, digest_of
 from vitdeploy.benchmarks import inputs, loop
 from vitdeploy.errors import DeviceError, Impossible, MissingPackage, ToolchainFailed, UsageError
-from vitdeploy.runtimes import cuda, on_trt
-from vitdeploy.runtimes.session import DeviceSession, Session, SessionOptions, infer
+from vitdeploy.runtimes import cuda, on_trt, profiled_trt
+from vitdeploy.runtimes.session import DeviceSession, ProfiledSession, Session, SessionOptions, infer
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime plays the engine")
 pytest.importorskip("onnx", reason="onnx makes the graph")
@@ -210,3 +210,27 @@ def test_the_calls_of_tensorrt_fit_its_type_stubs(tmp_path: Path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     errors = json.loads(done.stdout)["generalDiagnostics"]
     assert [Path(found["file"]).name for found in errors] == ["planted.py"], errors
+
+
+def test_the_profiler_of_tensorrt_tells_layers_by_their_kind(double: Any, engine: Artifact):
+    with opened(engine, profile=True) as session:
+        assert isinstance(session, ProfiledSession)
+        feeds = inputs.make_one(session.inputs, seed=0)
+        for _ in range(3):
+            infer(session, feeds)
+        assert session.operator_ns() == {"node_conv2d + node_relu": 750_000, "__myl_Fc_myl": 750_000}
+    with opened(engine) as session:
+        assert session.operator_ns() == {}, "a timed session has no profiler"
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        ("node_conv2d_12 + node_gelu", "node_conv2d + node_gelu"),
+        ("{ForeignNode[node_matmul_1...node_add_27]}", "{ForeignNode[node_matmul...node_add]}"),
+        ("stages.0.blocks.11.conv2d", "stages.blocks.conv2d"),
+        ("x" * 200, "x" * 79 + "…"),
+    ],
+)
+def test_layers_that_differ_by_numbers_are_of_one_kind(layer: str, kind: str):
+    assert profiled_trt.kind_of(layer) == kind

@@ -21,7 +21,7 @@ import numpy as np
 
 from vitdeploy import binding, gpu
 from vitdeploy.errors import DeviceError, Impossible, MissingPackage, ToolchainFailed
-from vitdeploy.runtimes import cuda
+from vitdeploy.runtimes import cuda, profiled_trt
 from vitdeploy.runtimes.queued import QueuedSession
 from vitdeploy.runtimes.session import Session, SessionOptions
 from vitdeploy.spec import TensorSpec
@@ -64,6 +64,9 @@ class TrtSession(QueuedSession):
         try:
             context = _context(self._loaded, f"{package} {version}")
             self._context: tensorrt.IExecutionContext | None = context
+            self._profiler: Any = profiled_trt.make_profiler(trt) if options.profile else None
+            if self._profiler is not None:
+                context.profiler = self._profiler
             inputs, outputs = _described(trt, self._loaded.engine, manifest, file)
             super().__init__(api, inputs, outputs, options, facts=_facts(package, version, there))
             for name, address in self.addresses.items():
@@ -79,6 +82,10 @@ class TrtSession(QueuedSession):
         assert self._context is not None, "the session is closed"
         if not self._context.execute_async_v3(self.stream):
             self._refused("did not start the inference")
+
+    def operator_ns(self) -> Mapping[str, int]:
+        """Nanoseconds of one inference by kind of layer; nothing, unless the session was opened with ``profile``."""
+        return profiled_trt.summed(self._profiler.layers) if self._profiler is not None else {}
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -21,6 +21,10 @@ _HEADER = b"TEST DOUBLE OF AN ENGINE\n"
 COMPUTE_NS = 1_500_000
 
 
+LAYERS = ("node_conv2d_1 + node_relu_1", "node_conv2d_2 + node_relu_2", "__myl_Fc_myl0_3")
+"""What its profiler reports, with 0.25, 0.5 and 0.75 ms."""
+
+
 class _Severity(enum.IntEnum):
     INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = range(5)
 
@@ -136,7 +140,17 @@ class ICudaEngine:
         return IExecutionContext(self)
 
 
+class IProfiler:
+    def __init__(self) -> None:
+        self.ready = True
+
+    def report_layer_time(self, layer_name: str, ms: float) -> None:
+        raise NotImplementedError
+
+
 class IExecutionContext:
+    profiler: Any = None
+
     def __init__(self, engine: ICudaEngine) -> None:
         self._engine = engine
         self._addresses: dict[str, int] = {}
@@ -161,6 +175,10 @@ class IExecutionContext:
             for name, value in zip(names, found, strict=True):
                 mapped(name)[...] = value[:, ::-1] if _PLANTED == "wrong" else value
             runtime.STATE.now_ns += COMPUTE_NS
+            if self.profiler is not None:
+                assert self.profiler.ready, "TensorRT's base class was not made"
+                for place, layer in enumerate(LAYERS, 1):
+                    self.profiler.report_layer_time(layer, place * 0.25)
 
         runtime.queue(stream, infer)
         return True
