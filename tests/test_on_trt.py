@@ -220,6 +220,7 @@ def test_the_profiler_of_tensorrt_tells_layers_by_their_kind(double: Any, engine
             infer(session, feeds)
         assert session.operator_ns() == {"node_conv2d + node_relu": 750_000, "__myl_Fc_myl": 750_000}
     with opened(engine) as session:
+        assert isinstance(session, ProfiledSession)
         assert session.operator_ns() == {}, "a timed session has no profiler"
 
 
