@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 from vitdeploy.errors import Impossible, UsageError, unknown_name
 from vitdeploy.model_rows import MODELS, attention_module
-from vitdeploy.spec import Attention, ModelSpec, Size, Target
+from vitdeploy.spec import Attention, ModelSpec, Size, Target, is_own
 from vitdeploy.target_rows import TARGETS
 
 T = TypeVar("T")
@@ -77,11 +77,10 @@ def find_model(name: str, part: str | None = None) -> ModelSpec:
     Raises:
         UsageError: an unknown name; the nearest ones are offered.
     """
-    if ":" in name:
+    if is_own(name):
         from vitdeploy import own_models
 
-        if own_models.is_own(name):
-            return own_models.find(name)
+        return own_models.find(name)
     wanted = f"{name}.{part}" if part else name
     if (module := attention_module(wanted)) is not None:
         return module

@@ -19,7 +19,7 @@ import platformdirs
 
 from vitdeploy import documents, errors
 from vitdeploy.errors import Impossible, MissingPackage, UnreadableFile, UsageError, VitdeployError
-from vitdeploy.spec import ModelSpec, Size, Task
+from vitdeploy.spec import ModelSpec, Size, Task, is_own
 
 BUILDERS: Final = {
     "onnx": "vitdeploy.models.own_onnx:build",
@@ -67,11 +67,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     found: Described | None = None
     error: tuple[str, str, str] | None = None
     """Class, message and hint of a `VitdeployError`."""
-
-
-def is_own(name: str) -> bool:
-    """Whether ``name`` is one of the four kinds."""
-    return name.partition(":")[0] in BUILDERS and ":" in name
 
 
 def split_target(name: str, targets: frozenset[str]) -> tuple[str, str]:

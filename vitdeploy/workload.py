@@ -11,7 +11,7 @@ from vitdeploy.artifact import MANIFEST, Artifact, open_artifact
 from vitdeploy.errors import UsageError
 from vitdeploy.orders import BenchOrder, Entry
 from vitdeploy.record import Case
-from vitdeploy.spec import Attention, Boundary, ModelSpec, Size, Target
+from vitdeploy.spec import Attention, Boundary, ModelSpec, Size, Target, is_own
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device
@@ -86,7 +86,7 @@ def side(name: str, order: BenchOrder) -> Planned:
     if _is_path(name):
         return _of_artifact(open_artifact(Path(name)), order)
     words, _, size = name.partition("@")
-    if own_models.is_own(words):
+    if is_own(words):
         model, target = own_models.split_target(words, frozenset(catalog.targets()))
     else:
         model, _, target = words.partition(":")
@@ -182,7 +182,7 @@ def _of_artifact(found: Artifact, order: BenchOrder) -> Planned:
 
 
 def _is_path(name: str) -> bool:
-    if own_models.is_own(name):
+    if is_own(name):
         return False
     return "/" in name or name.endswith((".onnx", ".tflite", ".engine", ".pt", MANIFEST)) or Path(name).is_dir()
 

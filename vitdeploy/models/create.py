@@ -8,9 +8,9 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from vitdeploy import borders, catalog, own_models
+from vitdeploy import borders, catalog
 from vitdeploy.models.weights import fit, read_checkpoint, seeded
-from vitdeploy.spec import Attention, ModelSpec
+from vitdeploy.spec import Attention, ModelSpec, is_own
 
 
 @runtime_checkable
@@ -38,7 +38,7 @@ def create(
         Impossible: the model has no such attention.
         UnreadableFile: the checkpoint is no good, or belongs to another model.
     """
-    if own_models.is_own(spec.name):
+    if is_own(spec.name):
         return _own(spec, weights, seed)
     chosen = catalog.attention_of(spec, attention)
     # On the meta device nothing is allocated or initialized only to be overwritten.
@@ -73,7 +73,7 @@ def _whole(spec: ModelSpec, module: nn.Module, attention: Attention) -> nn.Modul
 def unfilled(spec: ModelSpec) -> tuple[nn.Module, tuple[tuple[int, ...], ...]]:
     """The model without numbers, and the shapes of its inputs at its published size: enough to count."""
     shapes = tuple(one.shape for one in borders.inputs(spec, size=spec.size, batch=1))
-    if own_models.is_own(spec.name):
+    if is_own(spec.name):
         module: nn.Module = catalog.load(spec.builder)(spec.variant)
     else:
         with torch.device("meta"):
