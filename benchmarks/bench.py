@@ -7,17 +7,17 @@ that was finished, and ``resume`` goes on with the ones that are missing.
 import os
 import random
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 import vitdeploy
 from vitdeploy import errors, record
-from vitdeploy.benchmarks import host, machine, phone_trial, trial, trtexec_trial
+from vitdeploy.benchmarks import host, machine, phone_trial, stand, trial
 from vitdeploy.benchmarks.resume import check_same
 from vitdeploy.benchmarks.rows import Job, Row, code_of, manifest_digest, note, present, refusal
 from vitdeploy.benchmarks.trial import Turn
@@ -128,14 +128,14 @@ def run(
     if device.link == "adb":
         protocol = phone_trial.as_run(protocol)
     with connection or inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
-        found = machine.held(link, machine.found(device, link))
+        found = machine.found(device, link)
         for name, words in getattr(link, "power", {}).items():
             progress(f"{device.name}, {name.replace('_', ' ')}: {words}")
         if device.power_mode is not None:  # what is set now counts, not what was before the lock
             mode = found.get("power_mode")
             jobs = [replace(job, case=msgspec.structs.replace(job.case, power_mode=mode)) for job in jobs]
         described = record.Device(name=device.name, facts=machine.stable(device, found))
-        phone = phone_trial.prepare(device, link, found) if device.link == "adb" else None
+        ready = stand.prepare(device, link, found)
         earlier = record.load(out) if resume and out.exists() else None
         frame = new_run(described, protocol, now())
         rows = [
@@ -158,8 +158,7 @@ def run(
         for done, turn in enumerate(turns, 1):
             row = rows[turn.place]
             if row.error is None and turn.id not in row.trials:
-                log = out.with_suffix(".log")
-                _fill(row, turn, link=link, phone=phone, protocol=protocol, log=log, device=device, found=found)
+                _fill(row, turn, ready, protocol, out.with_suffix(".log"))
                 _save(frame, rows, out)
             on_trial(done, len(turns), row.job.case.name)
             if enough is not None and done % len(rows) == 0:
@@ -230,30 +229,11 @@ def exit_code_of(result: record.Result) -> int:
     )
 
 
-def _fill(
-    row: Row,
-    turn: Turn,
-    *,
-    link: Connection,
-    phone: phone_trial.Phone | None,
-    protocol: record.Protocol,
-    log: Path,
-    device: inventory.Device,
-    found: Mapping[str, Any],
-) -> None:
+def _fill(row: Row, turn: Turn, ready: stand.Stand, protocol: record.Protocol, log: Path) -> None:
     """Run one trial and write down in its row what became of it."""
     assert row.job.artifact is not None
-    case, made = row.job.case, row.job.artifact
     try:
-        if phone is not None:
-            taken = phone_trial.take(turn, case, made, phone=phone, protocol=protocol, log=log)
-        elif device.trtexec and case.target.startswith("trt-"):
-            taken = trtexec_trial.take(turn, case, made, link=link, program=device.trtexec, protocol=protocol, log=log)
-        else:
-            probe = machine.probe_of(case, found)
-            taken = trial.take(
-                turn, case, made, link=link, protocol=protocol, log=log, cool_c=device.cool_c, probe=probe
-            )
+        taken = stand.take(ready, turn, row.job.case, row.job.artifact, protocol=protocol, log=log)
     except VitdeployError as error:
         row.error = error
         return

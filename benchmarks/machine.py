@@ -28,7 +28,7 @@ def of(device: Device) -> dict[str, Any]:
 
 
 def found(device: Device, link: Connection) -> dict[str, Any]:
-    """What is found on the machine behind an open link.
+    """What is found on the machine behind an open link, with what the link holds there while it has the lock.
 
     Raises:
         DeviceError: it does not answer, or is another machine than its file says.
@@ -41,7 +41,8 @@ def found(device: Device, link: Connection) -> dict[str, Any]:
                 f"the machine behind {device.name} has {key} {seen.get(key)!r}, its file says {expected!r}{phone}",
                 "Correct the host or the facts in the device file.",
             )
-    return seen
+    power: Mapping[str, str] = getattr(link, "power", {})
+    return {**seen, **({"clocks_held": power["clocks"]} if "clocks" in power else {})}
 
 
 def probe_of(case: Case, seen: Mapping[str, Any]) -> str:
@@ -49,12 +50,6 @@ def probe_of(case: Case, seen: Mapping[str, Any]) -> str:
     if case.memory == "pageable":
         return trial.PROBE
     return "vitdeploy.benchmarks.probe_jetson" if seen.get("board") else "vitdeploy.benchmarks.probe_nvml"
-
-
-def held(link: Connection, seen: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts with what the link holds on the machine for the run, as far as it can hold anything."""
-    power: Mapping[str, str] = getattr(link, "power", {})
-    return {**seen, **({"clocks_held": power["clocks"]} if "clocks" in power else {})}
 
 
 def stable(device: Device, seen: Mapping[str, Any]) -> dict[str, Any]:

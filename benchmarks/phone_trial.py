@@ -4,7 +4,7 @@ import hashlib
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -74,7 +74,7 @@ def as_run(protocol: record.Protocol) -> record.Protocol:
     return msgspec.structs.replace(protocol, inputs=INPUTS, warmup_limit_s=benchmark_model.WARMUP_S)
 
 
-def prepare(device: Device, link: Connection, found: dict[str, Any]) -> Phone:
+def prepare(device: Device, link: Connection, found: Mapping[str, Any]) -> Phone:
     """Put the tool on the phone.
 
     Args:

@@ -8,10 +8,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import vitdeploy
 from tests import ssh_server
 from tests.ssh_server import SshServer
+from vitdeploy.benchmarks import machine
 from vitdeploy.devices import inventory, jetson_power
 from vitdeploy.devices.over_ssh import SshConnection, open_connection
+from vitdeploy.fleet import tasks
+from vitdeploy.fleet.messages import Surveyed
 
 pytestmark = pytest.mark.skipif(not ssh_server.available(), reason="no OpenSSH server and client here")
 
@@ -140,3 +144,20 @@ def test_a_machine_without_the_tools_says_so():
     with jetson_power.held("MAXN", clocks=True) as said:
         assert said["power_mode"] == "not held: nvpmodel -q tells none"
         assert said["clocks"].startswith("not held: ")
+
+
+def test_a_sweep_surveys_a_device_as_its_trials_will_find_it(
+    server: SshServer, board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / "board.toml").write_text(
+        f'name = "board"\ntitle = "a board"\nlink = "ssh"\nhost = "127.0.0.1"\nuser = "{server.user}"\nport = {server.port}\n'
+        f'python = "{board.folder / "python3"}"\npower_mode = "MAXN"\nhold_clocks = true\ntargets = ["onnx-fp32"]\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    found = tasks.survey("board", vitdeploy.__version__, 5.0)
+    assert isinstance(found, Surveyed)
+    assert found.facts["clocks_held"] == "at their highest"
+    assert board.becomes(("MODE_30W", "low"))
+    with inventory.connect(found.device) as link, link.lock(timeout_s=5):
+        assert machine.stable(found.device, machine.found(found.device, link)) == found.facts

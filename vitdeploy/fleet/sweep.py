@@ -120,7 +120,7 @@ class Sweep:
         self._supply.begin([place for lane in self._open() for place in lane.places if self._missing(place)])
 
     def _survey(self, lane: Lane) -> None:
-        asked = (lane.device, vitdeploy.__version__)
+        asked = (lane.device, vitdeploy.__version__, lane.lock_wait_s)
         self._ask_lane(lane, f"survey-{lane.device}-", tasks.survey, asked, lambda done: self._surveyed(lane, done))
 
     # One turn of the loop

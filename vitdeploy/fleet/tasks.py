@@ -3,6 +3,7 @@
 The trial is the one that `bench` takes, by the same code. It is a file on the worker's host before Dask hears of it.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -50,7 +51,7 @@ def answering(function: Callable[P, R]) -> Callable[P, R | Refused]:
 
 
 @answering
-def survey(device: str, version: str) -> Surveyed:
+def survey(device: str, version: str, lock_wait_s: float) -> Surveyed:
     """The device as this worker finds it.
 
     Raises:
@@ -74,7 +75,13 @@ def survey(device: str, version: str) -> Surveyed:
     found = known[device]
     if (why_not := inventory.unreachable(found)) is not None:
         raise inventory.unreachable_error(found, why_not)
-    seen = machine.of(found)
+    with contextlib.ExitStack() as held:
+        if found.power_mode is not None or found.hold_clocks:  # what its trials will see is what holds during the lock
+            link = held.enter_context(inventory.connect(found))
+            held.enter_context(link.lock(timeout_s=lock_wait_s))
+            seen = machine.found(found, link)
+        else:
+            seen = machine.of(found)
     return Surveyed(
         device=found,
         facts=machine.stable(found, seen),
@@ -214,18 +221,15 @@ def take(ticket: Ticket) -> Trial | Lacks | Changed:
 
 
 def _measured(ticket: Ticket, made: Artifact, device: inventory.Device, link: Any, log: Path) -> Trial | Changed:
-    from vitdeploy.benchmarks import machine, phone_trial, trial
+    from vitdeploy.benchmarks import machine, stand, trial
 
     seen = machine.found(device, link)
     stable = machine.stable(device, seen)
     if digest_of_facts(stable) != ticket.facts_digest:
         return Changed(facts=stable)
+    ready = stand.prepare(device, link, seen)
     turn = trial.Turn(place=ticket.place, index=ticket.index, order=ticket.order, id=ticket.id)
-    if device.link == "adb":
-        phone = phone_trial.prepare(device, link, seen)
-        found = phone_trial.take(turn, ticket.case, made, phone=phone, protocol=ticket.protocol, log=log)
-    else:
-        found = trial.take(turn, ticket.case, made, link=link, protocol=ticket.protocol, log=log)
+    found = stand.take(ready, turn, ticket.case, made, protocol=ticket.protocol, log=log)
     if not isinstance(found, Trial):
         raise DeviceError(found.message, found.hint)
     return found

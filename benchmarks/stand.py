@@ -1,0 +1,51 @@
+"""A device ready for trials, and one trial on it by the tool it has: the same for a bench and a worker of a sweep."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vitdeploy import record
+from vitdeploy.artifact import Artifact
+from vitdeploy.benchmarks import machine, phone_trial, trial, trtexec_trial
+from vitdeploy.benchmarks.trial import Lost, Turn
+from vitdeploy.devices.connection import Connection
+from vitdeploy.devices.inventory import Device
+from vitdeploy.record import Case, Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stand:
+    """A device whose lock is held."""
+
+    device: Device
+    link: Connection
+    seen: Mapping[str, Any]
+    """Its facts, of `machine.found`."""
+    phone: phone_trial.Phone | None = None
+    """With the measuring tool on it, where it is one."""
+
+
+def prepare(device: Device, link: Connection, seen: Mapping[str, Any]) -> Stand:
+    """Put on the device what its trials need.
+
+    Raises:
+        DeviceError: a phone has no measuring tool configured, or was lost.
+    """
+    phone = phone_trial.prepare(device, link, seen) if device.link == "adb" else None
+    return Stand(device=device, link=link, seen=seen, phone=phone)
+
+
+def take(stand: Stand, turn: Turn, case: Case, made: Artifact, *, protocol: record.Protocol, log: Path) -> Trial | Lost:
+    """One trial: by benchmark_model on a phone, by trtexec where the device names one, else by our own worker.
+
+    Raises:
+        VitdeployError: the tool's own error, or `ToolchainFailed` where it ended without a word.
+    """
+    device, link = stand.device, stand.link
+    if stand.phone is not None:
+        return phone_trial.take(turn, case, made, phone=stand.phone, protocol=protocol, log=log)
+    if device.trtexec and case.target.startswith("trt-"):
+        return trtexec_trial.take(turn, case, made, link=link, program=device.trtexec, protocol=protocol, log=log)
+    probe = machine.probe_of(case, stand.seen)
+    return trial.take(turn, case, made, link=link, protocol=protocol, log=log, cool_c=device.cool_c, probe=probe)
