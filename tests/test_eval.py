@@ -309,12 +309,12 @@ def test_the_command_prints_the_figures_and_writes_what_it_shows(city, tmp_path:
 
 
 def test_memory_does_not_grow_with_the_data_set(tmp_path: Path):
-    """Ten times the pictures may not take noticeably more memory: the groups are bounded by bytes."""
+    """Six times the pictures may not take noticeably more memory: the groups are bounded by bytes."""
     size = (512, 1024)
     truth = eval_sets.block_map(0, size, 19)
     made = eval_sets.nearest_color(tmp_path / "a", "efficientvit_seg_b0_cityscapes", size=size, classes=19, stride=8)
     peaks = []
-    for count in (4, 40):
+    for count in (4, 24):
         root = eval_sets.cityscapes_set(tmp_path / f"c{count}", {"aachen/p_000000": (truth, truth)})
         for kind, end in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
             first = root / kind / "val/aachen" / f"p_000000_{end}.png"
@@ -323,7 +323,7 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path):
         code = (
             "import resource, sys\nfrom pathlib import Path\nfrom vitdeploy import api_eval\n"
             "from vitdeploy.evaluation import evaluate\n"
-            "evaluate.GROUP_BYTES = 8 * 2**20\n"
+            "evaluate.GROUP_BYTES = 12 * 2**20\n"
             "from vitdeploy.evaluation.order import EvalOrder\n"
             f"root, out = Path({str(root)!r}), Path({str(tmp_path / f'e{count}.json')!r})\n"
             "order = EvalOrder(dataset='cityscapes', root=root, out=out, reference=False, threads=1)\n"
@@ -335,7 +335,7 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path):
         scored, peak_kib = map(int, done.stdout.split())
         assert scored == count
         peaks.append(peak_kib)
-    assert peaks[1] - peaks[0] < 20 * 1024, peaks  # 36 more pictures are 57 MiB of bytes alone
+    assert peaks[1] - peaks[0] < 16 * 1024, peaks  # 20 more pictures are 31 MiB of bytes alone
 
 
 WEIGHTS = Path("/work/shared/weights/efficientvit_seg_b0_cityscapes.pt")

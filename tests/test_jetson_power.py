@@ -151,7 +151,8 @@ def test_a_sweep_surveys_a_device_as_its_trials_will_find_it(
 ):
     (tmp_path / "devices").mkdir()
     (tmp_path / "devices" / "board.toml").write_text(
-        f'name = "board"\ntitle = "a board"\nlink = "ssh"\nhost = "127.0.0.1"\nuser = "{server.user}"\nport = {server.port}\n'
+        'name = "board"\ntitle = "a board"\nlink = "ssh"\nhost = "127.0.0.1"\n'
+        f'user = "{server.user}"\nport = {server.port}\n'
         f'python = "{board.folder / "python3"}"\npower_mode = "MAXN"\nhold_clocks = true\ntargets = ["onnx-fp32"]\n'
     )
     monkeypatch.chdir(tmp_path)
