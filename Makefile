@@ -22,7 +22,7 @@ test: .venv/dev
 test-slow: .venv/dev
 	$(BIN)/python -m pytest -m slow
 
-lint: .venv/dev
+lint: .venv/dev build/stubs/tensorrt
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
@@ -38,6 +38,11 @@ lint: .venv/dev
 .venv/dev: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[all,dev]'
 	@touch $@ .venv/demo
+
+# Types of TensorRT's Python interface. In .venv they would pass for the package: `import tensorrt` finds their folder.
+build/stubs/tensorrt: .venv/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/stubs 'tensorrt-stubs==10.13.*'
+	@touch $@
 
 clean:
 	rm -rf build dist *.egg-info .venv

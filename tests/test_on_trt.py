@@ -3,10 +3,6 @@
 No GPU has run this. The doubles (tests/board_double) fail where CUDA would answer with wrong numbers or a crash.
 """
 
-import json
-import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -191,25 +187,6 @@ def test_a_graph_is_asked_of_who_can_capture_one(monkeypatch: pytest.MonkeyPatch
     assert cuda.open_cuda(ways=("plain",)).name == "pycuda 2024.1"
     with pytest.raises(MissingPackage, match="cannot capture graphs"):
         cuda.open_cuda(graph=True, ways=("plain",))
-
-
-@pytest.mark.slow
-@pytest.mark.skipif("VITDEPLOY_TENSORRT_STUBS" not in os.environ, reason="no folder of tensorrt-stubs is named")
-def test_the_calls_of_tensorrt_fit_its_type_stubs(tmp_path: Path):
-    """``pip install --target FOLDER tensorrt-stubs``, then name FOLDER in VITDEPLOY_TENSORRT_STUBS.
-
-    The stubs stay out of the environment: there they would pass for the package.
-    """
-    root = Path(__file__).parent.parent
-    settings = {"include": ["."], "extraPaths": [os.environ["VITDEPLOY_TENSORRT_STUBS"], str(root)]}
-    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
-    for file in ("vitdeploy/runtimes/on_trt.py", "exporters/build_engine.py"):
-        shutil.copy(root / file, tmp_path)
-    (tmp_path / "planted.py").write_text("import tensorrt\ntensorrt.Runtime.no_such_call\n")
-    command = ["pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    errors = json.loads(done.stdout)["generalDiagnostics"]
-    assert [Path(found["file"]).name for found in errors] == ["planted.py"], errors
 
 
 def test_the_profiler_of_tensorrt_tells_layers_by_their_kind(double: Any, engine: Artifact):
