@@ -42,7 +42,8 @@ def _kernel(distance: NDArray[np.float64]) -> NDArray[np.float64]:
 def enlarged(channel: NDArray[Any], size: Size) -> Floats:
     """One map ``(h, w)`` at ``size``."""
     rows, columns = matrix(channel.shape[0], size[0]), matrix(channel.shape[1], size[1])
-    return np.asarray((rows @ channel.astype(np.float32, copy=False)) @ columns.T, np.float32)
+    # Columns first: of a landscape picture that is the shorter way, 335 instead of 570 million products at 1024×2048.
+    return np.asarray(rows @ (channel.astype(np.float32, copy=False) @ columns.T), np.float32)
 
 
 def resized(photo: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
