@@ -126,7 +126,7 @@ def test_a_bug_is_exit_1_and_two_lines(say, monkeypatch: pytest.MonkeyPatch):
         msg = "planted"
         raise RuntimeError(msg)
 
-    monkeypatch.setattr("vitdeploy.api.models", broken)
+    monkeypatch.setattr("vitdeploy.api_listings.models", broken)
     code, _, err = say("models")
     assert code == 1
     two_lines(err)
@@ -142,7 +142,7 @@ def test_control_c_is_exit_130(say, monkeypatch: pytest.MonkeyPatch):
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vitdeploy.api.models", interrupted)
+    monkeypatch.setattr("vitdeploy.api_listings.models", interrupted)
     code, _, err = say("models")
     assert code == 130
     two_lines(err)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests import eval_sets, make_run
-from vitdeploy import api, api_eval, catalog, record
+from vitdeploy import api_eval, api_report, catalog, record
 from vitdeploy.cli import main
 from vitdeploy.errors import Impossible
 from vitdeploy.evaluation import published
@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 def test_accuracy_and_latency_of_the_same_digest_stand_in_one_row(made: tuple[Path, Path], tmp_path: Path):
     out, run = made
-    found = api.report([out, run], form="html", out=tmp_path / "page.html")
+    found = api_report.report([out, run], form="html", out=tmp_path / "page.html")
     assert found.path == tmp_path / "page.html"
     rows = re.findall(r"<tr>.*?</tr>", found.text, re.DOTALL)
     digest = evaluations.load(out).subjects[0].sha256[:12]
@@ -59,7 +59,7 @@ def test_accuracy_and_latency_of_the_same_digest_stand_in_one_row(made: tuple[Pa
     assert f"{timed.median_ms:.1f}" in row
     assert "efficientvit_seg_b1_cityscapes" not in found.text
     with pytest.raises(Impossible, match="html"):
-        api.report([out, run], form="csv")
+        api_report.report([out, run], form="csv")
 
 
 def test_the_chart_has_published_points_beside_measured_ones(made: tuple[Path, Path]):

@@ -271,7 +271,7 @@ def test_names_never_reach_the_shell_unquoted(link: AdbConnection, phone: PhoneD
 def test_a_device_file_opens_its_phone_and_gc_sweeps_it(
     phone: PhoneDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from vitdeploy import api
+    from vitdeploy import api_listings
 
     device = Device(
         name="pixel",
@@ -290,9 +290,9 @@ def test_a_device_file_opens_its_phone_and_gc_sweeps_it(
         (tmp_path / "file").write_bytes(b"x" * 10_000)
         link.push(tmp_path / "file", sha256=hashlib.sha256(b"x" * 10_000).hexdigest())
     said: list[str] = []
-    assert [row.name for row in api.cache_gc(dry_run=True)] == ["everything on pixel"]
+    assert [row.name for row in api_listings.cache_gc(dry_run=True)] == ["everything on pixel"]
     assert (phone.root / OURS).exists()
-    (row,) = api.cache_gc(progress=said.append)
+    (row,) = api_listings.cache_gc(progress=said.append)
     assert row.size_bytes >= 10_000
     assert not (phone.root / OURS).exists()
     assert said == [

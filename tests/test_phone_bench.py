@@ -10,7 +10,7 @@ import pytest
 
 from tests import artifacts, phone_folder
 from tests.adb_daemon import AdbServer, PhoneDouble
-from vitdeploy import api, api_decide, catalog, record
+from vitdeploy import api, api_decide, api_listings, api_predict, api_report, catalog, record
 from vitdeploy.artifact import digest_of
 from vitdeploy.benchmarks import (
     attribution,
@@ -222,20 +222,20 @@ def test_the_verb_times_an_artifact_on_the_phone_with_its_big_cores(
     assert outcome.exit_code == 0
     (result,) = outcome.run.results
     assert (result.case.boundary, result.case.threads) == ("compute", 4)
-    report = api.report([outcome.path])
+    report = api_report.report([outcome.path])
     assert "snapdragon-855" in report.text
 
 
 def test_the_doctor_looks_at_the_phone(phone: PhoneDouble, device: Device, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(inventory, "devices", lambda: {"snapdragon-855": device})
     assert machine.of(device)["cores_big"] == 4
-    found = {finding.what: finding.found for finding in api.doctor("snapdragon-855")}
+    found = {finding.what: finding.found for finding in api_listings.doctor("snapdragon-855")}
     assert (found["cpu"], found["battery"]) == ("SM8150 (4+3+1 cores)", "87 %, charging")
     assert found["temperature"] == "39.5 °C, thermal status 0"
     phone_folder.write(phone.root / "settings/low_power", "1\n")
-    assert [f.what for f in api.doctor("snapdragon-855") if f.state == "problem"] == ["power mode"]
+    assert [f.what for f in api_listings.doctor("snapdragon-855") if f.state == "problem"] == ["power mode"]
     phone.unplug()
-    (lost,) = api.doctor("snapdragon-855")
+    (lost,) = api_listings.doctor("snapdragon-855")
     assert lost.state == "problem"
 
 
@@ -246,9 +246,9 @@ def test_what_runs_here_only_does_not_pass_for_the_phones(
     folder = artifacts.conv_relu_tflite(tmp_path / "artifact").folder
     with pytest.raises(Impossible, match="`check` runs on this machine only"):
         api.check(folder, device="snapdragon-855")
-    order = api.PredictOrder(artifact=folder, image="sample:coffee", device="snapdragon-855")
+    order = api_predict.PredictOrder(artifact=folder, image="sample:coffee", device="snapdragon-855")
     with pytest.raises(Impossible, match="`predict` runs on this machine only"):
-        api.predict(order)
+        api_predict.predict(order)
 
 
 def test_a_duel_on_a_phone_is_one_of_pairs_of_blocks(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vitdeploy import api, artifact, catalog, photographs, prompts, segmenting
+from vitdeploy import api, api_predict, artifact, catalog, photographs, prompts, segmenting
 from vitdeploy.artifact import Tensor
 from vitdeploy.errors import UnreadableFile, UsageError
 from vitdeploy.prompts import Prompt
@@ -211,8 +211,8 @@ def test_predict_takes_either_part_and_writes_overlay_and_masks(
     monkeypatch.setattr(session, "infer", with_planted)
     photo = photographs.open_named("sample:coffee")
     for part in ("encoder", "decoder"):
-        seen = api.predict(
-            api.PredictOrder(
+        seen = api_predict.predict(
+            api_predict.PredictOrder(
                 artifact=exported / f"efficientvit_sam_l0.{part}" / "128x128" / "onnx-fp32",
                 image="sample:coffee",
                 points=("300,200", "20,20,0"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from vitdeploy import api, artifact, errors, gpu, packages
+from vitdeploy import api, api_listings, artifact, errors, gpu, packages
 from vitdeploy.cli import main
 from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed, UsageError
 
@@ -314,7 +314,7 @@ def test_what_a_device_does_not_run_is_told_before_it_is_reached():
 
 
 def test_what_is_not_tensorrt_proper_is_listed_as_such():
-    notes = {row.name: row.facts["note"] for row in api.targets()}
+    notes = {row.name: row.facts["note"] for row in api_listings.targets()}
     assert [name for name, note in notes.items() if "not TensorRT proper" in note] == ["trt-rtx-fp16"]
 
 

@@ -4,11 +4,15 @@ The verbs of the command line are functions of this package; they are imported o
 ``import vitdeploy`` costs nothing.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitdeploy.api import bench, check, create_model, doctor, export, predict, report
+    from vitdeploy.api import bench, check, create_model, export
     from vitdeploy.api_decide import accept, calibrate, compare, duel, verify
+    from vitdeploy.api_listings import doctor
+    from vitdeploy.api_predict import predict
+    from vitdeploy.api_report import report
 
 __version__ = "0.1.0"
 
@@ -27,13 +31,17 @@ __all__ = [
     "report",
     "verify",
 ]
-_DECIDING = frozenset({"accept", "calibrate", "compare", "duel", "verify"})
+_ELSEWHERE = {
+    **dict.fromkeys(("accept", "calibrate", "compare", "duel", "verify"), "api_decide"),
+    "doctor": "api_listings",
+    "predict": "api_predict",
+    "report": "api_report",
+}
+"""The module of each verb that is not in ``api``."""
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from vitdeploy import api, api_decide
-
-        return getattr(api_decide if name in _DECIDING else api, name)
+        return getattr(importlib.import_module(f"vitdeploy.{_ELSEWHERE.get(name, 'api')}"), name)
     msg = f"module 'vitdeploy' has no attribute {name!r}"
     raise AttributeError(msg)

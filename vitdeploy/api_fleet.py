@@ -15,8 +15,9 @@ from vitdeploy.errors import UsageError, worst_exit_code
 from vitdeploy.fleet import messages
 from vitdeploy.fleet import plan as planning
 from vitdeploy.fleet.journal import Journal, beside
+from vitdeploy.fleet.order import SweepOrder, SweepOutcome
 from vitdeploy.fleet.plan import EvalJob, Plan, Wanted
-from vitdeploy.orders import OnTrial, SweepOrder, SweepOutcome
+from vitdeploy.orders import OnTrial
 from vitdeploy.record import Run
 
 if TYPE_CHECKING:

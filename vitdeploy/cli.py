@@ -53,45 +53,45 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 @verb
 def models_command() -> "Outcome":
     """What models there are, and what each needs here."""
-    from vitdeploy import api, tables
+    from vitdeploy import api_listings, tables
 
-    return tables.listing("models", api.models())
+    return tables.listing("models", api_listings.models())
 
 
 @app.command("targets")
 @verb
 def targets_command() -> "Outcome":
     """What file formats there are, and which can be made and run here."""
-    from vitdeploy import api, tables
+    from vitdeploy import api_listings, tables
 
-    return tables.listing("targets", api.targets())
+    return tables.listing("targets", api_listings.targets())
 
 
 @app.command("devices")
 @verb
 def devices_command() -> "Outcome":
     """What devices there are, and which can be reached."""
-    from vitdeploy import api, tables
+    from vitdeploy import api_listings, tables
 
-    return tables.listing("devices", api.devices())
+    return tables.listing("devices", api_listings.devices())
 
 
 @app.command("suites")
 @verb
 def suites_command() -> "Outcome":
     """What suites there are, and what each times."""
-    from vitdeploy import api, tables
+    from vitdeploy import api_listings, tables
 
-    return tables.listing("suites", api.suites())
+    return tables.listing("suites", api_listings.suites())
 
 
 @app.command("doctor")
 @verb
 def doctor_command(device: Device = None) -> "Outcome":
     """Tools, versions, clocks, power mode, heat, space, link: what would spoil a number here."""
-    from vitdeploy import api, tables
+    from vitdeploy import api_listings, tables
 
-    return tables.doctor(api.doctor(device or "local"))
+    return tables.doctor(api_listings.doctor(device or "local"))
 
 
 @app.command("export")
@@ -170,9 +170,9 @@ def predict_command(
     dry_run: DryRun = False,
 ) -> "Outcome":
     """Run an artifact on a picture: an overlay with a legend, or the five likeliest classes."""
-    from vitdeploy import api, tables
+    from vitdeploy import api_predict, tables
 
-    order = api.PredictOrder(
+    order = api_predict.PredictOrder(
         artifact=artifact,
         image=image,
         points=tuple(point or ()),
@@ -182,8 +182,8 @@ def predict_command(
         out=out,
     )
     if dry_run:
-        return tables.plan(api.predict_plan(order))
-    return tables.prediction(api.predict(order))
+        return tables.plan(api_predict.predict_plan(order))
+    return tables.prediction(api_predict.predict(order))
 
 
 @app.command("bench")
@@ -247,20 +247,20 @@ def report_command(
     dry_run: DryRun = False,
 ) -> "Outcome":
     """Turn runs into a page, a table or a machine format."""
-    from vitdeploy import api, tables
+    from vitdeploy import api_report, tables
 
     if dry_run:
-        return tables.plan(api.report_plan(runs, form, baseline, out))
-    return tables.document(api.report(runs, form=form, baseline=baseline, out=out))
+        return tables.plan(api_report.report_plan(runs, form, baseline, out))
+    return tables.document(api_report.report(runs, form=form, baseline=baseline, out=out))
 
 
 @cache_app.command("ls")
 @verb
 def cache_ls_command() -> "Outcome":
     """What the store holds, and how much space it takes."""
-    from vitdeploy import api, tables
+    from vitdeploy import api_listings, tables
 
-    return tables.cache(api.cache_ls())
+    return tables.cache(api_listings.cache_ls())
 
 
 @cache_app.command("gc")
@@ -270,9 +270,9 @@ def cache_gc_command(
     dry_run: DryRun = False,
 ) -> "Outcome":
     """Remove stored artifacts, and all that is ours on the configured phones; exported folders stay as they are."""
-    from vitdeploy import api, tables
+    from vitdeploy import api_listings, tables
 
-    gone = api.cache_gc(older_than_days=older_than, dry_run=dry_run, progress=tables.progress)
+    gone = api_listings.cache_gc(older_than_days=older_than, dry_run=dry_run, progress=tables.progress)
     return tables.cache(gone, removed=True)
 
 

@@ -29,7 +29,7 @@ def sweep_command(
 ) -> "Outcome":
     """Time a plan's models on many devices at once, on Dask; stopped at any moment, --resume goes on."""
     from vitdeploy import api_fleet, fleet_tables, tables
-    from vitdeploy.orders import SweepOrder
+    from vitdeploy.fleet.order import SweepOrder
 
     order = SweepOrder(scheduler=scheduler, out=out, artifacts=artifacts, resume=resume)
     if dry_run:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vitdeploy.fleet.evaluations import Evaluated
-    from vitdeploy.orders import SweepOutcome
+    from vitdeploy.fleet.order import SweepOutcome
     from vitdeploy.record import Run
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from vitdeploy.calibration import Calibration
     from vitdeploy.chain import Link
     from vitdeploy.comparison import Compared
-    from vitdeploy.fleet.evaluations import Evaluated
     from vitdeploy.record import Run
     from vitdeploy.reproduction import Reproduction
     from vitdeploy.scaling import Study
@@ -265,35 +264,6 @@ class BenchOutcome:
     run: "Run"
     path: Path
     exit_code: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepOrder:
-    """What `sweep` is asked for, beside its plan."""
-
-    scheduler: str | None = None
-    """Address of a Dask scheduler; None: a cluster of processes on this machine."""
-    out: Path | None = None
-    artifacts: Path = Path("artifacts")
-    resume: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepOutcome:
-    """A sweep's run, where it was written, the exit code its rows ask for, and how its trials came about."""
-
-    run: "Run | None"
-    """None: the plan times nothing."""
-    path: Path
-    exit_code: int
-    taken: int
-    """Trials that were taken now."""
-    found: int
-    """Trials that were there from an earlier, interrupted sweep."""
-    twice: int
-    """Trials that came a second time and were not counted."""
-    evaluated: "tuple[Evaluated, ...]" = ()
-    """What became of the plan's evaluations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,164 @@
+"""One picture through an artifact: what it saw, drawn. For people; `api_eval` counts."""
+
+from pathlib import Path
+from typing import Any
+
+from vitdeploy import api, artifact, catalog, own_models
+from vitdeploy.artifact import Artifact
+from vitdeploy.errors import Impossible
+from vitdeploy.orders import Prediction, PredictOrder
+from vitdeploy.spec import ModelSpec
+
+
+def predict_plan(order: PredictOrder) -> list[str]:
+    """What `predict` would do."""
+    found = artifact.open_artifact(order.artifact)
+    return [f"run {found.file} on {order.image} and write {_picture_path(order, found)}"]
+
+
+def predict(order: PredictOrder) -> Prediction:
+    """Run an artifact on one picture and draw what it saw.
+
+    Raises:
+        UnreadableFile: the artifact or the picture cannot be read.
+        Impossible: the task has no picture of its own in this version.
+    """
+    from vitdeploy import labels, packages, photographs, predictions
+    from vitdeploy.reports import overlay
+    from vitdeploy.runtimes import session
+
+    found = artifact.open_artifact(order.artifact)
+    manifest = found.manifest
+    spec, target = catalog.find_model(manifest.model, manifest.part), catalog.find_target(manifest.target)
+    if spec.task == "segment-anything":
+        return _segmentation(order, found)
+    if order.points or order.boxes or order.multimask:
+        raise Impossible(f"{manifest.model} takes no points or boxes", "Leave --point, --box and --multimask out.")
+    api.only_here("predict", order.device)
+    _built(found)
+    if target.runtime is None:
+        raise Impossible(f"this version has nothing that runs {target.name}", "Use an artifact of another target.")
+    photo = photographs.open_named(order.image)
+    packages.require(target.run_packages)
+    runtime = catalog.load(target.runtime)
+    with runtime.open_session(
+        found.file, artifact.as_json(manifest), session.SessionOptions(threads=_local_threads())
+    ) as opened:
+        outputs = session.infer(opened, predictions.feed(photo, manifest, spec))
+    described = manifest.outputs[0]
+    answer = predictions.first(outputs[described.name], described.layout)
+    picture = _picture_path(order, found)
+    if spec.task == "super-resolution":
+        return _enlargement(order, photo, predictions.image(answer), found, spec)
+    note = f"{manifest.weights.words}: the classes mean nothing" if manifest.weights.source == "random" else None
+    names = labels.names(spec.dataset)
+    if spec.task == "segmentation":
+        classes = predictions.label_map(answer, (photo.shape[0], photo.shape[1]), enlarge=spec.enlarge)
+        seen, measure = predictions.shares(classes), "share of the pixels"
+        drawn = overlay.segmentation(photo, classes, spec.dataset, note=note)
+    else:
+        seen, measure = predictions.likeliest(answer), "probability"
+        drawn = overlay.classification(photo, answer, names, note=note)
+    overlay.save(drawn, picture)
+    shown = tuple((names[one.label], one.share) for one in seen)
+    return Prediction(picture=picture, measure=measure, classes=shown, note=note)
+
+
+def _segmentation(order: PredictOrder, found: Artifact) -> Prediction:
+    """Run encoder and decoder on a picture and its prompts, and draw the masks."""
+    from contextlib import ExitStack
+    from functools import partial
+
+    from PIL import Image
+
+    from vitdeploy import packages, photographs, segmenting
+    from vitdeploy.reports import overlay
+    from vitdeploy.runtimes import session
+
+    api.only_here("predict", order.device)
+    _built(found)
+    photo = photographs.open_named(order.image)
+    asked = segmenting.parsed(order.points, order.boxes, photo)
+    pair = segmenting.parts(found)
+    target = catalog.find_target(found.manifest.target)
+    if target.runtime is None:
+        raise Impossible(f"this version has nothing that runs {target.name}", "Use an artifact of another target.")
+    packages.require(target.run_packages)
+    runtime = catalog.load(target.runtime)
+    options = session.SessionOptions(threads=_local_threads())
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(runtime.open_session(one.file, artifact.as_json(one.manifest), options)) for one in pair
+        ]
+        encode, decode = (partial(session.infer, one) for one in opened)
+        objects = segmenting.segment(
+            photo,
+            asked,
+            (pair[0].manifest, pair[1].manifest),
+            catalog.find_model(found.manifest.model, "encoder"),
+            run=(encode, decode),
+            multimask=order.multimask,
+        )
+    weights = found.manifest.weights
+    note = f"{weights.words}: the masks mean nothing" if weights.source == "random" else None
+    picture = _picture_path(order, found)
+    overlay.save(overlay.masks(photo, objects, note=note), picture)
+    at_size = [one.best.at(photo) for one in objects]
+    in_frame = [one.best.in_frame() for one in objects]
+    beside = [picture.with_name(f"{picture.stem}-{words}.png") for words in ("masks", f"masks-{segmenting.FRAME[0]}")]
+    for masks, path in zip((at_size, in_frame), beside, strict=True):
+        overlay.save(Image.fromarray(segmenting.numbered(masks)), path)
+    shown = tuple(
+        (f"object {number} by {one.prompt.words}{f', mask {place}' if order.multimask else ''}", candidate.score)
+        for number, one in enumerate(objects, start=1)
+        for place, candidate in enumerate(one.candidates, start=1)
+    )
+    return Prediction(picture=picture, measure="predicted IoU", classes=shown, note=note, masks=(beside[0], beside[1]))
+
+
+def _enlargement(order: PredictOrder, photo: Any, made: Any, found: Artifact, spec: ModelSpec) -> Prediction:
+    """Save the picture that a super-resolution model made, and say how near it is to the photograph."""
+    from PIL import Image
+
+    from vitdeploy import predictions
+    from vitdeploy.reports import overlay
+
+    picture = _picture_path(order, found)
+    overlay.save(Image.fromarray(made), picture)
+    near = predictions.against(photo, made, found.manifest.size)
+    told = [spec.note] if spec.note else []
+    if near is None:
+        told.append(f"{order.image} is smaller than what was made of it, so nothing says how near that is")
+    if found.manifest.weights.source == "random":
+        told.append(f"{found.manifest.weights.words}: the picture means nothing")
+    return Prediction(
+        picture=picture,
+        measure="PSNR against the photograph",
+        classes=(),
+        psnr_db=tuple(zip((spec.name, "bicubic"), near, strict=True)) if near else (),
+        note="; ".join(told) or None,
+    )
+
+
+def _local_threads() -> int:
+    from vitdeploy.benchmarks import host
+
+    return host.cores_physical()
+
+
+def _picture_path(order: PredictOrder, found: Artifact) -> Path:
+    name = Path(order.image.removeprefix("sample:")).stem
+    return order.out or Path(f"{name}-{own_models.folder_name(found.manifest.model, None)}.png")
+
+
+def _built(found: Artifact) -> None:
+    """Refuse a deferred artifact where an engine is needed.
+
+    Raises:
+        Impossible: its device has still to build it.
+    """
+    if found.manifest.state == "deferred":
+        raise Impossible(
+            f"{found.folder} has still to be built on its device",
+            "Export the same model to onnx-fp32 or onnx-fp16, which run here, or bench it on its device.",
+        )
