@@ -17,8 +17,8 @@ SCOUT_MACS = 5e9
 """The row that tells how fast the device is has at most so much arithmetic, and as near to it as there is."""
 
 ROW_LIMIT_S = 3600.0
-QUICK_ROW_LIMIT_S = 360.0
-"""A row that would take longer, all its trials together, is refused. Source: a choice; ten tables' rows in minutes."""
+QUICK_ROW_LIMIT_S = 240.0
+"""A row that would take longer, all its trials together, is refused. Source: a choice; a table ends in about ten minutes."""
 
 INFERENCES = 13
 """Of a slow model's trial: the first one, two of warm-up, and ten samples."""

@@ -52,6 +52,15 @@ def test_a_quoted_ratio_is_that_of_its_pair(name: str):
         assert found == pytest.approx(claim.ratio, rel=slack), claim.words
 
 
+@pytest.mark.parametrize("name", sorted(CONTRACT))
+def test_quick_times_no_row_without_a_ratio(name: str):
+    table = tables.find(name)
+    quick = {row.name for row in table.rows if row.model and row.in_quick}
+    paired = {side for claim in table.claims if {claim.slow, claim.fast} <= quick for side in (claim.slow, claim.fast)}
+    assert paired == quick
+    assert len(tables.wanted(table, quick=True, target="onnx-fp32", device="local", free_bytes=None)) <= 8
+
+
 def test_contradictions_are_rows_of_their_own():
     ratios = {claim.ratio: claim for claim in tables.find("cityscapes").claims}
     assert {13.9, 8.8, 6.2, 3.8} <= ratios.keys()
