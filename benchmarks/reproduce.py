@@ -18,7 +18,7 @@ SCOUT_MACS = 5e9
 
 ROW_LIMIT_S = 3600.0
 QUICK_ROW_LIMIT_S = 240.0
-"""A row that would take longer, all its trials together, is refused. Source: a choice; a table ends in about ten minutes."""
+"""A row whose trials would take longer together is refused. Source: a choice; a table ends in about ten minutes."""
 
 INFERENCES = 13
 """Of a slow model's trial: the first one, two of warm-up, and ten samples."""

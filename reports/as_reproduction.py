@@ -45,7 +45,7 @@ def render(found: Reproduction) -> bytes:
             Panel(id="sources", title="Where the published figures come from", words=_sources(found)),
         ],
         run=found.run,
-        notes=["--quick: at a smaller size than published; leave it out for the table's own."] if found.quick else [],
+        notes=["--quick: at a smaller size than published; leave it out for the table's own."] if found.smaller else [],
     )
 
 

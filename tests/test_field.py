@@ -63,7 +63,7 @@ def reproduced(*rows: tuple[dict[str, Any], float | None], name: str = "cityscap
     return reproduction.reproduce(name, tables.find(name), run)
 
 
-CITY = {"size": (256, 512)}
+CITY = {"size": (128, 256)}
 
 
 def test_a_study_finds_the_exponents_and_the_crossing():
@@ -157,6 +157,20 @@ def test_absolute_columns_compare_on_the_published_device_only():
     assert other["size"].same
     assert other["batch"].same, "other devices' columns of other batches are not this device's protocol"
     assert other["weights"].same is False
+
+
+def test_quick_at_the_published_sizes_is_not_called_smaller():
+    at = {"attention": "softmax", "size": (24, 24), "boundary": "compute", "target": "tflite-fp32"}
+    found = reproduced(({"model": "attention_w128", **at}, 20.0), name="attention")
+    assert not found.smaller
+    assert {one.what: one for one in found.differences}["size"].same
+    assert "at the published sizes" in "".join(field_tables.notes(found))
+    phone = msgspec.structs.replace(found.run, device=record.Device(name="snapdragon-855", facts={}))
+    assert reproduction.reproduce("attention", found.table, phone).comparable == {"snapdragon-855": True}
+    away = reproduced(({"model": "segformer_b3_cityscapes", "size": (128, 256)}, 20.0))
+    assert away.smaller
+    assert {one.what: one for one in away.differences}["size"].same is False
+    assert "at a smaller size" in "".join(field_tables.notes(away))
 
 
 def test_a_model_in_parts_is_their_sum():

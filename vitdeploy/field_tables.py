@@ -99,10 +99,12 @@ def notes(found: "Reproduction") -> list[str]:
         lines.append(
             "* not comparable with the measured column: another device, size or protocol. The ratios below still stand."
         )
-    if found.quick:
+    if found.smaller:
         lines.append(
             "--quick: at a smaller size than published, where ratios may differ; leave it out for the table's."
         )
+    elif found.quick:
+        lines.append("--quick: rows of a ratio alone, in fewer and shorter rounds, at the published sizes.")
     lines += [f"{figure.row.name}: {figure.row.note}" for figure in found.figures if figure.row.note]
     return lines
 

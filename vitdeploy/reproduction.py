@@ -69,6 +69,8 @@ class Reproduction:
     table: Table
     run: Run
     quick: bool
+    smaller: bool
+    """Whether rows were run at smaller sizes than the published ones, as the quick forms of slow tables are."""
     figures: tuple[Figure, ...]
     answers: tuple[Answer, ...]
     differences: tuple[Difference, ...]
@@ -87,16 +89,23 @@ def reproduce(name: str, table: Table, run: Run) -> Reproduction:
     parts = {row.name: _parts(table, row, run, quick=quick) for row in table.rows}
     figures = tuple(_figure(row, table, run, parts[row.name], quick=quick) for row in table.rows)
     by_name = {figure.row.name: figure for figure in figures}
+    smaller = quick and any(_smaller(row, table) for row in table.rows)
     return Reproduction(
         name=name,
         table=table,
         run=run,
         quick=quick,
+        smaller=smaller,
         figures=figures,
         answers=tuple(_answer(claim, table, run, parts, by_name) for claim in table.claims),
-        differences=tuple(_differences(table, run, figures, quick=quick)),
-        comparable={name: _comparable(column, table, run, quick=quick) for name, column in table.columns.items()},
+        differences=tuple(_differences(table, run, figures, smaller=smaller)),
+        comparable={name: _comparable(column, table, run, smaller=smaller) for name, column in table.columns.items()},
     )
+
+
+def _smaller(row: Row, table: Table) -> bool:
+    """Whether a row's quick form has another size than the published one."""
+    return bool(row.model) and row.in_quick and table.size_of(row, quick=True) != table.size_of(row, quick=False)
 
 
 def _parts(table: Table, row: Row, run: Run, *, quick: bool) -> list[Result]:
@@ -156,22 +165,23 @@ def _answer(
     )
 
 
-def _comparable(column: Column, table: Table, run: Run, *, quick: bool) -> bool:
+def _comparable(column: Column, table: Table, run: Run, *, smaller: bool) -> bool:
     cases = [result.case for result in run.results]
     return (
-        not quick
+        not smaller
         and column.runs_on == run.device.name
         and all(case.target in table.targets for case in cases)
         and all(case.batch == column.batch and case.boundary == column.boundary for case in cases)
     )
 
 
-def _differences(table: Table, run: Run, figures: Sequence[Figure], *, quick: bool) -> list[Difference]:
+def _differences(table: Table, run: Run, figures: Sequence[Figure], *, smaller: bool) -> list[Difference]:
     """The checklist: everything that a published figure depends on, as stated there and as found here."""
     columns = list(table.columns.values())
     cases = [result.case for result in run.results]
     facts = run.device.facts
-    sizes = sorted({table.size_of(figure.row, quick=False) for figure in figures if figure.row.model})
+    run_rows = [figure.row for figure in figures if figure.case] or [figure.row for figure in figures]
+    sizes = sorted({table.size_of(row, quick=False) for row in run_rows if row.model})
     used = sorted({f"{case.size[0]}x{case.size[1]}" for case in cases})
     runtimes = sorted({t.facts["runtime"] for result in run.results for t in result.trials[:1] if "runtime" in t.facts})
     targets = sorted({case.target for case in cases})
@@ -196,7 +206,7 @@ def _differences(table: Table, run: Run, figures: Sequence[Figure], *, quick: bo
             [f"{run.device.name}: {facts.get('cpu') or facts.get('title', '')}"],
             same=any(column.runs_on == run.device.name for column in columns),
         ),
-        line("size", sizes, used, same=not quick),
+        line("size", sizes, used, same=not smaller),
         line("target", table.targets, targets, same=set(targets) <= set(table.targets)),
         line(
             "runtime version",
