@@ -128,7 +128,7 @@ def _refused(row: Row, spec: ModelSpec, size: Size, free_bytes: int | None) -> V
         catalog.check_size(spec, size)
     except Impossible as error:
         return error
-    needed = COPIES * 4 * (row.params or 0)
+    needed = row.export_bytes or COPIES * 4 * (row.params or 0)
     if free_bytes is not None and needed > free_bytes:
         return Impossible(
             f"does not fit in memory: {row.name} takes {needed / 2**30:.1f} GiB to export, "

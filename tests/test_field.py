@@ -198,6 +198,15 @@ def test_what_would_take_too_long_says_how_long():
     assert "150 s an inference" in late[3].message
 
 
+def test_what_does_not_fit_in_memory_says_how_much_it_takes():
+    rows = tables.wanted(tables.find("sam"), quick=True, target="onnx-fp32", device="local", free_bytes=12 * 2**30)
+    refused = {row.entry.model: str(row.refused) for row in rows if row.refused}
+    assert set(refused) == {"sam_vit_h.encoder", "sam_vit_h.decoder"}
+    assert "SAM-ViT-H takes 15.3 GiB to export, and 12.0 GiB are free" in refused["sam_vit_h.encoder"]
+    few = tables.wanted(tables.find("sam"), quick=True, target="onnx-fp32", device="local", free_bytes=7 * 2**30)
+    assert "sam_vit_b.encoder" in {row.entry.model for row in few if row.refused}
+
+
 def test_every_target_that_a_device_takes_is_thought_of():
     table = tables.find("cityscapes")
     assert tables.target_of(table, inventory.find("local"), None) == "onnx-fp32"

@@ -55,6 +55,8 @@ class Row(_Data, frozen=True, kw_only=True):
     params: _Positive | None = None
     macs: _Positive | None = None
     """At the published size."""
+    export_bytes: _Positive | None = None
+    """Memory that making and proving its largest file takes, where that is measured and not told by the parameters."""
     values: Mapping[str, _Positive]
     """Column → value."""
     note: str | None = None
