@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from importlib import metadata
@@ -21,7 +22,17 @@ from vitdeploy.benchmarks import probe_cpu, probe_nvidia
 PACKAGES = ("vitdeploy", "numpy", "torch", "onnxruntime", "ai-edge-litert", "tensorrt", "tensorrt-rtx-cu12")
 """Distributions whose version can change a figure."""
 
-STATE = frozenset({"load_1min", "clock_hz", "temperature_c", "memory_free_bytes"})
+STATE = frozenset(
+    {
+        "load_1min",
+        "clock_hz",
+        "temperature_c",
+        "memory_free_bytes",
+        "disk_free_bytes",
+        "gpu_percent",
+        "gpu_temperature_c",
+    }
+)
 """Keys that say how the machine is now; all others say what it is, and decide whether runs compare."""
 
 _CPU = Path("/sys/devices/system/cpu")
@@ -36,6 +47,7 @@ def facts() -> dict[str, Any]:
         "cores_logical": cores_logical(),
         "memory_bytes": memory.get("MemTotal"),
         "memory_free_bytes": memory.get("MemAvailable"),
+        "disk_free_bytes": _disk_free_bytes(),
         "governor": _read(_CPU / "cpu0/cpufreq/scaling_governor"),
         "clock_max_hz": _khz(_CPU / "cpu0/cpufreq/cpuinfo_max_freq"),
         "clock_hz": probe_cpu.clock_hz(),
@@ -115,6 +127,14 @@ def _cpu_name() -> str | None:
 def _memory_bytes() -> dict[str, int]:
     pairs = re.findall(r"^(\w+):\s+(\d+) kB", _read(Path("/proc/meminfo")) or "", flags=re.MULTILINE)
     return {key: int(value) * 1024 for key, value in pairs}
+
+
+def _disk_free_bytes() -> int | None:
+    """Where a device keeps our files: below the home folder."""
+    try:
+        return shutil.disk_usage(Path.home()).free
+    except (OSError, RuntimeError):
+        return None
 
 
 def _turbo() -> str | None:

@@ -5,15 +5,20 @@ Standard library only: the agent carries it. Nothing is told where there is no N
 
 import re
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vitdeploy import gpu
+from vitdeploy.benchmarks import probe_jetson
 
 ROOT = Path("/")
 
-QUERY: tuple[str, ...] = ("name", "compute_cap", "driver_version", "clocks.max.sm", "power.limit", "persistence_mode")
+QUERY: tuple[str, ...] = (
+    *("name", "compute_cap", "driver_version", "clocks.max.sm", "power.limit", "persistence_mode"),
+    *("utilization.gpu", "temperature.gpu"),
+)
 """Fields of ``nvidia-smi --query-gpu``. Source: ``nvidia-smi --help-query-gpu``."""
 
 TEGRA = {"nvidia,tegra234": ("Orin", "8.7"), "nvidia,tegra194": ("Xavier", "7.2"), "nvidia,tegra210": ("Nano", "5.3")}
@@ -49,6 +54,8 @@ def jetson(root: Path) -> dict[str, Any]:
         "l4t": release(_text(root / "etc/nv_tegra_release")),
         "power_mode": power_mode(_said("nvpmodel", "-q")),
         "gpu_clock_max_hz": _integer(_first(root, "sys/class/devfreq/*gpu*/max_freq")),
+        "gpu_percent": (now := probe_jetson.tegrastats(_line("tegrastats", "--interval", "100"))).get("gpu_percent"),
+        "gpu_temperature_c": now.get("gpu_c"),
     }
 
 
@@ -80,6 +87,8 @@ def server(text: str) -> dict[str, Any]:
         "power_mode": None if first["power.limit"].startswith("[") else f"{first['power.limit']} W limit",
         "gpu_clock_max_hz": int(clock[0]) * 1_000_000 if clock else None,
         "persistence_mode": first["persistence_mode"],
+        "gpu_percent": _number(first["utilization.gpu"]),
+        "gpu_temperature_c": _number(first["temperature.gpu"]),
     }
 
 
@@ -89,6 +98,26 @@ def _said(*command: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""
+
+
+def _line(*command: str) -> str:
+    """The first line of a tool that prints one after another until it is stopped."""
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    except OSError:
+        return ""
+    timer = threading.Timer(_LIMIT_S, process.kill)
+    timer.start()
+    with process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.kill()
+    timer.cancel()
+    return line
+
+
+def _number(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
 
 
 def _first(root: Path, pattern: str) -> str:

@@ -64,6 +64,7 @@ def result_of(row: Row, protocol: record.Protocol) -> record.Result:
         reasons.append(Reason(code=code_of(type(row.error)), message=row.error.message, hint=row.error.hint))
     reasons += row.lost.values()
     reasons += _foreign_load(trials)
+    reasons += _shared_gpu(trials)
     if row.error is None and len(trials) + len(row.lost) < protocol.trials:
         message = f"{len(trials)} of {protocol.trials} trials were run"
         reasons.append(Reason(code="incomplete", message=message, hint="Go on with --resume."))
@@ -105,6 +106,21 @@ def _foreign_load(trials: Sequence[Trial]) -> list[Reason]:
     ]
 
 
+def _shared_gpu(trials: Sequence[Trial]) -> list[Reason]:
+    """The reason, if other processes held the GPU; it does not make the row invalid, as they may have been idle."""
+    words = [taken.facts.get("foreign_gpu_processes", "") for taken in trials]
+    found = [int(word) for word in words if word.isdigit() and int(word) > 0]
+    if not found:
+        return []
+    return [
+        Reason(
+            code="foreign-load",
+            message=f"up to {max(found)} other processes held the GPU during {len(found)} of {len(trials)} trials",
+            hint="See `nvidia-smi`, stop them, and measure again.",
+        )
+    ]
+
+
 def refusal(job: Job, device: inventory.Device, protocol: record.Protocol) -> VitdeployError | None:
     """Why a job cannot even be tried."""
     if device.link == "adb" and (refused := phone_trial.refusal(job.case, protocol.sustained_s)) is not None:
@@ -113,6 +129,11 @@ def refusal(job: Job, device: inventory.Device, protocol: record.Protocol) -> Vi
     if target.runtime is None:
         why = target.unavailable or "its runtime is not built in this version"
         return Impossible(f"{target.name} cannot be run: {why}", "Choose another target.")
+    if job.case.graph and job.case.memory == "pageable":
+        return Impossible(
+            f"--graph on: {target.name} computes on the CPU of {device.name}, and a CUDA graph is a GPU's",
+            "Leave --graph out, or time a trt or torch target where a GPU is.",
+        )
     if job.artifact is None:
         return VitdeployError(f"the job {job.case.name} has neither an artifact nor an error")
     if job.artifact.manifest.state == "deferred":

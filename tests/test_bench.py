@@ -1,5 +1,6 @@
 """The bench: interleaving, the run file after every trial, resuming, and rows that fail alone."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -201,6 +202,30 @@ def test_foreign_load_is_a_reason_on_a_valid_row(tmp_path: Path):
     assert result.status == "valid"
     assert [r.code for r in result.reasons] == ["foreign-load"]
     assert "0.9 cores during 1 of 3 trials" in result.reasons[0].message
+
+
+def test_a_shared_gpu_is_a_reason_on_a_valid_row(tmp_path: Path):
+    def answer(job: dict[str, Any]) -> Result:
+        others = {0: "0", 1: "2", 2: "not visible"}[job["trial"]["order"]]
+        trial = fake_trial(job, facts={"foreign_gpu_processes": others})
+        return Result(exit_code=0, stdout=json.dumps({"trial": trial}), stderr="")
+
+    (result,) = timed(jobs_in(tmp_path, 1), tmp_path / "run.json", FakeConnection(answer)).results
+    assert result.status == "valid"
+    assert [r.code for r in result.reasons] == ["foreign-load"]
+    assert "2 other processes held the GPU during 1 of 3 trials" in result.reasons[0].message
+
+
+def test_a_cuda_graph_of_what_computes_on_a_cpu_is_refused(tmp_path: Path):
+    """Recorded as a graph it would be a figure of something else."""
+    (job,) = jobs_in(tmp_path, 1)
+    asked = dataclasses.replace(job, case=msgspec.structs.replace(job.case, graph=True))
+    (result,) = timed([asked], tmp_path / "run.json", FakeConnection()).results
+    assert (result.status, result.trials) == ("failed", ())
+    assert "a CUDA graph is a GPU's" in result.reasons[0].message
+    on_a_gpu = dataclasses.replace(job, case=msgspec.structs.replace(job.case, graph=True, memory="pinned"))
+    (result,) = timed([on_a_gpu], tmp_path / "gpu.json", FakeConnection()).results
+    assert result.trials
 
 
 def test_an_invalid_row_asks_for_exit_8(tmp_path: Path):

@@ -1,7 +1,6 @@
 """A device over SSH: a real OpenSSH server on loopback, real ONNX Runtime behind it, and every fault by name."""
 
 import os
-import shutil
 import socket
 import sys
 import threading
@@ -85,6 +84,24 @@ def test_a_bench_runs_on_the_device_by_the_agent_alone(server: SshServer, tmp_pa
     assert not (server.home / ".cache" / "vitdeploy" / "files").exists()
 
 
+def test_a_tflite_file_runs_there_and_its_run_becomes_a_page(server: SshServer, tmp_path: Path):
+    """Push, bench, pull and report, with the other runtime of devices without a GPU."""
+    pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed")
+    made = artifacts.conv_relu_tflite(tmp_path / "artifact")
+    out = tmp_path / "run.json"
+    run = bench.run(
+        [Job(case=artifacts.case_of(made, device="orin"), artifact=made)],
+        device=device_of(server),
+        protocol=bench.make_protocol(trials=2, min_time_s=0.1, warmup_limit_s=0.3),
+        out=out,
+    )
+    assert [trial.facts["runtime"].split()[0] for trial in run.results[0].trials] == ["ai-edge-litert"] * 2
+    assert main(["report", str(out), "--format", "html", "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "orin" in page
+    assert "tflite-fp32" in page
+
+
 def test_the_agent_is_the_same_for_the_same_sources_and_holds_no_parent():
     assert agent.content() == agent.content()
     names = agent.modules()
@@ -114,14 +131,20 @@ def test_what_was_damaged_on_the_way_is_not_left_there(server: SshServer, tmp_pa
     assert not [path for path in (server.home / ".cache").rglob("*f") if path.is_file()]
 
 
-def test_a_full_disk_is_named(server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    file = tmp_path / "f"
-    file.write_bytes(b"whole")
-    with connected(server) as link:
-        shutil.rmtree(server.home / ".cache" / "vitdeploy")
-        (server.home / ".cache" / "vitdeploy").symlink_to("/dev/full")
-        with pytest.raises(DeviceError, match=r"did not take f \(5 bytes\)"):
-            link.push(file, sha256=digest_of(file))
+def test_a_full_disk_is_named(server: SshServer, tmp_path: Path):
+    """Planted: the file's first place is /dev/full, whose every write ends with ENOSPC."""
+    made = artifacts.conv_relu(tmp_path / "artifact")
+    place = server.home / ".cache" / "vitdeploy" / "files" / made.manifest.sha256
+    place.mkdir(parents=True)
+    (place / ".model.onnx.part").symlink_to("/dev/full")
+    run = timed(server, tmp_path, trials=1)
+    (row,) = run.results
+    assert row.status == "failed"
+    assert [reason.code for reason in row.reasons][:1] == ["device-error"]
+    assert "did not take model.onnx" in row.reasons[0].message
+    assert "No space left on device" in row.reasons[0].message
+    assert not list(place.iterdir()), "nothing half-written is left"
+    assert len(timed(server, tmp_path / "freed", trials=1).results[0].trials) == 1
 
 
 def test_a_lock_is_held_against_others_and_let_go(server: SshServer):
@@ -180,36 +203,50 @@ def running(word: str) -> list[Path]:
     return found
 
 
-def test_the_faults_of_reaching_it_are_told_apart(server: SshServer):
+def test_a_changed_host_key_is_refused(server: SshServer):
     server.change_host_key()
-    with pytest.raises(DeviceError, match="its host key changed"):
+    with pytest.raises(DeviceError, match="its host key changed") as refused:
         connected(server)
+    assert "known_hosts" in refused.value.hint
+
+
+def test_an_unknown_host_key_is_never_taken_unasked(server: SshServer):
     (server.folder / "known_hosts").write_text("")
     with pytest.raises(DeviceError, match="its host key is not known"):
         connected(server)
-    (server.folder / "known_hosts").write_text(
-        f"[127.0.0.1]:{server.port} {' '.join((server.folder / 'host.pub').read_text().split()[:2])}\n"
-    )
+    assert not (server.folder / "known_hosts").read_text()
+
+
+def test_a_refused_key_is_told_with_what_to_do(server: SshServer):
     server.forget_user()
     with pytest.raises(DeviceError, match="it refused the key") as refused:
         connected(server)
     assert "ssh-copy-id" in refused.value.hint
+
+
+def test_a_refused_connection_is_told(server: SshServer):
     server.stop()
     with pytest.raises(DeviceError, match="nothing listens"):
         connected(server)
 
 
-def test_a_machine_without_what_the_worker_needs_is_told_before_any_work(server: SshServer, tmp_path: Path):
-    for body, words in (
-        ("exit 127", "has no"),
-        ("echo 3 8", "is 3.8, older than 3.10"),
-        ("echo 3 10; exit 1", "numpy is missing on orin"),
-    ):
-        fake = tmp_path / "python-of-the-device"
-        fake.write_text(f"#!/bin/sh\n{body}\n")
-        fake.chmod(0o755)
-        with pytest.raises(MissingPackage, match=words):
-            open_connection(msgspec.structs.replace(device_of(server), python=str(fake)))
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        pytest.param("exit 127", "has no", id="no python3"),
+        pytest.param("echo 3 8", "is 3.8, older than 3.10", id="old python3"),
+        pytest.param("echo 3 10; exit 1", "numpy is missing on orin", id="no numpy"),
+    ],
+)
+def test_a_machine_without_what_the_worker_needs_is_told_before_any_work(
+    server: SshServer, tmp_path: Path, body: str, words: str
+):
+    fake = tmp_path / "python-of-the-device"
+    fake.write_text(f"#!/bin/sh\n{body}\n")
+    fake.chmod(0o755)
+    with pytest.raises(MissingPackage, match=words):
+        open_connection(msgspec.structs.replace(device_of(server), python=str(fake)))
+    assert not (server.home / ".cache").exists(), "nothing was sent"
 
 
 def test_the_wrong_machine_is_refused(server: SshServer, tmp_path: Path):
@@ -241,7 +278,7 @@ def test_the_environment_names_the_host(monkeypatch: pytest.MonkeyPatch):
         inventory.find("orin")
 
 
-def test_a_machine_that_does_not_answer_is_told_in_bounded_time(server: SshServer, monkeypatch: pytest.MonkeyPatch):
+def test_an_unreachable_machine_is_told_in_bounded_time(server: SshServer, monkeypatch: pytest.MonkeyPatch):
     """A listener that takes the connection and says nothing: a machine that hangs."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

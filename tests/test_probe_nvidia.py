@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_probe_gpu import ORIN
 from vitdeploy.benchmarks import host, probe_nvidia
 
-SMI = "NVIDIA A100-SXM4-80GB, 8.0, 550.54.15, 1410, 400.00, Enabled\n" * 2
+SMI = "NVIDIA A100-SXM4-80GB, 8.0, 550.54.15, 1410, 400.00, Enabled, 3, 41\n" * 2
 NVPMODEL = "NVPM WARN: fan mode is not set!\nNV Power Mode: MAXN\n0\n"
 RELEASE = "# R36 (release), REVISION: 3.0, GCID: 36191598, BOARD: generic, EABI: aarch64, DATE: Mon May  6 2024\n"
 
@@ -20,12 +21,14 @@ def test_a_server_gpu_is_told_by_nvidia_smi():
         "power_mode": "400.00 W limit",
         "gpu_clock_max_hz": 1_410_000_000,
         "persistence_mode": "Enabled",
+        "gpu_percent": 3.0,
+        "gpu_temperature_c": 41.0,
     }
 
 
 def test_what_a_gpu_does_not_support_is_none_not_a_guess():
-    found = probe_nvidia.server("NVIDIA T1, 7.5, 550, [N/A], [N/A], [N/A]\n")
-    assert (found["gpu_clock_max_hz"], found["power_mode"]) == (None, None)
+    found = probe_nvidia.server("NVIDIA T1, 7.5, 550, [N/A], [N/A], [N/A], [N/A], [N/A]\n")
+    assert (found["gpu_clock_max_hz"], found["power_mode"], found["gpu_percent"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("text", ["", "No devices were found\n", "a, b\n"])
@@ -48,8 +51,11 @@ def test_a_jetson_is_told_by_its_files(tmp_path: Path, monkeypatch: pytest.Monke
         return NVPMODEL if command[0] == "nvpmodel" else ""
 
     monkeypatch.setattr(probe_nvidia, "_said", said)
+    monkeypatch.setattr(probe_nvidia, "_line", lambda *command: ORIN if command[0] == "tegrastats" else "")
     monkeypatch.setattr(probe_nvidia, "ROOT", tmp_path)
     found = host.facts()
+    assert (found["gpu_percent"], found["gpu_temperature_c"]) == (61, 45.5)
+    assert not {"gpu_percent", "gpu_temperature_c"} & host.stable(found).keys(), "they say how it is now"
     assert found["compute_capability"] == "8.7"
     assert found["board"] == "NVIDIA Jetson AGX Orin Developer Kit"
     assert found["l4t"] == "36.3.0"
@@ -65,3 +71,17 @@ def test_a_machine_without_a_gpu_says_nothing_of_one(tmp_path: Path, monkeypatch
     monkeypatch.setattr(probe_nvidia, "_said", said)
     monkeypatch.setattr(probe_nvidia, "ROOT", tmp_path)
     assert "compute_capability" not in host.facts()
+
+
+def test_a_tool_that_prints_until_it_is_stopped_is_stopped_after_a_line(tmp_path: Path):
+    tool = tmp_path / "tegrastats"
+    tool.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nwhile :; do echo '{ORIN}'; sleep 0.05; done\n")
+    tool.chmod(0o755)
+    assert probe_nvidia._line(str(tool), "--interval", "100") == f"{ORIN}\n"
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+    assert probe_nvidia._line(str(tmp_path / "none")) == ""
+
+
+def test_a_tool_that_says_nothing_is_stopped_in_time(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(probe_nvidia, "_LIMIT_S", 0.2)
+    assert probe_nvidia._line("sleep", "30") == ""

@@ -86,14 +86,15 @@ def doctor(device: str = "local") -> list[Finding]:
     from vitdeploy.devices import inventory
 
     found = inventory.find(device)
-    if (why_not := inventory.unreachable(found)) is not None:
-        return [Finding(what=f"device {device}", found=why_not, state="problem", advice="See `vitdeploy devices`.")]
     if found.link != "local":
         try:
             seen = machine.of(found)
         except VitdeployError as error:
-            return [Finding(what=f"device {device}", found=error.message, state="problem", advice=error.hint)]
-        return checkup.phone(seen) if found.link == "adb" else checkup.machine(seen)
+            return [checkup.absent(device, error)]
+        if found.link == "adb":
+            return checkup.phone(seen)
+        address = f"{found.user}@{found.host}" if found.user else found.host
+        return checkup.over_ssh(seen, address=address, targets=found.targets, trtexec=found.trtexec)
     needed = sorted(catalog.EXTRAS)
     return [
         *checkup.machine(host.facts()),

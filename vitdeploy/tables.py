@@ -113,7 +113,7 @@ def doctor(findings: "Sequence[Finding]") -> Outcome:
     shown = table(None, "", "looked at", "found", "advice")
     for finding in findings:
         shown.add_row(signs[finding.state], finding.what, finding.found, finding.advice)
-    return Outcome(document=findings, human=[shown])
+    return Outcome(document=findings, human=[shown], exit_code=max((one.exit_code for one in findings), default=0))
 
 
 def exports(rows: "Sequence[ExportRow]") -> Outcome:
