@@ -37,6 +37,7 @@ lint: .venv/dev build/stubs/tensorrt
 
 .venv/dev: .venv/bin/python pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[all,dev]'
+	-$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'lvis==0.5.3' # a test holds LVIS against it; what it depends on is for drawing
 	@touch $@ .venv/demo
 
 # Types of TensorRT's Python interface. In .venv they would pass for the package: `import tensorrt` finds their folder.

@@ -1,5 +1,6 @@
 """Small data sets in their true directory formats, and artifacts whose answers are known: nearest color, enlarged."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,3 +130,61 @@ def imagenet_folders(root: Path, pictures: Sequence[tuple[int, int]]) -> Path:
         picture = Image.fromarray(np.broadcast_to(colors(1000)[seen], (80, 100, 3)).copy())
         picture.save(root / "val" / wnids()[true] / f"ILSVRC2012_val_{place + 1:08d}.JPEG", format="PNG")
     return root
+
+
+def lvis_file(path: Path) -> list[dict[str, Any]]:
+    """Write annotations as LVIS v1 has them, with all that its rules are about; returns masks of a made detector.
+
+    The masks are moved, missing, too many, of categories that were not looked for or not annotated in full, and in one
+    picture more than 300.
+    """
+    from pycocotools import mask as typed_runs
+
+    runs: Any = typed_runs
+    draw = np.random.Generator(np.random.PCG64(5))
+    height, width = 240, 320
+
+    def box() -> list[int]:
+        side = int(draw.choice([12, 50, 130]))
+        w, h = (int(one) for one in draw.integers(side // 2, side + 1, 2))
+        return [int(draw.integers(0, width - w)), int(draw.integers(0, height - h)), w, h]
+
+    def result(image: int, category: int, place: Sequence[int], score: float) -> dict[str, Any]:
+        x, y, w, h = place
+        mask = np.zeros((height, width), np.uint8, order="F")
+        mask[y : y + h, x : x + w] = 1
+        counts = runs.encode(mask)["counts"].decode()
+        shape = {"size": [height, width], "counts": counts}
+        return {"image_id": image, "category_id": category, "segmentation": shape, "score": score}
+
+    images: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    for image in range(1, 13):
+        present = sorted(int(one) + 1 for one in draw.choice(6, 3, replace=False))
+        absent = [one for one in range(1, 7) if one not in present]
+        images.append(
+            {
+                "id": image,
+                "height": height,
+                "width": width,
+                "coco_url": f"http://images.cocodataset.org/val2017/{image:012d}.jpg",
+                "neg_category_ids": absent[:1],
+                "not_exhaustive_category_ids": present[:1] if image % 3 == 0 else [],
+            }
+        )
+        for category in (one for one in present for _ in range(2)):
+            x, y, w, h = box()
+            outline = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+            known = {"id": len(notes) + 1, "image_id": image, "category_id": category, "area": float(w * h)}
+            notes.append({**known, "bbox": [x, y, w, h], "segmentation": outline})
+            if draw.random() < 0.85:
+                moved = (int(one) for one in draw.integers(-3, 4, 2))
+                x, y = (max(0, old + by) for old, by in zip((x, y), moved, strict=True))
+                results.append(result(image, category, (x, y, w, h), float(draw.random())))
+        more = range(400 if image == 4 else 8)
+        results += [result(image, int(draw.integers(1, 7)), box(), float(0.7 * draw.random())) for _ in more]
+    categories = [{"id": n, "name": f"thing {n}", "frequency": "rcf"[n % 3]} for n in range(1, 7)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"info": {}, "images": images, "annotations": notes, "categories": categories}))
+    return results

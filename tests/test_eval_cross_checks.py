@@ -3,7 +3,11 @@
 The other side is a plain loop that shares no code with ours: Pillow, onnxruntime, torch's bicubic, and the library.
 """
 
+import importlib
+import importlib.util
 import json
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +171,35 @@ def test_coco_masks(tmp_path: Path):
         value = ours[name]
         assert value is not None
         show("coco", name, "pycocotools", value, 100 * float(judge.stats[place]))
+
+
+def lvis_api(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The authors' package, which needs OpenCV and matplotlib for drawing only and a NumPy that still had ``float``."""
+    if importlib.util.find_spec("lvis") is None:
+        pytest.skip("the package lvis is not installed: pip install --no-deps lvis==0.5.3")
+    drawing = {"cv2": ("cv2",), "matplotlib": ("matplotlib", "matplotlib.pyplot", "matplotlib.patches")}
+    for name in (one for package, parts in drawing.items() if not importlib.util.find_spec(package) for one in parts):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+        monkeypatch.setattr(sys.modules[name], "Polygon", None, raising=False)
+    if not hasattr(np, "float"):
+        monkeypatch.setattr(np, "float", float, raising=False)
+    return importlib.import_module("lvis")
+
+
+def test_lvis_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from vitdeploy.evaluation.by_pycocotools import FIGURES, AveragePrecision
+
+    lvis = lvis_api(monkeypatch)
+    path = tmp_path / "lvis_v1_val.json"
+    results = eval_sets.lvis_file(path)
+    pictures = range(1, 13)
+    ours = AveragePrecision(path, pictures, lvis=True).evaluate(results).percents()
+    truth = lvis.LVIS(str(path))
+    judge = lvis.LVISEval(truth, lvis.LVISResults(truth, [dict(one) for one in results]), "segm")
+    judge.run()
+    theirs = judge.get_results()
+    names = ("AP", "AP50", "AP75", "APs", "APm", "APl", "APr", "APc", "APf")
+    for figure, name, value in zip(FIGURES["lvis"], names, ours, strict=True):
+        show("lvis", figure, "lvis-api", value, 100 * float(theirs[name]))
+    without_rules = AveragePrecision(path, pictures, lvis=False).evaluate(results).percents()
+    assert abs(without_rules[0] - ours[0]) > 0.5, "COCO's rules would have said the same: the set shows nothing"

@@ -74,7 +74,7 @@ def coco_set(root: Path, *, lvis: bool = False) -> Path:
                     "area": float(box[2] * box[3]),
                     "bbox": list(box),
                     "segmentation": outline,
-                    "iscrowd": 0,
+                    **({} if lvis else {"iscrowd": 0}),  # LVIS v1 has no such field
                 }
             )
     categories: list[dict[str, Any]] = [{"id": n, "name": w} for n, w in ((1, "cat"), (2, "dog"), (3, "bird"))]

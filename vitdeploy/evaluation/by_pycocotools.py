@@ -77,6 +77,8 @@ class AveragePrecision:
     def __init__(self, annotations: Path, images: Sequence[int], *, lvis: bool) -> None:
         with contextlib.redirect_stdout(io.StringIO()):
             self._truth: Any = COCO(str(annotations))
+        for note in self._truth.anns.values():  # LVIS has no crowds and no such field; the library wants it
+            note.setdefault("iscrowd", 0)
         self._images = sorted(images)
         self._lvis = lvis
 
