@@ -80,6 +80,7 @@ class SshConnection:
         self._folder = Path(tempfile.mkdtemp(prefix="vd-"))  # short: a socket's path has at most 107 bytes
         self._ssh = [
             *("ssh", "-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"),
+            *("-o", "StrictHostKeyChecking=yes"),  # ours comes first: no configuration of the user loosens it
             *("-o", f"ServerAliveInterval={_ALIVE_S}", "-o", "ServerAliveCountMax=3"),
             *("-o", "ControlMaster=auto", "-o", f"ControlPath={self._folder}/%C", "-o", "ControlPersist=60"),
             *(("-p", str(port)) if port else ()),
