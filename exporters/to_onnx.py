@@ -104,7 +104,8 @@ def exported(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], outputs
     """
     if isinstance(model, OnnxModule):
         shape = next(iter(inputs.values())).shape
-        return folded(onnx.version_converter.convert_version(model.fixed(tuple(shape), outputs[0]), OPSET))
+        graph = onnx.version_converter.convert_version(model.fixed(tuple(shape), outputs[0]), OPSET)
+        return folded(model.with_tensors(graph))
     with torch.no_grad():
         program = torch.onnx.export(
             model.eval(),

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from vitdeploy.exporters import step  # noqa: E402
 from vitdeploy.exporters.job import Job  # noqa: E402
-from vitdeploy.models import own  # noqa: E402
+from vitdeploy.models import own, own_onnx  # noqa: E402
 from vitdeploy.models.create import count_macs, count_parameters, create  # noqa: E402
 
 USERS_CODE = """
@@ -201,6 +201,38 @@ def test_a_model_of_transformers_in_a_folder(place: Path):
     assert made.weights.sha256 == spec.own_weights
 
 
+def test_a_model_in_the_hubs_cache_is_found_by_its_name_and_again_when_it_changes(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    transformers: Any = pytest.importorskip("transformers", reason="hf: builds with it")
+    from huggingface_hub import constants
+
+    hub = place / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", str(hub))
+    for module, name in ((constants, "HF_HUB_CACHE"), (transformers.utils.hub, "HF_HUB_CACHE")):
+        monkeypatch.setattr(module, name, str(hub), raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    repository = hub / "models--someone--tiny"
+    config = transformers.ConvNextConfig(hidden_sizes=(8, 8, 8, 8), depths=(1, 1, 1, 1), num_labels=3)
+
+    def downloaded(commit: str, seed: int, side: int) -> None:
+        torch.manual_seed(seed)
+        snapshot = repository / "snapshots" / commit
+        transformers.ConvNextForImageClassification(config).save_pretrained(snapshot)
+        (snapshot / "preprocessor_config.json").write_text(f'{{"size": {{"height": {side}, "width": {side}}}}}')
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / "main").write_text(commit)
+
+    downloaded("a" * 40, 1, 64)
+    one = catalog.find_model("hf:someone/tiny")
+    assert (one.task, one.classes, one.size) == ("classification", 3, (64, 64))
+    downloaded("b" * 40, 2, 96)
+    own_models.find.cache_clear()
+    other = catalog.find_model("hf:someone/tiny")
+    assert other.size == (96, 96)
+    assert other.own_weights != one.own_weights
+
+
 def test_a_folder_without_all_its_weights_is_refused(place: Path):
     transformers: Any = pytest.importorskip("transformers", reason="hf: builds with it")
     config = transformers.ConvNextConfig(hidden_sizes=(8, 8, 8, 8), depths=(1, 1, 1, 1), num_labels=3)
@@ -260,6 +292,34 @@ def test_a_missing_timm_is_said_with_how_to_get_it():
         catalog.find_model("timm:resnet18")
     assert caught.value.exit_code == 3
     assert "pip install timm" in caught.value.hint
+
+
+def test_tensors_beside_an_onnx_file_are_part_of_it(place: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = onnx_file(place / "whole.onnx")
+    path = place / "apart.onnx"
+    onnx.save(onnx.load(whole), path, save_as_external_data=True, location="tensors", size_threshold=0)
+    name = f"onnx:{path}"
+    before = catalog.find_model(name)
+    manifest = step_of(place / "out", name)
+    assert manifest.params == 5 * 3 * 3 * 3
+    # As beyond 2 GiB: the tensors are not read until they are written.
+    monkeypatch.setattr(own_onnx, "READ_AT_ONCE_BYTES", 0)
+    step_of(place / "again", name)
+    made = [onnx.load(place / one / "model.onnx") for one in ("out", "again")]
+    step_of(place / "of-one-file", f"onnx:{whole}")
+    made.append(onnx.load(place / "of-one-file" / "model.onnx"))
+    weights = [numpy_helper.to_array(one.graph.initializer[0]) for one in made]
+    assert all((one == weights[0]).all() and one.any() for one in weights)
+    tensors = bytearray((place / "tensors").read_bytes())
+    tensors[:400] = bytes(400)
+    (place / "tensors").write_bytes(tensors)
+    own_models.find.cache_clear()
+    after = catalog.find_model(name)
+    assert after.own_weights != before.own_weights, "what was made of the tensors that were there is not up to date"
+    (place / "tensors").unlink()
+    own_models.find.cache_clear()
+    with pytest.raises(UnreadableFile, match="tensors"):
+        catalog.find_model(name)
 
 
 # What is refused.

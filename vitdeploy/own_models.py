@@ -40,8 +40,29 @@ DESCRIBE_LIMIT_S = 600.0
 """A model that takes longer to be built and run once is given up."""
 
 _NAME = re.compile(r"[\w.]+:[\w.]+")
-_SCHEMA = 1
+_SCHEMA = 2
 """Counted up whenever a description means something else, so that remembered ones are not believed."""
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+    """A file as it was: it is taken for unchanged while time and size are the same."""
+
+    path: str
+    mtime_ns: int
+    size_bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Stamp":
+        """The file as it is."""
+        found = path.stat()
+        return cls(path=str(path), mtime_ns=found.st_mtime_ns, size_bytes=found.st_size)
+
+    def holds(self) -> bool:
+        """Whether it still is as it was."""
+        try:
+            return Stamp.of(Path(self.path)) == self
+        except OSError:
+            return False
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +80,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     weights: str | None
     """Digest of the weights it comes with; None: it has none, and they are seeded."""
     note: str | None = None
+    beside: tuple[Stamp, ...] = ()
+    """Files that it read beside the one that is named: those that an ONNX file keeps its tensors in."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,9 +214,12 @@ def _source_of(module: str) -> Path | None:
 def _remembered(name: str, kind: str, rest: str) -> Described:
     place = Path(platformdirs.user_cache_dir("vitdeploy")) / "own-models" / f"{_fingerprint(name, kind, rest)}.json"
     try:
-        return msgspec.json.decode(place.read_bytes(), type=Described)
+        known = msgspec.json.decode(place.read_bytes(), type=Described)
+        if all(stamp.holds() for stamp in known.beside):
+            return known
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        found = _described(name)
+        pass
+    found = _described(name)
     try:
         documents.write(place, found)
     except VitdeployError:
@@ -207,11 +233,23 @@ def _fingerprint(name: str, kind: str, rest: str) -> str:
         source = _source_of(rest.partition(":")[0])
         files = sorted(source.parent.rglob("*.py"))[:1000] if source else []
     elif kind == "hf":
-        files = sorted(path for path in Path(rest).rglob("*") if path.is_file()) if Path(rest).is_dir() else []
+        files = sorted(p for p in Path(rest).rglob("*") if p.is_file()) if Path(rest).is_dir() else _hub_files(rest)
     else:
         files = [Path(rest)] if kind == "onnx" else []
     stats = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
     return hashlib.sha256(repr((_SCHEMA, name, sys.executable, stats)).encode()).hexdigest()
+
+
+def _hub_files(name: str) -> list[Path]:
+    """What says which version of a model the hub's cache holds.
+
+    Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache for the folders and the variables.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = Path(os.environ.get("HF_HOME") or cache / "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    version = hub / f"models--{name.replace('/', '--')}" / "refs" / "main"
+    return [version] if version.is_file() else []
 
 
 def _described(name: str) -> Described:

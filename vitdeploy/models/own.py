@@ -184,10 +184,13 @@ def _marked(module: nn.Module) -> tuple[Size, Any, Any]:
     return (int(size[0]), int(size[1])), marks.get("mean", IMAGENET_MEAN), marks.get("std", IMAGENET_STD)
 
 
-def _preprocessing(folder: str, module: nn.Module) -> tuple[Size, Any, Any]:
+def _preprocessing(name: str, module: nn.Module) -> tuple[Size, Any, Any]:
     """Input size and normalization from ``preprocessor_config.json``; else the configuration's size and ImageNet's."""
-    try:
-        said: dict[str, Any] = json.loads((Path(folder) / "preprocessor_config.json").read_text(encoding="utf-8"))
+    from transformers.utils import hub
+
+    try:  # OSError: neither in the folder nor in the cache
+        file = hub.cached_file(name, "preprocessor_config.json", local_files_only=True)
+        said: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
     except (OSError, ValueError):
         said = {}
     asked: Any = said.get("crop_size") or said.get("size") or getattr(module.model.config, "image_size", None)  # pyright: ignore[reportAttributeAccessIssue]

@@ -6,6 +6,7 @@ The graph keeps the user's nodes; its input and output get our names, and a size
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,23 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from onnx import external_data_helper
 from torch import Tensor, nn
 
 from vitdeploy import artifact
 from vitdeploy.errors import Impossible, UnreadableFile
 from vitdeploy.models.own import DEFAULT_SIZE, meaning
-from vitdeploy.own_models import Described
+from vitdeploy.own_models import Described, Stamp
 from vitdeploy.spec import IMAGENET_MEAN, IMAGENET_STD, Attention, Size
 
 IMAGE = "image"
 FLOATS = frozenset(
     {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
 )
+
+
+READ_AT_ONCE_BYTES = 2**20
+"""Tensors beside the file that are larger are not read for checks and shapes: onnx does neither beyond 2 GiB."""
 
 
 class OnnxModule(nn.Module):
@@ -55,6 +61,8 @@ class OnnxModule(nn.Module):
     def fixed(self, shape: tuple[int, ...], output: str) -> Any:
         """The graph for images of ``shape``, its input called ``image`` and its first output ``output``.
 
+        Large tensors beside the file stay there: `with_tensors` reads them.
+
         Raises:
             Impossible: the graph's own size is another one.
         """
@@ -75,6 +83,11 @@ class OnnxModule(nn.Module):
         graph.output[0].type.tensor_type.ClearField("shape")
         graph.ClearField("value_info")
         return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+
+    def with_tensors(self, proto: Any) -> Any:
+        """``proto`` with all tensors in it that lie beside the file."""
+        external_data_helper.load_external_data_for_model(proto, str(self.path.parent))
+        return proto
 
     def parameter_count(self) -> int:
         """How many floating numbers the graph holds as weights."""
@@ -114,8 +127,13 @@ def read(path: Path) -> Any:
         Impossible: it does not take one float32 image with its channels first.
     """
     try:
-        proto = onnx.load(str(path))
+        proto = onnx.load(str(path), load_external_data=False)
         onnx.checker.check_model(str(path))
+        for tensor in _beside(proto):
+            if math.prod(tensor.dims) * 8 <= READ_AT_ONCE_BYTES:
+                external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                del tensor.external_data[:]
     except Exception as error:  # protobuf, checker and file errors are of many classes
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UnreadableFile(f"{path} is not a valid ONNX file: {said}", "Export it again.") from error
@@ -128,6 +146,20 @@ def read(path: Path) -> Any:
             "Export it with a float32 input and its channels first.",
         )
     return proto
+
+
+def files_beside(path: Path) -> list[Path]:
+    """The files that an ONNX file keeps tensors in."""
+    proto = onnx.load(str(path), load_external_data=False)
+    names = {said.value for tensor in _beside(proto) for said in tensor.external_data if said.key == "location"}
+    return [path.parent / name for name in sorted(names)]
+
+
+def _beside(proto: Any) -> list[Any]:
+    """The tensors that lie in other files, constants of nodes too."""
+    constants = (a.t for node in proto.graph.node for a in node.attribute if a.type == onnx.AttributeProto.TENSOR)
+    found = (*proto.graph.initializer, *constants)
+    return [one for one in found if external_data_helper.uses_external_data(one)]
 
 
 def entry(proto: Any, path: Path) -> Any:
@@ -156,14 +188,19 @@ def describe(rest: str) -> Described:
             f"ONNX Runtime does not run {path.name} at {size[0]}x{size[1]}: {said}", "Run it alone."
         ) from error
     others = len(module.proto.graph.output) - 1
+    beside = files_beside(path)
+    weights = artifact.digest_of(path)
+    if beside:
+        weights = hashlib.sha256("".join([weights, *map(artifact.digest_of, beside)]).encode()).hexdigest()
     note = f"of its {others + 1} outputs the first is taken, {module.proto.graph.output[0].name}" if others else None
     return Described(
         size=size,
         sizes=(size,) if dims[2] and dims[3] else (),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
-        weights=artifact.digest_of(path),
+        weights=weights,
         note=note,
+        beside=tuple(map(Stamp.of, beside)),
         **meaning(path.name, shape, size),
     )
 
