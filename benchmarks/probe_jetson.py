@@ -1,4 +1,4 @@
-"""Look at a Jetson's state during a trial: the GPU's clock, heat, power rails, and over-current throttling.
+"""Look at a Jetson's state during a trial: the GPU's clock, heat, power rails, and what slows it down.
 
 Read from sysfs, where ``tegrastats`` reads it too; what a board does not show is None. Standard library only: the
 worker carries it. Tested on a folder laid out as a board's files are documented; no Jetson was used yet.
@@ -22,6 +22,21 @@ PART_RAILS = ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0")
 
 Source: docs.nvidia.com/jetson/archives/r36.4, "Jetson AGX Orin series", power monitors.
 """
+
+ALERT = "-throttle-alert"
+"""How the cooling devices are called whose state tells that heat slows a part down (``gpu-throttle-alert``, …).
+
+Source: /sys/class/thermal of Orins with Linux for Tegra 35 and 36, as public tools read it; no board of ours.
+"""
+
+ABSENT_C = -256.0
+"""What a sensor of a part that is switched off shows, as an idle Orin's GPU.
+
+Source: github.com/GDWR/jetson_exporter/issues/14.
+"""
+
+_slowed = [0]
+"""How often a look found a part slowed down by heat: the alerts are states, nothing on the board counts them."""
 
 busy_ns = probe_cpu.busy_ns
 foreign_cores = probe_cpu.foreign_cores
@@ -68,13 +83,27 @@ def rails_mw() -> dict[str, int]:
 
 
 def throttle_count() -> int | None:
-    """Over-current events since boot, with the CPU's own throttling where it is counted.
+    """Over-current events since boot, the CPU's own throttling where it is counted, and the looks that found an alert.
 
     Source: docs.nvidia.com/jetson/archives/r36.4, "Over-current event": ``oc*_event_cnt`` of the hwmon device.
     """
     counts = [_integer(path) for path in sorted(ROOT.glob("sys/class/hwmon/hwmon*/oc*_event_cnt"))]
     known = [count for count in [*counts, probe_cpu.throttle_count()] if count is not None]
+    alerts = heat_alerts()
+    if alerts is not None:
+        _slowed[0] += any(alerts.values())
+        known.append(_slowed[0])
     return sum(known) if known else None
+
+
+def heat_alerts() -> dict[str, bool] | None:
+    """Whether heat slows each part down now; None where the board has no such cooling devices."""
+    found: dict[str, bool] = {}
+    for kind in sorted(ROOT.glob("sys/class/thermal/cooling_device*/type")):
+        name, state = _text(kind).strip(), _integer(kind.with_name("cur_state"))
+        if name.endswith(ALERT) and state is not None:
+            found[name] = state > 0
+    return found or None
 
 
 def tegrastats(text: str) -> dict[str, float]:
@@ -88,7 +117,8 @@ def tegrastats(text: str) -> dict[str, float]:
         if gpu[2]:
             found["gpu_hz"] = 1e6 * float(gpu[2])
     for name, value in re.findall(r"([A-Za-z][\w-]*)@(-?[\d.]+)C", text):
-        found[f"{name.lower()}_c"] = float(value)
+        if float(value) != ABSENT_C:
+            found[f"{name.lower()}_c"] = float(value)
     for name, value in re.findall(r"((?:VDD|VIN|POM|CV)_?\w*) (\d+)(?:mW)?/\d+", text):
         found[f"{name.lower()}_mw"] = float(value)
     if (ram := re.search(r"RAM (\d+)/(\d+)MB", text)) is not None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from vitdeploy.benchmarks import machine, probe_cpu, probe_jetson, probe_nvml
+from tests import artifacts
+from tests.test_worker import job_of
+from vitdeploy.benchmarks import machine, probe_cpu, probe_jetson, probe_nvml, worker
 
 ORIN = (
     "11-28-2022 14:03:28 RAM 2981/30588MB (lfb 6x4MB) SWAP 0/15294MB (cached 0MB) CPU [0%@729,0%@729,off,off] "
@@ -17,6 +19,20 @@ ORIN = (
     "tj@47.843C VDD_GPU_SOC 2402mW/2402mW VDD_CPU_CV 800mW/800mW VIN_SYS_5V0 3208mW/3208mW"
 )
 """The format of docs.nvidia.com/jetson/archives/r35 to r36, "tegrastats utility", AGX Orin; values made up."""
+IDLE = (
+    "04-11-2025 10:36:27 RAM 4321/62801MB (lfb 1759x4MB) SWAP 19/31400MB (cached 0MB) CPU [0%@729,0%@729] "
+    "EMC_FREQ 0%@2133 GR3D_FREQ 0%@[0,0] VIC_FREQ 729 APE 174 CV0@-256C CPU@44.5C Tboard@32C GPU@-256C tj@44.25C "
+    "VDD_GPU_SOC 2340mW/2340mW VDD_CPU_CV 390mW/390mW VIN_SYS_5V0 4025mW/4025mW NC 0mW/0mW"
+)
+"""An idle AGX Orin with JetPack 6, whose GPU is switched off: clocks of both its parts, and a sensor that shows none.
+
+The format of github.com/GDWR/jetson_exporter/issues/14, shortened; values changed."""
+NANO = (
+    "RAM 3122/7620MB (lfb 2x4MB) SWAP 12/3810MB (cached 0MB) CPU [11%@1510,9%@1510,8%@729,0%@729,off,off] "
+    "EMC_FREQ 4%@2133 GR3D_FREQ 98%@[611,611] NVDEC off NVJPG off VIC off OFA off APE 200 cpu@51.5C soc2@49.8C "
+    "soc0@49.6C gpu@52.1C tj@52.1C soc1@50.2C VDD_IN 7012mW/6998mW VDD_CPU_GPU_CV 2510mW/2504mW VDD_SOC 1490mW/1488mW"
+)
+"""The format of an Orin Nano or NX with JetPack 6; values made up."""
 XAVIER = "RAM 1353/15817MB (lfb 3466x4MB) CPU [0%@1190,0%@1190] GR3D_FREQ 0% GPU@34C GPU 0/0 CPU 0/0 SOC 933/933"
 """The format of JetPack 4."""
 
@@ -42,6 +58,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         file.write_text(f"{text}\n")
     monkeypatch.setattr(probe_jetson, "ROOT", tmp_path)
     monkeypatch.setattr(probe_cpu, "throttle_count", lambda: None)
+    monkeypatch.setattr(probe_jetson, "_slowed", [0])
     return tmp_path / "sys/class"
 
 
@@ -52,6 +69,46 @@ def test_a_jetson_shows_clock_power_and_throttling(board: Path):
     assert probe_jetson.throttle_count() == 3
     (board / "hwmon/hwmon5/oc2_event_cnt").write_text("4\n")
     assert probe_jetson.throttle_count() == 6
+
+
+def cooling(board: Path, states: dict[str, int]) -> None:
+    for place, (name, state) in enumerate(states.items()):
+        device = board / "thermal" / f"cooling_device{place}"
+        device.mkdir(parents=True, exist_ok=True)
+        (device / "type").write_text(f"{name}\n")
+        (device / "cur_state").write_text(f"{state}\n")
+
+
+def test_heat_that_slows_a_part_down_counts_and_a_fan_that_turns_does_not(board: Path):
+    assert probe_jetson.heat_alerts() is None
+    cooling(board, {"pwm-fan": 3, "cpu-throttle-alert": 0, "gpu-throttle-alert": 0})
+    assert probe_jetson.heat_alerts() == {"cpu-throttle-alert": False, "gpu-throttle-alert": False}
+    assert probe_jetson.throttle_count() == probe_jetson.throttle_count() == 3
+    cooling(board, {"pwm-fan": 3, "cpu-throttle-alert": 0, "gpu-throttle-alert": 1})
+    assert probe_jetson.throttle_count() == 4
+    assert probe_jetson.throttle_count() == 5, "what still lasts is more than what was at the start"
+
+
+@pytest.mark.parametrize("way", ["over-current", "heat", "neither"])
+def test_throttling_during_a_trial_marks_it(board: Path, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Planted: the board is slowed down after the trial began, through the worker's own job and the board's probe."""
+    pytest.importorskip("onnxruntime", reason="the toy model runs in ONNX Runtime")
+    pytest.importorskip("onnx", reason="the toy model is made with onnx")
+    cooling(board, {"gpu-throttle-alert": 0})
+
+    def plant() -> int:  # the first reading is taken after the counters were read
+        if way == "over-current":
+            (board / "hwmon/hwmon5/oc2_event_cnt").write_text("2\n")
+        elif way == "heat":
+            cooling(board, {"gpu-throttle-alert": 1})
+        return 1_300_500_000
+
+    monkeypatch.setattr(probe_jetson, "clock_hz", plant)
+    made = artifacts.conv_relu(tmp_path / "toy")
+    found = worker.run_job(worker.Job(**job_of(made, probe="vitdeploy.benchmarks.probe_jetson")))
+    assert found["throttled"] == (way != "neither")
+    assert ("throttled_after_s" in found["facts"]) == (way != "neither")
+    assert {reading["power_mw"] for reading in found["telemetry"]} == {6040}
 
 
 def test_the_rail_of_the_module_counts_where_there_is_one_and_a_missing_part_is_no_sum(board: Path):
@@ -69,6 +126,12 @@ def test_tegrastats_of_several_jetpacks_is_read():
     assert found["tj_c"] == 47.843
     assert found["vdd_gpu_soc_mw"] == 2402
     assert found["ram_bytes"] == 2981 * 2**20
+    idle = probe_jetson.tegrastats(IDLE)
+    assert (idle["gpu_percent"], idle["gpu_hz"], idle["tj_c"]) == (0, 0, 44.25)
+    assert not {"gpu_c", "cv0_c"} & idle.keys(), "a part that is switched off has no temperature"
+    nano = probe_jetson.tegrastats(NANO)
+    assert (nano["gpu_percent"], nano["gpu_hz"], nano["gpu_c"]) == (98, 611e6, 52.1)
+    assert (nano["vdd_in_mw"], nano["vdd_cpu_gpu_cv_mw"]) == (7012, 2510)
     old = probe_jetson.tegrastats(XAVIER)
     assert (old["gpu_percent"], old["gpu_c"], "gpu_hz" in old) == (0, 34, False)
     assert probe_jetson.tegrastats("") == {}
