@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from vitdeploy import reproduction, scaling, units
+from vitdeploy import catalog, reproduction, scaling, units
 from vitdeploy.reports import study_charts as charts
 from vitdeploy.reports.study_page import Figure, Panel, Table, page
 from vitdeploy.scaling import Point, Series, Study
@@ -50,7 +50,10 @@ def render(study: Study) -> bytes:
             ),
         ],
         run=study.run,
-        notes=[f"{len(invalid)} sizes lack a side; each table says why."] if invalid else [],
+        notes=[
+            *([f"{len(invalid)} sizes lack a side; each table says why."] if invalid else []),
+            *catalog.notes(result.case.model for result in study.run.results),
+        ],
     )
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Mapping
 
-from vitdeploy import record
+from vitdeploy import catalog, record
 from vitdeploy.reports.report import Report, Row
 
 SUFFIX = ".csv"
@@ -20,6 +20,7 @@ COLUMNS = (
     *("faster_than", "times_faster", "times_faster_ci95_low", "times_faster_ci95_high"),
     *("change_verdict", "change_ratio", "params", "macs"),
     *("parity_passed", "parity_error_std", "parity_metric", "parity_metric_value", "artifact_sha256"),
+    "note",
 )
 """The header; the same for every report."""
 
@@ -62,6 +63,7 @@ def _row(row: Row) -> dict[str, object]:
         "parity_metric": result.parity.metric.name if result.parity else None,
         "parity_metric_value": result.parity.metric.value if result.parity else None,
         "artifact_sha256": result.artifact_sha256,
+        "note": " ".join(catalog.notes([case.model])),
     }
 
 

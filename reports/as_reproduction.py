@@ -1,6 +1,6 @@
 """The page of `vitdeploy reproduce`: published beside measured, the claims' ratios, and what differs."""
 
-from vitdeploy import reproduction, units
+from vitdeploy import catalog, reproduction, units
 from vitdeploy.published import Claim
 from vitdeploy.reports import study_charts as charts
 from vitdeploy.reports.study_page import Figure, Panel, Table, page
@@ -45,7 +45,14 @@ def render(found: Reproduction) -> bytes:
             Panel(id="sources", title="Where the published figures come from", words=_sources(found)),
         ],
         run=found.run,
-        notes=["--quick: at a smaller size than published; leave it out for the table's own."] if found.smaller else [],
+        notes=[
+            *(
+                ["--quick: at a smaller size than published; leave it out for the table's own."]
+                if found.smaller
+                else []
+            ),
+            *catalog.notes(result.case.model for result in found.run.results),
+        ],
     )
 
 

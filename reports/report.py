@@ -346,9 +346,7 @@ def _warnings(runs: Sequence[Run], baseline: Run | None) -> Iterator[str]:
             f"Random weights (seed {seeds}) in {'all models' if len(random) == len(results) else some}: "
             "the times are those of the real architecture, the outputs mean nothing."
         )
-    for model in dict.fromkeys(result.case.model for result in results):
-        if (spec := catalog.models().get(model)) is not None and spec.note is not None:
-            yield f"{model}: {spec.note}."
+    yield from catalog.notes(result.case.model for result in results)
     bad = sum(result.status != "valid" for result in results)
     if bad:
         yield f"{bad} of {len(results)} cases have no figure to quote; each says why."

@@ -272,6 +272,7 @@ def _warnings(
     manifest = artifacts[0].manifest
     if manifest.weights.source == "random":
         yield f"Made with {manifest.weights.words}: the figures say only that everything runs."
+    yield from catalog.notes([manifest.model])
     if len(prepared.items) < len(prepared.found.items):
         yield f"Only {len(prepared.items)} of {len(prepared.found.items)} pictures: not the published figure."
     if found.not_scored:

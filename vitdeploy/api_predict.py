@@ -50,7 +50,8 @@ def predict(order: PredictOrder) -> Prediction:
     picture = _picture_path(order, found)
     if spec.task == "super-resolution":
         return _enlargement(order, photo, predictions.image(answer), found, spec)
-    note = f"{manifest.weights.words}: the classes mean nothing" if manifest.weights.source == "random" else None
+    told = [f"{manifest.weights.words}: the classes mean nothing"] if manifest.weights.source == "random" else []
+    note = "; ".join([*told, *([spec.note] if spec.note else [])]) or None
     names = labels.names(spec.dataset)
     if spec.task == "segmentation":
         classes = predictions.label_map(answer, (photo.shape[0], photo.shape[1]), enlarge=spec.enlarge)

@@ -5,7 +5,7 @@ through the entry points ``vitdeploy.models`` and ``vitdeploy.targets`` (each na
 """
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Final, TypeVar
@@ -98,6 +98,12 @@ def exported_as(name: str) -> tuple[ModelSpec, ...]:
     """
     found = find_model(name)
     return found.parts or (found,)
+
+
+def notes(names: Iterable[str]) -> list[str]:
+    """What has to be said wherever figures of these models stand, a sentence each: whose design it is, and the like."""
+    found = ((name, models().get(name)) for name in dict.fromkeys(names))
+    return [f"{name}: {spec.note}." for name, spec in found if spec is not None and spec.note is not None]
 
 
 def find_target(name: str) -> Target:

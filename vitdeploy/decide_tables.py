@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vitdeploy import comparison, tables, units
+from vitdeploy import catalog, comparison, tables, units
 from vitdeploy.tables import Outcome
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def _verdicts(compared: "Compared") -> Sequence[Any]:
         *(f"{line}." for line in comparison.explained(compared.attribution)),
         bound,
         *compared.notes,
+        *catalog.notes(one.case.model for one in compared.comparisons),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from vitdeploy import scaling, tables, units
+from vitdeploy import catalog, scaling, tables, units
 from vitdeploy.reproduction import shown_latency, shown_ratio, shown_value
 from vitdeploy.tables import Outcome
 
@@ -32,6 +32,7 @@ def attention(outcome: "Studied") -> Outcome:
         parts.append(table)
         parts += [f"{'x'.join(map(str, p.size))}: {p.why_not}" for p in series.points if p.why_not]
         parts += [*scaling.words(series), ""]
+    parts += catalog.notes(result.case.model for result in study.run.results)
     parts += [line for kernel in study.kernels for line in scaling.kernel_words(kernel)]
     parts += [str(outcome.path), str(outcome.page)]
     return Outcome(document=scaling.as_json(study), human=parts)
@@ -106,6 +107,7 @@ def notes(found: "Reproduction") -> list[str]:
     elif found.quick:
         lines.append("--quick: rows of a ratio alone, in fewer and shorter rounds, at the published sizes.")
     lines += [f"{figure.row.name}: {figure.row.note}" for figure in found.figures if figure.row.note]
+    lines += catalog.notes(result.case.model for result in found.run.results)
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from vitdeploy import tables, units
+from vitdeploy import catalog, tables, units
 from vitdeploy.eval_words import number, signed
 from vitdeploy.tables import Outcome
 
@@ -68,6 +68,7 @@ def _timed(outcome: "SweepOutcome", run: "Run") -> list[Any]:
     ]
     weights = sorted({r.case.weights for r in results if r.case.weights.startswith("random")})
     notes = [f"Weights are {' and '.join(weights)}: the times are real, the outputs mean nothing."] if weights else []
+    notes += catalog.notes(r.case.model for r in results)
     counts = f"{outcome.taken} trials were taken"
     counts += f", {outcome.found} were there before" if outcome.found else ""
     counts += f", {outcome.twice} came twice and count once" if outcome.twice else ""

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from vitdeploy import documents, units
+from vitdeploy import catalog, documents, units
 from vitdeploy.errors import worst_exit_code
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def exports(rows: "Sequence[ExportRow]") -> Outcome:
     ]
     return Outcome(
         document=document,
-        human=[shown, *_weights_notes(rows)],
+        human=[shown, *_weights_notes(rows), *catalog.notes(row.model for row in rows if row.artifact)],
         exit_code=exit_code_of(rows),
         failures=failures,
     )
@@ -176,6 +176,7 @@ def check(checked: "Checked") -> Outcome:
         ("operators", ", ".join(f"{name} {count}" for name, count in manifest.operators.items()) or units.MISSING),
         *_delegation(manifest.delegation),
         *([("first divergence", checked.trace)] if checked.trace else []),
+        *([("note", manifest.note)] if manifest.note else []),
         ("verdict", "passed" if parity.passed else f"FAILED: {parity.reason}"),
     ):
         shown.add_row(question, answer)
@@ -239,6 +240,7 @@ def bench(outcome: "BenchOutcome") -> Outcome:
     ]
     weights = sorted({r.case.weights for r in results if r.case.weights.startswith("random")})
     notes = [f"Weights are {' and '.join(weights)}: the times are real, the outputs mean nothing."] if weights else []
+    notes += catalog.notes(r.case.model for r in results)
     notes += [f"{r.case.name}: {_heat(r.sustained)}" for r in results if r.sustained is not None]
     return Outcome(
         document=outcome.run,

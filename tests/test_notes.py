@@ -1,0 +1,80 @@
+"""What must be said of a model is said wherever its figures stand: whose design it is, what was frozen in it."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from tests import make_run
+from vitdeploy import catalog, comparison, decide_tables, field_tables, record, reproduction, scaling, tables
+from vitdeploy.benchmarks import reproduce as published_tables
+from vitdeploy.fleet.order import SweepOutcome
+from vitdeploy.fleet_tables import sweep
+from vitdeploy.orders import BenchOutcome, CompareOutcome, Reproduced, Studied
+from vitdeploy.reports import as_attention, as_reproduction, report
+
+OWN = "own design"
+MODEL = "efficientvit_sr_x2"
+
+
+def run(suite: str | None = None) -> record.Run:
+    made = make_run.run(make_run.row(MODEL, "onnx-fp32", 10.0, seed=1, attention="relu", size=(48, 72)))
+    return msgspec.structs.replace(made, protocol=msgspec.structs.replace(made.protocol, suite=suite))
+
+
+def printed(outcome: tables.Outcome) -> str:
+    console = Console(width=160)
+    with console.capture() as caught:
+        for part in outcome.human:
+            console.print(part, soft_wrap=isinstance(part, str))
+    return caught.get()
+
+
+def reproduced() -> reproduction.Reproduction:
+    found = run(reproduction.suite_of("sr", quick=True))
+    return reproduction.reproduce("sr", published_tables.find("sr"), found)
+
+
+def studied() -> scaling.Study:
+    return scaling.study(run(scaling.SUITE), published_tables.find("attention"))
+
+
+def compared() -> comparison.Compared:
+    return comparison.runs(run(), run(), max_slowdown=0.02, alpha=0.01)
+
+
+PATH = Path("run.json")
+
+SHOWN: dict[str, Any] = {
+    "bench": lambda: tables.bench(BenchOutcome(run=run(), path=PATH, exit_code=0)),
+    "compare": lambda: decide_tables.compare(CompareOutcome(compared=compared(), baseline=None, exit_code=0)),
+    "sweep": lambda: sweep(SweepOutcome(run=run(), path=PATH, exit_code=0, taken=5, found=0, twice=0)),
+    "reproduce": lambda: field_tables.reproduction(Reproduced(reproduction=reproduced(), path=PATH, page=PATH)),
+    "attention": lambda: field_tables.attention(Studied(study=studied(), path=PATH, page=PATH)),
+}
+
+
+@pytest.mark.parametrize("verb", SHOWN)
+def test_what_a_verb_prints_says_whose_design_it_is(verb: str):
+    assert OWN in printed(SHOWN[verb]())
+
+
+@pytest.mark.parametrize("name", ["html", "markdown", "github", "json", "csv", "junit"])
+def test_a_report_says_whose_design_it_is(name: str):
+    made: bytes = catalog.load(f"{catalog.find_format(name)}:render")(report.build([run()]))
+    assert OWN in made.decode()
+
+
+def test_the_pages_of_the_studies_say_whose_design_it_is():
+    assert OWN in as_reproduction.render(reproduced()).decode()
+    assert OWN in as_attention.render(studied()).decode()
+
+
+def test_a_model_of_which_nothing_must_be_said_has_no_note():
+    assert catalog.notes(["efficientvit_b1", "no such model"]) == []
+    assert [one.partition(":")[0] for one in catalog.notes([MODEL, MODEL, "segnext_t_ade20k"])] == [
+        MODEL,
+        "segnext_t_ade20k",
+    ]
