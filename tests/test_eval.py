@@ -150,6 +150,27 @@ def test_an_evaluation_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(ci
     assert sorted(lines) == sorted(images.read_bytes().splitlines(keepends=True))
 
 
+def test_a_picture_that_could_not_be_read_is_tried_again_by_resume(city, tmp_path: Path):
+    root, folder, _ = city
+    whole = api_eval.evaluate_artifact([folder], order(root, tmp_path / "whole.json")).evaluation
+    path = root / "leftImg8bit/val/aachen/p_000000_leftImg8bit.png"
+    good = path.read_bytes()
+    path.write_bytes(bytes(len(good)))  # as a share that fails for a while
+    first = api_eval.evaluate_artifact([folder], order(root, tmp_path / "e.json"))
+    assert first.evaluation.dataset.scored == 4
+    path.write_bytes(good)
+    seen: list[int] = []
+    again = api_eval.evaluate_artifact(
+        [folder],
+        order(root, tmp_path / "e.json", resume=True),
+        on_image=lambda done, total, label: seen.append(done),
+    )
+    assert again.error is None
+    assert seen == [5], "the four others are not done again"
+    assert again.evaluation.figures == whole.figures
+    assert again.evaluation.images_sha256 == whole.images_sha256
+
+
 def test_records_of_another_evaluation_are_not_gone_on_with(city, tmp_path: Path):
     root, folder, _ = city
     api_eval.evaluate_artifact([folder], order(root, tmp_path / "e.json", limit=2))

@@ -1,6 +1,7 @@
 """The records of all pictures in one file, one a line, written as they arrive; what was finished is never lost.
 
-The first line says whose records they are. A line that was cut off by a crash is dropped when the file is opened.
+The first line says whose records they are. A line that was cut off by a crash is dropped when the file is gone on with,
+and so are pictures that were not scored: they may have been mended.
 """
 
 import hashlib
@@ -36,7 +37,7 @@ class Journal:
         self.head = head
 
     def begin(self, *, resume: bool) -> set[str]:
-        """Start the file, or go on with it; returns the names of the pictures that it has.
+        """Start the file, or go on with it; returns the names of the pictures that it has scored.
 
         Raises:
             UsageError: there is one of another evaluation, or it exists and is not to be gone on with.
@@ -76,17 +77,20 @@ class Journal:
                 "Choose another place with --out.",
             )
         names: set[str] = set()
-        whole = 0
-        with self.path.open("rb") as stream:
-            whole += len(stream.readline())
-            for line in stream:
-                found = _record(line)
-                if found is None:
-                    break
-                names.add(found.image)
-                whole += len(line)
-        with self.path.open("r+b") as stream:
-            stream.truncate(whole)
+        part = self.path.with_name(f"{self.path.name}.part")
+        try:
+            with self.path.open("rb") as stream, part.open("wb") as kept:
+                kept.write(stream.readline())
+                for line in stream:
+                    found = _record(line)
+                    if found is None:
+                        break
+                    if found.status == "scored":
+                        names.add(found.image)
+                        kept.write(line)
+            part.replace(self.path)
+        except OSError as error:
+            raise documents.cannot_write(self.path, error) from error
         return names
 
 
