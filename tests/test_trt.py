@@ -353,3 +353,19 @@ def test_a_bf16_graph_is_taken_by_nvidias_parser_and_with_hard_swish_it_is_not()
     assert refusal(graph_of(model, names, (224, 224), "bf16")) is None
     without = tuple(name for name in names if name != "hard-swish-apart")
     assert "HardSwish" in (refusal(graph_of(model, without, (224, 224), "bf16")) or "")
+
+
+@pytest.mark.skipif(bool(packages.missing(["tensorrt_rtx"])), reason="TensorRT for RTX is not installed")
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("efficientvit_seg_b0_cityscapes", (64, 128)),
+        ("efficientvit_l1", (64, 64)),
+        ("segformer_b0_ade20k", (64, 64)),
+    ],
+)
+def test_one_graph_of_each_kind_is_taken_by_nvidias_own_parser_and_builder(name: str, side: tuple[int, int]):
+    """The quick part; `test_fp16_models` does the same for every model at its published size."""
+    pytest.importorskip("transformers", reason="the rivals are built with transformers")
+    names = catalog.find_target("trt-fp16").rewrites
+    assert refusal(graph_of(create(catalog.find_model(name)), names, side)) is None

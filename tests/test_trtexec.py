@@ -17,6 +17,8 @@ ASKED = Asked(engine="model.engine", times="times.json", warmup_s=0.2, duration_
     [
         ("8.6.txt", (8, 6, 1), "Orin", False),
         ("10.0.txt", (10, 0, 1), "NVIDIA GeForce RTX 3090", True),
+        ("10.3.txt", (10, 3, 0), "Orin", True),
+        ("10.16.txt", (10, 16, 2), "Orin", True),
         ("11.0.txt", (11, 0, 0), "NVIDIA A100-SXM4-40GB", True),
     ],
 )
@@ -32,6 +34,9 @@ def test_what_failed_and_what_it_warns_of_is_told():
     assert "Got invalid engine!" in str(trtexec.refusal(failed))
     (warning,) = trtexec.read((DATA / "10.0.txt").read_text()).warnings
     assert "bound by Enqueue Time" in warning
+    assert trtexec.read((DATA / "10.16.txt").read_text()).warnings == (
+        "optShapes is being broadcasted to minShapes for tensor image",
+    )
     assert trtexec.read("").version is None
 
 
