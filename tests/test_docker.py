@@ -78,3 +78,15 @@ def test_each_image_has_its_one_command():
     for name in IMAGES:
         assert f"docker build -f docker/{name}.Dockerfile -t vitdeploy:{name} ." in readme
         assert re.search(rf"docker run [^`]*vitdeploy:{name} (bench|export) efficientvit_b1", readme)
+
+
+def test_what_git_ignores_is_not_copied_into_an_image():
+    """Else an image holds the environment of who built it, gigabytes of it."""
+    kept_out = {line.removeprefix("**/") for line in lines_of(".dockerignore")}
+    assert {line.strip("/") for line in lines_of(".gitignore")} <= kept_out
+    assert ".git" in kept_out
+    assert not {"vitdeploy", "exporters", "benchmarks", "reports", "pyproject.toml", "README.md"} & kept_out
+
+
+def lines_of(name: str) -> list[str]:
+    return [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
