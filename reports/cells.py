@@ -15,7 +15,7 @@ class Cells:
     row: Row
     size: str
     conditions: str
-    """What is unusual about the case: batch, streams, boundary, head, io; empty for a plain one."""
+    """What is unusual about the case: device, batch, streams, boundary, head, io; empty for a plain one."""
     median: str
     interval: str
     p90: str
@@ -100,9 +100,13 @@ def change(row: Row) -> str:
 
 
 def conditions(row: Row) -> str:
-    """What is unusual about the case, in words; empty for batch 1, one stream, logits in fp32, host to host."""
+    """What is unusual about the case, in words; empty for batch 1, one stream, logits in fp32, host to host.
+
+    The device is one of them where the report has several.
+    """
     case = row.result.case
     words = [
+        f"on {row.device}" if row.device else "",
         f"batch {case.batch}" if case.batch > 1 else "",
         f"{case.streams} streams" if case.streams > 1 else "",
         "graph" if case.graph else "",

@@ -50,6 +50,8 @@ class Row:
     task: str
     family: str
     """The model's name without its size: ``efficientvit_seg_b*_cityscapes``."""
+    device: str
+    """Empty where all rows of the report are of one."""
     load_ms: float | None
     """Median over the trials: from the file to a session."""
     first_ms: float | None
@@ -215,6 +217,7 @@ def _row(result: Result, run: Run, change: Comparison | None) -> Row:
         label=result.case.name,
         task=spec.task if spec else "other",
         family=family(result.case.model),
+        device=result.case.device,
         load_ms=float(np.median([t.load_ns for t in trials])) / 1e6 if trials else None,
         first_ms=float(np.median([t.first_ns for t in trials])) / 1e6 if trials else None,
         peak_memory_bytes=max((t.peak_memory_bytes for t in trials), default=None),
@@ -238,9 +241,12 @@ def sustained_words(result: Result) -> tuple[str, ...]:
 
 
 def _labeled(rows: Sequence[Row]) -> list[Row]:
-    """The rows with labels that differ: by threads, else by run, else by a number."""
+    """The rows with labels that differ: by device, else by threads, else by run, else by a number."""
+    if len({row.device for row in rows}) == 1:
+        rows = [replace(row, device="") for row in rows]
     labels = [row.label for row in rows]
     for addition in (
+        *([[f"on {row.device}" for row in rows]] if any(row.device for row in rows) else []),
         [f"{row.result.case.threads} threads" for row in rows],
         [row.run_id for row in rows],
         [f"no. {number}" for number in range(1, len(rows) + 1)],
@@ -302,7 +308,7 @@ def _order(row: Row) -> tuple[Any, ...]:
     case, targets = row.result.case, [*catalog.targets(), row.result.case.target]
     tasks = [*get_args(Task), "other"]
     cost = (row.result.macs or 0, case.model, case.part or "", case.attention, case.size, case.batch, case.streams)
-    return (tasks.index(row.task), row.family, *cost, targets.index(case.target), case.name, row.run_id)
+    return (tasks.index(row.task), row.family, *cost, targets.index(case.target), case.name, case.device, row.run_id)
 
 
 def _tally(rows: Sequence[Row]) -> Tally:

@@ -119,6 +119,18 @@ def test_labels_differ_even_where_cases_look_alike():
     assert len(set(labels)) == len(labels) == 4
 
 
+def test_rows_of_several_devices_say_where_and_those_of_one_do_not():
+    one, two = (make_run.row("efficientvit_b1", "onnx-fp32", 7, seed=s, device=f"orin-{s}") for s in (1, 2))
+    sweep = report.build([make_run.run(two, one)])
+    assert [row.label for row in sweep.rows] == [f"efficientvit_b1 onnx-fp32 224x224, on orin-{n}" for n in (1, 2)]
+    assert [cells.conditions(row) for row in sweep.rows] == ["on orin-1", "on orin-2"]
+    page = catalog.load("vitdeploy.reports.as_html:render")(sweep).decode()
+    assert "on orin-1, 2 threads" in page
+    assert "on orin-2, 2 threads" in page
+    alone = only(report.build([make_run.run(one)]))
+    assert (alone.label, cells.conditions(alone)) == ("efficientvit_b1 onnx-fp32 224x224", "")
+
+
 def test_a_baseline_of_the_same_machine_gives_each_row_its_change():
     before = make_run.run(make_run.row("efficientvit_b1", "onnx-fp32", 7.0, seed=1), name="before")
     after = make_run.run(make_run.row("efficientvit_b1", "onnx-fp32", 8.4, seed=2), name="after")
