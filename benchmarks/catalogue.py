@@ -269,9 +269,9 @@ def table(book: Book, names: Sequence[str], targets: Sequence[str]) -> str:
         row = [
             name,
             f"{count.parameters:,}",
-            f"{printed.parameters_m}M" if printed else "",
+            f"{printed.parameters_m}M" if printed and printed.parameters_m else "",
             f"{count.macs / 1e9:.4g}",
-            f"{printed.macs_g}G" if printed else "",
+            f"{printed.macs_g}G" if printed and printed.macs_g else "",
             _size(count.size),
             _size(own[0].size),
             *(_verdict(cells.get((name, target))) for target in targets),
@@ -280,8 +280,8 @@ def table(book: Book, names: Sequence[str], targets: Sequence[str]) -> str:
         ]
         lines.append("| " + " | ".join(row) + " |")
         notes += [f"- {name} {cell.target}: {cell.said}." for cell in own if cell.said and cell.state != "ready"]
-        if printed and printed.macs_differ:
-            notes.append(f"- {name}: {printed.macs_differ}.")
+        differ = (printed.parameters_differ, printed.macs_differ) if printed else ()
+        notes += [f"- {name}: {why}." for why in dict.fromkeys(differ) if why]
     unproven = {cell.said for cell in book.cells if cell.state == "ready" and cell.parity_passed is None and cell.said}
     notes += [f"- built, not run: {said}." for said in sorted(unproven)]
     return "\n".join([*lines, "", *notes, ""])
