@@ -52,14 +52,16 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     graph = fp16_graph.halved(whole, half_border=job.io == "fp16", precision=precision)
     to_onnx.strip(graph)
     beside = to_onnx.save(graph, job.folder)
+    operators = collections.Counter(str(node.op_type) for node in graph.graph.node)
+    norms = "; a layer norm is one operator with its statistics in fp32" if operators["LayerNormalization"] else ""
     onnx.checker.check_model(str(job.folder / to_onnx.FILE), full_check=True)
     return Made(
         file=to_onnx.FILE,
         inputs=tuple(to_onnx.tensor(value) for value in graph.graph.input),
         outputs=tuple(to_onnx.tensor(value) for value in graph.graph.output),
         recipe=f"torch.export, then torch.onnx at opset {to_onnx.OPSET}, after the rewrites named; all tensors in "
-        f"{precision}, with one cast at each border that is fp32",
-        operators=dict(sorted(collections.Counter(str(node.op_type) for node in graph.graph.node).items())),
+        f"{precision}, with one cast at each border that is fp32{norms}",
+        operators=dict(sorted(operators.items())),
         rewrites=applied,
         beside=beside,
     )

@@ -40,6 +40,8 @@ def test_an_engine_without_a_builder_is_a_checked_graph_that_the_device_has_to_b
     assert main(["export", "efficientvit_b0", "--target", "trt-fp16", *SMALL, "--out", str(tmp_path / "out")]) == 0
     found = manifest_below(tmp_path / "out")
     assert (found["state"], found["file"], found["parity"]["passed"]) == ("deferred", "model.onnx", True)
+    assert found["rewrites"] == ["normalized-attention"]
+    assert "one cast at each border that is fp32; a layer norm is one operator with its statistics" in found["recipe"]
     assert "--stronglyTyped" in found["deferred"]
     assert found["bound_to"] == {}
     assert "the device has to build it" in capsys.readouterr().err
@@ -359,7 +361,6 @@ def test_a_bf16_graph_is_taken_by_nvidias_parser_and_with_hard_swish_it_is_not()
 @pytest.mark.parametrize(
     ("name", "side"),
     [
-        ("efficientvit_seg_b0_cityscapes", (64, 128)),
         ("efficientvit_l1", (64, 64)),
         ("segformer_b0_ade20k", (64, 64)),
     ],
@@ -369,3 +370,14 @@ def test_one_graph_of_each_kind_is_taken_by_nvidias_own_parser_and_builder(name:
     pytest.importorskip("transformers", reason="the rivals are built with transformers")
     names = catalog.find_target("trt-fp16").rewrites
     assert refusal(graph_of(create(catalog.find_model(name)), names, side)) is None
+
+
+@pytest.mark.skipif(bool(packages.missing(["tensorrt_rtx"])), reason="TensorRT for RTX is not installed")
+def test_a_cameras_bytes_in_and_labels_out_are_taken_by_it_too(tmp_path: Path):
+    """What stands at the borders has types of its own: unsigned bytes, and whole numbers of an argmax."""
+    command = ["export", "efficientvit_seg_b0_cityscapes", "--target", "trt-rtx-fp16", "--size", "64x128"]
+    options = ["--io", "uint8", "--head", "labels", "--compute-capability", "8.0"]
+    assert main([*command, *options, "--out", str(tmp_path)]) == 0
+    found = manifest_below(tmp_path)
+    assert [tensor["dtype"] for tensor in (*found["inputs"], *found["outputs"])] == ["uint8", "int32"]
+    assert found["outputs"][0]["shape"] == [1, 64, 128], "as large as the picture"
