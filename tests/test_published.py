@@ -69,6 +69,11 @@ def test_contradictions_are_rows_of_their_own():
     assert {84, 48.9} <= sam.keys()
     assert sam[84].note
     assert sam[84].column != sam[48.9].column
+    for name, model in (("imagenet", "efficientnetv2_s"), ("imagenet", "efficientnetv2_m")):
+        rows = [row for row in tables.find(name).rows if row.model == model]
+        assert len({row.macs for row in rows}) == len(rows) == 2
+        assert any(row.note for row in rows)
+    assert {row.quality for row in tables.find("cityscapes").rows if "B0" in row.name} >= {75.653, 74.5}
 
 
 def test_figures_read_from_charts_are_columns_of_their_own():
