@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,3 +171,16 @@ def test_an_address_that_is_none_is_said(lab: Lab):
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in said
     with contextlib.suppress(FileNotFoundError):
         assert not (lab.folder / "run.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "address", ["lab", "tcp://lab", "tcp://lab:port", "tcp://lab:8786/x", "", "two words:1", "ftp://lab:1"]
+)
+def test_what_cannot_be_an_address_is_refused_at_once(tmp_path: Path, address: str):
+    pytest.importorskip("distributed", reason="Dask (extra fleet) is not installed")
+    from vitdeploy.fleet import on_dask
+
+    started = time.monotonic()
+    with pytest.raises(UsageError, match="no address of a Dask scheduler"):
+        on_dask.open_pool(address, ())
+    assert time.monotonic() - started < 5

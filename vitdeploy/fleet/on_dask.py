@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import queue
+import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,11 @@ CONNECT_LIMIT_S = 15.0
 """A scheduler that does not answer within this is not there."""
 
 CLOSE_LIMIT_S = 10.0
+
+_ADDRESS = re.compile(
+    r"(?:(?:tcp|tls|ucx|wss?)://)?[^\s/:]+:\d{1,5}|(?:(?:tcp|tls|ucx|wss?)://)?\[[0-9a-fA-F:.%]+\]:\d{1,5}"
+)
+"""Of a scheduler: without a protocol it is TCP. Source: ``distributed.comm.addressing``."""
 
 CONFIG = {
     # The profiler looks at all threads a hundred times a second: load beside what is timed.
@@ -252,6 +258,8 @@ def open_pool(address: str | None, resources: Sequence[Mapping[str, float]], *, 
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
     dask.config.set(CONFIG)
     if address is not None:
+        if not _ADDRESS.fullmatch(address):  # Dask says so as well, and then waits half a minute
+            raise UsageError(f"{address!r} is no address of a Dask scheduler", "Write it as tcp://HOST:8786.")
         return DaskPool(address)
     place = tempfile.TemporaryDirectory(prefix="vitdeploy-dask-", ignore_cleanup_errors=True)
     return DaskPool(None, _local(resources, place.name, verbose=verbose), place)
