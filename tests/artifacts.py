@@ -10,17 +10,17 @@ from vitdeploy.artifact import MANIFEST, SCHEMA, Artifact, Manifest, Tensor, Wei
 from vitdeploy.record import Case
 
 
-def conv_relu(folder: Path, *, nan: bool = False, channels: int = 8) -> Artifact:
+def conv_relu(folder: Path, *, nan: bool = False, channels: int = 8, kernel: int = 3) -> Artifact:
     """``model.onnx`` of one convolution and one ReLU, 32x32; ``nan``: it divides zero by zero at its end."""
     import numpy as np
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     generator = np.random.Generator(np.random.PCG64(0))
-    weight = numpy_helper.from_array(generator.normal(size=(channels, 3, 3, 3)).astype(np.float32), "weight")
+    weight = numpy_helper.from_array(generator.normal(size=(channels, 3, kernel, kernel)).astype(np.float32), "weight")
     zero = numpy_helper.from_array(np.zeros(1, np.float32), "zero")
     nodes = [
-        helper.make_node("Conv", ["image", "weight"], ["hidden"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["image", "weight"], ["hidden"], pads=[kernel // 2] * 4),
         helper.make_node("Relu", ["hidden"], ["positive" if nan else "logits"]),
     ]
     if nan:

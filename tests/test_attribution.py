@@ -41,7 +41,8 @@ def test_the_largest_changes_come_first_in_the_direction_of_the_whole():
 
 def test_two_real_files_are_told_apart_by_their_operators(tmp_path: Path):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
-    small, large = (artifacts.conv_relu(tmp_path / str(n), channels=n) for n in (8, 512))
+    # 363 products a number: the reordering of channels that ONNX Runtime adds stays small beside them on a busy machine
+    small, large = (artifacts.conv_relu(tmp_path / str(n), channels=n, kernel=11) for n in (8, 512))
     found = attribution.attribute(small, large, by_worker)
     assert found.said is None
     assert found.operators[0].name == "Conv"
