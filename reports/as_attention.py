@@ -14,7 +14,8 @@ HEADS = (
 
 SCALES = (
     "Both axes are logarithmic: a straight line is a power law, and its slope is the exponent. Solid lines are linear "
-    "attention, dashed ones softmax. Bars are 95 % intervals over rounds, where they are longer than the mark."
+    "attention, dashed ones softmax; the legend has the fitted exponents with their 95 % intervals. Bars are 95 % "
+    "intervals over rounds, where they are longer than the mark."
 )
 
 RATIOS = (

@@ -38,7 +38,10 @@ def scaling(study: Study) -> Specification | None:
             ),
         ),
         color=alt.Color(
-            "series:N", title=None, scale=alt.Scale(domain=names), legend=alt.Legend(orient="top", columns=1)
+            "series:N",
+            title=None,
+            scale=alt.Scale(domain=names),
+            legend=alt.Legend(orient="top", columns=1, labelLimit=0),
         ),
         detail="line:N",
     )
@@ -178,7 +181,7 @@ def _label(claim: Claim, found: Reproduction) -> str:
 def _dots(one: Series) -> list[dict[str, Any]]:
     return [
         {
-            "series": one.name,
+            "series": _with_exponents(one),
             "attention": attention,
             "line": f"{one.name}, {attention}",
             "pixels": point.pixels,
@@ -192,6 +195,18 @@ def _dots(one: Series) -> list[dict[str, Any]]:
         for attention, found in (("linear", point.linear_ms), ("softmax", point.softmax_ms))
         if found is not None
     ]
+
+
+def _with_exponents(one: Series) -> str:
+    """A series in the legend: its name, and the power of the pixels that either attention's time grows with."""
+    if one.kind == "equal arithmetic":  # another width at each size: a slope over them is of nothing
+        return one.name
+    fitted = [
+        f"{attention} ∝ pixels^{reproduction.shown_ratio(found)}"
+        for attention, found in (("linear", one.linear_exponent), ("softmax", one.softmax_exponent))
+        if found is not None
+    ]
+    return f"{one.name}: {', '.join(fitted)}" if fitted else one.name
 
 
 def _estimate(found: Estimate | None) -> dict[str, float]:

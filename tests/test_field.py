@@ -1,6 +1,7 @@
 """`attention` and `reproduce` on made-up runs: what they say, what they refuse to say, and their pages."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from vitdeploy.benchmarks import reproduce as tables
 from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, Impossible
 from vitdeploy.orders import Entry, Wanted
-from vitdeploy.reports import as_attention, as_reproduction
+from vitdeploy.reports import as_attention, as_reproduction, study_charts
 
 ROUNDS = 5
 
@@ -238,6 +239,10 @@ def test_the_pages_are_whole_and_escape_what_they_show(kind: str):
         run = msgspec.structs.replace(run, device=msgspec.structs.replace(run.device, facts=facts))
         page = as_attention.render(scaling.study(run, tables.find("attention"))).decode()
         assert "They cross at a side of 31." in page
+        chart = json.dumps(study_charts.scaling(scaling.study(run, tables.find("attention"))), ensure_ascii=False)
+        slope = r"\^%s\d \[\d\.\d\d … \d\.\d\d\]"
+        wanted = rf"equal width[^\"]*: linear ∝ pixels{slope % '1.0'}, softmax ∝ pixels{slope % '2.0'}"
+        assert re.search(wanted, chart)
     else:
         found = reproduced(
             ({"model": "efficientvit_seg_b2_cityscapes", **CITY}, 40.0),

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,17 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 def read(folder: Path, text: str) -> planning.Plan:
     (folder / "lab.toml").write_text(text)
     return planning.read(folder / "lab.toml")
+
+
+def busy(lab: Lab) -> dict[str, list[tuple[float, float]]]:
+    """Device → from when to when each of its trials was measured, in seconds, in time."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for result in record.load(lab.folder / "run.json").results:
+        for trial in result.trials:
+            start_s = datetime.fromisoformat(trial.started_utc).timestamp()
+            took_s = (trial.load_ns + trial.first_ns + trial.warmup_ns + trial.wall_ns) / 1e9
+            found.setdefault(result.case.device, []).append((start_s, start_s + took_s))
+    return {name: sorted(spans) for name, spans in found.items()}
 
 
 def test_a_plan_is_every_model_at_every_target_and_size_on_every_device(tmp_path: Path):
@@ -116,11 +128,16 @@ def test_a_worker_that_is_killed_costs_a_trial_which_is_taken_again(lab: Lab):
     os.killpg(workers[0].pid, signal.SIGKILL)
     said = told(client)
     assert len(lab.trials()) == len(set(lab.trials())) == 12, said
+    for name, spans in busy(lab).items():
+        assert len(spans) == 6
+        ends = [end for _, end in spans]
+        starts = [start for start, _ in spans[1:]]
+        assert all(end <= start for end, start in zip(ends, starts, strict=False)), f"two trials at once on {name}"
 
 
 def test_a_client_that_is_killed_goes_on_where_it_was(lab: Lab):
     lab.scheduler()
-    for name in ("one", "two"):
+    for name in ("one", "one", "two", "two"):
         lab.worker(f"device:{name}=1")
     plan = lab.plan(trials=6)
     client = lab.sweep(plan)

@@ -11,6 +11,7 @@ import pytest
 from tests import eval_sets
 from tests.fleet_lab import Lab, told, wait_until
 from vitdeploy import api_eval
+from vitdeploy.cli import main
 from vitdeploy.errors import UnreadableFile, UsageError
 from vitdeploy.evaluation import record
 from vitdeploy.evaluation.order import EvalOrder
@@ -89,6 +90,21 @@ def test_what_evals_name_must_be_there(
     path.write_text(path.read_text().replace(before, after))
     with pytest.raises(kind, match=words):
         planning.evaluations(planning.read(path))
+
+
+@pytest.mark.parametrize("words", [("--dry-run",), ()], ids=["dry run", "run"])
+def test_a_folder_that_is_no_data_set_is_said_before_anything_is_timed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+):
+    monkeypatch.chdir(lab.folder)
+    path = planned(lab)
+    path.write_text(
+        path.read_text().replace(f"{lab.folder}/city", "seg") + '[[rows]]\nmodels = ["conv"]\ndevices = ["one"]\n'
+    )
+    assert main(["sweep", str(path), "--out", "run.json", *words]) == 9
+    said = capsys.readouterr().err
+    assert "cityscapes on one: seg is no Cityscapes: looked for leftImg8bit/val" in said
+    assert not (lab.folder / "run.json").exists()
 
 
 @pytest.mark.slow

@@ -47,6 +47,18 @@ def eval_plan(paths: Sequence[Path], order: EvalOrder) -> list[str]:
     return lines
 
 
+def look(artifacts: Sequence[Artifact], order: EvalOrder) -> None:
+    """Find the data set and see that the artifacts are for it; nothing is evaluated.
+
+    Raises:
+        UsageError: an unknown name, or a value that means nothing.
+        Impossible: the artifact is for another data set.
+        UnreadableFile: the data set cannot be read.
+    """
+    _require(order.dataset)
+    plans.prepare(_wish(order), tuple(artifacts))
+
+
 def _shape_lines(shapes: Mapping[tuple[int, int], int], artifacts: Sequence[Artifact]) -> list[str]:
     """Which sizes the pictures become, and which artifact takes each."""
     lines: list[str] = []

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from vitdeploy import api, catalog, documents, packages, record
-from vitdeploy.errors import UsageError, worst_exit_code
+from vitdeploy import api, api_eval, catalog, documents, packages, record
+from vitdeploy.errors import Impossible, UnreadableFile, UsageError, worst_exit_code
 from vitdeploy.fleet import messages
 from vitdeploy.fleet import plan as planning
 from vitdeploy.fleet.journal import Journal, beside
@@ -34,14 +34,15 @@ def sweep_plan(path: Path, order: SweepOrder) -> list[str]:
         VitdeployError: the plan cannot be read or names what is not there.
     """
     plan = planning.read(path)
-    wanted, jobs = planning.expand(plan), planning.evaluations(plan)
+    wanted, jobs = planning.expand(plan), _evaluations(plan)
     names = _devices(wanted, jobs)
     if order.scheduler is None:
         _reachable(names)
     where = order.scheduler or "a local Dask cluster, a process a device and one with memory"
     lines = [f"{one.words}: {plan.trials} trials of at least {plan.min_time_s:g} s" for one in wanted]
     lines += [f"{job.words}: {job.count} parts of the pictures in {job.order.root}" for job in jobs]
-    counts = [f"{len(wanted) * plan.trials} trials"] * bool(wanted) + [f"{len(jobs)} evaluations"] * bool(jobs)
+    evaluations = f"{len(jobs)} evaluation{'s' * (len(jobs) != 1)}"
+    counts = [f"{len(wanted) * plan.trials} trials"] * bool(wanted) + [evaluations] * bool(jobs)
     return [*lines, f"{' and '.join(counts)} on {len(names)} devices, by {where}"]
 
 
@@ -61,7 +62,7 @@ def sweep(
     from vitdeploy.benchmarks import bench as timing
 
     plan = planning.read(path)
-    wanted, jobs = planning.expand(plan), planning.evaluations(plan)
+    wanted, jobs = planning.expand(plan), _evaluations(plan)
     name = planning.name_of(path)
     if order.resume and order.out is None:
         raise UsageError("--resume needs the run file", "Name it with --out.")
@@ -152,6 +153,21 @@ def _id_of(folder: Path) -> str:
     if not path.exists():
         documents.write_bytes(path, f"evals-{os.urandom(6).hex()}".encode())
     return path.read_text()
+
+
+def _evaluations(plan: Plan) -> list[EvalJob]:
+    """The plan's evaluations, their data sets looked at: a wrong folder is said before hours of timing."""
+    jobs = planning.evaluations(plan)
+    for job in jobs:
+        _look(job)
+    return jobs
+
+
+def _look(job: EvalJob) -> None:
+    try:
+        api_eval.look(job.artifacts, job.order)
+    except (UsageError, Impossible, UnreadableFile) as error:
+        raise type(error)(f"{job.words}: {error.message}", error.hint) from error
 
 
 def _devices(wanted: Sequence[Wanted], jobs: Sequence[EvalJob]) -> list[str]:

@@ -3,6 +3,7 @@
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingImports=false, reportMissingTypeStubs=false
 
+import atexit
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +15,20 @@ from pycuda import driver
 from vitdeploy.errors import DeviceError, Impossible
 from vitdeploy.runtimes.cuda import Address, Cuda, Handle
 from vitdeploy.runtimes.session import Array
+
+
+class _Held:
+    """The context on one thread's stack. A thread's locals end with it, and so does this.
+
+    pycuda aborts the process when a thread or the process ends with a context on its stack.
+    """
+
+    def __init__(self, context: Any) -> None:
+        context.push()
+        self._context = context
+
+    def __del__(self) -> None:
+        self._context.pop()
 
 
 class Pycuda:
@@ -36,12 +51,16 @@ class Pycuda:
         self._events: dict[Handle, Any] = {}
         self._memory: dict[Address, Any] = {}
         self.enter()
+        atexit.register(self.leave)
 
     def enter(self) -> None:
-        """Make the context current in this thread, once."""
-        if not getattr(self._entered, "yes", False):
-            self._context.push()
-            self._entered.yes = True
+        """Make the context current in this thread, once, until the thread ends."""
+        if not hasattr(self._entered, "held"):
+            self._entered.held = _Held(self._context)
+
+    def leave(self) -> None:
+        """Take the context from this thread; idempotent."""
+        self._entered.__dict__.pop("held", None)
 
     def host(self, shape: tuple[int, ...], dtype: str) -> Array:
         """A page-locked array; it is given back with its last reference."""
