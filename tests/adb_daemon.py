@@ -5,7 +5,8 @@ It speaks the transport protocol (CNXN, AUTH, OPEN, OKAY, WRTE, CLSE), shell v2 
 must agree. Commands run here, in a shell whose paths of the phone are those of a folder.
 
 Source: protocol.txt, SERVICES.TXT, SYNC.TXT and file_sync_protocol.h of packages/modules/adb
-(android.googlesource.com); what becomes of a command whose stream ends: daemon/shell_service.cpp there.
+(android.googlesource.com); what becomes of a command whose stream ends: daemon/shell_service.cpp there;
+recordings of real phones: `test_adbd_recordings`.
 """
 
 import contextlib
