@@ -157,6 +157,7 @@ def test_an_unknown_key_is_asked_for_again(phone: PhoneDouble):
 def test_the_stand_in_says_who_it_is_as_a_phone_does(phone: PhoneDouble):
     host = Host(phone)
     (_, asked, identity), (_, head, theirs) = TRUSTED
+    assert theirs is not None
     host.say(asked, identity)
     said, ours = host.hear()
     version, most = HEADER.unpack(said)[1:3]
