@@ -130,6 +130,18 @@ def test_claims_are_ratios_within_rounds_and_say_what_is_missing():
     assert "SegFormer-B5" in (lacking.why_not or "")
 
 
+def test_two_claims_of_one_pair_say_which_column_each_is_of():
+    found = reproduced(({"model": "convnext_t", "size": (224, 224)}, 40.0), name="imagenet")
+    shown = field_tables.reproduction(
+        api_field.Reproduced(reproduction=found, path=Path("r.json"), page=Path("r.html"))
+    )
+    assert isinstance(shown.document, dict)
+    pairs = [(one["slow"], one["fast"], one["column"]) for one in shown.document["claims"]]
+    assert ("ConvNeXt-T", "EfficientViT-B2 r256", "orin") in pairs
+    assert ("ConvNeXt-T", "EfficientViT-B2 r256", "nano") in pairs
+    assert len(pairs) == len(set(pairs))
+
+
 def test_an_invalid_row_gives_no_ratio_and_says_why():
     found = reproduced(
         ({"model": "efficientvit_seg_b2_cityscapes", **CITY}, 40.0),

@@ -128,8 +128,9 @@ def _answer(answer: "Answer") -> list[str]:
     claim = answer.claim
     published = units.MISSING if answer.published is None else f"{answer.published:.3g}x"
     derived = "" if claim.ratio is not None or answer.published is None else " (derived)"
+    column = f" on {claim.column}" if claim.column else ""
     measured = shown_ratio(answer.measured) if answer.measured else units.MISSING
-    return [claim.words, claim.slow, claim.fast, published + derived, measured, claim.source]
+    return [claim.words, claim.slow, claim.fast, published + column + derived, measured, claim.source]
 
 
 def _claim_notes(answers: "Sequence[Answer]") -> list[str]:
@@ -186,6 +187,7 @@ def _claim(answer: "Answer") -> dict[str, Any]:
         "words": claim.words,
         "slow": claim.slow,
         "fast": claim.fast,
+        "column": claim.column,
         "quoted": claim.ratio,
         "published": answer.published,
         "source": claim.source,
