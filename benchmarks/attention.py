@@ -12,7 +12,7 @@ MODULE_SIDES = (8, 12, 16, 24, 32, 40, 48, 64, 96, 128, 192)
 """Sides of feature maps: 16 to 64 as of networks in use, the published figure's, smaller ones to see where the two
 cross, and larger ones up to what memory holds."""
 
-QUICK_MODULE_SIDES = (16, 24, 32, 40, 64)
+QUICK_MODULE_SIDES = (8, 16, 24, 32, 40, 64)
 
 NETWORK_SIDES = (128, 224, 320, 448, 640, 896, 1280, 1792)
 """Sides of input images, of networks that attend at strides 16 and 32."""
