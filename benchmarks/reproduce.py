@@ -156,16 +156,24 @@ def scout(rows: list[Wanted]) -> Wanted | None:
 
 
 def in_time(rows: list[Wanted], macs_per_s: float, *, quick: bool, trials: int) -> Mapping[int, Impossible]:
-    """Place → why a row would take too long, at a speed that was measured on the scout."""
+    """Place → why a row would take too long, at a speed that was measured on the scout.
+
+    A model in parts is left out whole: the time of one part alone answers nothing that the table asks.
+    """
     limit_s = QUICK_ROW_LIMIT_S if quick else ROW_LIMIT_S
-    found: dict[int, Impossible] = {}
-    for place, row in enumerate(rows):
+    late: dict[tuple[str, Size | None], Impossible] = {}
+    for row in rows:
         inference_s = (row.macs or 0) / macs_per_s
         total_s = trials * INFERENCES * inference_s
         if total_s > limit_s:
-            found[place] = Impossible(
+            late[_whole(row)] = Impossible(
                 f"does not fit in time: about {inference_s:.0f} s an inference at the {macs_per_s / 1e9:.0f} G "
                 f"multiply-accumulates a second of the table's small rows, {total_s / 60:.0f} min in all",
                 "Leave --quick out, or use a faster device." if quick else "Use a faster device.",
             )
-    return found
+    return {place: late[_whole(row)] for place, row in enumerate(rows) if _whole(row) in late}
+
+
+def _whole(row: Wanted) -> tuple[str, Size | None]:
+    """The model that a row is a part of, at its size."""
+    return row.entry.model.partition(".")[0], row.entry.size

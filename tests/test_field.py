@@ -203,12 +203,19 @@ def test_a_model_in_parts_is_their_sum():
 
 
 def test_what_would_take_too_long_says_how_long():
-    rows = [Wanted(entry=Entry(model="a", targets=("onnx-fp32",)), macs=macs) for macs in (1e9, 4e9, 6e9, 3e12)]
+    sizes = (("a", 1e9), ("b", 4e9), ("c", 6e9), ("d", 3e12))
+    rows = [Wanted(entry=Entry(model=name, targets=("onnx-fp32",)), macs=macs) for name, macs in sizes]
     scout = tables.scout(rows)
     assert scout is rows[1]
     late = tables.in_time(rows, 20e9, quick=True, trials=5)
     assert set(late) == {3}
     assert "150 s an inference" in late[3].message
+
+
+def test_a_model_whose_encoder_takes_too_long_is_left_out_whole():
+    parts = (("big.encoder", 3e12), ("big.decoder", 1e9), ("small.encoder", 1e9))
+    rows = [Wanted(entry=Entry(model=name, targets=("onnx-fp32",)), macs=macs) for name, macs in parts]
+    assert set(tables.in_time(rows, 20e9, quick=True, trials=5)) == {0, 1}
 
 
 def test_what_does_not_fit_in_memory_says_how_much_it_takes():
