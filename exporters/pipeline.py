@@ -1,110 +1,35 @@
-"""From what a user asked for to a finished artifact: plan, look it up, else make it in a process of its own.
+"""From what a user asked for to a finished artifact: look it up, else make it in a process of its own.
 
 An artifact is stored under the digest of everything that changes its bytes, so the same request twice
 costs a look-up. No framework is imported here: the work is done by `vitdeploy.exporters.step`.
 """
 
-import hashlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import platformdirs
 
-from vitdeploy import artifact, catalog, documents, errors, gpu, own_models, packages
+from vitdeploy import artifact, catalog, documents, errors, own_models, packages
 from vitdeploy.artifact import Artifact, Parity
-from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed, UnreadableFile, VitdeployError, unknown_name
-from vitdeploy.exporters import interpreters, process_end
+from vitdeploy.errors import ParityFailed, ToolchainFailed, UnreadableFile, VitdeployError
 from vitdeploy.exporters import job as jobs
+from vitdeploy.exporters import planning, process_end
 from vitdeploy.exporters.job import Job, Reply
-from vitdeploy.spec import Attention, Converter, Head, Io, ModelSpec, Size, Target
+from vitdeploy.exporters.planning import Request, Step
 from vitdeploy.store import Store
 
 Progress = Callable[[str], None]
 
 STEP_LIMIT_S = 3600.0
 """A step that takes longer is killed. Source: the largest model here exports in minutes on two cores."""
-
-SOURCES = (
-    "models",
-    "exporters",
-    "spec.py",
-    "borders.py",
-    "prompts.py",
-    "own_models.py",
-    "model_rows.py",
-    "target_rows.py",
-    "binding.py",
-    "parity.py",
-    "photographs.py",
-)
-"""Our own files that decide what is made: a change of any of them makes another key."""
-
-DEFAULT_CONVERTER: Final = "onnx2tf"
-
-AHEAD_OF_TIME: Final = "trt-rtx-fp16"
-"""The target that is compiled for stated compute capabilities, wherever it is built."""
-
-JETSON_ORIN: Final = "8.7"
-"""Of a Jetson Orin; that target has no kernels for it. Source: ``tensorrt_rtx.ComputeCapability`` of 1.7."""
-
-NEEDS_LITERT_TORCH: Final = ("litert-torch", "best")
-"""Converters that need a package which stands apart, in an interpreter of its own if need be."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One artifact that is wanted."""
-
-    spec: ModelSpec
-    target: Target
-    size: Size
-    batch: int
-    attention: Attention
-    weights: Path | None
-    head: Head
-    io: Io
-    without: tuple[str, ...]
-    out: Path
-    converter: Converter | None = None
-    """For targets that have several; None: the default one."""
-    force: bool = False
-    device: str | None = None
-    compute_capability: tuple[str, ...] = ()
-    """What an engine is built for ahead of time; empty: all that the builder can."""
-
-    @property
-    def words(self) -> str:
-        """For progress and plans: ``efficientvit_b1 onnx-fp32 224x224``."""
-        return f"{self.spec.name} {self.target.name} {self.size[0]}x{self.size[1]}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One target on the way to the one that is wanted."""
-
-    target: Target
-    rewrites: tuple[str, ...]
-    key: str
-    """Digest of everything that changes the bytes of what it makes."""
-    deferred: bool = False
-    """The device has still to build the file."""
-
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """What it needs here."""
-        return () if self.deferred else (*self.target.export_packages, *self.target.run_packages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,85 +41,6 @@ class Outcome:
     error: VitdeployError | None
 
 
-def plan(request: Request) -> tuple[Step, ...]:
-    """The steps from the torch module to the target that is wanted.
-
-    Raises:
-        UsageError: a rewrite that the target does not have.
-        Impossible: a size or border that the model cannot have, or a target that is not built in this version.
-        UnreadableFile: the weights file cannot be read.
-    """
-    spec, target = request.spec, request.target
-    catalog.check_size(spec, request.size)
-    for name in request.without:
-        if name not in target.rewrites:
-            raise unknown_name(f"rewrite of {target.name}", name, target.rewrites, "vitdeploy targets")
-    if target.exporter is None:
-        raise Impossible(f"{target.name} is {target.unavailable}", "`vitdeploy targets` lists those that can be made.")
-    _check_border(request)
-    chain = [target]
-    while (parent := chain[0].parent) is not None:
-        chain.insert(0, catalog.find_target(parent))
-    steps: list[Step] = []
-    for one in chain:
-        # A parent's rewrites that the target does not want, because they suit a CPU, are left out on the way.
-        rewrites = tuple(name for name in one.rewrites if name in target.rewrites and name not in request.without)
-        deferred = _deferred(request, one)
-        key = _key(request, one, rewrites, steps[-1].key if steps else None, deferred=deferred)
-        steps.append(Step(target=one, rewrites=rewrites, key=key, deferred=deferred))
-    return tuple(steps)
-
-
-def refusal(request: Request) -> Impossible | None:
-    """Why the target cannot take the model, whatever is asked; it stops this model and no other."""
-    spec, target = request.spec, request.target
-    if target.name not in spec.refused:
-        return None
-    return Impossible(f"{target.name} cannot take {spec.name}: {spec.refused[target.name]}", "Use another target.")
-
-
-def describe(request: Request) -> list[str]:
-    """The plan, one line a step."""
-    if refused := refusal(request):
-        return [refused.message]
-    lines: list[str] = []
-    for step in plan(request):
-        named = f" with {', '.join(step.rewrites)}" if step.rewrites else ""
-        weights = str(request.weights) if request.weights else "random weights (seed 0)"
-        size = f"{request.size[0]}x{request.size[1]}"
-        by = f" by {request.converter}" if request.converter else ""
-        proof = "proven against torch fp32"
-        if step.deferred:
-            proof = "left to the device to build"
-        elif step.target.name == AHEAD_OF_TIME:
-            proof = "built ahead of time, not run"
-        lines.append(f"{request.spec.name} {size}, {weights} → {step.target.name}{by}{named}, {proof}")
-    return lines
-
-
-def prepare(requests: Iterable[Request], store: Store) -> None:
-    """Find what would stop the work before any of it is done: missing packages, a place that cannot be written.
-
-    Raises:
-        MissingPackage: with all that is missing.
-        UnreadableFile: an output folder cannot be written.
-    """
-    needed: list[str] = []
-    apart = False
-    for request in requests:
-        _check_writable(request.out)
-        if refusal(request):
-            continue
-        steps = plan(request)
-        if request.force or store.find(steps[-1].key) is None:
-            needed += [*request.spec.requires, *(name for step in steps for name in step.packages)]
-            apart = apart or request.converter in NEEDS_LITERT_TORCH
-    if needed:
-        packages.require(needed)
-    if apart:
-        interpreters.require_litert_torch()
-
-
 def export(request: Request, store: Store, *, progress: Progress) -> Outcome:
     """Make the artifact, or take it from the store, and put it into its folder below ``request.out``.
 
@@ -203,11 +49,11 @@ def export(request: Request, store: Store, *, progress: Progress) -> Outcome:
         UnreadableFile: the checkpoint does not fit, or the place cannot be written.
         Impossible: the target cannot take the model.
     """
-    if refused := refusal(request):
+    if refused := planning.refusal(request):
         raise refused
     reused = True
     previous: Path | None = None
-    steps = plan(request)
+    steps = planning.plan(request)
     for step in steps:
         if request.force or store.find(step.key) is None:
             reused = False
@@ -217,7 +63,9 @@ def export(request: Request, store: Store, *, progress: Progress) -> Outcome:
             raise wrong  # nothing is built on a graph that computes something else
     stored = store.find(steps[-1].key)
     assert stored is not None, "a step that succeeded has stored its artifact"
-    folder = request.out / artifact.folder_of(stored, _options(request), request.device if stored.bound_to else None)
+    folder = request.out / artifact.folder_of(
+        stored, planning.options_of(request), request.device if stored.bound_to else None
+    )
     made = store.deliver(steps[-1].key, folder)
     return Outcome(artifact=made, reused=reused, error=parity_error(made))
 
@@ -371,103 +219,3 @@ def _log_path(job: Job) -> Path:
     return (
         folder / f"{own_models.folder_name(job.model, None)}-{job.target}-{job.size[0]}x{job.size[1]}-{os.getpid()}.log"
     )
-
-
-def _check_border(request: Request) -> None:
-    """Refuse heads and element types that the target or the model does not have."""
-    spec, target = request.spec, request.target
-    own_models.check(spec, target.name, weights=request.weights is not None, border=(request.head, request.io))
-    for option, value, default in (("head", request.head, "logits"), ("io", request.io, "fp32")):
-        if value != default and value not in target.options.get(option, ()):
-            raise Impossible(f"{target.name} has no --{option} {value}", f"Use --{option} {default}.")
-    if request.converter is not None and request.converter not in target.options.get("converter", ()):
-        raise Impossible(f"{target.name} has no --converter {request.converter}", "Leave --converter out.")
-    if request.compute_capability and target.name != AHEAD_OF_TIME:
-        raise Impossible(
-            f"{target.name} is not built ahead of time for a compute capability", f"Use --target {AHEAD_OF_TIME}."
-        )
-    if JETSON_ORIN in request.compute_capability:
-        raise Impossible(
-            f"TensorRT for RTX does not build for compute capability {JETSON_ORIN}, a Jetson Orin's",
-            "Use --target trt-fp16, whose engine the Orin builds itself.",
-        )
-    if request.io == "uint8" and spec.part == "decoder":
-        raise Impossible(f"{spec.name} takes no picture that could be made of bytes", "Use --io fp32.")
-    if request.head == "labels" and spec.task not in ("classification", "segmentation"):
-        raise Impossible(f"{spec.name} has no labels: it is for {spec.task}", "Use --head logits.")
-
-
-def _check_writable(out: Path) -> None:
-    """Make the output folder, so that a place that cannot be written is found before the work."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise documents.cannot_write(out, error) from error
-
-
-def _options(request: Request) -> str:
-    """The words of the folder's name for whatever makes another file than the default."""
-    words = [f"w{artifact.digest_of(request.weights)[:8]}"] if request.weights else []
-    words += [request.head] if request.head != "logits" else []
-    words += [request.io] if request.io != "fp32" else []
-    words += [request.converter] if request.converter not in (None, DEFAULT_CONVERTER) else []
-    words += [f"sm{one.replace('.', '')}" for one in request.compute_capability]
-    words += [f"without-{name}" for name in sorted(request.without)]
-    return "+".join(words)
-
-
-def _deferred(request: Request, target: Target) -> bool:
-    """Whether a device has to build it: another one is named, or none is and builder or GPU are not here."""
-    if not target.deferrable or request.device == "local":
-        return False
-    if request.device is not None:
-        return True
-    return gpu.here() is None or bool(packages.missing(target.export_packages))
-
-
-def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str | None, *, deferred: bool) -> str:
-    tools = {name: _version(name) for name in (*jobs.DISTRIBUTIONS, *target.tools)}
-    if request.converter in NEEDS_LITERT_TORCH:
-        tools[interpreters.LITERT_TORCH] = interpreters.litert_torch_version()
-    made_from = {
-        "model": request.spec.name,
-        "size": request.size,
-        "batch": request.batch,
-        "attention": request.attention,
-        "weights": artifact.digest_of(request.weights) if request.weights else request.spec.own_weights or "random",
-        "head": request.head,
-        "io": request.io,
-        "target": target.name,
-        "rewrites": list(rewrites),
-        "parent": parent,
-        "converter": None if request.converter == DEFAULT_CONVERTER else request.converter,
-        "deferred": deferred,
-        "compute_capability": request.compute_capability if target.name == AHEAD_OF_TIME else None,
-        "gpu": str(gpu.here()) if target.deferrable and not deferred else None,
-        "tools": tools,
-        "source": _source_digest(),
-    }
-    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-@cache
-def _source_digest() -> str:
-    """Digest of our own files that decide what is made."""
-    package = Path(__file__).resolve().parent
-    core = Path(catalog.__file__).resolve().parent
-    digest = hashlib.sha256()
-    for name in SOURCES:
-        place = package if name == "exporters" else core / name
-        for path in sorted(place.glob("*.py")) if place.is_dir() else [place]:
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()

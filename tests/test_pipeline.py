@@ -17,9 +17,10 @@ from tests import artifacts
 from vitdeploy import artifact, catalog, documents
 from vitdeploy.artifact import MANIFEST, Metric, Parity
 from vitdeploy.errors import Impossible, MissingPackage, ParityFailed, ToolchainFailed, UnreadableFile, UsageError
-from vitdeploy.exporters import pipeline
+from vitdeploy.exporters import pipeline, planning
 from vitdeploy.exporters.job import Job
-from vitdeploy.exporters.pipeline import Outcome, Request
+from vitdeploy.exporters.pipeline import Outcome
+from vitdeploy.exporters.planning import Request
 from vitdeploy.store import Store
 
 PROVEN = Parity(
@@ -91,7 +92,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 def test_an_unknown_rewrite_is_answered_with_the_nearest(tmp_path: Path):
     with pytest.raises(UsageError) as caught:
-        pipeline.plan(wanted(tmp_path, without=("cubic-as-product",)))
+        planning.plan(wanted(tmp_path, without=("cubic-as-product",)))
     assert "cubic-as-products" in caught.value.hint
 
 
@@ -107,13 +108,13 @@ def test_an_unknown_rewrite_is_answered_with_the_nearest(tmp_path: Path):
 )
 def test_a_combination_that_cannot_work_is_refused(tmp_path: Path, model: str, target: str, changes: dict[str, Any]):
     with pytest.raises(Impossible) as caught:
-        pipeline.plan(wanted(tmp_path, model, target, **changes))
+        planning.plan(wanted(tmp_path, model, target, **changes))
     assert caught.value.exit_code == 4
 
 
 def test_a_wrong_size_is_answered_with_the_nearest(tmp_path: Path):
     with pytest.raises(Impossible) as caught:
-        pipeline.plan(wanted(tmp_path, size=(100, 70)))
+        planning.plan(wanted(tmp_path, size=(100, 70)))
     assert "96x64" in caught.value.hint
     assert "128x96" in caught.value.hint
 
@@ -121,7 +122,7 @@ def test_a_wrong_size_is_answered_with_the_nearest(tmp_path: Path):
 def test_missing_packages_are_found_before_the_work(tmp_path: Path, fake: FakeStep):
     target = replace(catalog.find_target("onnx-fp32"), export_packages=("no_such_a", "no_such_b"))
     with pytest.raises(MissingPackage) as caught:
-        pipeline.prepare([replace(wanted(tmp_path / "out"), target=target)], Store(tmp_path / "store"))
+        planning.prepare([replace(wanted(tmp_path / "out"), target=target)], Store(tmp_path / "store"))
     assert "no_such_a" in caught.value.message
     assert "no_such_b" in caught.value.message
     assert not fake.jobs
@@ -130,13 +131,13 @@ def test_missing_packages_are_found_before_the_work(tmp_path: Path, fake: FakeSt
 def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path: Path, fake: FakeStep):
     (tmp_path / "file").write_text("")
     with pytest.raises(UnreadableFile) as caught:
-        pipeline.prepare([wanted(tmp_path / "file" / "out")], Store(tmp_path / "store"))
+        planning.prepare([wanted(tmp_path / "file" / "out")], Store(tmp_path / "store"))
     assert caught.value.exit_code == 9
     assert not fake.jobs
 
 
 def test_the_plan_says_what_would_be_done_and_touches_nothing(tmp_path: Path):
-    lines = pipeline.describe(wanted(tmp_path / "out", without=("padded-stem",)))
+    lines = planning.describe(wanted(tmp_path / "out", without=("padded-stem",)))
     assert len(lines) == 1
     assert "random weights (seed 0)" in lines[0]
     assert "cubic-as-products" in lines[0]
@@ -164,12 +165,12 @@ def test_whatever_changes_the_bytes_changes_the_key(tmp_path: Path, monkeypatch:
         {"io": "uint8"},
         {"without": ("padded-stem",)},
     ]
-    keys = [pipeline.plan(wanted(tmp_path, **change))[-1].key for change in changes]
-    monkeypatch.setattr(pipeline, "_version", lambda name: "99")
-    keys.append(pipeline.plan(wanted(tmp_path))[-1].key)
+    keys = [planning.plan(wanted(tmp_path, **change))[-1].key for change in changes]
+    monkeypatch.setattr(planning, "_version", lambda name: "99")
+    keys.append(planning.plan(wanted(tmp_path))[-1].key)
     monkeypatch.undo()
-    monkeypatch.setattr(pipeline, "_source_digest", lambda: "other code")
-    keys.append(pipeline.plan(wanted(tmp_path))[-1].key)
+    monkeypatch.setattr(planning, "_source_digest", lambda: "other code")
+    keys.append(planning.plan(wanted(tmp_path))[-1].key)
     assert len(set(keys)) == len(keys)
 
 
@@ -177,8 +178,8 @@ def test_what_does_not_change_the_bytes_does_not_change_the_key(tmp_path: Path):
     weights, copy = tmp_path / "a.pt", tmp_path / "elsewhere.pt"
     weights.write_bytes(b"a")
     copy.write_bytes(b"a")
-    first = pipeline.plan(wanted(tmp_path / "here", weights=weights, force=True))
-    assert first[-1].key == pipeline.plan(wanted(tmp_path / "there", weights=copy))[-1].key
+    first = planning.plan(wanted(tmp_path / "here", weights=weights, force=True))
+    assert first[-1].key == planning.plan(wanted(tmp_path / "there", weights=copy))[-1].key
 
 
 # The work.

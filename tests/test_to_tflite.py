@@ -22,7 +22,7 @@ from vitdeploy import artifact, catalog, predictions, tables  # noqa: E402
 from vitdeploy.artifact import Artifact, Manifest  # noqa: E402
 from vitdeploy.benchmarks import inputs  # noqa: E402
 from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed  # noqa: E402
-from vitdeploy.exporters import interpreters, pipeline, step, tflite_duel, tflite_inspect, to_tflite  # noqa: E402
+from vitdeploy.exporters import interpreters, pipeline, planning, step, tflite_duel, tflite_inspect, to_tflite  # noqa: E402
 from vitdeploy.exporters.job import Job  # noqa: E402
 from vitdeploy.exporters.tflite_duel import Contender  # noqa: E402
 from vitdeploy.models.create import create  # noqa: E402
@@ -155,8 +155,8 @@ def test_a_manifest_from_before_delegations_is_still_read(tmp_path: Path):
 # The converters.
 
 
-def request_for(out: Path, converter: str | None) -> pipeline.Request:
-    return pipeline.Request(
+def request_for(out: Path, converter: str | None) -> planning.Request:
+    return planning.Request(
         spec=catalog.find_model("efficientvit_b0"),
         target=catalog.find_target("tflite-fp32"),
         size=(64, 64),
@@ -173,24 +173,24 @@ def request_for(out: Path, converter: str | None) -> pipeline.Request:
 
 def test_the_converter_makes_another_key_but_the_default_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(interpreters, "litert_torch_version", lambda: "0.10.0")
-    keys = {name: pipeline.plan(request_for(tmp_path, name))[-1].key for name in ("onnx2tf", "litert-torch", "best")}
+    keys = {name: planning.plan(request_for(tmp_path, name))[-1].key for name in ("onnx2tf", "litert-torch", "best")}
     assert len(set(keys.values())) == 3
-    assert pipeline.plan(request_for(tmp_path, None))[-1].key == keys["onnx2tf"]
-    assert "by best" in pipeline.describe(request_for(tmp_path, "best"))[0]
+    assert planning.plan(request_for(tmp_path, None))[-1].key == keys["onnx2tf"]
+    assert "by best" in planning.describe(request_for(tmp_path, "best"))[0]
 
 
 def test_a_missing_litert_torch_is_found_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pipeline.packages, "require", lambda names: None)
     monkeypatch.setenv(interpreters.LITERT_TORCH_PYTHON, str(tmp_path / "nowhere"))
     with pytest.raises(MissingPackage, match="nowhere") as caught:
-        pipeline.prepare([request_for(tmp_path / "out", "litert-torch")], Store(tmp_path / "store"))
+        planning.prepare([request_for(tmp_path / "out", "litert-torch")], Store(tmp_path / "store"))
     assert caught.value.exit_code == 3
     bare = tmp_path / "python"
     bare.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'litert_torch'\" >&2; exit 1\n")
     bare.chmod(0o755)
     monkeypatch.setenv(interpreters.LITERT_TORCH_PYTHON, str(bare))
     with pytest.raises(MissingPackage, match="No module named"):
-        pipeline.prepare([request_for(tmp_path / "out", "best")], Store(tmp_path / "store"))
+        planning.prepare([request_for(tmp_path / "out", "best")], Store(tmp_path / "store"))
 
 
 def contender(name: str, said: str | None = None) -> Contender:

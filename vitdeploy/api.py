@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from vitdeploy.benchmarks.bench import Job
     from vitdeploy.devices.inventory import Device
-    from vitdeploy.exporters.pipeline import Request
+    from vitdeploy.exporters.planning import Request
     from vitdeploy.workload import Planned
 
 Progress = Callable[[str], None]
@@ -74,9 +74,9 @@ def model_names(names: Sequence[str], suite_name: str | None) -> list[str]:
 
 def export_plan(names: Sequence[str], order: ExportOrder) -> list[str]:
     """What `export` would do, one step a line."""
-    from vitdeploy.exporters import pipeline
+    from vitdeploy.exporters import planning
 
-    return [line for request in _requests(names, order) for line in pipeline.describe(request)]
+    return [line for request in _requests(names, order) for line in planning.describe(request)]
 
 
 def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = silent) -> list[ExportRow]:
@@ -85,12 +85,12 @@ def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = sil
     Raises:
         VitdeployError: what is wrong before any work: names, values, packages, a place that cannot be written.
     """
-    from vitdeploy.exporters import pipeline
+    from vitdeploy.exporters import pipeline, planning
     from vitdeploy.store import Store
 
     requests = _requests(names, order)
     store = Store()
-    pipeline.prepare(requests, store)
+    planning.prepare(requests, store)
     rows: list[ExportRow] = []
     for request in requests:
         started = time.monotonic()
@@ -133,7 +133,7 @@ def _built_on(device: str, made: Artifact, progress: Progress) -> Artifact:
 def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
     """One checked export request a model."""
     from vitdeploy.devices import inventory
-    from vitdeploy.exporters import pipeline
+    from vitdeploy.exporters import planning
 
     target = catalog.find_target(order.target)
     if order.device is not None:
@@ -158,7 +158,7 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
     requests: list[Request] = []
     for spec in specs:
         size = catalog.parse_size(order.size) if order.size else spec.size
-        request = pipeline.Request(
+        request = planning.Request(
             spec=spec,
             target=target,
             size=size,
@@ -174,7 +174,7 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
             device=order.device,
             compute_capability=_capabilities(order.compute_capability),
         )
-        pipeline.plan(request)
+        planning.plan(request)
         requests.append(request)
     return requests
 
