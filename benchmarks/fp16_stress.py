@@ -43,6 +43,11 @@ RAISED_TO = 1e-7
 SMALLEST = 2.0**-24
 """Of half precision above zero: what is smaller may become 0. Source: IEEE 754-2019, binary16."""
 
+ROUNDOFF = 2.0**-11
+"""Of half precision: terms of both signs may cancel to 0 where their sum is smaller than this, times their own size.
+Source: IEEE 754-2019, binary16.
+"""
+
 Pictures = Mapping[str, NDArray[np.float32]]
 """Name of a picture → the model's input."""
 
@@ -56,7 +61,7 @@ class Row:
     largest: float
     """Largest divisor of the published attention in fp32; half precision ends at 65 504."""
     broken: float
-    """Share of the attention's outputs that are NaN or Inf, or 0 where they are not in fp32."""
+    """Share of the attention's outputs that are NaN or Inf, or 0 where more than rounding makes them so."""
     agreement: Mapping[str, float | None]
     """Share of equal pixels for each picture; None: the output holds NaN or Inf."""
 
@@ -163,10 +168,16 @@ def _judged(
         same = logits.argmax(axis=1) == expected[name].argmax(axis=1)
         agreement[name] = float(same.mean()) if np.isfinite(logits).all() else None
         for narrow, exact in zip(found, wide, strict=True):
-            zeroed = (narrow == 0) & (np.abs(exact) > SMALLEST)
-            broken += int(np.count_nonzero(zeroed | ~np.isfinite(narrow)))
+            broken += count_broken(narrow, exact)
             values += narrow.size
     return agreement, broken / max(1, values)
+
+
+def count_broken(narrow: NDArray[Any], exact: NDArray[Any]) -> int:
+    """How many of ``narrow`` are NaN or Inf, or 0 where more than rounding makes them so; both of one shape."""
+    size = float(np.sqrt(np.square(exact, dtype=np.float64).mean()))
+    zeroed = (narrow == 0) & (np.abs(exact) > max(SMALLEST, ROUNDOFF * size))
+    return int(np.count_nonzero(zeroed | ~np.isfinite(narrow)))
 
 
 def _attention_outputs(graph: Any) -> list[str]:

@@ -226,6 +226,12 @@ def test_fp32_has_no_half_border_but_fp16_has():
         api.export_plan(["efficientvit_sam_l0.decoder"], api.ExportOrder(target="onnx-fp16", io="uint8"))
 
 
+def test_a_zero_is_broken_unless_rounding_alone_makes_it():
+    exact = np.array([0.2, -0.2, 0.2, 1e-5, 0.2, 0.2])
+    assert fp16_stress.count_broken(np.array([0.2, -0.2, 0.2, 0.0, 0.2, 0.2]), exact) == 0
+    assert fp16_stress.count_broken(np.array([0.2, 0.0, np.nan, 1e-5, np.inf, 0.2]), exact) == 3
+
+
 @pytest.mark.slow
 def test_real_weights_stay_on_the_same_side_of_the_cliff_at_every_factor():
     """B0 Cityscapes at 1024x2048, on noise and a photograph: 99.9 % of the pixels, nothing infinite, nothing zeroed."""
