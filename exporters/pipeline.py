@@ -159,7 +159,7 @@ def _make(request: Request, step: Step, parent: Path | None, store: Store, progr
             )
         )
         became = _became(artifact.open_artifact(folder, check_bytes=False))
-        store.add(step.key, folder)
+        store.add(step.key, folder, replace=request.force)
     finally:
         store.discard(folder)
     progress(

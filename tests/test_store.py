@@ -14,11 +14,12 @@ from vitdeploy.store import Store
 KEY = "ab" * 32
 
 
-def stored(root: Path, content: bytes = b"model") -> Store:
+def stored(root: Path, content: bytes = b"model", *, replace: bool = False) -> Store:
     store = Store(root)
     folder = store.workplace(KEY)
     artifacts.plain_file(folder, content)
-    store.add(KEY, folder)
+    store.add(KEY, folder, replace=replace)
+    store.discard(folder)
     return store
 
 
@@ -41,6 +42,24 @@ def test_a_damaged_entry_does_not_count_and_is_removed(tmp_path: Path):
     path.write_bytes(b"other")
     assert store.find(KEY) is None
     assert not path.exists()
+
+
+def test_what_another_process_made_meanwhile_stays_where_it_is_read(tmp_path: Path):
+    store = stored(tmp_path, b"theirs")
+    entry = (store.folder(KEY) / "manifest.json").stat().st_ino
+    stored(tmp_path, b"ours")
+    assert (store.folder(KEY) / "manifest.json").stat().st_ino == entry
+    assert (store.folder(KEY) / "model.onnx").read_bytes() == b"theirs"
+    assert [path.name for path in tmp_path.iterdir()] == [KEY[:2]], "no workplace is left"
+
+
+def test_a_damaged_or_replaced_entry_makes_room(tmp_path: Path):
+    store = stored(tmp_path, b"first")
+    (store.folder(KEY) / "model.onnx").write_bytes(b"spoiled")
+    stored(tmp_path, b"second")
+    assert (store.folder(KEY) / "model.onnx").read_bytes() == b"second"
+    stored(tmp_path, b"third", replace=True)
+    assert (store.folder(KEY) / "model.onnx").read_bytes() == b"third"
 
 
 def test_an_unfinished_workplace_is_never_found(tmp_path: Path):

@@ -5,6 +5,7 @@ tool versions, our own source). It holds the files and their manifest, whose dig
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import time
@@ -68,13 +69,20 @@ class Store:
             raise documents.cannot_write(folder, error) from error
         return folder
 
-    def add(self, key: str, made: Path) -> None:
-        """Take over the finished folder ``made`` (from `workplace`) as the entry of ``key``, in one rename."""
+    def add(self, key: str, made: Path, *, replace: bool = False) -> None:
+        """Take over the finished folder ``made`` (from `workplace`) as the entry of ``key``, in one rename.
+
+        Args:
+            replace: put it in the place of an entry that is there. Without it, what another process has made of the
+                same ingredients meanwhile stays, since somebody may be reading it, and ``made`` is left to `discard`.
+        """
         folder = self.folder(key)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
-            made.rename(folder)
+            if replace:
+                shutil.rmtree(folder, ignore_errors=True)
+            if not _moved(made, folder) and self.find(key) is None:  # `find` has removed what was damaged
+                made.rename(folder)
         except OSError as error:
             raise documents.cannot_write(folder, error) from error
 
@@ -138,6 +146,17 @@ class Store:
                 size_bytes=sum(sizes),
                 used_s=used,
             )
+
+
+def _moved(made: Path, folder: Path) -> bool:
+    """Rename, unless an entry is there."""
+    try:
+        made.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 def _place(source: Path, target: Path) -> None:
