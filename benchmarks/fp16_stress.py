@@ -44,8 +44,9 @@ SMALLEST = 2.0**-24
 """Of half precision above zero: what is smaller may become 0. Source: IEEE 754-2019, binary16."""
 
 CANCELS = 0.01
-"""Of the outputs' root mean square: a sum over terms of both signs that is smaller may round to 0. What an overflow or a
-lost epsilon zeroes is as large as its neighbours. Source: a choice; of a million outputs five within 0.3 % came out as 0.
+"""Of the outputs' root mean square: a sum over terms of both signs that is smaller may round to 0. What an overflow or
+a lost epsilon zeroes is as large as its neighbours. Source: a choice; of a million outputs five, within 0.3 %, came
+out as 0.
 """
 
 Pictures = Mapping[str, NDArray[np.float32]]
