@@ -241,7 +241,8 @@ def _size(size: Size | None) -> str:
 def right(one: Row) -> bool:
     """Whether ours is finite and within the target's tolerance, and nothing refused it."""
     error = one.errors.get("ours")
-    return one.failed is None and error is not None and error <= catalog.find_target(TARGET).tolerance.error
+    limit = catalog.find_target(TARGET).tolerance.error_of(catalog.find_model(one.model).task)
+    return one.failed is None and error is not None and error <= limit
 
 
 def main() -> int:

@@ -62,6 +62,26 @@ def test_images_are_judged_by_psnr():
     assert not found.passed
 
 
+def test_what_is_no_image_on_a_0_to_1_scale_has_a_peak_of_its_own():
+    scaled = np.linspace(-10, 10, 300, dtype=np.float32).reshape(1, 3, 10, 10)  # of a deviation of 5.8
+    found = parity.judge("super-resolution", [(scaled, scaled * np.float32(1.01))], TOLERANCE)
+    of_scale = np.linspace(0, 1, 300, dtype=np.float32).reshape(1, 3, 10, 10)
+    alike = parity.judge("super-resolution", [(of_scale, of_scale + np.float32(0.005))], TOLERANCE)
+    assert found.metric.value == pytest.approx(20 * np.log10(2 * scaled.std() / (0.01 * np.sqrt(np.mean(scaled**2)))))
+    assert alike.metric.value == pytest.approx(20 * np.log10(1 / 0.005), abs=0.01)
+
+
+def test_one_pixel_of_an_image_may_be_further_off_in_half_precision_than_a_logit():
+    half = catalog.find_target("onnx-fp16").tolerance
+    reference = np.linspace(0, 1, 30_000, dtype=np.float32).reshape(1, 3, 100, 100)
+    output = reference.copy()
+    output[0, 0, 50, 50] += 0.7 * reference.std()
+    assert parity.judge("super-resolution", [(reference, output)], half).passed
+    assert not parity.judge("segmentation", [(reference, output)], half).passed
+    output[0, 0, 50, 50] += 0.7 * reference.std()
+    assert not parity.judge("super-resolution", [(reference, output)], half).passed
+
+
 def test_labels_agree_by_share():
     labels = np.zeros((1, 10, 10), dtype=np.int64)
     other = labels.copy()

@@ -28,7 +28,9 @@ METRICS: dict[Task, str] = {
 """The task's own metric. Source: contract, "An artifact"."""
 
 PEAK = 1.0
-"""Images are on a 0–1 scale, so the peak signal of PSNR is 1."""
+"""Images are on a 0–1 scale, so the peak signal of PSNR is 1. No such image deviates by more than a half: what deviates
+more, as that of random weights, is on another scale, whose peak is two deviations.
+"""
 
 
 @dataclass(slots=True)
@@ -47,6 +49,7 @@ class Evidence:
     """Largest error over the reference's deviation, the worst sample's."""
     lowest_cosine: float = 1.0
     _squared: float = field(default=0.0)
+    """Squared errors over the peak of their image, summed."""
 
     def add(self, reference: Numbers, output: Numbers, *, judged: tuple[Numbers, Numbers] | None = None) -> None:
         """Compare one output with its reference, both ``(n, c, h, w)``, ``(n, c)`` or labels ``(n, h, w)``.
@@ -97,9 +100,9 @@ class Evidence:
         error = np.abs(out - ref)
         self.max_abs = max(self.max_abs, float(error.max()))
         self.sum_abs += float(error.sum())
-        self._squared += float(np.square(error).sum())
-        self.values += error.size
         spread = float(ref.std())
+        self._squared += float(np.square(error / max(PEAK, 2 * spread)).sum())
+        self.values += error.size
         self.error_std = max(self.error_std, float(error.max()) / spread if spread > 0 else float(error.max() > 0))
         norms = float(np.linalg.norm(ref) * np.linalg.norm(out))
         self.lowest_cosine = min(self.lowest_cosine, float(np.vdot(ref, out)) / norms if norms else 0.0)
@@ -116,7 +119,7 @@ class Evidence:
             if not self.values:
                 return None
             mean_square = self._squared / self.values
-            return 10 * float(np.log10(PEAK**2 / mean_square)) if mean_square else float("inf")
+            return -10 * float(np.log10(mean_square)) if mean_square else float("inf")
         return self.agreeing / self.judged if self.judged else None
 
 
@@ -144,7 +147,7 @@ def verdict(evidence: Evidence, tolerance: Tolerance, reference: str) -> Parity:
             floor=floor,
         ),
         error_std=evidence.error_std if measured else None,
-        error_std_limit=tolerance.error,
+        error_std_limit=tolerance.error_of(evidence.task),
         reason=reason,
     )
 
@@ -157,8 +160,9 @@ def _refusal(evidence: Evidence, tolerance: Tolerance, metric: float | None, flo
         return "the output holds NaN or Inf"
     if metric is not None and metric < floor:
         return f"{METRICS[evidence.task]} {metric:.6g} is below {floor:g}"
-    if evidence.error_std > tolerance.error:
-        return f"the largest error is {evidence.error_std:.3g} of the output's deviation, more than {tolerance.error:g}"
+    limit = tolerance.error_of(evidence.task)
+    if evidence.error_std > limit:
+        return f"the largest error is {evidence.error_std:.3g} of the output's deviation, more than {limit:g}"
     return None
 
 

@@ -117,12 +117,18 @@ class Tolerance:
 
     error: float
     """Largest absolute error, in standard deviations of the reference's output."""
+    image_error: float
+    """The same for images, of which one pixel is the least part, and which PSNR judges as a whole."""
     agreement: float
     """Least top-1 or argmax agreement, 0–1."""
     psnr_db: float
     """Least peak signal-to-noise ratio against the reference's output, for images."""
     source: str
     """Why these numbers."""
+
+    def error_of(self, task: Task) -> float:
+        """The largest absolute error for a task."""
+        return self.image_error if task == "super-resolution" else self.error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

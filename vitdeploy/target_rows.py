@@ -9,6 +9,7 @@ from vitdeploy.spec import Converter, Target, Tolerance
 
 _FP32 = Tolerance(
     error=1e-3,
+    image_error=1e-3,
     agreement=0.999,
     psnr_db=80.0,
     source="rounding of fp32 sums in another order stays below 1e-4 of the output's deviation on every "
@@ -16,14 +17,17 @@ _FP32 = Tolerance(
 )
 _FP16 = Tolerance(
     error=0.5,
+    image_error=1.0,
     agreement=0.95,
     psnr_db=40.0,
     source="half precision keeps 11 bits: rounding every tensor alone moves the real B0 Cityscapes weights by up to "
     "0.26 deviations and 4.5 % of the pixels of photographs that show no street (docs/fp16.md); a layer that "
-    "overflows is off by whole deviations",
+    "overflows is off by whole deviations; in a flat region of one photograph the queries of EfficientViT-SR's random "
+    "weights vanish, and 331 of 460 800 values are off by 0.3 to 0.61, at a PSNR above 45 dB",
 )
 _BF16 = Tolerance(
     error=4.0,
+    image_error=4.0,
     agreement=0.75,
     psnr_db=25.0,
     source="bf16 keeps 8 bits: rounding every tensor alone moves the real B0 Cityscapes weights by up to 2 deviations "
