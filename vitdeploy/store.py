@@ -8,6 +8,7 @@ import contextlib
 import errno
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Store:
 
     def workplace(self, key: str) -> Path:
         """A fresh folder to make the entry in; `add` takes it over, `discard` removes it."""
-        folder = self.root / f"{key}-{os.getpid()}{_PART}"
+        folder = self.root / f"{key}-{os.getpid()}-{threading.get_ident()}{_PART}"
         try:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
