@@ -120,6 +120,15 @@ def test_a_file_that_is_no_model_is_refused_with_the_engines_words(made: Artifac
         opened(made)
 
 
+def test_a_refusal_prints_nothing_where_a_worker_answers(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    made = artifacts.conv_relu(tmp_path)
+    made.file.write_bytes(made.file.read_bytes().replace(b"image", b"im\x9fge", 1))
+    with pytest.raises(ToolchainFailed, match="refuses"):
+        opened(made)
+    assert capfd.readouterr().out == ""
+
+
 def test_another_models_manifest_is_refused(made: Artifact):
     other = msgspec.structs.replace(made.manifest.outputs[0], shape=(1, 7))
     manifest = msgspec.structs.replace(made.manifest, outputs=(other,), model="efficientvit_b1")

@@ -59,7 +59,8 @@ class OrtSession:
             settings.enable_profiling = True
             settings.profile_file_prefix = str(Path(tempfile.mkdtemp(prefix="vitdeploy-profile-")) / "operators")
         try:
-            self._session: Any = ort.InferenceSession(str(file), settings, providers=[PROVIDER])
+            # Without a fallback: it prints to stdout, where a worker answers, and tries the same provider again.
+            self._session: Any = ort.InferenceSession(str(file), settings, providers=[PROVIDER], enable_fallback=0)
         except Exception as error:
             raise ToolchainFailed(
                 f"ONNX Runtime {ort.__version__} refuses {file}: {error}", "Export the model again."
