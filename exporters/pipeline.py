@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import platformdirs
@@ -30,6 +31,11 @@ Progress = Callable[[str], None]
 
 STEP_LIMIT_S = 3600.0
 """A step that takes longer is killed. Source: the largest model here exports in minutes on two cores."""
+
+CONFUSED: Final = (
+    "Another size or --converter litert-torch may do: onnx2tf can take one axis for another of the same length."
+)
+"""Seen with VapSR, of 48 channels, at 48x48, and SegNeXt-B, whose factors are square at 64x64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +136,11 @@ def parity_error(made: Artifact, hint: str | None = None) -> ParityFailed | None
     parity = made.manifest.parity
     if parity is None or parity.passed:
         return None
-    return ParityFailed(
-        f"{made.folder} does not compute what {made.manifest.model} computes: {parity.reason}",
-        hint or f"Run `vitdeploy check {made.folder}`, and do not deploy it.",
-    )
+    if hint is None:
+        hint = f"Run `vitdeploy check {made.folder}`, and do not deploy it."
+        if planning.DEFAULT_CONVERTER in made.manifest.tools:
+            hint += f" {CONFUSED}"
+    return ParityFailed(f"{made.folder} does not compute what {made.manifest.model} computes: {parity.reason}", hint)
 
 
 def _make(request: Request, step: Step, parent: Path | None, store: Store, progress: Progress) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -249,6 +250,15 @@ def test_bytes_go_in_and_labels_come_out(tmp_path: Path):
     assert manifest.parity is not None
     assert manifest.parity.passed
     assert (manifest.inputs[0].dtype, manifest.outputs[0].shape) == ("uint8", (1, *SIZE))
+
+
+def test_a_file_that_onnx2tf_got_wrong_is_told_with_what_may_do_instead(made: Artifact):
+    parity = made.manifest.parity
+    assert parity is not None
+    wrong = msgspec.structs.replace(parity, passed=False, reason="the largest error is 5")
+    failed = pipeline.parity_error(Artifact(made.folder, msgspec.structs.replace(made.manifest, parity=wrong)))
+    assert failed is not None
+    assert "Another size or --converter litert-torch" in failed.hint
 
 
 def test_a_described_map_has_its_channels_last():
