@@ -359,11 +359,12 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path):
     assert peaks[1] - peaks[0] < 16 * 1024, peaks  # 20 more pictures are 31 MiB of bytes alone
 
 
-WEIGHTS = Path("/work/shared/weights/efficientvit_seg_b0_cityscapes.pt")
+FOLDER = Path(os.environ.get("VITDEPLOY_TEST_WEIGHTS", Path(__file__).parents[2] / "shared" / "weights"))
+WEIGHTS = FOLDER / "efficientvit_seg_b0_cityscapes.pt"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not WEIGHTS.exists(), reason="the official checkpoint is not here")
+@pytest.mark.skipif(not WEIGHTS.exists(), reason=f"{WEIGHTS} is not here (set VITDEPLOY_TEST_WEIGHTS)")
 def test_the_real_checkpoint_finds_the_sky(tmp_path: Path):
     from vitdeploy import api, photographs
     from vitdeploy.orders import ExportOrder
