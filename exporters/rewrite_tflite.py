@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from vitdeploy.exporters.rewrite_tflite_attention import attention_apart, softmax_as_products
+from vitdeploy.exporters.rewrite_tflite_masks import masks_by_place
 from vitdeploy.exporters.rewrite_tflite_upsampling import cubic_channels_last
 from vitdeploy.exporters.rewrites import Rewrite
 
@@ -25,6 +26,10 @@ TFLITE_REWRITES: Final[Mapping[str, Rewrite]] = {
     "softmax-as-products": Rewrite(
         summary="softmax attention as two products around a softmax, channels last",
         apply=softmax_as_products,
+    ),
+    "masks-by-place": Rewrite(
+        summary="the enlargement of masks as products over places, channels last",
+        apply=masks_by_place,
     ),
 }
 """All of them, in the order in which they are applied."""

@@ -19,10 +19,12 @@ import numpy as np
 import onnx
 import platformdirs
 import torch
+from onnxscript import ir, optimizer
 
 from vitdeploy import documents
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.exporters import interpreters, process_end, to_onnx
+from vitdeploy.exporters.tflite_onnx2tf import MAP_RANK
 
 One = Literal["onnx2tf", "litert-torch"]
 """One converter, where `vitdeploy.spec.Converter` may mean both."""
@@ -31,6 +33,12 @@ CONVERTERS: Final[tuple[One, ...]] = ("onnx2tf", "litert-torch")
 
 LIMIT_S = 3000.0
 """A conversion that takes longer is killed. L3, the largest here, takes minutes on two busy cores."""
+
+CHANNELS_LAST: Final = (0, 2, 3, 1)
+
+LARGEST_FOLDED = 2**24
+"""Elements of a constant that is computed when the graph is made. The largest here are a mask decoder's positions
+(2**20); what it keeps out is a stranger's constants of hundreds of megabytes."""
 
 OFFLINE: Final = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
 """Whatever a converter would fetch unasked is refused at once (port 9 discards), with or without a network."""
@@ -57,7 +65,7 @@ def convert(
         folder = Path(place)
         if converter == "onnx2tf":
             graph = folder / "model.onnx"
-            save_graph(to_onnx.exported(model, inputs, outputs), graph)
+            save_graph(suited(to_onnx.exported(model, inputs, outputs)), graph)
             run_onnx2tf(graph, file, folder)
         else:
             program = folder / "model.pt2"
@@ -75,6 +83,26 @@ def run_onnx2tf(graph: Path, file: Path, folder: Path, *, plain: bool = False) -
     """
     command = [sys.executable, "-m", "vitdeploy.exporters.tflite_onnx2tf", str(graph), str(file)]
     _run("onnx2tf", command + ["--plain"] * plain, folder, file)
+
+
+def suited(proto: Any) -> Any:
+    """A graph that onnx2tf gets right: nothing left to compute before the inputs are known, and maps turned in it.
+
+    It guesses by inference on two sides which axis became which, and ends in an error where a value depends on no
+    input. A map that leaves a layer norm it would leave channels first; one that the graph turns, it does not touch.
+    """
+    graph = ir.from_proto(proto)
+    optimizer.fold_constants(graph, input_size_limit=LARGEST_FOLDED, output_size_limit=LARGEST_FOLDED)
+    optimizer.remove_unused_nodes(graph)
+    for index, output in enumerate(graph.graph.outputs):
+        if output.shape is not None and len(output.shape) == MAP_RANK:
+            turn = ir.node("Transpose", [output], {"perm": CHANNELS_LAST}, name=f"channels_last_{index}")
+            turned = turn.outputs[0]
+            turned.name, output.name = output.name, f"{output.name}_channels_first"
+            turned.shape, turned.type = ir.Shape([output.shape[axis] for axis in CHANNELS_LAST]), output.type
+            graph.graph.append(turn)
+            graph.graph.outputs[index] = turned
+    return ir.to_proto(graph)
 
 
 def save_graph(graph: Any, file: Path) -> None:

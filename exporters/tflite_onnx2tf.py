@@ -23,6 +23,10 @@ Source: ``download_test_image_data`` of onnx2tf 1.28.8.
 """
 
 
+MAP_RANK = 4
+"""Axes of what has channels to put last."""
+
+
 def samples() -> Any:
     """Twenty images of noise. They are not calibration: onnx2tf tells by them whether it guessed a layout right."""
     return np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32)
@@ -38,13 +42,19 @@ def convert(graph: Path, file: Path, *, plain: bool) -> None:
     np.save(Path.cwd() / SAMPLES, samples())
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
     # onnx2tf and tensorflow are imported here and not above: what they read from the environment is now set.
+    import onnx
     import onnx2tf
     import tensorflow as tf
+
+    entries = onnx.load(str(graph), load_external_data=False).graph.input
+    # Where it is not told otherwise it also turns lists of points, which have three axes and no channels.
+    lists = [one.name for one in entries if len(one.type.tensor_type.shape.dim) != MAP_RANK]
 
     model: Any = onnx2tf.convert(
         input_onnx_file_path=str(graph),
         output_folder_path=str(Path.cwd() / "onnx2tf"),
         not_use_onnxsim=True,  # the graph was simplified when it was made
+        keep_shape_absolutely_input_names=lists or None,
         disable_model_save=True,  # two more formats of it, and a second file in float16
         verbosity="warn",
     )

@@ -1,5 +1,6 @@
 """The rewrites of ``tflite-fp32`` keep the function to fp32 rounding, and parity refuses a near-miss of every one."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -18,9 +19,11 @@ from vitdeploy.exporters.rewrite_tflite_attention import (  # noqa: E402
     JointAttention,
     SoftmaxProducts,
 )
+from vitdeploy.exporters.rewrite_tflite_masks import PixelUpscaling  # noqa: E402
 from vitdeploy.exporters.rewrite_upsampling import cubic_matrix  # noqa: E402
 from vitdeploy.models.create import create  # noqa: E402
 from vitdeploy.models.efficientvit_blocks import MultiScaleAttention, ReluLinearAttention, Upsample  # noqa: E402
+from vitdeploy.models.sam_decoder import Upscaling  # noqa: E402
 
 ROUNDING = 1e-5
 """Largest error of a rewrite in deviations of the output: a few roundings of fp32 through forty layers."""
@@ -31,6 +34,9 @@ LARGE, SMALL = (384, 384), (64, 96)
 
 WHERE = {"cubic-channels-last": "relu", "attention-apart": "relu", "softmax-as-products": "softmax"}
 """With which attention each rewrite has something to do in `SEGMENTER`."""
+
+MASKS = "masks-by-place"
+"""The rewrite of what only the segment-anything models have."""
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -47,6 +53,14 @@ def rewritten(model: nn.Module, names: list[str], image: Tensor) -> tuple[nn.Mod
     return rewrites.rewritten(model, names, image, table=TFLITE_REWRITES)
 
 
+def subject(name: str, size: tuple[int, int]) -> tuple[nn.Module, Tensor]:
+    """A model in which the rewrite has something to do, and what it is called on."""
+    if name != MASKS:
+        return model_of(attention=WHERE[name]), images(2, size)
+    torch.manual_seed(0)
+    return nn.Sequential(Upscaling()).eval(), torch.randn(2, 64 * 64, 256)
+
+
 def error(model: nn.Module, made: nn.Module, image: Tensor) -> float:
     with torch.no_grad():
         expected, found = model(image), made(image)
@@ -55,13 +69,13 @@ def error(model: nn.Module, made: nn.Module, image: Tensor) -> float:
 
 def test_the_target_table_names_them_all():
     assert list(catalog.find_target("tflite-fp32").rewrites) == list(TFLITE_REWRITES)
-    assert set(WHERE) == set(TFLITE_REWRITES)
+    assert {*WHERE, MASKS} == set(TFLITE_REWRITES)
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=str)
-@pytest.mark.parametrize("name", WHERE)
+@pytest.mark.parametrize("name", TFLITE_REWRITES)
 def test_a_rewrite_keeps_the_function_and_changes_the_model(name: str, size: tuple[int, int]):
-    model, image = model_of(attention=WHERE[name]), images(2, size)
+    model, image = subject(name, size)
     made, applied = rewritten(model, [name], image)
     assert applied == (name,)
     assert error(model, made, image) < ROUNDING
@@ -165,6 +179,23 @@ def softmax_of_another_scale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SoftmaxProducts, "forward", forward)
 
 
+def rows_of_a_place_beside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PixelUpscaling, "enlarge", lambda self, places, layer, width: self.squares(places, layer))
+
+
+def columns_of_the_kernel_for_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = PixelUpscaling.__init__
+
+    def init(self: PixelUpscaling, block: Upscaling) -> None:
+        turned = copy.deepcopy(block)
+        for layer in (turned[0], turned[3]):
+            assert isinstance(layer, nn.ConvTranspose2d)
+            layer.weight = nn.Parameter(layer.weight.transpose(2, 3).contiguous())
+        original(self, turned)
+
+    monkeypatch.setattr(PixelUpscaling, "__init__", init)
+
+
 NEAR_MISSES: list[tuple[str, Plant]] = [
     ("cubic-channels-last", another_kernel),
     ("cubic-channels-last", rows_for_columns),
@@ -173,6 +204,8 @@ NEAR_MISSES: list[tuple[str, Plant]] = [
     ("attention-apart", a_denominator_of_all_heads),
     ("attention-apart", scales_swapped),
     ("softmax-as-products", softmax_of_another_scale),
+    (MASKS, rows_of_a_place_beside_each_other),
+    (MASKS, columns_of_the_kernel_for_its_rows),
 ]
 
 
@@ -184,7 +217,7 @@ def judged(model: nn.Module, made: nn.Module, image: Tensor) -> Parity:
 
 @pytest.mark.parametrize(("name", "plant"), NEAR_MISSES, ids=[plant.__name__ for _, plant in NEAR_MISSES])
 def test_parity_refuses_a_near_miss(name: str, plant: Plant, monkeypatch: pytest.MonkeyPatch):
-    model, image = model_of(attention=WHERE[name]), images(1, LARGE)
+    model, image = subject(name, LARGE)
     assert judged(model, rewritten(model, [name], image)[0], image).passed
     plant(monkeypatch)
     refused = judged(model, rewritten(model, [name], image)[0], image)

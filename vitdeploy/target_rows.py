@@ -94,7 +94,7 @@ TARGETS: Final = (
         run_packages=("ai_edge_litert",),
         extra="tflite",
         tools=("onnx2tf", "tensorflow"),
-        rewrites=("cubic-channels-last", "attention-apart", "softmax-as-products"),
+        rewrites=("cubic-channels-last", "attention-apart", "softmax-as-products", "masks-by-place"),
         options={"head": ("labels",), "io": ("uint8",), "converter": get_args(Converter)},
         tolerance=_FP32,
     ),

@@ -231,10 +231,33 @@ class Layers(nn.Module):
         self.layers = nn.ModuleList([nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, out)])
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(n, 256)`` to ``(n, out)``."""
+        """``(n, t, 256)`` to ``(n, t, out)``."""
         for layer in self.layers[:-1]:
             x = torch.relu(layer(x))
         return self.layers[-1](x)
+
+
+class Upscaling(nn.Sequential):
+    """From the places of the embedding to the pixels of the masks, four to a side of each place.
+
+    Both enlargements have strides as wide as their kernels: a pixel depends on one place alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.ConvTranspose2d(WIDTH, WIDTH // 4, 2, stride=2),
+            LayerNorm2d(WIDTH // 4, eps=1e-6),
+            nn.GELU(),
+            nn.ConvTranspose2d(WIDTH // 4, WIDTH // 8, 2, stride=2),
+            nn.GELU(),
+        )
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name in torch
+        """``(n, 4096, 256)`` to ``(n, 32, 256, 256)``."""
+        x = input.transpose(1, 2).reshape(-1, WIDTH, *HEIGHT_WIDTH)
+        for layer in self:
+            x = layer(x)
+        return x
 
 
 class MaskDecoder(nn.Module):
@@ -245,13 +268,7 @@ class MaskDecoder(nn.Module):
         self.transformer = TwoWayTransformer(eps=eps, final_eps=final_eps)
         self.iou_token = nn.Embedding(1, WIDTH)
         self.mask_tokens = nn.Embedding(CANDIDATES, WIDTH)
-        self.output_upscaling = nn.Sequential(
-            nn.ConvTranspose2d(WIDTH, WIDTH // 4, 2, stride=2),
-            LayerNorm2d(WIDTH // 4, eps=1e-6),
-            nn.GELU(),
-            nn.ConvTranspose2d(WIDTH // 4, WIDTH // 8, 2, stride=2),
-            nn.GELU(),
-        )
+        self.output_upscaling = Upscaling()
         self.output_hypernetworks_mlps = nn.ModuleList(Layers(WIDTH // 8) for _ in range(CANDIDATES))
         self.iou_prediction_head = Layers(CANDIDATES)
 
@@ -295,10 +312,12 @@ class MaskDecoder(nn.Module):
             bias = functional.pad(bias, (own.shape[1], 0)).reshape(count, 1, 1, -1)
         flat = (image + dense).flatten(2).transpose(1, 2).expand(count, -1, -1)
         tokens, flat = self.transformer(tokens, flat, image_pe.flatten(2).transpose(1, 2), bias)
-        maps = self.output_upscaling(flat.transpose(1, 2).reshape(count, WIDTH, *HEIGHT_WIDTH))
-        weights = torch.stack([mlp(tokens[:, 1 + i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
-        masks = (weights @ maps.flatten(2)).reshape(count, CANDIDATES, *maps.shape[-2:])
-        return masks, self.iou_prediction_head(tokens[:, 0])
+        maps = self.output_upscaling(flat)
+        # Slices of length one and not indices, which would become a Gather that XNNPACK's delegate does not take.
+        mine = [tokens[:, index : index + 1] for index in range(1 + CANDIDATES)]
+        weights = [mlp(token) for mlp, token in zip(self.output_hypernetworks_mlps, mine[1:], strict=True)]
+        masks = (torch.cat(weights, dim=1) @ maps.flatten(2)).reshape(count, CANDIDATES, *maps.shape[-2:])
+        return masks, self.iou_prediction_head(mine[0]).flatten(1)
 
 
 class Decoder(nn.Module):
@@ -328,7 +347,7 @@ class Decoder(nn.Module):
         is_kind = torch.cat([torch.relu(1 - (label - kind).abs()) for kind in range(CORNERS)], dim=-1)
         tokens = encoder.place(point_coords) + is_kind @ encoder.kinds()
         stand_in = encoder.not_a_point_embed.weight.unsqueeze(0).expand(tokens.shape[0], -1, -1)
-        nothing, has_box = torch.relu(-point_labels), is_kind[:, :, 2].sum(dim=1, keepdim=True)
+        nothing, has_box = torch.relu(-point_labels), is_kind[:, :, 2:3].sum(dim=1)
         return self.mask_decoder.candidates(
             image_embeddings,
             encoder.get_dense_pe(),
