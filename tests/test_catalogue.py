@@ -58,6 +58,9 @@ def test_the_smallest_size_is_one_that_the_model_takes():
         catalog.check_size(spec, catalogue.smallest(spec))
     assert catalogue.smallest(catalog.find_model("swin_b")) == (224, 224)
     assert catalogue.smallest(catalog.find_model("efficientvit_b0")) == (64, 64)
+    for (model, _), size in catalogue.ELSEWHERE.items():
+        catalog.check_size(catalog.find_model(model), size)
+        assert size[0] != size[1]
 
 
 def test_what_does_not_fit_beside_another_waits_and_what_never_fits_runs_alone():
@@ -137,6 +140,17 @@ def test_a_missing_cell_has_its_reason_below_the_table():
     assert "- segformer_b1_cityscapes tflite-fp32: no operator." in made
     assert "- built, not run: no GPU here." in made
     assert "150 classes" in made
+
+
+def test_a_cell_that_was_made_at_another_size_says_which():
+    book = Book(
+        machine={},
+        counts=[Count(model="vapsr_x2", parameters=1, macs=1, size=(160, 240))],
+        cells=[cell("vapsr_x2", size=(48, 48)), cell("vapsr_x2", "tflite-fp32", size=(40, 56))],
+    )
+    assert "| 48x48 | yes 1e-06 | yes 1e-06 at 40x56 |" in catalogue.table(
+        book, ["vapsr_x2"], ("onnx-fp32", "tflite-fp32")
+    )
 
 
 def test_a_failed_proof_shows_in_the_table():
