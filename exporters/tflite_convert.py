@@ -147,7 +147,9 @@ def _run(converter: One, command: Sequence[str], folder: Path, file: Path) -> No
                 raise ToolchainFailed(f"{converter} took more than {LIMIT_S:g} s", f"Read {log}.") from error
             raise
     if process.returncode != 0 or not file.is_file():
-        raise process_end.failure(converter, process.returncode, log)
+        failed = process_end.failure(converter, process.returncode, log)
+        other = " --converter litert-torch may do." if converter == "onnx2tf" else ""
+        raise ToolchainFailed(failed.message, failed.hint + other)
 
 
 def _import_path() -> str:

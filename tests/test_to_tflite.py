@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +12,11 @@ import msgspec
 import numpy as np
 import pytest
 
-for package in ("torch", "onnx", "onnxscript", "ai_edge_litert", "skimage"):
+for package in ("torch", "onnx", "onnxscript", "onnxruntime", "ai_edge_litert", "skimage"):
     pytest.importorskip(package, reason=f"TFLite files are made and looked at with {package}")
 
+import onnx  # noqa: E402
+import onnxruntime  # noqa: E402
 import torch  # noqa: E402
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 
@@ -23,7 +26,17 @@ from vitdeploy import artifact, catalog, predictions, tables  # noqa: E402
 from vitdeploy.artifact import Artifact, Manifest  # noqa: E402
 from vitdeploy.benchmarks import inputs  # noqa: E402
 from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed  # noqa: E402
-from vitdeploy.exporters import interpreters, pipeline, planning, step, tflite_duel, tflite_inspect, to_tflite  # noqa: E402
+from vitdeploy.exporters import (  # noqa: E402
+    interpreters,
+    pipeline,
+    planning,
+    step,
+    tflite_convert,
+    tflite_duel,
+    tflite_inspect,
+    to_onnx,
+    to_tflite,
+)
 from vitdeploy.exporters.job import Job  # noqa: E402
 from vitdeploy.exporters.tflite_duel import Contender  # noqa: E402
 from vitdeploy.models.create import create  # noqa: E402
@@ -226,6 +239,59 @@ def test_a_duel_takes_turns(monkeypatch: pytest.MonkeyPatch):
     found = tflite_duel.timed(sessions, {})
     assert found == {"slow": 60.0, "fast": 30.0}
     assert all("close" in session.calls for session in sessions.values())
+
+
+class NormedMap(torch.nn.Module):
+    """A map that leaves a layer norm, and beside it what depends on no input and is larger than is folded by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = torch.nn.LayerNorm(8)
+        self.register_buffer("places", torch.rand(64, 128, 8))
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        places = torch.sin(self.get_buffer("places") @ torch.ones(8, 80))
+        return self.norm(image.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), image.mean() + places.mean()
+
+
+def test_a_graph_for_onnx2tf_computes_nothing_beforehand_and_turns_its_maps():
+    model = NormedMap().eval()
+    image = torch.randn(1, 8, 4, 6)
+    graph = to_onnx.exported(model, {"image": image}, ["map", "number"])
+    assert "Sin" in [node.op_type for node in graph.graph.node]
+    made = tflite_convert.suited(graph)
+    assert "Sin" not in [node.op_type for node in made.graph.node]
+    shapes = [[side.dim_value for side in one.type.tensor_type.shape.dim] for one in made.graph.output]
+    assert shapes == [[1, 4, 6, 8], []]
+    assert [one.name for one in made.graph.output] == ["map", "number"]
+    onnx.checker.check_model(made)
+    session: Any = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(["map", "number"], {"image": image.numpy()})
+    for got, wanted in zip(found, (model(image)[0].permute(0, 2, 3, 1), model(image)[1]), strict=True):
+        np.testing.assert_allclose(got, wanted.detach().numpy(), atol=1e-5)
+
+
+def test_a_converter_that_fails_says_what_may_do_instead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tflite_convert.sys, "executable", shutil.which("false"))
+    with pytest.raises(ToolchainFailed, match="onnx2tf ended with exit code 1") as caught:
+        tflite_convert.run_onnx2tf(tmp_path / "model.onnx", tmp_path / "model.tflite", tmp_path)
+    assert "--converter litert-torch may do" in caught.value.hint
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("converter", ["onnx2tf", "litert-torch"])
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_segment_anything_is_right_on_a_phone(tmp_path: Path, part: str, converter: str):
+    if converter == "litert-torch" and interpreters.litert_torch_version() is None:
+        pytest.skip(f"litert-torch is not here and {interpreters.LITERT_TORCH_PYTHON} names no interpreter with it")
+    step.run(job_for(tmp_path, f"efficientvit_sam_l0.{part}", size=(128, 128), batch=1, converter=converter))
+    manifest = artifact.open_artifact(tmp_path).manifest
+    assert manifest.parity is not None
+    assert manifest.parity.passed, manifest.parity.reason
+    assert not tflite_inspect.foreign(manifest.operators)
+    assert manifest.delegation is not None
+    if converter == "onnx2tf":
+        assert (manifest.delegation.partitions, dict(manifest.delegation.left)) == (1, {})
 
 
 @pytest.mark.slow
