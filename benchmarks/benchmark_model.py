@@ -212,7 +212,8 @@ def _check_flags(lines: Sequence[str]) -> None:
 def _delegate(lines: Sequence[str]) -> str | None:
     for line in lines:
         if match := _DELEGATE.match(line):
-            return "all" if match["how"] == "completely" else f"{match['kernels'] or '?'} parts"
+            kernels = match["kernels"] or "?"
+            return "all" if match["how"] == "completely" else f"{kernels} part{'' if kernels == '1' else 's'}"
         if _NO_DELEGATE.match(line):
             return "nothing"
     return None
