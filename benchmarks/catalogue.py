@@ -52,13 +52,13 @@ PHONE_BYTES = 400 * 10**6
 
 
 ELSEWHERE: Final[Mapping[tuple[str, str], Size]] = {
-    ("vapsr_x2", "tflite-fp32"): (40, 56),
-    ("vapsr_x4", "tflite-fp32"): (40, 56),
     ("segnext_b_cityscapes", "tflite-fp32"): (64, 96),
+    ("segnext_l_cityscapes", "tflite-fp32"): (64, 96),
     ("segnext_b_ade20k", "tflite-fp32"): (64, 96),
+    ("segnext_l_ade20k", "tflite-fp32"): (64, 96),
 }
-"""Where `smallest` is a size at which onnx2tf takes one axis for another of the same length: 48 channels at 48x48, and
-64 columns of a factor at 64 pixels. The export refuses such a file; these sizes have no such coincidence."""
+"""Where `smallest` is a size at which onnx2tf takes one axis for another of the same length: the 64 columns of a factor
+for its 64 rows, one for each pixel of a map of 8x8. The export refuses such a file."""
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):

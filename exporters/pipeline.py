@@ -35,7 +35,7 @@ STEP_LIMIT_S = 3600.0
 CONFUSED: Final = (
     "Another size or --converter litert-torch may do: onnx2tf can take one axis for another of the same length."
 )
-"""Seen with VapSR, of 48 channels, at 48x48, and SegNeXt-B, whose factors are square at 64x64."""
+"""Seen with SegNeXt-B and L, whose factors are square at 64x64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

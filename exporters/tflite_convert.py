@@ -19,11 +19,12 @@ import numpy as np
 import onnx
 import platformdirs
 import torch
+from onnx_ir.passes import common as common_passes
 from onnxscript import ir, optimizer
 
 from vitdeploy import documents
 from vitdeploy.errors import ToolchainFailed
-from vitdeploy.exporters import interpreters, process_end, to_onnx
+from vitdeploy.exporters import interpreters, onnx_norms, process_end, to_onnx
 from vitdeploy.exporters.tflite_onnx2tf import MAP_RANK
 
 One = Literal["onnx2tf", "litert-torch"]
@@ -33,8 +34,6 @@ CONVERTERS: Final[tuple[One, ...]] = ("onnx2tf", "litert-torch")
 
 LIMIT_S = 3000.0
 """A conversion that takes longer is killed. L3, the largest here, takes minutes on two busy cores."""
-
-CHANNELS_LAST: Final = (0, 2, 3, 1)
 
 LARGEST_FOLDED = 2**24
 """Elements of a constant that is computed when the graph is made. The largest here are a mask decoder's positions
@@ -92,16 +91,18 @@ def suited(proto: Any) -> Any:
     input. A map that leaves a layer norm it would leave channels first; one that the graph turns, it does not touch.
     """
     graph = ir.from_proto(proto)
+    onnx_norms.norms_in_place(graph)
     optimizer.fold_constants(graph, input_size_limit=LARGEST_FOLDED, output_size_limit=LARGEST_FOLDED)
     optimizer.remove_unused_nodes(graph)
     for index, output in enumerate(graph.graph.outputs):
         if output.shape is not None and len(output.shape) == MAP_RANK:
-            turn = ir.node("Transpose", [output], {"perm": CHANNELS_LAST}, name=f"channels_last_{index}")
+            turn = ir.node("Transpose", [output], {"perm": onnx_norms.CHANNELS_LAST}, name=f"channels_last_{index}")
             turned = turn.outputs[0]
             turned.name, output.name = output.name, f"{output.name}_channels_first"
-            turned.shape, turned.type = ir.Shape([output.shape[axis] for axis in CHANNELS_LAST]), output.type
+            turned.shape, turned.type = ir.Shape([output.shape[axis] for axis in onnx_norms.CHANNELS_LAST]), output.type
             graph.graph.append(turn)
             graph.graph.outputs[index] = turned
+    common_passes.ShapeInferencePass()(graph)
     return ir.to_proto(graph)
 
 
