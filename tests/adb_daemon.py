@@ -1,109 +1,119 @@
 """TEST DOUBLE of a phone's adbd: no phone, no Android, only a folder that answers over adb's own protocol.
 
-It speaks the transport protocol (CNXN, AUTH, OPEN, OKAY, WRTE, CLSE), shell v2 and sync, so that a real
-``adb`` server, which knows nothing of us, connects to it on loopback: two sides written by different hands
-must agree. Commands run here, in a shell whose paths of the phone are those of a folder.
+It speaks the transport protocol (CNXN, AUTH, OPEN, OKAY, WRTE, CLSE), so that a real ``adb`` server, which knows
+nothing of us, connects to it on loopback: two sides written by different hands must agree. Its services are
+`adb_services`; commands run here, in a shell whose paths of the phone are those of a folder.
 
-Source: protocol.txt, SERVICES.TXT, SYNC.TXT and file_sync_protocol.h of packages/modules/adb
-(android.googlesource.com); what becomes of a command whose stream ends: daemon/shell_service.cpp there;
-recordings of real phones: `test_adbd_recordings`.
+What it says, and in which order, is held against recordings of Google's own adbd, which we built from its source,
+and of real phones: `test_adbd_recordings`. Source of what no recording shows: protocol.txt and SERVICES.TXT of
+packages/modules/adb (android.googlesource.com).
+
+Not here: services other than ``shell`` and ``sync``, and the features that the banner does not name; TLS; a public
+key is never accepted; a second CNXN does not end the streams of the first.
 """
 
 import contextlib
+import errno
 import os
-import queue
 import re
+import select
 import shutil
-import signal
 import socket
-import stat
 import struct
 import subprocess
 import threading
 from pathlib import Path
-from typing import IO
+
+from tests import adb_services
 
 HEADER = struct.Struct("<6I")
 VERSION = 0x01000001
-MOST_BYTES = 256 * 1024
+"""From this one on, on both sides, no sum of the bytes is sent."""
+MOST_BYTES = 1024 * 1024
 AUTH_TOKEN, AUTH_SIGNATURE = 1, 2
 BANNER = (
     b"device::ro.product.name=double;ro.product.model=Test_Double;ro.product.device=double;"
     b"features=shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir"
 )
 PHONE_PATHS = re.compile(r"(?<![\w.])(/data/local/tmp|/sys/|/dev/cpuset|/proc/(?!self/fd))")
-SHELL, SYNC = struct.Struct("<BI"), struct.Struct("<4sI")
-STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
-
-
-def word(name: str) -> int:
-    return int.from_bytes(name.encode(), "little")
 
 
 class Stream:
-    """One service that the host opened."""
+    """One service that the host opened, its two numbers, and what is under way between them."""
 
-    def __init__(self, link: "Link", local: int, remote: int) -> None:
-        self.link, self.local, self.remote = link, local, remote
-        self.inbox: queue.Queue[bytes | None] = queue.Queue()
-        self.ready = threading.Semaphore(0)
-        self.closed = threading.Event()
-        self._unread = bytearray()
+    def __init__(self, local: int, remote: int, end: adb_services.End) -> None:
+        self.local, self.remote, self.end = local, remote, end
+        self.host_ready = True
+        """The host said OKAY to all that it was sent."""
+        self.unwritten = bytearray()
+        """What the host sent and the service has not taken yet."""
+        os.set_blocking(end.fileno(), False)
 
-    def write(self, data: bytes) -> None:
-        for start in range(0, len(data), MOST_BYTES):
-            self.link.send("WRTE", self.local, self.remote, data[start : start + MOST_BYTES])
-            self.ready.acquire()  # the host's OKAY, or the end
-            if self.closed.is_set():
-                raise ConnectionError
+    def read(self, most: int) -> tuple[bytes, bool]:
+        """All that the service has said so far, and whether that was its last."""
+        data = bytearray()
+        try:
+            while len(data) < most:
+                block = os.read(self.end.fileno(), most - len(data))
+                if not block:
+                    return bytes(data), True
+                data += block
+        except BlockingIOError:
+            return bytes(data), False
+        except OSError:  # so a terminal ends, and a service that did not read all
+            return bytes(data), True
+        return bytes(data), False
 
-    def read(self, count: int) -> bytes:
-        while len(self._unread) < count:
-            data = self.inbox.get()
-            if data is None:
-                raise EOFError
-            self._unread += data
-        data = bytes(self._unread[:count])
-        del self._unread[:count]
-        return data
-
-    def end(self) -> None:
-        """The host closed it, or is gone."""
-        self.closed.set()
-        self.inbox.put(None)
-        self.ready.release()
+    def write(self) -> bool:
+        """Hand on what the service takes; whether it took all."""
+        try:
+            while self.unwritten:
+                del self.unwritten[: os.write(self.end.fileno(), self.unwritten)]
+        except BlockingIOError:
+            return False
+        except OSError:  # nobody there any more: adbd says OKAY all the same
+            self.unwritten.clear()
+        return True
 
 
 class Link:
-    """One connection of an adb server."""
+    """One connection of an adb server: one loop, as in adbd, so that what is said has an order."""
 
     def __init__(self, phone: "PhoneDouble", sock: socket.socket) -> None:
         self.phone, self.sock = phone, sock
         self.streams: dict[int, Stream] = {}
-        self._sending = threading.Lock()
+        self._by_number: dict[int, Stream] = {}
+        """By the number of its service's descriptor."""
+        self._poll = select.poll()
         self._last = 0
-
-    def send(self, name: str, first: int, second: int, data: bytes = b"") -> None:
-        command = word(name)
-        head = HEADER.pack(command, first, second, len(data), sum(data) & 0xFFFFFFFF, command ^ 0xFFFFFFFF)
-        with self._sending:
-            self.sock.sendall(head + data)
+        self._online = False
+        self._most, self._sums = MOST_BYTES, True
 
     def serve(self) -> None:
+        self._poll.register(self.sock, select.POLLIN)
         try:
             while True:
-                self._take(*HEADER.unpack(self._exactly(HEADER.size)))
+                for number, events in self._poll.poll():
+                    if number == self.sock.fileno():
+                        self._take(*HEADER.unpack(self._exactly(HEADER.size)))
+                    elif stream := self._by_number.get(number):
+                        self._pass(stream, events)
         except (OSError, EOFError):
             pass
         finally:
-            self.close()
+            self.sock.close()
+            for stream in self.streams.values():
+                threading.Thread(target=adb_services.let_go, args=(stream.end,), daemon=True).start()
 
     def close(self) -> None:
+        """From any thread: the connection is lost, and the loop ends."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
-        for stream in list(self.streams.values()):
-            stream.end()
+
+    def _say(self, name: str, first: int, second: int, data: bytes = b"") -> None:
+        command = int.from_bytes(name.encode(), "little")
+        check = sum(data) & 0xFFFFFFFF if self._sums else 0
+        self.sock.sendall(HEADER.pack(command, first, second, len(data), check, command ^ 0xFFFFFFFF) + data)
 
     def _exactly(self, count: int) -> bytes:
         data = bytearray()
@@ -119,228 +129,73 @@ class Link:
         data = self._exactly(length)
         name = command.to_bytes(4, "little").decode()
         if name == "CNXN":
-            assert data.startswith(b"host::"), data
-            if self.phone.silent:
-                return
-            if not self.phone.authorized:
-                self.send("AUTH", AUTH_TOKEN, 0, os.urandom(20))
-                return
-            self.send("CNXN", VERSION, MOST_BYTES, BANNER)
+            self._greet(first, second, data)
         elif name == "AUTH" and first == AUTH_SIGNATURE:  # after the last one comes a public key: nobody says yes
-            self.send("AUTH", AUTH_TOKEN, 0, os.urandom(20))
+            self._say("AUTH", AUTH_TOKEN, 0, os.urandom(20))
+        elif not self._online or (not first and name != "CLSE"):
+            return
         elif name == "OPEN":
-            self._last += 1
-            stream = self.streams[self._last] = Stream(self, self._last, first)
-            service = data.rstrip(b"\0").decode()
-            threading.Thread(target=self._run, args=(stream, service), daemon=True).start()
-        elif name == "WRTE" and second in self.streams:
-            self.streams[second].inbox.put(data)
-            self.send("OKAY", second, first)
-        elif name == "OKAY" and second in self.streams:
-            self.streams[second].ready.release()
-        elif name == "CLSE" and second in self.streams:
-            self.streams[second].end()
-
-    def _run(self, stream: Stream, service: str) -> None:
-        kind, _, rest = service.partition(":")
-        try:
-            self.phone.services.append(service)
-            if kind.split(",")[0] not in ("shell", "sync"):
+            self._open(first, data)
+        elif stream := self.streams.get(second):
+            if first != stream.remote and (first or name != "CLSE"):
                 return
-            self.send("OKAY", stream.local, stream.remote)
-            if kind == "sync":
-                Files(self.phone, stream).serve()
-            else:
-                Command(self.phone, stream, rest, framed="v2" in kind.split(",")).serve()
-        except (OSError, EOFError):
-            pass
-        finally:
-            self.streams.pop(stream.local, None)
-            stream.end()
-            with contextlib.suppress(OSError):
-                self.send("CLSE", stream.local, stream.remote)
+            if name == "WRTE":
+                stream.unwritten += data
+                self._pass(stream, select.POLLOUT)
+            elif name == "OKAY":
+                stream.host_ready = True
+                self._watch(stream)
+            elif name == "CLSE":
+                self._close(stream)
+        elif name == "OKAY":
+            self._say("CLSE", second, first)
 
+    def _greet(self, version: int, most: int, identity: bytes) -> None:
+        assert identity.startswith(b"host::"), identity
+        self._sums, self._most = version < VERSION, min(most, MOST_BYTES)
+        if self.phone.silent:
+            return
+        if not self.phone.authorized:
+            self._say("AUTH", AUTH_TOKEN, 0, os.urandom(20))
+            return
+        self._online = True
+        self._say("CNXN", VERSION, self._most, BANNER)
 
-class Command:
-    """One command, as adbd runs it: a session of its own, SIGHUP for its first process when the stream ends."""
+    def _open(self, remote: int, data: bytes) -> None:
+        service = data.rstrip(b"\0").decode()
+        self.phone.services.append(service)
+        end = adb_services.start(self.phone, service)
+        if end is None:
+            self._say("CLSE", 0, remote)
+            return
+        self._last += 1
+        stream = self.streams[self._last] = self._by_number[end.fileno()] = Stream(self._last, remote, end)
+        self._say("OKAY", stream.local, stream.remote)
+        self._watch(stream)
 
-    def __init__(self, phone: "PhoneDouble", stream: Stream, text: str, *, framed: bool) -> None:
-        self.phone, self.stream, self.framed = phone, stream, framed
-        self._sending = threading.Lock()
-        self.process = subprocess.Popen(
-            ["/bin/sh", "-c", phone.inside(text)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE if framed else subprocess.STDOUT,
-            env=phone.environment,
-            cwd=phone.root,
-            start_new_session=True,
-        )
-
-    def serve(self) -> None:
-        process = self.process
-        assert process.stdout is not None
-        sources = [(STDOUT, process.stdout)] + ([(STDERR, process.stderr)] if process.stderr else [])
-        self.pumps = [threading.Thread(target=self._pump, args=source, daemon=True) for source in sources]
-        feeder = threading.Thread(target=self._feed, daemon=True)
-        for thread in (*self.pumps, feeder):
-            thread.start()
-        for thread in self.pumps:
-            thread.join()
-        if not self.stream.closed.is_set():
-            code = process.wait()
-            if self.framed:
-                self._send(EXIT, bytes([128 - code if code < 0 else code]))
-
-    def _send(self, kind: int, data: bytes) -> None:
-        with self._sending:
-            self.stream.write(SHELL.pack(kind, len(data)) + data if self.framed else data)
-
-    def _pump(self, kind: int, source: IO[bytes]) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while data := os.read(source.fileno(), 65536):
-                self._send(kind, data.replace(os.fsencode(self.phone.root), b""))
-
-    def _feed(self) -> None:
-        process = self.process
-        assert process.stdin is not None
-        with contextlib.suppress(EOFError):
-            while True:
-                kind, length = SHELL.unpack(self.stream.read(SHELL.size)) if self.framed else (STDIN, 1)
-                data = self.stream.read(length)
-                with contextlib.suppress(OSError, ValueError):
-                    if kind == CLOSE_STDIN:
-                        process.stdin.close()
-                    elif kind == STDIN:
-                        process.stdin.write(data)
-                        process.stdin.flush()
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGHUP)
-        with contextlib.suppress(OSError, ValueError):
-            process.stdin.close()
-        threading.Thread(target=self._end, daemon=True).start()
-
-    def _end(self) -> None:
-        """Leave no zombie and no open pipe."""
-        self.process.wait()
-        for thread in self.pumps:
-            thread.join()
-        for pipe in (self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                pipe.close()
-
-
-class Files:
-    """The sync service."""
-
-    def __init__(self, phone: "PhoneDouble", stream: Stream) -> None:
-        self.phone, self.stream = phone, stream
-
-    def serve(self) -> None:
-        while True:
-            kind, length = SYNC.unpack(self.stream.read(SYNC.size))
-            if kind == b"QUIT":
+    def _pass(self, stream: Stream, events: int) -> None:
+        if events & select.POLLOUT and stream.write():
+            self._say("OKAY", stream.local, stream.remote)
+        if events & ~select.POLLOUT:
+            data, ended = stream.read(self._most)
+            if data:
+                stream.host_ready = False
+                self._say("WRTE", stream.local, stream.remote, data)
+            if ended:
+                self._close(stream)
                 return
-            name = self.stream.read(length).decode()
-            {
-                b"STAT": self._stat,
-                b"LST2": self._stat2,
-                b"STA2": self._stat2,
-                b"LIST": self._list,
-                b"LIS2": self._list2,
-                b"SEND": self._send,
-                b"RECV": self._receive,
-            }[kind](kind, name)
+        self._watch(stream)
 
-    def _path(self, name: str) -> Path:
-        return Path(self.phone.inside(name))
+    def _watch(self, stream: Stream) -> None:
+        """A service is not read before the host's OKAY; but once it has ended, adbd waits for no OKAY any more."""
+        events = select.POLLIN * stream.host_ready | select.POLLOUT * bool(stream.unwritten)
+        self._poll.register(stream.end, events | select.POLLRDHUP)
 
-    def _fail(self, what: str, error: OSError) -> None:
-        words = f"{what}: {error.strerror}".encode()
-        self.stream.write(SYNC.pack(b"FAIL", len(words)) + words)
-
-    def _stat(self, kind: bytes, name: str) -> None:
-        try:
-            found = self._path(name).lstat()
-            numbers = (found.st_mode, found.st_size & 0xFFFFFFFF, int(found.st_mtime))
-        except OSError:
-            numbers = (0, 0, 0)
-        self.stream.write(struct.pack("<4sIII", b"STAT", *numbers))
-
-    def _stat2(self, kind: bytes, name: str) -> None:
-        form = "<4sIQQIIIIQqqq"
-        try:
-            path = self._path(name)
-            s = path.stat() if kind == b"STA2" else path.lstat()
-        except OSError as error:
-            self.stream.write(struct.pack(form, kind, error.errno or 1, *([0] * 10)))
-            return
-        owner = (s.st_mode, s.st_nlink, s.st_uid, s.st_gid)
-        times = (int(s.st_atime), int(s.st_mtime), int(s.st_ctime))
-        self.stream.write(struct.pack(form, kind, 0, s.st_dev, s.st_ino, *owner, s.st_size, *times))
-
-    def _list(self, kind: bytes, name: str) -> None:
-        for path in sorted(self._path(name).iterdir()) if self._path(name).is_dir() else []:
-            s, entry = path.lstat(), path.name.encode()
-            self.stream.write(
-                struct.pack("<4sIIII", b"DENT", s.st_mode, s.st_size, int(s.st_mtime), len(entry)) + entry
-            )
-        self.stream.write(struct.pack("<4sIIII", b"DONE", 0, 0, 0, 0))
-
-    def _list2(self, kind: bytes, name: str) -> None:
-        form = "<4sIQQIIIIQqqqI"
-        for path in sorted(self._path(name).iterdir()) if self._path(name).is_dir() else []:
-            s, entry = path.lstat(), path.name.encode()
-            owner = (s.st_mode, s.st_nlink, s.st_uid, s.st_gid)
-            times = (int(s.st_atime), int(s.st_mtime), int(s.st_ctime))
-            numbers = (0, s.st_dev, s.st_ino, *owner, s.st_size, *times, len(entry))
-            self.stream.write(struct.pack(form, b"DNT2", *numbers) + entry)
-        self.stream.write(struct.pack(form, b"DONE", *([0] * 12)))
-
-    def _send(self, kind: bytes, name: str) -> None:
-        remote, _, mode = name.rpartition(",")
-        path, failure, written = self._path(remote), None, 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            target = path.open("wb")
-        except OSError as error:
-            failure, target = error, Path(os.devnull).open("wb")  # noqa: SIM115
-        with target:
-            while True:  # after a failure the rest is read and thrown away, as adbd does
-                kind, number = SYNC.unpack(self.stream.read(SYNC.size))
-                if kind == b"DONE":
-                    break
-                data = self.stream.read(number)
-                written += len(data)
-                self.phone.pushed_bytes += len(data)
-                if (
-                    self.phone.unplug_after_bytes is not None
-                    and self.phone.pushed_bytes > self.phone.unplug_after_bytes
-                ):
-                    self.phone.unplug()
-                    raise EOFError
-                if self.phone.storage_bytes is not None and written > self.phone.storage_bytes:
-                    failure = failure or OSError(28, os.strerror(28))
-                elif failure is None:
-                    target.write(data)
-        if failure is not None:
-            path.unlink(missing_ok=True)
-            self._fail("write failed", failure)
-            return
-        path.chmod(stat.S_IMODE(int(mode)))
-        self.stream.write(SYNC.pack(b"OKAY", 0))
-
-    def _receive(self, kind: bytes, name: str) -> None:
-        try:
-            data = self._path(name).read_bytes()
-        except OSError as error:
-            self._fail("open failed", error)
-            return
-        for start in range(0, len(data), 65536):
-            block = data[start : start + 65536]
-            self.stream.write(SYNC.pack(b"DATA", len(block)) + block)
-        self.stream.write(SYNC.pack(b"DONE", 0))
+    def _close(self, stream: Stream) -> None:
+        self._say("CLSE", stream.local, stream.remote)
+        del self.streams[stream.local], self._by_number[stream.end.fileno()]
+        self._poll.unregister(stream.end)
+        threading.Thread(target=adb_services.let_go, args=(stream.end,), daemon=True).start()
 
 
 class PhoneDouble:
@@ -351,6 +206,8 @@ class PhoneDouble:
         self.authorized = authorized
         self.silent = False
         """Takes connections and says nothing."""
+        self.read_only: tuple[str, ...] = ()
+        """Folders of the phone in which adb may make nothing."""
         self.storage_bytes: int | None = None
         self.unplug_after_bytes: int | None = None
         self.pushed_bytes = 0
@@ -360,6 +217,11 @@ class PhoneDouble:
             "PATH": f"{root / 'bin'}:{os.environ['PATH']}",
             "VITDEPLOY_TEST_ROOT": str(root),
             "HOME": str(root),
+            "HOSTNAME": "double",
+            "LOGNAME": "shell",
+            "SHELL": "/bin/sh",
+            "TMPDIR": str(root / "data/local/tmp"),
+            "USER": "shell",
         }
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.serial = f"127.0.0.1:{self._listener.getsockname()[1]}"
@@ -369,6 +231,56 @@ class PhoneDouble:
     def inside(self, text: str) -> str:
         """The phone's paths as those of its folder."""
         return PHONE_PATHS.sub(lambda found: f"{self.root}{found[0]}", text)
+
+    def outside(self, data: bytes) -> bytes:
+        """The paths of its folder as the phone's."""
+        return re.sub(re.escape(os.fsencode(self.root)) + b"/?", b"/", data)
+
+    def path(self, name: str) -> Path:
+        """A path of the phone, whichever, as one in its folder."""
+        return self.root / name.lstrip("/")
+
+    def check_writable(self, path: Path) -> None:
+        """Refuse what adb's user may not do there; whoever runs the tests may do more.
+
+        Raises:
+            PermissionError: it may make nothing in that folder.
+        """
+        if any(self.path(folder) in path.parents for folder in self.read_only):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def check_room(self, count: int) -> None:
+        """Refuse a file larger than what the storage was planned to have left.
+
+        Raises:
+            OSError: there is no space.
+        """
+        if self.storage_bytes is not None and count > self.storage_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def take(self, count: int) -> None:
+        """Count what is pushed; pull the plug where that was planned.
+
+        Raises:
+            EOFError: it was.
+        """
+        self.pushed_bytes += count
+        if self.unplug_after_bytes is not None and self.pushed_bytes > self.unplug_after_bytes:
+            self.unplug()
+            raise EOFError
+
+    def start(self, argv: list[str], terminal: str, *, data: int, errors: int) -> subprocess.Popen[bytes]:
+        """A process as adbd starts it: a session of its own, in the phone's topmost folder, with nothing masked."""
+        return subprocess.Popen(
+            argv,
+            stdin=data,
+            stdout=data,
+            stderr=errors,
+            env={**self.environment, "TERM": terminal},
+            cwd=self.root,
+            start_new_session=True,
+            umask=0,
+        )
 
     def unplug(self) -> None:
         """Gone, in the middle of whatever was going on, and not coming back."""
@@ -382,6 +294,7 @@ class PhoneDouble:
         with contextlib.suppress(OSError):
             while True:
                 sock, _ = self._listener.accept()
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 link = Link(self, sock)
                 self._links.append(link)
                 threading.Thread(target=link.serve, daemon=True).start()

@@ -215,6 +215,14 @@ def test_a_phone_that_fills_up_meanwhile_keeps_no_half_file(link: AdbConnection,
     assert list((phone.root / OURS / "files").iterdir()) == []
 
 
+@pytest.mark.parametrize("size_bytes", [1, 3_000_000])
+def test_a_refused_push_says_why(link: AdbConnection, phone: PhoneDouble, tmp_path: Path, size_bytes: int):
+    phone.read_only = (f"{FOLDER}/files",)
+    with pytest.raises(DeviceError, match="cannot write file: couldn't create file: Permission denied"):
+        pushed(link, tmp_path, os.urandom(size_bytes))
+    assert list((phone.root / OURS / "files").iterdir()) == []
+
+
 def test_a_file_that_arrives_changed_is_refused(link: AdbConnection, phone: PhoneDouble, tmp_path: Path):
     (tmp_path / "file").write_bytes(b"bytes")
     with pytest.raises(DeviceError, match="arrived changed"):
