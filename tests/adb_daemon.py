@@ -26,6 +26,7 @@ from pathlib import Path
 
 from tests import adb_services
 
+ENV = shutil.which("env") or "env"
 HEADER = struct.Struct("<6I")
 VERSION = 0x01000001
 """From this one on, on both sides, no sum of the bytes is sent."""
@@ -272,7 +273,7 @@ class PhoneDouble:
     def start(self, argv: list[str], terminal: str, *, data: int, errors: int) -> subprocess.Popen[bytes]:
         """A process as adbd starts it: a session of its own, in the phone's topmost folder, with nothing masked."""
         return subprocess.Popen(
-            argv,
+            [ENV, "--default-signal=HUP", *argv],  # under nohup it would be ignored, and a shell could not trap it
             stdin=data,
             stdout=data,
             stderr=errors,

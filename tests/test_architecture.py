@@ -21,6 +21,7 @@ LEAVES = frozenset(
         "reports/study_page.py",
         "exporters/border.py",
         "exporters/fp16_graph.py",
+        "exporters/onnx_norms.py",
         "exporters/reference.py",
         "benchmarks/export_speed.py",
         "benchmarks/fp16_stress.py",
