@@ -29,6 +29,8 @@ class Job:
     converter: Converter | None = None
     """For targets that have several; None: the default one."""
     weights: Path | None = None
+    weights_sha256: str | None = None
+    """Of ``weights``, as they were when the step was planned."""
     parent: Path | None = None
     """Folder of the artifact that this step starts from; None: the torch module itself."""
     images: Path | None = None

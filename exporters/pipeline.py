@@ -24,7 +24,7 @@ from vitdeploy.errors import ParityFailed, ToolchainFailed, UnreadableFile, Vitd
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters import planning, process_end
 from vitdeploy.exporters.job import Job, Reply
-from vitdeploy.exporters.planning import Request, Step
+from vitdeploy.exporters.planning import Plan, Step
 from vitdeploy.store import Store
 
 Progress = Callable[[str], None]
@@ -47,32 +47,30 @@ class Outcome:
     error: VitdeployError | None
 
 
-def export(request: Request, store: Store, *, progress: Progress) -> Outcome:
-    """Make the artifact, or take it from the store, and put it into its folder below ``request.out``.
+def export(plan: Plan, store: Store, *, progress: Progress) -> Outcome:
+    """Make the artifact, or take it from the store, and put it into its folder below the request's ``out``.
 
     Raises:
         ToolchainFailed: an exporter failed; the message names its log.
         UnreadableFile: the checkpoint does not fit, or the place cannot be written.
         Impossible: the target cannot take the model.
     """
-    if refused := planning.refusal(request):
-        raise refused
+    if plan.refusal:
+        raise plan.refusal
+    request = plan.request
     reused = True
     previous: Path | None = None
-    steps = planning.plan(request)
-    for step in steps:
+    for step in plan.steps:
         if request.force or store.find(step.key) is None:
             reused = False
-            _make(request, step, previous, store, progress)
-        previous = store.root / step.key[:2] / step.key
-        if step is not steps[-1] and (wrong := parity_error(artifact.open_artifact(previous, check_bytes=False))):
+            _make(plan, step, previous, store, progress)
+        previous = store.folder(step.key)
+        if step is not plan.steps[-1] and (wrong := parity_error(artifact.open_artifact(previous, check_bytes=False))):
             raise wrong  # nothing is built on a graph that computes something else
-    stored = store.find(steps[-1].key)
+    stored = store.find(plan.key)
     assert stored is not None, "a step that succeeded has stored its artifact"
-    folder = request.out / artifact.folder_of(
-        stored, planning.options_of(request), request.device if stored.bound_to else None
-    )
-    made = store.deliver(steps[-1].key, folder)
+    folder = artifact.folder_of(stored, plan.options, request.device if stored.bound_to else None)
+    made = store.deliver(plan.key, request.out / folder)
     return Outcome(artifact=made, reused=reused, error=parity_error(made))
 
 
@@ -143,7 +141,8 @@ def parity_error(made: Artifact, hint: str | None = None) -> ParityFailed | None
     return ParityFailed(f"{made.folder} does not compute what {made.manifest.model} computes: {parity.reason}", hint)
 
 
-def _make(request: Request, step: Step, parent: Path | None, store: Store, progress: Progress) -> None:
+def _make(plan: Plan, step: Step, parent: Path | None, store: Store, progress: Progress) -> None:
+    request = plan.request
     started = time.monotonic()
     folder = store.workplace(step.key)
     try:
@@ -160,6 +159,7 @@ def _make(request: Request, step: Step, parent: Path | None, store: Store, progr
                 folder=folder,
                 converter=request.converter,
                 weights=request.weights.resolve() if request.weights else None,
+                weights_sha256=plan.weights_sha256,
                 parent=parent,
                 deferred=step.deferred,
                 compute_capability=request.compute_capability,

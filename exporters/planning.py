@@ -64,6 +64,8 @@ class Request:
     device: str | None = None
     compute_capability: tuple[str, ...] = ()
     """What an engine is built for ahead of time; empty: all that the builder can."""
+    weights_sha256: str | None = None
+    """Digest of ``weights``, where a caller has read them already; None: they are read when the plan is made."""
 
     @property
     def words(self) -> str:
@@ -88,14 +90,58 @@ class Step:
         return () if self.deferred else (*self.target.export_packages, *self.target.run_packages)
 
 
-def plan(request: Request) -> tuple[Step, ...]:
-    """The steps from the torch module to the target that is wanted.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a request comes to. Made once a command, and handed on to whatever describes, prepares or does it."""
+
+    request: Request
+    steps: tuple[Step, ...]
+    """From the torch module to the target that is wanted."""
+    weights_sha256: str | None
+    """Digest of the checkpoint; None: there is none."""
+
+    @property
+    def key(self) -> str:
+        """Under which the store has what is wanted."""
+        return self.steps[-1].key
+
+    @property
+    def refusal(self) -> Impossible | None:
+        """Why the target cannot take the model, whatever is asked; it stops this model and no other."""
+        spec, target = self.request.spec, self.request.target
+        if target.name not in spec.refused:
+            return None
+        return Impossible(f"{target.name} cannot take {spec.name}: {spec.refused[target.name]}", "Use another target.")
+
+    @property
+    def options(self) -> str:
+        """The words of the folder's name for whatever makes another file than the default."""
+        request = self.request
+        words = [f"w{self.weights_sha256[:8]}"] if self.weights_sha256 else []
+        words += [request.head] if request.head != "logits" else []
+        words += [request.io] if request.io != "fp32" else []
+        words += [request.converter] if request.converter not in (None, DEFAULT_CONVERTER) else []
+        words += [f"sm{one.replace('.', '')}" for one in request.compute_capability]
+        words += [f"without-{name}" for name in sorted(request.without)]
+        return "+".join(words)
+
+
+def plans(requests: Sequence[Request]) -> list[Plan]:
+    """The plan of each request. All are checked before the first checkpoint is read, and each is read once.
 
     Raises:
         UsageError: a rewrite that the target does not have.
         Impossible: a size or border that the model cannot have, or a target that is not built in this version.
         UnreadableFile: the weights file cannot be read.
     """
+    for request in requests:
+        _check(request)
+    digests = {request.weights: request.weights_sha256 for request in requests if request.weights}
+    digests = {path: digest or artifact.digest_of(path) for path, digest in digests.items()}
+    return [_plan(request, digests[request.weights] if request.weights else None) for request in requests]
+
+
+def _check(request: Request) -> None:
     spec, target = request.spec, request.target
     catalog.check_size(spec, request.size)
     for name in request.without:
@@ -104,6 +150,10 @@ def plan(request: Request) -> tuple[Step, ...]:
     if target.exporter is None:
         raise Impossible(f"{target.name} is {target.unavailable}", "`vitdeploy targets` lists those that can be made.")
     _check_border(request)
+
+
+def _plan(request: Request, weights_sha256: str | None) -> Plan:
+    target = request.target
     chain = [target]
     while (parent := chain[0].parent) is not None:
         chain.insert(0, catalog.find_target(parent))
@@ -112,25 +162,19 @@ def plan(request: Request) -> tuple[Step, ...]:
         # A parent's rewrites that the target does not want, because they suit a CPU, are left out on the way.
         rewrites = tuple(name for name in one.rewrites if name in target.rewrites and name not in request.without)
         deferred = _deferred(request, one)
-        key = _key(request, one, rewrites, steps[-1].key if steps else None, deferred=deferred)
+        parent = steps[-1].key if steps else None
+        key = _key(request, one, rewrites, parent, weights_sha256=weights_sha256, deferred=deferred)
         steps.append(Step(target=one, rewrites=rewrites, key=key, deferred=deferred))
-    return tuple(steps)
+    return Plan(request=request, steps=tuple(steps), weights_sha256=weights_sha256)
 
 
-def refusal(request: Request) -> Impossible | None:
-    """Why the target cannot take the model, whatever is asked; it stops this model and no other."""
-    spec, target = request.spec, request.target
-    if target.name not in spec.refused:
-        return None
-    return Impossible(f"{target.name} cannot take {spec.name}: {spec.refused[target.name]}", "Use another target.")
-
-
-def describe(request: Request) -> list[str]:
+def describe(plan: Plan) -> list[str]:
     """The plan, one line a step."""
-    if refused := refusal(request):
-        return [refused.message]
+    if plan.refusal:
+        return [plan.refusal.message]
+    request = plan.request
     lines: list[str] = []
-    for step in plan(request):
+    for step in plan.steps:
         named = f" with {', '.join(step.rewrites)}" if step.rewrites else ""
         weights = str(request.weights) if request.weights else "random weights (seed 0)"
         size = f"{request.size[0]}x{request.size[1]}"
@@ -144,7 +188,7 @@ def describe(request: Request) -> list[str]:
     return lines
 
 
-def prepare(requests: Iterable[Request], store: Store) -> None:
+def prepare(plans: Iterable[Plan], store: Store) -> None:
     """Find what would stop the work before any of it is done: missing packages, a place that cannot be written.
 
     Raises:
@@ -153,29 +197,16 @@ def prepare(requests: Iterable[Request], store: Store) -> None:
     """
     needed: list[str] = []
     apart = False
-    for request in requests:
+    for plan in plans:
+        request = plan.request
         _check_writable(request.out)
-        if refusal(request):
-            continue
-        steps = plan(request)
-        if request.force or store.find(steps[-1].key) is None:
-            needed += [*request.spec.requires, *(name for step in steps for name in step.packages)]
+        if plan.refusal is None and (request.force or store.find(plan.key) is None):
+            needed += [*request.spec.requires, *(name for step in plan.steps for name in step.packages)]
             apart = apart or request.converter in NEEDS_LITERT_TORCH
     if needed:
         packages.require(needed)
     if apart:
         interpreters.require_litert_torch()
-
-
-def options_of(request: Request) -> str:
-    """The words of the folder's name for whatever makes another file than the default."""
-    words = [f"w{artifact.digest_of(request.weights)[:8]}"] if request.weights else []
-    words += [request.head] if request.head != "logits" else []
-    words += [request.io] if request.io != "fp32" else []
-    words += [request.converter] if request.converter not in (None, DEFAULT_CONVERTER) else []
-    words += [f"sm{one.replace('.', '')}" for one in request.compute_capability]
-    words += [f"without-{name}" for name in sorted(request.without)]
-    return "+".join(words)
 
 
 def _check_border(request: Request) -> None:
@@ -221,7 +252,15 @@ def _deferred(request: Request, target: Target) -> bool:
     return gpu.here() is None or bool(packages.missing(target.export_packages))
 
 
-def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str | None, *, deferred: bool) -> str:
+def _key(
+    request: Request,
+    target: Target,
+    rewrites: Sequence[str],
+    parent: str | None,
+    *,
+    weights_sha256: str | None,
+    deferred: bool,
+) -> str:
     tools = {name: _version(name) for name in (*jobs.DISTRIBUTIONS, *target.tools)}
     if request.converter in NEEDS_LITERT_TORCH:
         tools[interpreters.LITERT_TORCH] = interpreters.litert_torch_version()
@@ -230,7 +269,7 @@ def _key(request: Request, target: Target, rewrites: Sequence[str], parent: str 
         "size": request.size,
         "batch": request.batch,
         "attention": request.attention,
-        "weights": artifact.digest_of(request.weights) if request.weights else request.spec.own_weights or "random",
+        "weights": weights_sha256 or request.spec.own_weights or "random",
         "head": request.head,
         "io": request.io,
         "target": target.name,

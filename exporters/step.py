@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -80,7 +79,7 @@ def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job,
         outputs=made.outputs,
         params=count.count_parameters(model),
         macs=count.count_macs(model, *(one.shape for one in borders.inputs(spec, size=job.size, batch=1))),
-        weights=_weights(job.weights, spec),
+        weights=_weights(job, spec),
         parents=made.parents,
         recipe=made.recipe,
         rewrites=made.rewrites,
@@ -98,12 +97,12 @@ def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job,
     )
 
 
-def _weights(path: Path | None, spec: ModelSpec) -> Weights:
-    if path is None and spec.own_weights is not None:
+def _weights(job: Job, spec: ModelSpec) -> Weights:
+    if job.weights is not None:
+        return Weights(source="file", sha256=job.weights_sha256, name=job.weights.name)
+    if spec.own_weights is not None:
         return Weights(source="file", sha256=spec.own_weights, name=spec.name)
-    if path is None:
-        return Weights(source="random", seed=SEED)
-    return Weights(source="file", sha256=artifact.digest_of(path), name=path.name)
+    return Weights(source="random", seed=SEED)
 
 
 def _versions(target: Target) -> Iterator[tuple[str, str]]:

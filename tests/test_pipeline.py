@@ -12,15 +12,18 @@ from typing import Any
 
 import msgspec
 import pytest
+import torch
 
 from tests import artifacts
-from vitdeploy import artifact, catalog, documents
+from vitdeploy import api, artifact, catalog, documents, gpu
 from vitdeploy.artifact import MANIFEST, Metric, Parity
 from vitdeploy.errors import Impossible, MissingPackage, ParityFailed, ToolchainFailed, UnreadableFile, UsageError
-from vitdeploy.exporters import pipeline, planning
+from vitdeploy.exporters import pipeline, planning, step
 from vitdeploy.exporters.job import Job
 from vitdeploy.exporters.pipeline import Outcome
 from vitdeploy.exporters.planning import Request
+from vitdeploy.models.create import create
+from vitdeploy.orders import ExportOrder
 from vitdeploy.store import Store
 
 PROVEN = Parity(
@@ -80,7 +83,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeStep:
 
 
 def export(request: Request, store: Store) -> Outcome:
-    return pipeline.export(request, store, progress=lambda line: None)
+    return pipeline.export(planning.plans([request])[0], store, progress=lambda line: None)
 
 
 def leftovers(folder: Path) -> list[Path]:
@@ -92,7 +95,7 @@ def leftovers(folder: Path) -> list[Path]:
 
 def test_an_unknown_rewrite_is_answered_with_the_nearest(tmp_path: Path):
     with pytest.raises(UsageError) as caught:
-        planning.plan(wanted(tmp_path, without=("cubic-as-product",)))
+        planning.plans([wanted(tmp_path, without=("cubic-as-product",))])
     assert "cubic-as-products" in caught.value.hint
 
 
@@ -108,13 +111,13 @@ def test_an_unknown_rewrite_is_answered_with_the_nearest(tmp_path: Path):
 )
 def test_a_combination_that_cannot_work_is_refused(tmp_path: Path, model: str, target: str, changes: dict[str, Any]):
     with pytest.raises(Impossible) as caught:
-        planning.plan(wanted(tmp_path, model, target, **changes))
+        planning.plans([wanted(tmp_path, model, target, **changes)])
     assert caught.value.exit_code == 4
 
 
 def test_a_wrong_size_is_answered_with_the_nearest(tmp_path: Path):
     with pytest.raises(Impossible) as caught:
-        planning.plan(wanted(tmp_path, size=(100, 70)))
+        planning.plans([wanted(tmp_path, size=(100, 70))])
     assert "96x64" in caught.value.hint
     assert "128x96" in caught.value.hint
 
@@ -122,7 +125,7 @@ def test_a_wrong_size_is_answered_with_the_nearest(tmp_path: Path):
 def test_missing_packages_are_found_before_the_work(tmp_path: Path, fake: FakeStep):
     target = replace(catalog.find_target("onnx-fp32"), export_packages=("no_such_a", "no_such_b"))
     with pytest.raises(MissingPackage) as caught:
-        planning.prepare([replace(wanted(tmp_path / "out"), target=target)], Store(tmp_path / "store"))
+        planning.prepare(planning.plans([replace(wanted(tmp_path / "out"), target=target)]), Store(tmp_path / "store"))
     assert "no_such_a" in caught.value.message
     assert "no_such_b" in caught.value.message
     assert not fake.jobs
@@ -131,13 +134,13 @@ def test_missing_packages_are_found_before_the_work(tmp_path: Path, fake: FakeSt
 def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path: Path, fake: FakeStep):
     (tmp_path / "file").write_text("")
     with pytest.raises(UnreadableFile) as caught:
-        planning.prepare([wanted(tmp_path / "file" / "out")], Store(tmp_path / "store"))
+        planning.prepare(planning.plans([wanted(tmp_path / "file" / "out")]), Store(tmp_path / "store"))
     assert caught.value.exit_code == 9
     assert not fake.jobs
 
 
 def test_the_plan_says_what_would_be_done_and_touches_nothing(tmp_path: Path):
-    lines = planning.describe(wanted(tmp_path / "out", without=("padded-stem",)))
+    lines = planning.describe(planning.plans([wanted(tmp_path / "out", without=("padded-stem",))])[0])
     assert len(lines) == 1
     assert "random weights (seed 0)" in lines[0]
     assert "cubic-as-products" in lines[0]
@@ -165,12 +168,12 @@ def test_whatever_changes_the_bytes_changes_the_key(tmp_path: Path, monkeypatch:
         {"io": "uint8"},
         {"without": ("padded-stem",)},
     ]
-    keys = [planning.plan(wanted(tmp_path, **change))[-1].key for change in changes]
+    keys = [planning.plans([wanted(tmp_path, **change)])[0].key for change in changes]
     monkeypatch.setattr(planning, "_version", lambda name: "99")
-    keys.append(planning.plan(wanted(tmp_path))[-1].key)
+    keys.append(planning.plans([wanted(tmp_path)])[0].key)
     monkeypatch.undo()
     monkeypatch.setattr(planning, "_source_digest", lambda: "other code")
-    keys.append(planning.plan(wanted(tmp_path))[-1].key)
+    keys.append(planning.plans([wanted(tmp_path)])[0].key)
     assert len(set(keys)) == len(keys)
 
 
@@ -178,8 +181,76 @@ def test_what_does_not_change_the_bytes_does_not_change_the_key(tmp_path: Path):
     weights, copy = tmp_path / "a.pt", tmp_path / "elsewhere.pt"
     weights.write_bytes(b"a")
     copy.write_bytes(b"a")
-    first = planning.plan(wanted(tmp_path / "here", weights=weights, force=True))
-    assert first[-1].key == planning.plan(wanted(tmp_path / "there", weights=copy))[-1].key
+    first = planning.plans([wanted(tmp_path / "here", weights=weights, force=True)])[0]
+    assert first.key == planning.plans([wanted(tmp_path / "there", weights=copy)])[0].key
+
+
+# The checkpoint.
+
+
+class Reads:
+    """Counts how often a file's digest is taken."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        self._digest_of = artifact.digest_of
+        monkeypatch.setattr(artifact, "digest_of", self)
+
+    def __call__(self, path: Path) -> str:
+        self.count += path.resolve() == self.path.resolve()
+        return self._digest_of(path)
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    weights = tmp_path / "b0.pt"
+    torch.save(create(catalog.find_model("efficientvit_b0")).state_dict(), weights)
+    return weights
+
+
+@pytest.mark.parametrize("target", ["onnx-fp32", "trt-fp16"])
+def test_a_dry_run_takes_a_checkpoints_digest_once(checkpoint: Path, target: str, monkeypatch: pytest.MonkeyPatch):
+    reads = Reads(monkeypatch, checkpoint)
+    api.export_plan(["efficientvit_b0"], ExportOrder(target=target, size="64x64", weights=checkpoint))
+    assert reads.count == 1
+
+
+@pytest.mark.parametrize("target", ["onnx-fp32", "trt-fp16"])
+def test_an_export_takes_a_checkpoints_digest_once(
+    tmp_path: Path, checkpoint: Path, target: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pipeline, "_run", step.run)  # in this process, where digests are counted
+    monkeypatch.setattr(gpu, "here", lambda: None)
+    reads = Reads(monkeypatch, checkpoint)
+    order = ExportOrder(target=target, size="64x64", weights=checkpoint, out=tmp_path / "out")
+    made = api.export(["efficientvit_b0"], order)[0].artifact
+    assert reads.count == 1
+    assert made is not None
+    assert made.manifest.weights.sha256 == reads(checkpoint)
+    assert made.manifest.state == ("deferred" if target == "trt-fp16" else "ready")
+
+
+def test_two_parts_take_their_checkpoints_digest_once(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+    reads = Reads(monkeypatch, checkpoint)
+    lines = api.export_plan(["efficientvit_sam_l0"], ExportOrder(target="onnx-fp32", weights=checkpoint))
+    assert len(lines) == 2
+    assert reads.count == 1
+
+
+def test_what_cannot_be_is_refused_before_the_checkpoint_is_read(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+    reads = Reads(monkeypatch, checkpoint)
+    with pytest.raises(Impossible):
+        api.export_plan(["efficientvit_b0"], ExportOrder(target="onnx-fp32", size="100x70", weights=checkpoint))
+    assert reads.count == 0
+
+
+def test_a_digest_that_the_caller_knows_is_not_taken_again(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
+    reads = Reads(monkeypatch, checkpoint)
+    order = ExportOrder(target="onnx-fp32", size="64x64", weights=checkpoint)
+    known = replace(order, weights_sha256=reads(checkpoint))
+    assert api.export_plan(["efficientvit_b0"], known) == api.export_plan(["efficientvit_b0"], order)
+    assert reads.count == 2  # the one above and that of the order without it
 
 
 # The work.

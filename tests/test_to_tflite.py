@@ -187,24 +187,24 @@ def request_for(out: Path, converter: str | None) -> planning.Request:
 
 def test_the_converter_makes_another_key_but_the_default_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(interpreters, "litert_torch_version", lambda: "0.10.0")
-    keys = {name: planning.plan(request_for(tmp_path, name))[-1].key for name in ("onnx2tf", "litert-torch", "best")}
+    keys = {name: planning.plans([request_for(tmp_path, name)])[0].key for name in ("onnx2tf", "litert-torch", "best")}
     assert len(set(keys.values())) == 3
-    assert planning.plan(request_for(tmp_path, None))[-1].key == keys["onnx2tf"]
-    assert "by best" in planning.describe(request_for(tmp_path, "best"))[0]
+    assert planning.plans([request_for(tmp_path, None)])[0].key == keys["onnx2tf"]
+    assert "by best" in planning.describe(planning.plans([request_for(tmp_path, "best")])[0])[0]
 
 
 def test_a_missing_litert_torch_is_found_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pipeline.packages, "require", lambda names: None)
     monkeypatch.setenv(interpreters.LITERT_TORCH_PYTHON, str(tmp_path / "nowhere"))
     with pytest.raises(MissingPackage, match="nowhere") as caught:
-        planning.prepare([request_for(tmp_path / "out", "litert-torch")], Store(tmp_path / "store"))
+        planning.prepare(planning.plans([request_for(tmp_path / "out", "litert-torch")]), Store(tmp_path / "store"))
     assert caught.value.exit_code == 3
     bare = tmp_path / "python"
     bare.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'litert_torch'\" >&2; exit 1\n")
     bare.chmod(0o755)
     monkeypatch.setenv(interpreters.LITERT_TORCH_PYTHON, str(bare))
     with pytest.raises(MissingPackage, match="No module named"):
-        planning.prepare([request_for(tmp_path / "out", "best")], Store(tmp_path / "store"))
+        planning.prepare(planning.plans([request_for(tmp_path / "out", "best")]), Store(tmp_path / "store"))
 
 
 def contender(name: str, said: str | None = None) -> Contender:

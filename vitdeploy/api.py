@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from vitdeploy.benchmarks.bench import Job
     from vitdeploy.devices.inventory import Device
-    from vitdeploy.exporters.planning import Request
+    from vitdeploy.exporters.planning import Plan, Request
     from vitdeploy.workload import Planned
 
 Progress = Callable[[str], None]
@@ -76,7 +76,7 @@ def export_plan(names: Sequence[str], order: ExportOrder) -> list[str]:
     """What `export` would do, one step a line."""
     from vitdeploy.exporters import planning
 
-    return [line for request in _requests(names, order) for line in planning.describe(request)]
+    return [line for plan in _plans(names, order) for line in planning.describe(plan)]
 
 
 def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = silent) -> list[ExportRow]:
@@ -88,17 +88,17 @@ def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = sil
     from vitdeploy.exporters import pipeline, planning
     from vitdeploy.store import Store
 
-    requests = _requests(names, order)
+    plans = _plans(names, order)
     store = Store()
-    planning.prepare(requests, store)
+    planning.prepare(plans, store)
     rows: list[ExportRow] = []
-    for request in requests:
+    for plan in plans:
         started = time.monotonic()
         made: Artifact | None = None
         error: VitdeployError | None = None
         reused = False
         try:
-            outcome = pipeline.export(request, store, progress=progress)
+            outcome = pipeline.export(plan, store, progress=progress)
             made, reused = outcome.artifact, outcome.reused
             error = outcome.error
             if error is None and made.manifest.state == "deferred" and order.device is not None:
@@ -107,8 +107,8 @@ def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = sil
             error = failure
         rows.append(
             ExportRow(
-                model=request.spec.name,
-                target=request.target.name,
+                model=plan.request.spec.name,
+                target=plan.request.target.name,
                 artifact=made,
                 error=error,
                 reused=reused,
@@ -130,8 +130,8 @@ def _built_on(device: str, made: Artifact, progress: Progress) -> Artifact:
     return engine.build(made, named, found=found, progress=progress)
 
 
-def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
-    """One checked export request a model."""
+def _plans(names: Sequence[str], order: ExportOrder) -> "list[Plan]":
+    """One checked export plan a model."""
     from vitdeploy.devices import inventory
     from vitdeploy.exporters import planning
 
@@ -158,25 +158,26 @@ def _requests(names: Sequence[str], order: ExportOrder) -> "list[Request]":
     requests: list[Request] = []
     for spec in specs:
         size = catalog.parse_size(order.size) if order.size else spec.size
-        request = planning.Request(
-            spec=spec,
-            target=target,
-            size=size,
-            batch=order.batch,
-            attention=catalog.attention_of(spec, order.attention),
-            weights=order.weights,
-            head=head,
-            io=io,
-            without=order.without,
-            out=order.out,
-            converter=converter,
-            force=order.force,
-            device=order.device,
-            compute_capability=_capabilities(order.compute_capability),
+        requests.append(
+            planning.Request(
+                spec=spec,
+                target=target,
+                size=size,
+                batch=order.batch,
+                attention=catalog.attention_of(spec, order.attention),
+                weights=order.weights,
+                head=head,
+                io=io,
+                without=order.without,
+                out=order.out,
+                converter=converter,
+                force=order.force,
+                device=order.device,
+                compute_capability=_capabilities(order.compute_capability),
+                weights_sha256=order.weights_sha256,
+            )
         )
-        planning.plan(request)
-        requests.append(request)
-    return requests
+    return planning.plans(requests)
 
 
 def _capabilities(text: str | None) -> tuple[str, ...]:

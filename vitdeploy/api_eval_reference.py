@@ -68,6 +68,7 @@ def words_of(torches: Sequence[Artifact]) -> str:
 def made_for(artifacts: Sequence[Artifact], order: EvalOrder, progress: api.Progress) -> tuple[Artifact, ...]:
     """The fp32 torch artifact of each artifact, at its size and with its weights."""
     made: list[Artifact] = []
+    digest: str | None = None
     for one in artifacts:
         manifest = one.manifest
         stored = _stored(one)
@@ -82,7 +83,8 @@ def made_for(artifacts: Sequence[Artifact], order: EvalOrder, progress: api.Prog
                     f"{one.folder} was made from {manifest.weights.name}, which fp32 torch needs as well",
                     "Name the checkpoint with --weights, or leave the drop out with --no-reference.",
                 )
-            if artifact.digest_of(weights) != manifest.weights.sha256:
+            digest = digest or artifact.digest_of(weights)
+            if digest != manifest.weights.sha256:
                 raise UnreadableFile(
                     f"{weights} is not the checkpoint that {one.folder} was made from", f"Use {manifest.weights.name}."
                 )
@@ -91,6 +93,7 @@ def made_for(artifacts: Sequence[Artifact], order: EvalOrder, progress: api.Prog
             size=size_of(one),
             attention=manifest.attention,
             weights=weights,
+            weights_sha256=digest if weights else None,
             out=Path(platformdirs.user_cache_dir("vitdeploy")) / "references",
         )
         name = f"{manifest.model}.{manifest.part}" if manifest.part else manifest.model

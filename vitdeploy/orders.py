@@ -45,6 +45,8 @@ class ExportOrder:
     size: str | None = None
     batch: int = 1
     weights: Path | None = None
+    weights_sha256: str | None = None
+    """Digest of ``weights``, where the caller has read them already."""
     attention: str | None = None
     """None: the first that each model has."""
     head: str = "logits"
