@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vitdeploy import catalog, documents, units
 from vitdeploy.benchmarks import host, published_counts
 from vitdeploy.errors import Impossible
+from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.spec import ModelSpec, Size
 
 TARGETS: Final = ("onnx-fp32", "onnx-fp16", "tflite-fp32", "trt-rtx-fp16")
@@ -215,7 +216,7 @@ def export(work: Work, place: Path) -> Cell:
 
 def run(specs: Sequence[ModelSpec], targets: Sequence[str], out: Path, *, jobs: int) -> Book:
     """Make all exports that ``out`` does not have yet; it is rewritten after each."""
-    facts = host.facts()
+    facts = DeviceFacts(host.facts())
     book = _opened(out, {key: facts[key] for key in ("cpu", "cores_logical", "memory_bytes", "python", "packages")})
     known = {one.model for one in book.counts}
     book.counts += counts(spec for spec in specs if spec.name not in known)
@@ -235,7 +236,7 @@ def run(specs: Sequence[ModelSpec], targets: Sequence[str], out: Path, *, jobs: 
             needs = needed_bytes(parameters[spec.name], target)
             works.append(Work(spec=spec, target=target, size=size, memory_bytes=needs))
     documents.write(out, book)
-    memory = Memory(int(0.85 * (facts["memory_free_bytes"] or 4 * 2**30)))
+    memory = Memory(int(0.85 * (facts.memory_free_bytes or 4 * 2**30)))
     lock = threading.Lock()
 
     def one(work: Work) -> Cell:

@@ -9,9 +9,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -25,6 +25,7 @@ from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.local import LocalConnection
 from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed
+from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.spec import ModelSpec
 
 Progress = Callable[[str], None]
@@ -36,7 +37,7 @@ RUN_LIMIT_S = 600.0
 LOCK_WAIT_S = 5.0
 
 
-def wanted(device: Device, found: Mapping[str, Any], made: Artifact) -> bool:
+def wanted(device: Device, facts: DeviceFacts, made: Artifact) -> bool:
     """Whether an artifact has still to be built on the device.
 
     Raises:
@@ -44,7 +45,7 @@ def wanted(device: Device, found: Mapping[str, Any], made: Artifact) -> bool:
     """
     if made.manifest.state != "deferred":
         return False
-    if found.get("compute_capability") is None:
+    if facts.compute_capability is None:
         raise Impossible(
             f"{made.folder} has still to be built on its device, and {device.name} has no NVIDIA GPU",
             "Name the device that has one with --device.",
@@ -57,16 +58,16 @@ def place_of(made: Artifact, device: str) -> Path:
     return made.folder.with_name(f"{made.folder.name.partition('@')[0]}@{device}")
 
 
-def there_already(made: Artifact, device: Device, found: Mapping[str, Any]) -> Artifact | None:
+def there_already(made: Artifact, device: Device, facts: DeviceFacts) -> Artifact | None:
     """The engine that this device built of this graph earlier, unless its TensorRT or GPU is another now."""
     folder = place_of(made, device.name)
     if not (folder / MANIFEST).is_file():
         return None
     kept = artifact.open_artifact(folder)
-    bound, packages = kept.manifest.bound_to, cast("Mapping[str, str]", found.get("packages") or {})
-    version = packages.get("tensorrt")
+    bound = kept.manifest.bound_to
+    version = (facts.packages or {}).get("tensorrt")
     same = kept.manifest.state == "ready" and made.manifest.sha256 in kept.manifest.parents
-    same = same and found.get("compute_capability") in bound.get("compute_capability", ())
+    same = same and facts.compute_capability in bound.get("compute_capability", ())
     return kept if same and version in (None, bound.get("tensorrt")) else None
 
 
@@ -74,7 +75,7 @@ def build(
     made: Artifact,
     device: Device,
     *,
-    found: Mapping[str, Any],
+    found: DeviceFacts,
     progress: Progress,
     lock_wait_s: float = LOCK_WAIT_S,
 ) -> Artifact:

@@ -20,6 +20,7 @@ from vitdeploy.benchmarks.trial import Refusal
 from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed
+from vitdeploy.fact_table import DeviceFacts
 
 Feed = Mapping[str, NDArray[Any]]
 Outputs = Mapping[str, NDArray[Any]]
@@ -44,7 +45,7 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def of(
     device: Device,
     link: Connection,
-    found: Mapping[str, Any],
+    facts: DeviceFacts,
     *,
     threads: int,
     log: Path,
@@ -55,13 +56,12 @@ def of(
     Args:
         device: where.
         link: to it.
-        found: the device's facts, of `machine.found`.
         threads: of the runtime.
         log: what a failed process said is appended to it.
         on_facts: told what ran the artifact, in the runtime's own words.
     """
     if device.link == "adb":
-        phone = phone_trial.prepare(device, link, dict(found))
+        phone = phone_trial.prepare(device, link, facts)
         return phone_feeding.answers(phone, threads=threads, log=log, on_facts=on_facts)
     return answers(link, threads=threads, log=log, on_facts=on_facts)
 

@@ -1,4 +1,4 @@
-"""What machine this is: facts that decide a figure, and the state it is in now.
+"""Device facts of this computer: what decides a figure, and the state it is in now.
 
     python -m vitdeploy.benchmarks.host
 
@@ -12,7 +12,6 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,24 +21,11 @@ from vitdeploy.benchmarks import probe_cpu, probe_nvidia
 PACKAGES = ("vitdeploy", "numpy", "torch", "onnxruntime", "ai-edge-litert", "tensorrt", "tensorrt-rtx-cu12")
 """Distributions whose version can change a figure."""
 
-STATE = frozenset(
-    {
-        "load_1min",
-        "clock_hz",
-        "temperature_c",
-        "memory_free_bytes",
-        "disk_free_bytes",
-        "gpu_percent",
-        "gpu_temperature_c",
-    }
-)
-"""Keys that say how the machine is now; all others say what it is, and decide whether runs compare."""
-
 _CPU = Path("/sys/devices/system/cpu")
 
 
 def facts() -> dict[str, Any]:
-    """Everything about this machine that a figure can depend on."""
+    """Everything about this machine that a figure can depend on; `fact_table` describes each."""
     memory = _memory_bytes()
     return {
         "cpu": _cpu_name(),
@@ -66,15 +52,10 @@ def facts() -> dict[str, Any]:
     }
 
 
-def stable(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Those facts that stay the same while nobody changes the machine."""
-    return {key: value for key, value in found.items() if key not in STATE}
-
-
 def packages() -> dict[str, str]:
     """Version of each installed distribution of `PACKAGES`; nothing is imported."""
-    found = {name: _version(name) for name in PACKAGES}
-    return {name: version for name, version in found.items() if version is not None}
+    versions = {name: _version(name) for name in PACKAGES}
+    return {name: version for name, version in versions.items() if version is not None}
 
 
 def cores_logical() -> int:

@@ -4,7 +4,7 @@ import hashlib
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +21,7 @@ from vitdeploy.devices.connection import Connection, Result
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.local import LocalConnection
 from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed, VitdeployError
+from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.record import Case, Reading, Trial
 from vitdeploy.runtimes.session import Array
 from vitdeploy.spec import TensorSpec
@@ -74,23 +75,22 @@ def as_run(protocol: record.Protocol) -> record.Protocol:
     return msgspec.structs.replace(protocol, inputs=INPUTS, warmup_limit_s=benchmark_model.WARMUP_S)
 
 
-def prepare(device: Device, link: Connection, found: Mapping[str, Any]) -> Phone:
+def prepare(device: Device, link: Connection, facts: DeviceFacts) -> Phone:
     """Put the tool on the phone.
-
-    Args:
-        found: its facts, of `probe_android.facts`.
 
     Raises:
         DeviceError: no tool is configured, or the phone was lost.
     """
+    assert facts.big_mask is not None, "a phone tells its cores"
+    assert facts.cores_logical is not None, "a phone tells its cores"
     path, sha256 = phone_tool.find(device)
-    big = tuple(core for core in range(64) if int(found["big_mask"], 16) >> core & 1)
+    big = tuple(core for core in range(64) if int(facts.big_mask, 16) >> core & 1)
     return Phone(
         link=link,
         tool=link.push(path, sha256=sha256),
         tool_sha256=sha256,
         big=big,
-        every=tuple(range(found["cores_logical"])),
+        every=tuple(range(facts.cores_logical)),
     )
 
 

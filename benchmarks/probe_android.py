@@ -12,6 +12,7 @@ from typing import Any
 
 from vitdeploy.devices.connection import Connection
 from vitdeploy.errors import DeviceError
+from vitdeploy.fact_table import DeviceFacts
 
 LOOK_S = 30.0
 """Limit of one look."""
@@ -25,9 +26,6 @@ COOL_WAIT_S = 300.0
 COOL_POLL_S = 5.0
 LEAST_BATTERY_PERCENT = 20
 """Below this, not charging, Android saves power. Source: a choice, above the 15 % at which it offers to."""
-
-STATE = frozenset({"battery_percent", "charging", "temperature_c", "thermal_status"})
-"""Keys of `facts` that say how the phone is now; all others say what it is, and decide whether runs compare."""
 
 _PLATFORMS: Mapping[str, str] = {"msmnile": "SM8150", "kona": "SM8250", "lahaina": "SM8350", "taro": "SM8450"}
 """``ro.board.platform`` → model of the SoC. Source: android.googlesource.com, kernel/msm, device trees of each."""
@@ -81,8 +79,8 @@ class State:
         return sum(known) // len(known) if known else None
 
 
-def facts(link: Connection) -> dict[str, Any]:
-    """Everything about the phone that a figure can depend on, with the keys of `host.facts` where they fit.
+def facts(link: Connection) -> DeviceFacts:
+    """Everything about the phone that a figure can depend on.
 
     Raises:
         DeviceError: the phone was lost, or shows too little of itself to be timed.
@@ -103,7 +101,7 @@ def facts(link: Connection) -> dict[str, Any]:
     cores = topology(limits)
     governors = {core: words for core, words in _texts_per_core(files, "scaling_governor").items() if core in big}
     state = look(link)
-    return {
+    known: dict[str, Any] = {
         "cpu": f"{soc or 'unknown SoC'} ({cores} cores)",
         "soc_model": soc,
         "soc_told_by": told_by,
@@ -127,11 +125,7 @@ def facts(link: Connection) -> dict[str, Any]:
         "temperature_c": state.temperature_c,
         "thermal_status": state.thermal_status,
     }
-
-
-def stable(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Those facts that stay the same while nobody changes the phone."""
-    return {key: value for key, value in found.items() if key not in STATE}
+    return DeviceFacts(known)
 
 
 def look(link: Connection) -> State:
@@ -241,8 +235,8 @@ def _properties(text: str) -> dict[str, str]:
 
 
 def _texts_per_core(files: Mapping[str, str], name: str) -> dict[int, str]:
-    found = {re.search(rf"/cpu(\d+)/cpufreq/{name}$", path): value for path, value in files.items()}
-    return {int(match[1]): value for match, value in found.items() if match and value}
+    matches = {re.search(rf"/cpu(\d+)/cpufreq/{name}$", path): value for path, value in files.items()}
+    return {int(match[1]): value for match, value in matches.items() if match and value}
 
 
 def _per_core(files: Mapping[str, str], name: str) -> dict[int, int]:
@@ -266,22 +260,22 @@ def _hottest_zone(files: Mapping[str, str]) -> float | None:
 def _hottest_told(service: str) -> float | None:
     """The hottest CPU sensor of Android's thermal service, of the present readings and not the cached ones."""
     present = service.partition("Current temperatures from HAL:")[2].partition("Current cooling devices")[0]
-    found = re.findall(r"mValue=(-?[\d.]+), mType=(-?\d+)", present)
-    values = [float(value) for value, kind in found if int(kind) == _THERMAL_CPU_TYPE]
+    readings = re.findall(r"mValue=(-?[\d.]+), mType=(-?\d+)", present)
+    values = [float(value) for value, kind in readings if int(kind) == _THERMAL_CPU_TYPE]
     return max((value for value in values if _PLAUSIBLE_C[0] < value < _PLAUSIBLE_C[1]), default=None)
 
 
 def _allowed_cores(status: str) -> set[int] | None:
-    found = re.search(r"^Cpus_allowed_list:\s*([\d,-]+)", status, re.MULTILINE)
-    if not found:
+    allowed = re.search(r"^Cpus_allowed_list:\s*([\d,-]+)", status, re.MULTILINE)
+    if not allowed:
         return None
-    ranges = [part.partition("-") for part in found[1].split(",")]
+    ranges = [part.partition("-") for part in allowed[1].split(",")]
     return {core for first, _, last in ranges for core in range(int(first), int(last or first) + 1)}
 
 
 def _memory_bytes(meminfo: str) -> int | None:
-    found = re.search(r"^MemTotal:\s+(\d+) kB", meminfo, re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
+    total = re.search(r"^MemTotal:\s+(\d+) kB", meminfo, re.MULTILINE)
+    return int(total[1]) * 1024 if total else None
 
 
 def _power_mode(word: str) -> str | None:

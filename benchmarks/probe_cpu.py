@@ -40,7 +40,7 @@ def headroom_c() -> float | None:
     Source: docs.kernel.org/driver-api/thermal/sysfs-api.html: the trip points ``passive`` and ``hot`` are where the
     kernel slows devices down, ``active`` ones only start fans.
     """
-    found: list[float] = []
+    headrooms: list[float] = []
     for zone in sorted(_THERMAL.glob("thermal_zone*")):
         now = _integer(zone / "temp")
         kinds = sorted(zone.glob("trip_point_*_type"))
@@ -48,8 +48,8 @@ def headroom_c() -> float | None:
         limits = [_integer(path.with_name(path.name.replace("_type", "_temp"))) for path in slowing]
         known = [limit for limit in limits if limit is not None and limit > 0]  # what is switched off is 0 or below
         if now is not None and known:
-            found.append((min(known) - now) / 1000)
-    return min(found, default=None)
+            headrooms.append((min(known) - now) / 1000)
+    return min(headrooms, default=None)
 
 
 def power_mw() -> int | None:

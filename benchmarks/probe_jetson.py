@@ -49,18 +49,18 @@ temperature_c = probe_cpu.temperature_c
 def clock_hz() -> int | None:
     """The GPU's clock now."""
     for path in sorted(ROOT.glob("sys/class/devfreq/*gpu*/cur_freq")):
-        if (found := _integer(path)) is not None:
-            return found
+        if (clock := _integer(path)) is not None:
+            return clock
     return probe_cpu.clock_hz()
 
 
 def power_mw() -> int | None:
     """What the module draws now: its own rail, else the sum of its parts; None where a part is not shown."""
-    found = rails_mw()
+    rails = rails_mw()
     for name in TOTAL_RAILS:
-        if name in found:
-            return found[name]
-    parts = [found.get(name) for name in PART_RAILS]
+        if name in rails:
+            return rails[name]
+    parts = [rails.get(name) for name in PART_RAILS]
     known = [part for part in parts if part is not None]
     return sum(known) if len(known) == len(parts) else None
 
@@ -70,7 +70,7 @@ def rails_mw() -> dict[str, int]:
 
     Source: docs.kernel.org/hwmon/ina3221.html.
     """
-    found: dict[str, int] = {}
+    rails: dict[str, int] = {}
     for label in sorted(ROOT.glob("sys/class/hwmon/hwmon*/in[0-9]*_label")):
         number = re.sub(r"\D", "", label.name)
         volts, amperes = (
@@ -78,8 +78,8 @@ def rails_mw() -> dict[str, int]:
             _integer(label.with_name(f"curr{number}_input")),
         )
         if volts is not None and amperes is not None:
-            found[_text(label).strip()] = volts * amperes // 1000
-    return found
+            rails[_text(label).strip()] = volts * amperes // 1000
+    return rails
 
 
 def throttle_count() -> int | None:
@@ -98,12 +98,12 @@ def throttle_count() -> int | None:
 
 def heat_alerts() -> dict[str, bool] | None:
     """Whether heat slows each part down now; None where the board has no such cooling devices."""
-    found: dict[str, bool] = {}
+    alerts: dict[str, bool] = {}
     for kind in sorted(ROOT.glob("sys/class/thermal/cooling_device*/type")):
         name, state = _text(kind).strip(), _integer(kind.with_name("cur_state"))
         if name.endswith(ALERT) and state is not None:
-            found[name] = state > 0
-    return found or None
+            alerts[name] = state > 0
+    return alerts or None
 
 
 def tegrastats(text: str) -> dict[str, float]:
@@ -111,19 +111,19 @@ def tegrastats(text: str) -> dict[str, float]:
 
     Lines of JetPack 4 to 6 differ in their fields; what is not there is left out.
     """
-    found: dict[str, float] = {}
+    readings: dict[str, float] = {}
     if (gpu := re.search(r"GR3D_FREQ (\d+)%(?:@\[?(\d+))?", text)) is not None:
-        found["gpu_percent"] = float(gpu[1])
+        readings["gpu_percent"] = float(gpu[1])
         if gpu[2]:
-            found["gpu_hz"] = 1e6 * float(gpu[2])
+            readings["gpu_hz"] = 1e6 * float(gpu[2])
     for name, value in re.findall(r"([A-Za-z][\w-]*)@(-?[\d.]+)C", text):
         if float(value) != ABSENT_C:
-            found[f"{name.lower()}_c"] = float(value)
+            readings[f"{name.lower()}_c"] = float(value)
     for name, value in re.findall(r"((?:VDD|VIN|POM|CV)_?\w*) (\d+)(?:mW)?/\d+", text):
-        found[f"{name.lower()}_mw"] = float(value)
+        readings[f"{name.lower()}_mw"] = float(value)
     if (ram := re.search(r"RAM (\d+)/(\d+)MB", text)) is not None:
-        found["ram_bytes"], found["ram_total_bytes"] = 2.0**20 * int(ram[1]), 2.0**20 * int(ram[2])
-    return found
+        readings["ram_bytes"], readings["ram_total_bytes"] = 2.0**20 * int(ram[1]), 2.0**20 * int(ram[2])
+    return readings
 
 
 def _integer(path: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""What NVIDIA's tools and a Jetson's files tell of the GPU: name, compute capability, driver, power mode.
+"""Device facts of an NVIDIA GPU, from its tools and a Jetson's files: name, compute capability, driver, power mode.
 
 Standard library only: the agent carries it. Nothing is told where there is no NVIDIA hardware.
 """
@@ -33,11 +33,11 @@ def facts() -> dict[str, Any]:
     return jetson(ROOT) or server(smi) or driver(gpu.here())
 
 
-def driver(found: gpu.Gpu | None) -> dict[str, Any]:
+def driver(device: gpu.Gpu | None) -> dict[str, Any]:
     """Facts of what the driver alone tells; empty where there is no GPU."""
-    if found is None:
+    if device is None:
         return {}
-    return {"gpu": found.name, "compute_capability": found.compute_capability, "power_mode": None}
+    return {"gpu": device.name, "compute_capability": device.compute_capability, "power_mode": None}
 
 
 def jetson(root: Path) -> dict[str, Any]:
@@ -61,14 +61,14 @@ def jetson(root: Path) -> dict[str, Any]:
 
 def release(text: str) -> str | None:
     """``36.3.0`` of ``# R36 (release), REVISION: 3.0, GCID: …``: Linux for Tegra, which a JetPack belongs to."""
-    found = re.search(r"R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)", text)
-    return f"{found[1]}.{found[2]}" if found else None
+    version = re.search(r"R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)", text)
+    return f"{version[1]}.{version[2]}" if version else None
 
 
 def power_mode(text: str) -> str | None:
     """``MAXN`` of what ``nvpmodel -q`` says."""
-    found = re.search(r"^NV Power Mode:\s*(\S+)", text, re.MULTILINE)
-    return found[1] if found else None
+    mode = re.search(r"^NV Power Mode:\s*(\S+)", text, re.MULTILINE)
+    return mode[1] if mode else None
 
 
 def server(text: str) -> dict[str, Any]:
@@ -121,8 +121,8 @@ def _number(text: str) -> float | None:
 
 
 def _first(root: Path, pattern: str) -> str:
-    found: Sequence[Path] = sorted(root.glob(pattern))
-    return _text(found[0]).strip() if found else ""
+    paths: Sequence[Path] = sorted(root.glob(pattern))
+    return _text(paths[0]).strip() if paths else ""
 
 
 def _integer(text: str) -> int | None:

@@ -46,8 +46,8 @@ def clock_hz() -> int | None:
 
 def temperature_c() -> float | None:
     """Of the GPU's core."""
-    found = _asked("nvmlDeviceGetTemperature", CORE)
-    return None if found is None else float(found)
+    celsius = _asked("nvmlDeviceGetTemperature", CORE)
+    return None if celsius is None else float(celsius)
 
 
 def headroom_c() -> float | None:
@@ -58,8 +58,8 @@ def headroom_c() -> float | None:
 
 def power_mw() -> int | None:
     """What the GPU draws now."""
-    found = _asked("nvmlDeviceGetPowerUsage")
-    return None if found is None else int(found)
+    milliwatts = _asked("nvmlDeviceGetPowerUsage")
+    return None if milliwatts is None else int(milliwatts)
 
 
 def throttle_count() -> int | None:
@@ -75,8 +75,8 @@ def throttle_count() -> int | None:
 
 def others() -> int | None:
     """How many other processes compute on the GPU."""
-    found = _asked("nvmlDeviceGetComputeRunningProcesses")
-    return None if found is None else sum(process.pid != os.getpid() for process in found)
+    processes = _asked("nvmlDeviceGetComputeRunningProcesses")
+    return None if processes is None else sum(process.pid != os.getpid() for process in processes)
 
 
 @cache
@@ -92,10 +92,10 @@ def _gpu() -> tuple[Any, Any] | None:
 
 def _asked(name: str, *given: Any) -> Any:
     """What NVML answers; None where the GPU does not support the question."""
-    found = _gpu()
-    if found is None:
+    opened = _gpu()
+    if opened is None:
         return None
-    nvml, handle = found
+    nvml, handle = opened
     call: Callable[..., Any] = getattr(nvml, name)
     try:
         return call(handle, *given)

@@ -11,6 +11,7 @@ from vitdeploy.benchmarks import phone_trial
 from vitdeploy.benchmarks.trial import Lost
 from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, Impossible, VitdeployError
+from vitdeploy.fact_table import TrialFacts
 from vitdeploy.record import Case, Reason, Trial
 
 MOST_FOREIGN_CORES = 0.1
@@ -92,9 +93,8 @@ def present(frame: record.Run, rows: Sequence[Row]) -> record.Run:
 
 def _foreign_load(trials: Sequence[Trial]) -> list[Reason]:
     """The reason, if other processes were busy during a trial; it does not make the row invalid."""
-    words = [taken.facts.get("foreign_cores", "") for taken in trials]
-    found = [float(word) for word in words if word.replace(".", "", 1).isdigit()]
-    loaded = [cores for cores in found if cores > MOST_FOREIGN_CORES]
+    foreign = [TrialFacts(taken.facts).foreign_cores for taken in trials]
+    loaded = [cores for cores in foreign if cores is not None and cores > MOST_FOREIGN_CORES]
     if not loaded:
         return []
     return [
@@ -108,14 +108,14 @@ def _foreign_load(trials: Sequence[Trial]) -> list[Reason]:
 
 def _shared_gpu(trials: Sequence[Trial]) -> list[Reason]:
     """The reason, if other processes held the GPU; it does not make the row invalid, as they may have been idle."""
-    words = [taken.facts.get("foreign_gpu_processes", "") for taken in trials]
-    found = [int(word) for word in words if word.isdigit() and int(word) > 0]
-    if not found:
+    counts = [TrialFacts(taken.facts).foreign_gpu_processes for taken in trials]
+    shared = [count for count in counts if count]
+    if not shared:
         return []
     return [
         Reason(
             code="foreign-load",
-            message=f"up to {max(found)} other processes held the GPU during {len(found)} of {len(trials)} trials",
+            message=f"up to {max(shared)} other processes held the GPU during {len(shared)} of {len(trials)} trials",
             hint="See `nvidia-smi`, stop them, and measure again.",
         )
     ]

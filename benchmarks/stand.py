@@ -1,9 +1,7 @@
 """A device ready for trials, and one trial on it by the tool it has: the same for a bench and a worker of a sweep."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vitdeploy import record
 from vitdeploy.artifact import Artifact
@@ -11,6 +9,7 @@ from vitdeploy.benchmarks import machine, phone_trial, trial, trtexec_trial
 from vitdeploy.benchmarks.trial import Lost, Turn
 from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.inventory import Device
+from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.record import Case, Trial
 
 
@@ -20,20 +19,20 @@ class Stand:
 
     device: Device
     link: Connection
-    seen: Mapping[str, Any]
+    facts: DeviceFacts
     """Its facts, of `machine.found`."""
     phone: phone_trial.Phone | None = None
     """With the measuring tool on it, where it is one."""
 
 
-def prepare(device: Device, link: Connection, seen: Mapping[str, Any]) -> Stand:
+def prepare(device: Device, link: Connection, facts: DeviceFacts) -> Stand:
     """Put on the device what its trials need.
 
     Raises:
         DeviceError: a phone has no measuring tool configured, or was lost.
     """
-    phone = phone_trial.prepare(device, link, seen) if device.link == "adb" else None
-    return Stand(device=device, link=link, seen=seen, phone=phone)
+    phone = phone_trial.prepare(device, link, facts) if device.link == "adb" else None
+    return Stand(device=device, link=link, facts=facts, phone=phone)
 
 
 def take(stand: Stand, turn: Turn, case: Case, made: Artifact, *, protocol: record.Protocol, log: Path) -> Trial | Lost:
@@ -47,5 +46,5 @@ def take(stand: Stand, turn: Turn, case: Case, made: Artifact, *, protocol: reco
         return phone_trial.take(turn, case, made, phone=stand.phone, protocol=protocol, log=log)
     if device.trtexec and case.target.startswith("trt-"):
         return trtexec_trial.take(turn, case, made, link=link, program=device.trtexec, protocol=protocol, log=log)
-    probe = machine.probe_of(case, stand.seen)
+    probe = machine.probe_of(case, stand.facts)
     return trial.take(turn, case, made, link=link, protocol=protocol, log=log, cool_c=device.cool_c, probe=probe)

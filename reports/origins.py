@@ -1,40 +1,12 @@
 """Where a run comes from: its machine and its protocol, as names and values that a reader understands."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, cast
 
-from vitdeploy import units
+from vitdeploy import fact_table
+from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.record import Run
-
-NOT_VISIBLE = "not visible"
-"""What a machine does not show of itself."""
-
-_WORDS: Mapping[str, str] = {
-    "title": "device",
-    "cpu": "processor",
-    "cores_physical": "physical cores",
-    "cores_logical": "logical cores",
-    "memory_bytes": "memory",
-    "governor": "frequency governor",
-    "clock_max_hz": "clock limit",
-    "clock_hz": "clock at the start",
-    "turbo": "turbo",
-    "temperature_c": "temperature at the start",
-    "load_1min": "load at the start",
-    "throttle": "throttling",
-    "virtualization": "virtualization",
-    "container": "container",
-    "os": "system",
-    "kernel": "kernel",
-    "machine": "architecture",
-    "python": "Python",
-}
-"""Facts in the order they are shown, and what they are called; others follow under their own names."""
-
-_SILENT = frozenset({"link", "memory_free_bytes", "packages"})
-"""Facts that say nothing about a figure, or are shown otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,42 +37,29 @@ def of(run: Run, *, baseline: bool = False) -> Origin:
     )
 
 
-def facts(run: Run) -> Mapping[str, Any]:
+def facts(run: Run) -> DeviceFacts:
     """What is known of the machine that was timed; its state at the start only where that is the host itself."""
-    here = run.device.facts.get("link", "local") == "local"
-    return {**run.host, **run.device.facts} if here else run.device.facts
+    known = DeviceFacts(run.device.facts)
+    return DeviceFacts({**run.host, **known}) if known.link in (None, "local") else known
 
 
 def place(run: Run) -> str:
     """The machine in a few words: the device's name, and its processor where that name is only ``local``."""
     known = facts(run)
-    if run.device.name != "local" or not known.get("cpu"):
+    if run.device.name != "local" or not known.cpu:
         return run.device.name
-    cores = known.get("cores_physical")
-    return f"{known['cpu']}" + (f", {cores} cores" if cores else "")
-
-
-def _packages(known: Mapping[str, Any]) -> dict[str, Any]:
-    found = known.get("packages")
-    return (
-        {str(name): version for name, version in cast("dict[Any, Any]", found).items()}
-        if isinstance(found, dict)
-        else {}
-    )
+    return known.cpu + (f", {known.cores_physical} cores" if known.cores_physical else "")
 
 
 def _machine(run: Run) -> Iterator[tuple[str, str]]:
     known = facts(run)
     if not known:
         yield "facts", "none were recorded"
-    for key in (*_WORDS, *sorted(known.keys() - _WORDS.keys() - _SILENT)):
-        if key in known:
-            yield _WORDS.get(key, key.replace("_", " ")), _fact(key, known[key])
-    for runtime in dict.fromkeys(t.facts["runtime"] for r in run.results for t in r.trials if "runtime" in t.facts):
+    yield from known.listed()
+    for runtime in run.runtimes:
         yield "runtime", runtime
-    packages = _packages(known)
-    if packages:
-        yield "packages", ", ".join(f"{name} {version}" for name, version in packages.items())
+    if known.packages:
+        yield "packages", fact_table.listed(known.packages)
 
 
 def _protocol(run: Run) -> Iterator[tuple[str, str]]:
@@ -145,24 +104,6 @@ def _sentence(run: Run) -> str:
         f"{protocol.trials} fresh processes a case, {protocol.order}; each warms up by evidence and samples for at "
         f"least {protocol.min_time_s:g} s" + (f", {how}." if how else ".")
     )
-
-
-def _fact(key: str, value: Any) -> str:
-    if value is None:
-        return NOT_VISIBLE
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        for suffix, words in (("_bytes", units.size_bytes), ("_hz", _clock), ("_c", _temperature)):
-            if key.endswith(suffix):
-                return words(value)
-    return str(value)
-
-
-def _clock(value: float) -> str:
-    return f"{value / 1e9:.2f} GHz"
-
-
-def _temperature(value: float) -> str:
-    return f"{value:.0f} °C"
 
 
 def _minute(started_utc: str) -> str:

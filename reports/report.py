@@ -10,6 +10,7 @@ from typing import Any, get_args
 import numpy as np
 
 from vitdeploy import catalog, comparison, stats, units, verdict
+from vitdeploy.fact_table import NOT_VISIBLE
 from vitdeploy.record import Result, Run, Trial
 from vitdeploy.reports import origins
 from vitdeploy.reports.origins import Origin
@@ -362,7 +363,7 @@ def _warnings(runs: Sequence[Run], baseline: Run | None) -> Iterator[str]:
         yield f"Some of the {len(results) - bad} figures carry a remark, told below the tables: {told}."
     if any(run.vitdeploy.dirty for run in runs):
         yield "Measured by a vitdeploy with uncommitted changes."
-    if any(origins.facts(run).get("throttle") == "not visible" for run in runs):
+    if any(origins.facts(run).throttle == NOT_VISIBLE for run in runs):
         yield "This machine does not show whether its clock was throttled; only the drift of the trials would tell."
     if baseline is not None:
         for run in runs:

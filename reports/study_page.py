@@ -4,12 +4,12 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from vitdeploy import __version__
+from vitdeploy import __version__, units
+from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.record import Run
 from vitdeploy.reports import charts
 from vitdeploy.reports.page import policy, script_json
@@ -87,19 +87,17 @@ def page(*, title: str, lead: Sequence[str], panels: Sequence[Panel], run: Run, 
 
 def _facts(run: Run) -> list[tuple[str, str]]:
     """The machine and the protocol, as name and value."""
-    facts: dict[str, Any] = dict(run.device.facts)
+    facts = DeviceFacts(run.device.facts)
     case = run.results[0].case if run.results else None
-    runtimes = sorted({t.facts["runtime"] for r in run.results for t in r.trials[:1] if "runtime" in t.facts})
-    memory = facts.get("memory_bytes")
     return [
         (name, str(value))
         for name, value in (
-            ("device", f"{run.device.name}: {facts.get('title', '')}"),
-            ("processor", facts.get("cpu")),
-            ("cores", facts.get("cores_physical")),
-            ("memory", f"{memory / 2**30:.0f} GiB" if isinstance(memory, int) else None),
-            ("virtualization", facts.get("virtualization")),
-            ("runtime", ", ".join(runtimes)),
+            ("device", f"{run.device.name}: {facts.title or ''}"),
+            ("processor", facts.cpu),
+            ("cores", facts.cores_physical),
+            ("memory", facts.memory_bytes and units.size_bytes(facts.memory_bytes)),
+            ("virtualization", facts.virtualization),
+            ("runtime", ", ".join(sorted(run.runtimes))),
             ("target", case and case.target),
             ("threads", case and case.threads),
             ("boundary", case and case.boundary),

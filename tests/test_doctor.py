@@ -13,6 +13,7 @@ from tests.ssh_server import SshServer
 from vitdeploy import api_listings, checkup
 from vitdeploy.cli import main
 from vitdeploy.devices import inventory
+from vitdeploy.fact_table import DeviceFacts
 
 ORIN: dict[str, Any] = {
     "python": "3.10.12",
@@ -39,7 +40,7 @@ TARGETS = ("onnx-fp32", "trt-fp16")
 
 def told(**changes: Any) -> dict[str, checkup.Finding]:
     trtexec = changes.pop("trtexec", "")
-    findings = checkup.over_ssh({**ORIN, **changes}, address="you@board", targets=TARGETS, trtexec=trtexec)
+    findings = checkup.over_ssh(DeviceFacts({**ORIN, **changes}), address="you@board", targets=TARGETS, trtexec=trtexec)
     return {finding.what: finding for finding in findings}
 
 
@@ -87,7 +88,7 @@ def test_what_would_spoil_a_run_there_is_told(changes: dict[str, Any], what: str
 
 def test_a_machine_without_a_gpu_or_engines_is_asked_for_neither():
     facts = {key: value for key, value in ORIN.items() if key not in ("compute_capability", "gpu", "board")}
-    found = {finding.what for finding in checkup.over_ssh(facts, address="host", targets=("onnx-fp32",))}
+    found = {finding.what for finding in checkup.over_ssh(DeviceFacts(facts), address="host", targets=("onnx-fp32",))}
     assert not {"gpu", "gpu now", "tensorrt"} & found
     assert {"link", "python", "free space"} <= found
 

@@ -7,6 +7,7 @@ import pytest
 
 from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, UnreadableFile, UsageError
+from vitdeploy.fact_table import DeviceFacts
 
 NAMES = {"local", "orin", "a100", "snapdragon-8gen1", "snapdragon-855"}
 MINE = 'name = "orin"\ntitle = "mine"\nlink = "ssh"\nhost = "10.0.0.2"\ntargets = ["onnx-fp32"]\n'
@@ -84,7 +85,7 @@ def test_a_target_that_is_none_is_refused(tmp_path: Path):
 
 def test_the_rule_for_threads_is_applied_to_what_is_found():
     local = inventory.find("local")
-    assert inventory.threads_of(local, {"cores_physical": 6}) == 6
-    assert inventory.threads_of(msgspec.structs.replace(local, threads="big-cores"), {"cores_big": 4}) == 4
-    assert inventory.threads_of(msgspec.structs.replace(local, threads=3), {}) == 3
-    assert inventory.threads_of(local, {}) == 1
+    assert inventory.threads_of(local, DeviceFacts({"cores_physical": 6})) == 6
+    assert inventory.threads_of(msgspec.structs.replace(local, threads="big-cores"), DeviceFacts({"cores_big": 4})) == 4
+    assert inventory.threads_of(msgspec.structs.replace(local, threads=3), DeviceFacts({})) == 3
+    assert inventory.threads_of(local, DeviceFacts({})) == 1

@@ -47,7 +47,7 @@ def test_an_855_is_known_by_its_platform(link: Connection):
     assert found["kernel"] == "4.14.117-perf+"
     assert (found["battery_percent"], found["charging"], found["thermal_status"]) == (87, True, 0)
     assert found["temperature_c"] == 39.5  # the hottest CPU zone: neither the GPU's nor the battery's current
-    assert not {"battery_percent", "temperature_c", "charging"} & probe_android.stable(found).keys()
+    assert not {"battery_percent", "temperature_c", "charging"} & found.stable().keys()
 
 
 def test_an_8_gen_1_says_its_model_itself(link: Connection, phone: PhoneDouble):

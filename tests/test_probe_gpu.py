@@ -12,6 +12,7 @@ import pytest
 from tests import artifacts
 from tests.test_worker import job_of
 from vitdeploy.benchmarks import machine, probe_cpu, probe_jetson, probe_nvml, worker
+from vitdeploy.fact_table import DeviceFacts
 
 ORIN = (
     "11-28-2022 14:03:28 RAM 2981/30588MB (lfb 6x4MB) SWAP 0/15294MB (cached 0MB) CPU [0%@729,0%@729,off,off] "
@@ -208,4 +209,4 @@ def test_the_constants_are_those_of_the_package():
 )
 def test_who_computes_is_looked_at(memory: str, seen: dict[str, Any], probe: str):
     case: Any = SimpleNamespace(memory=memory)
-    assert machine.probe_of(case, seen).endswith(probe)
+    assert machine.probe_of(case, DeviceFacts(seen)).endswith(probe)

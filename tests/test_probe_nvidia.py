@@ -6,6 +6,7 @@ import pytest
 
 from tests.test_probe_gpu import ORIN
 from vitdeploy.benchmarks import host, probe_nvidia
+from vitdeploy.fact_table import DeviceFacts
 
 SMI = "NVIDIA A100-SXM4-80GB, 8.0, 550.54.15, 1410, 400.00, Enabled, 3, 41\n" * 2
 NVPMODEL = "NVPM WARN: fan mode is not set!\nNV Power Mode: MAXN\n0\n"
@@ -55,7 +56,7 @@ def test_a_jetson_is_told_by_its_files(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(probe_nvidia, "ROOT", tmp_path)
     found = host.facts()
     assert (found["gpu_percent"], found["gpu_temperature_c"]) == (61, 45.5)
-    assert not {"gpu_percent", "gpu_temperature_c"} & host.stable(found).keys(), "they say how it is now"
+    assert not {"gpu_percent", "gpu_temperature_c"} & DeviceFacts(found).stable().keys(), "they say how it is now"
     assert found["compute_capability"] == "8.7"
     assert found["board"] == "NVIDIA Jetson AGX Orin Developer Kit"
     assert found["l4t"] == "36.3.0"

@@ -18,6 +18,7 @@ from vitdeploy.workload import Planned
 if TYPE_CHECKING:
     from vitdeploy.benchmarks.bench import Job
     from vitdeploy.devices.inventory import Device
+    from vitdeploy.fact_table import DeviceFacts
 
 TRIALS = 7
 QUICK_TRIALS = 5
@@ -195,7 +196,7 @@ def _plan_lines(rows: Sequence[Wanted], order: FieldOrder, device: "Device") -> 
 
 
 def _those_in_time(
-    rows: list[Wanted], order: FieldOrder, device: "Device", found: dict[str, Any], progress: api.Progress
+    rows: list[Wanted], order: FieldOrder, device: "Device", found: "DeviceFacts", progress: api.Progress
 ) -> list[Wanted]:
     """The rows, those that would take too long refused: a small one is timed first and tells how fast the device is."""
     from vitdeploy.benchmarks import reproduce as published_tables
@@ -221,7 +222,7 @@ def _timed(
     rows: Sequence[Wanted],
     order: FieldOrder,
     device: "Device",
-    found: dict[str, Any],
+    found: "DeviceFacts",
     suite: str,
     out: Path,
     progress: api.Progress,
@@ -337,7 +338,7 @@ def _beside(out: Path) -> Path:
     return out.with_suffix(".kernels.json")
 
 
-def _found(device: "Device") -> dict[str, Any]:
+def _found(device: "Device") -> "DeviceFacts":
     from vitdeploy.benchmarks import machine
 
     return machine.of(device)
@@ -347,6 +348,6 @@ def _free_bytes(device: "Device") -> int | None:
     return _free(_found(device))
 
 
-def _free(found: dict[str, Any]) -> int | None:
+def _free(facts: "DeviceFacts") -> int | None:
     """Memory that nobody uses; None where it is not visible."""
-    return found.get("memory_free_bytes") or found.get("memory_bytes")
+    return facts.memory_free_bytes or facts.memory_bytes

@@ -239,9 +239,10 @@ def _reachable(devices: Sequence[str]) -> None:
 def _resources(plan: Plan, wanted: Sequence[Wanted], jobs: Sequence[EvalJob]) -> list[Mapping[str, float]]:
     """The workers of a local cluster: one a device, and one that exports and runs torch with the memory there is."""
     from vitdeploy.benchmarks import host
+    from vitdeploy.fact_table import DeviceFacts
 
     found: list[Mapping[str, float]] = [{messages.resource(name): 1.0} for name in _devices(wanted, jobs)]
     if any(one.planned.artifact is None for one in wanted) or any(job.order.reference for job in jobs):
         claim = plan.export_memory_gib * messages.GIB
-        found.append({messages.MEMORY: max(claim, float(host.facts()["memory_free_bytes"] or 0))})
+        found.append({messages.MEMORY: max(claim, float(DeviceFacts(host.facts()).memory_free_bytes or 0))})
     return found

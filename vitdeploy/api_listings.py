@@ -82,22 +82,22 @@ def suites() -> list[Listed]:
 def doctor(device: str = "local") -> list[Finding]:
     """What would spoil a number or stop an export."""
     from vitdeploy import packages, store
-    from vitdeploy.benchmarks import host, machine
+    from vitdeploy.benchmarks import machine
     from vitdeploy.devices import inventory
 
     found = inventory.find(device)
     if found.link != "local":
         try:
-            seen = machine.of(found)
+            facts = machine.of(found)
         except VitdeployError as error:
             return [checkup.absent(device, error)]
         if found.link == "adb":
-            return checkup.phone(seen)
+            return checkup.phone(facts)
         address = f"{found.user}@{found.host}" if found.user else found.host
-        return checkup.over_ssh(seen, address=address, targets=found.targets, trtexec=found.trtexec)
+        return checkup.over_ssh(facts, address=address, targets=found.targets, trtexec=found.trtexec)
     needed = sorted(catalog.EXTRAS)
     return [
-        *checkup.machine(host.facts()),
+        *checkup.machine(machine.of(found)),
         checkup.space(store.default_root()),
         *checkup.packages(packages.missing(needed), needed),
         *checkup.tools(),

@@ -13,6 +13,7 @@ import platformdirs
 
 from vitdeploy import documents
 from vitdeploy.errors import UnreadableFile
+from vitdeploy.fact_table import DeviceFacts
 
 SCHEMA = 1
 
@@ -73,5 +74,5 @@ def find(device: str, facts: Mapping[str, Any]) -> Calibration | None:
         found = documents.read(path, Calibration, schema=SCHEMA, what="calibration")
     except UnreadableFile:
         return None
-    same = {key: value for key, value in found.facts.items() if key != "packages"}
-    return found if same == {key: value for key, value in facts.items() if key != "packages"} else None
+    same = DeviceFacts(found.facts).without_packages() == DeviceFacts(facts).without_packages()
+    return found if same else None

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from vitdeploy import units
 from vitdeploy.catalog import EXTRAS
 from vitdeploy.errors import VitdeployError
+from vitdeploy.fact_table import NOT_VISIBLE, DeviceFacts, Fact, listed
 
 BUSY_LOAD_PER_CORE = 0.2
 """A load average above this per core will be seen in the samples. Source: one runnable foreign
@@ -84,23 +85,24 @@ def absent(device: str, error: VitdeployError) -> Finding:
     )
 
 
-def machine(facts: Mapping[str, Any]) -> list[Finding]:
-    """What the host's facts mean for a benchmark (keys as `benchmarks.host` names them)."""
-    findings: list[Finding] = []
-    for key in ("python", "cpu", "cores_physical", "memory_bytes", "os", "virtualization"):
-        if facts.get(key) is not None:
-            value = units.size_bytes(facts[key]) if key.endswith("_bytes") else str(facts[key])
-            findings.append(Finding(what=key.removesuffix("_bytes").replace("_", " "), found=value, state="ok"))
-    findings.append(_governor(facts.get("governor")))
-    findings.append(_load(facts.get("load_1min"), facts.get("cores_logical") or 1))
-    return [*findings, *(_gpu(facts) if facts.get("compute_capability") else ())]
+def machine(facts: DeviceFacts) -> list[Finding]:
+    """What a computer's facts mean for a benchmark."""
+    table = DeviceFacts
+    return [
+        *_shown(
+            facts, table.python, table.cpu, table.cores_physical, table.memory_bytes, table.os, table.virtualization
+        ),
+        _governor(facts.governor),
+        _load(facts.load_1min, facts.cores_logical or 1),
+        *(_gpu(facts) if facts.compute_capability else ()),
+    ]
 
 
-def over_ssh(facts: Mapping[str, Any], *, address: str, targets: Sequence[str], trtexec: str = "") -> list[Finding]:
+def over_ssh(facts: DeviceFacts, *, address: str, targets: Sequence[str], trtexec: str = "") -> list[Finding]:
     """What the facts of a machine behind SSH mean for the ``targets`` of its file; the link has just answered."""
-    found: Mapping[str, str] = facts.get("packages") or {}
-    free = facts.get("disk_free_bytes")
-    names = ", ".join(f"{name} {version}" for name, version in found.items() if name not in ("vitdeploy", "tensorrt"))
+    found = facts.packages or {}
+    free = facts.disk_free_bytes
+    names = listed({name: version for name, version in found.items() if name not in ("vitdeploy", "tensorrt")})
     return [
         Finding(what="link", found=f"ssh to {address}", state="ok"),
         *machine(facts),
@@ -108,7 +110,7 @@ def over_ssh(facts: Mapping[str, Any], *, address: str, targets: Sequence[str], 
         *([_tensorrt(found.get("tensorrt"), trtexec)] if any(name.startswith("trt-") for name in targets) else ()),
         Finding(
             what="free space",
-            found="not visible" if free is None else units.size_bytes(free),
+            found=DeviceFacts.disk_free_bytes.shown(free),
             state="problem" if free is not None and free < LEAST_FREE_THERE_BYTES else "ok",
             advice="Free space there." if free is not None and free < LEAST_FREE_THERE_BYTES else "",
         ),
@@ -134,25 +136,21 @@ def _tensorrt(version: str | None, trtexec: str) -> Finding:
     )
 
 
-def _gpu(facts: Mapping[str, Any]) -> list[Finding]:
+def _gpu(facts: DeviceFacts) -> list[Finding]:
     """A GPU and its state now."""
-    made_by = f"{facts['board']}, " if facts.get("board") else ""
-    highest, busy, heat = (facts.get(key) for key in ("gpu_clock_max_hz", "gpu_percent", "gpu_temperature_c"))
-    system = f"Linux for Tegra {facts['l4t']}" if facts.get("l4t") else facts.get("driver")
+    board = f"{facts.board}, " if facts.board else ""
+    highest, busy, heat = facts.gpu_clock_max_hz, facts.gpu_percent, facts.gpu_temperature_c
+    system = f"Linux for Tegra {facts.l4t}" if facts.l4t else facts.driver
     used = busy is not None and busy > BUSY_GPU_PERCENT
     now = ["its load is not visible" if busy is None else f"{busy:.0f} % busy"]
-    now += [] if heat is None else [f"{heat:.0f} °C"]
+    now += [] if heat is None else [DeviceFacts.gpu_temperature_c.shown(heat)]
     return [
-        Finding(what="gpu", found=f"{made_by}{facts.get('gpu')}, capability {facts['compute_capability']}", state="ok"),
-        Finding(what="driver", found=str(system or "not visible"), state="ok"),
-        Finding(
-            what="power mode",
-            found=str(facts.get("power_mode") or "not visible"),
-            state="ok" if facts.get("power_mode") else "note",
-        ),
+        Finding(what="gpu", found=f"{board}{facts.gpu}, capability {facts.compute_capability}", state="ok"),
+        Finding(what="driver", found=system or NOT_VISIBLE, state="ok"),
+        Finding(what="power mode", found=facts.power_mode or NOT_VISIBLE, state="ok" if facts.power_mode else "note"),
         Finding(
             what="gpu clock",
-            found="not visible" if highest is None else f"up to {highest / 1e6:.0f} MHz",
+            found=NOT_VISIBLE if highest is None else f"up to {highest / 1e6:.0f} MHz",
             state="ok" if highest is not None else "note",
         ),
         Finding(
@@ -164,45 +162,41 @@ def _gpu(facts: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
-def phone(facts: Mapping[str, Any]) -> list[Finding]:
-    """What a phone's facts mean for a benchmark (keys as `benchmarks.probe_android` names them)."""
-    told = ("phone", "os", "cpu", "cores_big", "governor", "cpuset", "memory_bytes")
-    findings = [
-        Finding(
-            what=key.removesuffix("_bytes").replace("_", " "),
-            found=units.size_bytes(facts[key]) if key.endswith("_bytes") else str(facts[key]),
-            state="ok",
-        )
-        for key in told
-        if facts.get(key) is not None
-    ]
-    temperature, status, battery = (facts.get(key) for key in ("temperature_c", "thermal_status", "battery_percent"))
-    findings.append(
+def phone(facts: DeviceFacts) -> list[Finding]:
+    """What a phone's facts mean for a benchmark."""
+    table = DeviceFacts
+    temperature, status, battery = facts.temperature_c, facts.thermal_status, facts.battery_percent
+    hidden = temperature is None
+    charging = "" if facts.charging is None else ", charging" if facts.charging else ", not charging"
+    saving = facts.power_mode == "battery saver"
+    return [
+        *_shown(
+            facts,
+            *(table.phone, table.os, table.cpu, table.cores_big, table.governor, table.cpuset, table.memory_bytes),
+        ),
         Finding(
             what="temperature",
-            found="not visible" if temperature is None else f"{temperature:.1f} °C, thermal status {status}",
-            state="note" if temperature is None or status else "ok",
-            advice="the cool-down gate cannot see heat here"
-            if temperature is None
-            else "Let it cool."
-            if status
-            else "",
-        )
-    )
-    charging = "" if facts.get("charging") is None else ", charging" if facts["charging"] else ", not charging"
-    findings.append(
-        Finding(what="battery", found="not visible" if battery is None else f"{battery} %{charging}", state="ok")
-    )
-    saving = facts.get("power_mode") == "battery saver"
-    findings.append(
+            found=NOT_VISIBLE if temperature is None else f"{temperature:.1f} °C, thermal status {status}",
+            state="note" if hidden or status else "ok",
+            advice="the cool-down gate cannot see heat here" if hidden else "Let it cool." if status else "",
+        ),
+        Finding(what="battery", found=NOT_VISIBLE if battery is None else f"{battery} %{charging}", state="ok"),
         Finding(
             what="power mode",
-            found=str(facts.get("power_mode") or "not visible"),
+            found=facts.power_mode or NOT_VISIBLE,
             state="problem" if saving else "ok",
             advice="Switch the battery saver off before timing." if saving else "",
-        )
-    )
-    return findings
+        ),
+    ]
+
+
+def _shown(facts: DeviceFacts, *shown: Fact[Any]) -> list[Finding]:
+    """One finding for each of these facts that the device tells."""
+    return [
+        Finding(what=fact.words, found=fact.shown(facts[fact.name]), state="ok")
+        for fact in shown
+        if facts.get(fact.name) is not None
+    ]
 
 
 def space(folder: Path) -> Finding:
@@ -220,7 +214,7 @@ def space(folder: Path) -> Finding:
 def _governor(governor: str | None) -> Finding:
     if governor is None:
         return Finding(
-            what="frequency governor", found="not visible", state="note", advice="a virtual machine hides its clocks"
+            what="frequency governor", found=NOT_VISIBLE, state="note", advice="a virtual machine hides its clocks"
         )
     steady = governor == "performance"
     return Finding(
@@ -233,7 +227,7 @@ def _governor(governor: str | None) -> Finding:
 
 def _load(load: float | None, cores: int) -> Finding:
     if load is None:
-        return Finding(what="load", found="not visible", state="note")
+        return Finding(what="load", found=NOT_VISIBLE, state="note")
     busy = load > BUSY_LOAD_PER_CORE * cores
     return Finding(
         what="load of the last minute",

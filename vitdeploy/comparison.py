@@ -3,12 +3,13 @@
 Environments that differ are refused by field; what the verdicts ask the command to exit with follows the contract.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from vitdeploy import verdict
 from vitdeploy.errors import Inconclusive, NothingToCompare, Regression
+from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.record import Attribution, Run
 from vitdeploy.verdict import Comparison
 
@@ -126,17 +127,13 @@ def differences(run: Run, other: Run) -> list[str]:
 
 def has_own_clock(run: Run) -> bool:
     """Whether the telemetry shows the clock of what computes: phones and boards, not a workstation's mean of cores."""
-    return run.device.facts.get("link", "local") != "local"
+    return DeviceFacts(run.device.facts).link not in (None, "local")
 
 
 def _deciding(run: Run) -> dict[str, Any]:
-    packages = run.device.facts.get("packages")
-    known = cast("Mapping[str, Any]", packages or {})
     return {
         "device": run.device.name,
-        **run.device.facts,
-        # vitdeploy itself is what is under test.
-        "packages": {name: version for name, version in known.items() if name != "vitdeploy"},
+        **DeviceFacts(run.device.facts).deciding(),
         "min_time_s": run.protocol.min_time_s,
         "inputs": run.protocol.inputs,
         "sustained_s": run.protocol.sustained_s,

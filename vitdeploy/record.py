@@ -14,6 +14,7 @@ import msgspec
 
 from vitdeploy import documents, stats, sustained
 from vitdeploy.artifact import Parity
+from vitdeploy.fact_table import TrialFacts
 from vitdeploy.spec import Attention, Boundary, Head, Io, Size
 
 SCHEMA = 1
@@ -264,6 +265,12 @@ class Run(_Record, frozen=True, kw_only=True):
     """Of the repository that the command was run in: what a regression is told by."""
 
     @property
+    def runtimes(self) -> tuple[str, ...]:
+        """What the trials' runtimes said of themselves, each once."""
+        said = (TrialFacts(trial.facts).runtime for result in self.results for trial in result.trials)
+        return tuple(dict.fromkeys(runtime for runtime in said if runtime is not None))
+
+    @property
     def sides(self) -> tuple[Result, Result] | None:
         """Rows A and B of a duel; None where this is none."""
         by_side = {result.side: result for result in self.results}
@@ -319,13 +326,12 @@ def _sustained(result: Result, protocol: Protocol) -> Sustained | None:
     )
     if heat is None:
         return None
-    words = [trial.facts.get("throttled_after_s", "") for trial in trials]
-    times = [float(word) for word in words if word.replace(".", "", 1).isdigit()]
+    throttled = [TrialFacts(trial.facts).throttled_after_s for trial in trials]
     return Sustained(
         burst_ms=heat.burst_ns / 1e6,
         sustained_ms=heat.sustained_ns / 1e6,
         slowed_after_s=heat.slowed_after_s,
-        throttled_after_s=min(times, default=None),
+        throttled_after_s=min((time_s for time_s in throttled if time_s is not None), default=None),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vitdeploy import catalog, rounds, units
+from vitdeploy.fact_table import NOT_VISIBLE, DeviceFacts
 from vitdeploy.published import Claim, Column, Row, Table
 from vitdeploy.record import Result, Run
 from vitdeploy.rounds import Estimate
@@ -179,11 +180,11 @@ def _differences(table: Table, run: Run, figures: Sequence[Figure], *, smaller: 
     """The checklist: everything that a published figure depends on, as stated there and as found here."""
     columns = list(table.columns.values())
     cases = [result.case for result in run.results]
-    facts = run.device.facts
+    facts = DeviceFacts(run.device.facts)
     run_rows = [figure.row for figure in figures if figure.case] or [figure.row for figure in figures]
     sizes = sorted({table.size_of(row, quick=False) for row in run_rows if row.model})
     used = sorted({f"{case.size[0]}x{case.size[1]}" for case in cases})
-    runtimes = sorted({t.facts["runtime"] for result in run.results for t in result.trials[:1] if "runtime" in t.facts})
+    runtimes = sorted(run.runtimes)
     targets = sorted({case.target for case in cases})
     devices = [column.device for column in columns]
     batches = [f"{column.batch}" if column.batch else "not stated" for column in columns]
@@ -203,7 +204,7 @@ def _differences(table: Table, run: Run, figures: Sequence[Figure], *, smaller: 
         line(
             "device",
             devices,
-            [f"{run.device.name}: {facts.get('cpu') or facts.get('title', '')}"],
+            [f"{run.device.name}: {facts.cpu or facts.title or ''}"],
             same=any(column.runs_on == run.device.name for column in columns),
         ),
         line("size", sizes, used, same=not smaller),
@@ -217,7 +218,7 @@ def _differences(table: Table, run: Run, figures: Sequence[Figure], *, smaller: 
         line(
             "power mode",
             ["not stated"],
-            [f"{case.power_mode}" if case.power_mode else "not visible" for case in cases],
+            [case.power_mode or NOT_VISIBLE for case in cases],
             same=None,
         ),
         line(
@@ -232,7 +233,7 @@ def _differences(table: Table, run: Run, figures: Sequence[Figure], *, smaller: 
             [str(case.batch) for case in cases],
             same={case.batch for case in cases} <= {column.batch for column in own},
         ),
-        line("threads", ["not stated"], [f"{case.threads} of {facts.get('cores_logical', '?')}" for case in cases],
+        line("threads", ["not stated"], [f"{case.threads} of {facts.cores_logical or '?'}" for case in cases],
              same=None),
         line(
             "statistic",
@@ -250,7 +251,7 @@ def _differences(table: Table, run: Run, figures: Sequence[Figure], *, smaller: 
         line(
             "clocks, heat",
             ["not stated"],
-            [facts.get("governor") or "governor not visible", f"throttling {facts.get('throttle', 'not visible')}"],
+            [facts.governor or "governor not visible", f"throttling {facts.throttle or NOT_VISIBLE}"],
             same=None,
         ),
     ]  # fmt: skip

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from vitdeploy import catalog, documents, units
 from vitdeploy.errors import worst_exit_code
+from vitdeploy.fact_table import DeviceFacts
 
 if TYPE_CHECKING:
     from vitdeploy.artifact import Delegation
@@ -218,7 +219,7 @@ def bench(outcome: "BenchOutcome") -> Outcome:
     p90s = units.milliseconds([s.p90_ms if s else None for s in valid])
     p99s = units.milliseconds([s.p99_ms if s else None for s in valid])
     run = outcome.run
-    title = f"{run.device.name}, {run.device.facts.get('cpu') or run.host.get('cpu', '')}".rstrip(", ")
+    title = f"{run.device.name}, {DeviceFacts(run.device.facts).cpu or DeviceFacts(run.host).cpu or ''}".rstrip(", ")
     heads = ("case", "thr", "median ms", "95 % interval", "p90", "p99", "images/s", "samples", "parity", "status")
     shown = table(title, *heads, right=(1, 2, 3, 4, 5, 6, 7))
     for result, summary, median, p90, p99 in zip(results, valid, medians, p90s, p99s, strict=True):

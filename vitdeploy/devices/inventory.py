@@ -8,13 +8,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from vitdeploy import catalog, packages
 from vitdeploy.devices.connection import Connection
 from vitdeploy.errors import DeviceError, UnreadableFile, unknown_name
+from vitdeploy.fact_table import DeviceFacts
 
 Link = Literal["local", "ssh", "adb"]
 Threads = Literal["physical-cores", "big-cores"] | Annotated[int, msgspec.Meta(ge=1)]
@@ -207,14 +208,13 @@ def sweep(device: Device, *, dry_run: bool = False) -> int:
     return size_bytes
 
 
-def threads_of(device: Device, found: Mapping[str, Any]) -> int:
+def threads_of(device: Device, facts: DeviceFacts) -> int:
     """How many threads a case takes when the user names none.
 
     Args:
         device: whose rule counts.
-        found: facts of the machine, with ``cores_physical`` and, on phones, ``cores_big``.
+        facts: of the machine behind its link.
     """
     if isinstance(device.threads, int):
         return device.threads
-    key = "cores_big" if device.threads == "big-cores" else "cores_physical"
-    return max(1, int(found.get(key) or 1))
+    return max(1, (facts.cores_big if device.threads == "big-cores" else facts.cores_physical) or 1)

@@ -13,6 +13,7 @@ from vitdeploy.benchmarks import phone_trial, rows
 from vitdeploy.benchmarks.rows import Job, Row
 from vitdeploy.benchmarks.trial import Turn
 from vitdeploy.errors import DeviceError, Impossible, UsageError, VitdeployError
+from vitdeploy.fact_table import DeviceFacts, listed
 from vitdeploy.fleet import tasks
 from vitdeploy.fleet.messages import Make, Surveyed, Ticket
 from vitdeploy.fleet.plan import Wanted
@@ -37,15 +38,13 @@ class Lane:
 
 def flat(device: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """A device's facts beside those of others: ``orin-1 cpu``; packages in one line, so that a difference is one."""
-    found: dict[str, Any] = {}
-    for key, value in facts.items():
-        if key not in ("link", "title"):
-            words: Any = value
-            if isinstance(value, dict):
-                listed = cast("dict[str, Any]", value)
-                words = ", ".join(f"{name} {version}" for name, version in listed.items())
-            found[f"{device} {key}"] = words
-    return {f"{device} title": facts.get("title"), **found}
+    title = DeviceFacts.title.name
+    beside = {
+        f"{device} {name}": listed(cast("dict[str, Any]", value)) if isinstance(value, dict) else value
+        for name, value in facts.items()
+        if name not in (title, DeviceFacts.link.name)
+    }
+    return {f"{device} {title}": facts.get(title), **beside}
 
 
 def make_of(one: Wanted) -> Make | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from vitdeploy.artifact import Artifact
 from vitdeploy.benchmarks import engine
 from vitdeploy.errors import VitdeployError
+from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.fleet import lanes, messages, tasks
 from vitdeploy.fleet.dispatch import Dispatch, error_of
 from vitdeploy.fleet.messages import Bundle, Done, Lacks, Make, Surveyed
@@ -84,10 +85,10 @@ class Supply:
             made = self.of(place).made
             if made is None or made.manifest.state != "deferred" or made.manifest.target not in device.targets:
                 continue
-            digest = digest_of(made)
+            digest, facts = digest_of(made), DeviceFacts(surveyed.facts)
             try:
-                if engine.wanted(device, surveyed.facts, made):
-                    kept = engine.there_already(made, device, surveyed.facts)
+                if engine.wanted(device, facts, made):
+                    kept = engine.there_already(made, device, facts)
                     if kept is None:
                         missing[digest] = made
                     else:

@@ -18,6 +18,7 @@ from vitdeploy.benchmarks import bench, resume, rows
 from vitdeploy.benchmarks.rows import Row
 from vitdeploy.benchmarks.trial import Lost, Turn
 from vitdeploy.errors import DeviceError, VitdeployError
+from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.fleet import lanes, messages, tasks
 from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, Watch, error_of, too_little, unserved
 from vitdeploy.fleet.journal import Journal
@@ -170,7 +171,7 @@ class Sweep:
         assert isinstance(done.value, Surveyed)
         lane.surveyed, lane.state = done.value, "waiting"
         self.progress(
-            f"{lane.device} is {done.value.device.title}, {done.value.facts.get('cpu') or 'processor unknown'}"
+            f"{lane.device} is {done.value.device.title}, {DeviceFacts(done.value.facts).cpu or 'processor unknown'}"
         )
         self.frame = lanes.described(
             self.frame,

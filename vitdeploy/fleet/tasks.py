@@ -79,14 +79,14 @@ def survey(device: str, version: str, lock_wait_s: float) -> Surveyed:
         if found.power_mode is not None or found.hold_clocks:  # what its trials will see is what holds during the lock
             link = held.enter_context(inventory.connect(found))
             held.enter_context(link.lock(timeout_s=lock_wait_s))
-            seen = machine.found(found, link)
+            facts = machine.found(found, link)
         else:
-            seen = machine.of(found)
+            facts = machine.of(found)
     return Surveyed(
         device=found,
-        facts=machine.stable(found, seen),
-        threads=inventory.threads_of(found, seen),
-        power_mode=seen.get("power_mode"),
+        facts=machine.stable(found, facts),
+        threads=inventory.threads_of(found, facts),
+        power_mode=facts.power_mode,
     )
 
 
@@ -223,11 +223,11 @@ def take(ticket: Ticket) -> Trial | Lacks | Changed:
 def _measured(ticket: Ticket, made: Artifact, device: inventory.Device, link: Any, log: Path) -> Trial | Changed:
     from vitdeploy.benchmarks import machine, stand, trial
 
-    seen = machine.found(device, link)
-    stable = machine.stable(device, seen)
+    facts = machine.found(device, link)
+    stable = machine.stable(device, facts)
     if digest_of_facts(stable) != ticket.facts_digest:
         return Changed(facts=stable)
-    ready = stand.prepare(device, link, seen)
+    ready = stand.prepare(device, link, facts)
     turn = trial.Turn(place=ticket.place, index=ticket.index, order=ticket.order, id=ticket.id)
     found = stand.take(ready, turn, ticket.case, made, protocol=ticket.protocol, log=log)
     if not isinstance(found, Trial):

@@ -1,0 +1,222 @@
+"""Device facts: the table of their names, units, types and labels, and typed views of what probes and trials recorded.
+
+Facts are stored as plain JSON objects. A view reads such an object: ``DeviceFacts(run.device.facts).memory_bytes``.
+Standard library only.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, Literal, TypeVar, cast, overload
+
+from vitdeploy import units
+
+T = TypeVar("T")
+Kind = Literal["identity", "state"]
+"""``identity``: what the device is; runs keep it, and it decides whether they compare. ``state``: how it is now."""
+Unit = Literal["", "bytes", "Hz", "°C", "%"]
+Source = Literal["file", "computer", "phone", "driver", "nvidia-smi", "jetson", "link"]
+"""Where a fact is seen: device file, a computer's own files, adb, CUDA's driver, nvidia-smi, a Jetson, a held lock."""
+
+COMPUTER: tuple[Source, ...] = ("computer",)
+PHONE: tuple[Source, ...] = ("phone",)
+BOTH: tuple[Source, ...] = ("computer", "phone")
+SMI: tuple[Source, ...] = ("nvidia-smi",)
+JETSON: tuple[Source, ...] = ("jetson",)
+GPU: tuple[Source, ...] = ("nvidia-smi", "jetson")
+
+NOT_VISIBLE = "not visible"
+"""What a machine does not show of itself."""
+
+
+class Fact(Generic[T]):
+    """One fact. As an attribute of a view it is its value; None: not visible, not recorded, or of another type."""
+
+    name: str
+
+    def __init__(
+        self,
+        type: type[T],  # noqa: A002 (the field's own name)
+        *,
+        seen_on: tuple[Source, ...] = (),
+        kind: Kind = "identity",
+        unit: Unit = "",
+        label: str | None = None,
+    ) -> None:
+        """Describe a fact.
+
+        Args:
+            label: its name in reports; None: the fact's own, in words; empty: reports do not list it.
+        """
+        self.type, self.seen_on, self.kind, self.unit, self._label = type, seen_on, kind, unit, label
+
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, facts: None, owner: Any) -> "Fact[T]": ...
+    @overload
+    def __get__(self, facts: "Facts", owner: Any) -> T | None: ...
+    def __get__(self, facts: "Facts | None", owner: Any) -> "Fact[T] | T | None":
+        if facts is None:
+            return self
+        value = facts.value_of(self)
+        return cast("T", value) if self.holds(value) else None
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value has the fact's type; a whole number is a float, but True is no number."""
+        accepted = (int, float) if self.type is float else self.type
+        return isinstance(value, accepted) and (self.type is bool or not isinstance(value, bool))
+
+    @property
+    def words(self) -> str:
+        """Its name in words, without the unit: ``memory``."""
+        return self.name.removesuffix("_bytes").replace("_", " ")
+
+    @property
+    def label(self) -> str:
+        """Its name in reports; empty: they do not list it."""
+        return self.name.replace("_", " ") if self._label is None else self._label
+
+    def shown(self, value: Any) -> str:
+        """A value as text, with its unit; one of another type as plain text."""
+        if value is None:
+            return NOT_VISIBLE
+        if not self.holds(value):
+            return str(value)
+        match self.unit:
+            case "bytes":
+                return units.size_bytes(value)
+            case "Hz":
+                return f"{value / 1e9:.2f} GHz"
+            case "°C":
+                return f"{value:.0f} °C"
+            case _:
+                return listed(cast("Mapping[str, Any]", value)) if isinstance(value, Mapping) else str(value)
+
+
+class Facts(Mapping[str, Any]):
+    """A read-only view of recorded facts; what is not in the table is kept, and read by its name."""
+
+    __slots__ = ("_recorded",)
+
+    def __init__(self, recorded: Mapping[str, Any]) -> None:
+        self._recorded = recorded
+
+    def __getitem__(self, name: str) -> Any:
+        return self._recorded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._recorded)
+
+    def __len__(self) -> int:
+        return len(self._recorded)
+
+    def value_of(self, fact: Fact[Any]) -> Any:
+        """What is recorded under a fact's name, of whatever type; None where nothing is."""
+        return self.get(fact.name)
+
+
+class DeviceFacts(Facts):
+    """Facts of a device, in the order in which reports list them."""
+
+    __slots__ = ()
+
+    title = Fact(str, seen_on=("file",), label="device")
+    link = Fact(str, seen_on=("file",), label="")
+    cpu = Fact(str, seen_on=BOTH, label="processor")
+    cores_physical = Fact(int, seen_on=BOTH, label="physical cores")
+    cores_logical = Fact(int, seen_on=BOTH, label="logical cores")
+    memory_bytes = Fact(int, seen_on=BOTH, unit="bytes", label="memory")
+    memory_free_bytes = Fact(int, seen_on=COMPUTER, kind="state", unit="bytes", label="")
+    governor = Fact(str, seen_on=BOTH, label="frequency governor")
+    clock_max_hz = Fact(int, seen_on=BOTH, unit="Hz", label="clock limit")
+    clock_hz = Fact(int, seen_on=COMPUTER, kind="state", unit="Hz", label="clock at the start")
+    turbo = Fact(str, seen_on=COMPUTER)
+    temperature_c = Fact(float, seen_on=BOTH, kind="state", unit="°C", label="temperature at the start")
+    load_1min = Fact(float, seen_on=COMPUTER, kind="state", label="load at the start")
+    throttle = Fact(str, seen_on=COMPUTER, label="throttling")
+    virtualization = Fact(str, seen_on=COMPUTER)
+    container = Fact(str, seen_on=COMPUTER)
+    os = Fact(str, seen_on=BOTH, label="system")
+    kernel = Fact(str, seen_on=BOTH)
+    machine = Fact(str, seen_on=BOTH, label="architecture")
+    python = Fact(str, seen_on=COMPUTER, label="Python")
+    packages = Fact[Mapping[str, str]](Mapping, seen_on=COMPUTER, label="")
+    """Distribution → version. Reports list it last."""
+    battery_percent = Fact(int, seen_on=PHONE, kind="state", unit="%")
+    big_mask = Fact(str, seen_on=PHONE)
+    """The big cores as ``taskset`` takes them."""
+    board = Fact(str, seen_on=JETSON)
+    build = Fact(str, seen_on=PHONE)
+    charging = Fact(bool, seen_on=PHONE, kind="state")
+    clocks_held = Fact(str, seen_on=("link",))
+    """What became of ``hold_clocks`` in the device file."""
+    compute_capability = Fact(str, seen_on=("driver", *GPU))
+    cores = Fact(str, seen_on=PHONE)
+    """How many of each kind, slowest first: ``4+3+1``."""
+    cores_big = Fact(int, seen_on=PHONE)
+    cpuset = Fact(str, seen_on=PHONE)
+    disk_free_bytes = Fact(int, seen_on=COMPUTER, kind="state", unit="bytes")
+    driver = Fact(str, seen_on=SMI)
+    gpu = Fact(str, seen_on=("driver", *GPU))
+    gpu_clock_max_hz = Fact(int, seen_on=GPU, unit="Hz")
+    gpu_percent = Fact(float, seen_on=GPU, kind="state", unit="%")
+    gpu_temperature_c = Fact(float, seen_on=GPU, kind="state", unit="°C")
+    gpus = Fact(int, seen_on=GPU)
+    l4t = Fact(str, seen_on=JETSON)
+    """Version of Linux for Tegra."""
+    persistence_mode = Fact(str, seen_on=SMI)
+    phone = Fact(str, seen_on=PHONE)
+    power_mode = Fact(str, seen_on=("driver", *GPU, "phone"))
+    soc_model = Fact(str, seen_on=PHONE)
+    soc_told_by = Fact(str, seen_on=PHONE)
+    thermal_status = Fact(int, seen_on=PHONE, kind="state")
+
+    def stable(self) -> dict[str, Any]:
+        """What the device is: every fact but its state, unknown ones too. A run keeps these."""
+        return {name: value for name, value in self.items() if name not in TABLE or TABLE[name].kind != "state"}
+
+    def deciding(self) -> dict[str, Any]:
+        """Facts that must be equal for two runs to be comparable; vitdeploy itself is what is under test."""
+        packages = {name: version for name, version in (self.packages or {}).items() if name != "vitdeploy"}
+        return {**self.stable(), "packages": packages}
+
+    def without_packages(self) -> dict[str, Any]:
+        """Facts that must be equal for a calibration to hold."""
+        return {name: value for name, value in self.items() if name != DeviceFacts.packages.name}
+
+    def listed(self) -> Iterator[tuple[str, str]]:
+        """Label and text of each fact that reports list; unknown ones follow under their own names, as plain text."""
+        for name, fact in TABLE.items():
+            if name in self and fact.label:
+                yield fact.label, fact.shown(self[name])
+        for name in sorted(self.keys() - TABLE.keys()):
+            yield name.replace("_", " "), NOT_VISIBLE if self[name] is None else str(self[name])
+
+
+class TrialFacts(Facts):
+    """What is read of a trial's own facts, which a run keeps as text."""
+
+    __slots__ = ()
+
+    runtime = Fact(str)
+    foreign_cores = Fact(float)
+    """How many cores others kept busy meanwhile."""
+    foreign_gpu_processes = Fact(int)
+    throttled_after_s = Fact(float)
+
+    def value_of(self, fact: Fact[Any]) -> Any:
+        """The number that a text says; None where it says none, as in ``not visible``."""
+        text = self.get(fact.name)
+        if text is None or fact.type is str:
+            return text
+        digits = text.replace(".", "", 1) if fact.type is float else text
+        return fact.type(text) if digits.isdigit() else None
+
+
+TABLE = {name: cast("Fact[Any]", fact) for name, fact in vars(DeviceFacts).items() if isinstance(fact, Fact)}
+"""Every known device fact by name."""
+
+
+def listed(versions: Mapping[str, Any]) -> str:
+    """A mapping in one line: ``numpy 1.26.4, torch 2.4.0``."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
