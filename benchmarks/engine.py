@@ -30,9 +30,6 @@ from vitdeploy.spec import ModelSpec
 
 Progress = Callable[[str], None]
 
-FILE = "model.engine"
-BUILD_LIMIT_S = 3600.0
-"""A builder that takes longer is killed. Source: a choice; the largest model's tactics take minutes on an Orin."""
 RUN_LIMIT_S = 600.0
 LOCK_WAIT_S = 5.0
 
@@ -122,22 +119,22 @@ def _build(link: Connection, made: Artifact, device: Device, work: Path) -> Mani
     manifest = made.manifest
     graph = link.push(made.file, sha256=manifest.sha256)
     near = work if device.link == "local" else PurePosixPath(graph).parent
-    there = str(near / f"{FILE}.{os.getpid()}")
-    precision = catalog.find_target(manifest.target).precision
+    target = catalog.find_target(manifest.target)
+    there, here = str(near / f"{target.file}.{os.getpid()}"), work / target.file
     try:
         log = work.with_name(f"{manifest.target}@{device.name}.log")
         if device.trtexec:
-            said = trtexec_trial.build(link, device.trtexec, graph, there, precision, log=log)
+            said = trtexec_trial.build(link, device.trtexec, graph, there, target.precision, log=log)
         else:
-            said = _told(link, json.dumps({"graph": graph, "engine": there, "precision": precision}), log=log)
-        link.pull(there, work / FILE)
+            said = _told(link, json.dumps({"graph": graph, "engine": there, "precision": target.precision}), log=log)
+        link.pull(there, here)
         if device.trtexec:
-            said |= {"sha256": artifact.digest_of(work / FILE), "size_bytes": (work / FILE).stat().st_size}
-        if artifact.digest_of(work / FILE) != said["sha256"]:
+            said |= {"sha256": artifact.digest_of(here), "size_bytes": here.stat().st_size}
+        if artifact.digest_of(here) != said["sha256"]:
             raise ToolchainFailed(f"{device.name} built an engine that came here changed", "Check the link.")
         built = msgspec.structs.replace(
             manifest,
-            file=FILE,
+            file=target.file,
             sha256=said["sha256"],
             size_bytes=said["size_bytes"],
             beside=(),
@@ -166,7 +163,7 @@ def _build(link: Connection, made: Artifact, device: Device, work: Path) -> Mani
 def _told(link: Connection, order: str, *, log: Path) -> dict[str, Any]:
     """What the builder on the device answers."""
     command = [*link.interpreter(), "-m", "vitdeploy.exporters.build_engine"]
-    done = link.run(command, stdin=order, timeout_s=BUILD_LIMIT_S)
+    done = link.run(command, stdin=order, timeout_s=trtexec_trial.BUILD_LIMIT_S)
     try:
         said: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
@@ -236,7 +233,7 @@ def _infer(link: Connection, file: str, manifest: Manifest, runtime: str, given:
         outputs=Path(outputs),
         threads=host.cores_physical(),
     )
-    command = [*link.interpreter(), "-m", "vitdeploy.benchmarks.expected"]
+    command = [*link.interpreter(), "-m", expected.__name__]
     done = link.run(command, stdin=job, timeout_s=RUN_LIMIT_S)
     try:
         said: dict[str, Any] = json.loads(done.stdout)

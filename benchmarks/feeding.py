@@ -121,7 +121,7 @@ def _answer(
             outputs=outputs,
         )
         done = link.run(
-            [*link.interpreter(), "-m", "vitdeploy.benchmarks.infer"],
+            [*link.interpreter(), "-m", infer.__name__],
             stdin=json.dumps(asdict(job)),
             timeout_s=LIMIT_S + EACH_S * len(feeds),
         )

@@ -59,7 +59,7 @@ def stable(device: Device, facts: DeviceFacts) -> dict[str, Any]:
 
 
 def _of_computer(device: Device, link: Connection) -> DeviceFacts:
-    done = link.run([*link.interpreter(), "-m", "vitdeploy.benchmarks.host"], timeout_s=FACTS_LIMIT_S)
+    done = link.run([*link.interpreter(), "-m", host.__name__], timeout_s=FACTS_LIMIT_S)
     if done.exit_code:
         raise DeviceError(
             f"{device.name} does not tell its facts: {trial.last_line(done)}", "Run `vitdeploy doctor` for it."

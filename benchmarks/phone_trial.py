@@ -218,9 +218,7 @@ def _wanted(artifact: Artifact, plain: dict[str, Any], files: list[Path], folder
     assert runtime is not None, f"{artifact.manifest.target} has no runtime"
     outputs = folder / "expected.npz"
     job = expected.job_of(artifact.file, plain, runtime, inputs=files, outputs=outputs, threads=host.cores_physical())
-    done = LocalConnection().run(
-        [sys.executable, "-m", "vitdeploy.benchmarks.expected"], stdin=job, timeout_s=trial.WORKER_LIMIT_S
-    )
+    done = LocalConnection().run([sys.executable, "-m", expected.__name__], stdin=job, timeout_s=trial.WORKER_LIMIT_S)
     try:
         reply = msgspec.json.decode(done.stdout, type=Reply)
     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -9,7 +9,7 @@ import msgspec
 
 from vitdeploy import catalog, documents, record
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import cooling, worker
+from vitdeploy.benchmarks import cooling, probe_cpu, worker
 from vitdeploy.devices.connection import Connection, Result
 from vitdeploy.errors import DeviceError, ToolchainFailed, VitdeployError
 from vitdeploy.record import Case, Trial
@@ -19,7 +19,7 @@ WORKER_LIMIT_S = 900.0
 a quarter of an hour lets ten inferences of a minute each finish.
 """
 
-PROBE = "vitdeploy.benchmarks.probe_cpu"
+PROBE = probe_cpu.__name__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ def take(
     name = f"trial {turn.index + 1}"
     try:
         done = link.run(
-            [*link.interpreter(), "-m", "vitdeploy.benchmarks.worker"],
+            [*link.interpreter(), "-m", worker.__name__],
             stdin=json.dumps(asdict(job)),
             timeout_s=cooling.WAIT_S + WORKER_LIMIT_S + 10 * (protocol.sustained_s or protocol.min_time_s),
         )

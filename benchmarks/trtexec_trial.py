@@ -19,6 +19,8 @@ from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed
 from vitdeploy.record import Case, Stages, Trial
 
 BUILD_LIMIT_S = 3600.0
+"""A builder that takes longer is killed. Source: a choice; the largest model's tactics take minutes on an Orin."""
+
 UNPROVEN = "built and timed by trtexec, which shows no outputs of ours; its graph was proven"
 
 

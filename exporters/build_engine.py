@@ -36,9 +36,6 @@ from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed, UsageE
 if TYPE_CHECKING:
     import tensorrt
 
-OLDEST = (10, 3)
-"""TensorRT of JetPack 6.1. Source: https://developer.nvidia.com/embedded/jetpack-sdk-61"""
-
 WORKSPACE_BYTES = 2**31
 """What the builder may use on the device while it tries tactics. Source: a choice; an Orin has several times that."""
 
@@ -183,10 +180,10 @@ def _gpu_for(version: str) -> gpu.Gpu:
     Raises:
         Impossible: it is too old, or no GPU is here.
     """
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    if numbers < OLDEST:
+    numbers, oldest = tuple(int(part) for part in re.findall(r"\d+", version)[:2]), binding.OLDEST_TENSORRT
+    if numbers < oldest:
         raise Impossible(
-            f"TensorRT {version} is older than {OLDEST[0]}.{OLDEST[1]}, the first that this version builds with",
+            f"TensorRT {version} is older than {oldest[0]}.{oldest[1]}, the first that this version builds with",
             "Use JetPack 6.1 or later (6.0 has TensorRT 8.6), or leave --device out to defer the build.",
         )
     found = gpu.here()

@@ -10,27 +10,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from vitdeploy import artifact, catalog, documents, gpu, own_models, packages
+from vitdeploy import artifact, catalog, documents, gpu, import_graph, own_models, packages
 from vitdeploy.errors import Impossible, unknown_name
 from vitdeploy.exporters import interpreters
 from vitdeploy.exporters import job as jobs
 from vitdeploy.spec import Attention, Converter, Head, Io, ModelSpec, Size, Target
 from vitdeploy.store import Store
 
-SOURCES = (
-    "models",
-    "exporters",
-    "spec.py",
-    "borders.py",
-    "prompts.py",
-    "own_models.py",
-    "model_rows.py",
-    "target_rows.py",
-    "binding.py",
-    "parity.py",
-    "photographs.py",
-)
-"""Our own files that decide what is made: a change of any of them makes another key."""
+STEP: Final = "vitdeploy.exporters.pipeline"
+"""What tells a step what to make, and starts its process."""
 
 DEFAULT_CONVERTER: Final = "onnx2tf"
 
@@ -280,7 +268,7 @@ def _key(
         "compute_capability": request.compute_capability if target.name == AHEAD_OF_TIME else None,
         "gpu": str(gpu.here()) if target.deferrable and not deferred else None,
         "tools": tools,
-        "source": _source_digest(),
+        "source": _source_digest(request.spec, target),
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
@@ -292,15 +280,20 @@ def _version(distribution: str) -> str | None:
         return None
 
 
+def _source_digest(spec: ModelSpec, target: Target) -> str:
+    """Digest of our own files that decide what a step makes, and how it is proven."""
+    whole = spec if spec.part is None else catalog.find_model(spec.whole)
+    by_name = [target.exporter, target.proof or target.runtime]
+    for row in (whole, *whole.parts):  # a part is proven by means of the others
+        by_name += [row.builder, row.weight_names, row.weight_tensors]
+    return _digest_of(tuple(dict.fromkeys(name for name in by_name if name)))
+
+
 @cache
-def _source_digest() -> str:
-    """Digest of our own files that decide what is made."""
-    package = Path(__file__).resolve().parent
-    core = Path(catalog.__file__).resolve().parent
+def _digest_of(by_name: tuple[str, ...]) -> str:
+    """Digest of the files behind a step that loads these modules by name; the place of the package is not in it."""
     digest = hashlib.sha256()
-    for name in SOURCES:
-        place = package if name == "exporters" else core / name
-        for path in sorted(place.glob("*.py")) if place.is_dir() else [place]:
-            digest.update(path.name.encode())
-            digest.update(path.read_bytes())
+    for name, path in sorted(import_graph.modules_of((STEP, *by_name)).items()):
+        content = path.read_bytes()
+        digest.update(f"{name} {len(content)}\n".encode() + content)
     return digest.hexdigest()

@@ -9,14 +9,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from vitdeploy.evaluation import cubic
 from vitdeploy.exporters.rewrite_modules import Shapes, replace_modules
 from vitdeploy.models.efficientvit_blocks import Upsample
 
-CUBIC = -0.75
-"""Coefficient of the cubic kernel. Source: torch, ``get_cubic_upsample_coefficients`` in ``UpSample.h``."""
 
-
-def cubic_kernel(distance: float, coefficient: float = CUBIC) -> float:
+def cubic_kernel(distance: float, coefficient: float = cubic.A) -> float:
     """Weight of a pixel at this distance.
 
     Source: Keys, "Cubic Convolution Interpolation for Digital Image Processing", 1981, equation 4.
@@ -29,7 +27,7 @@ def cubic_kernel(distance: float, coefficient: float = CUBIC) -> float:
     return 0.0
 
 
-def cubic_matrix(size: int, factor: int, coefficient: float = CUBIC) -> Tensor:
+def cubic_matrix(size: int, factor: int, coefficient: float = cubic.A) -> Tensor:
     """``(size * factor, size)``: row i holds the weights of the pixels that make up output i.
 
     Pixel centers are at halves (``align_corners=False``) and the border pixel is repeated outside.

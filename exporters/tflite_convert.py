@@ -22,7 +22,7 @@ import torch
 from onnx_ir.passes import common as common_passes
 from onnxscript import ir, optimizer
 
-from vitdeploy import documents
+from vitdeploy import documents, import_graph
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.exporters import interpreters, onnx_norms, process_end, to_onnx
 from vitdeploy.exporters.tflite_onnx2tf import MAP_RANK
@@ -70,7 +70,8 @@ def convert(
             program = folder / "model.pt2"
             with torch.no_grad():
                 torch.export.save(torch.export.export(model.eval(), tuple(inputs.values())), program)
-            command = [str(interpreters.litert_torch()), "-I", str(Path(__file__).with_name("tflite_litert_torch.py"))]
+            script = import_graph.file_of("vitdeploy.exporters.tflite_litert_torch")
+            command = [str(interpreters.litert_torch()), "-I", str(script)]
             _run(converter, [*command, str(program), str(file)], folder, file)
 
 

@@ -172,7 +172,7 @@ def test_whatever_changes_the_bytes_changes_the_key(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(planning, "_version", lambda name: "99")
     keys.append(planning.plans([wanted(tmp_path)])[0].key)
     monkeypatch.undo()
-    monkeypatch.setattr(planning, "_source_digest", lambda: "other code")
+    monkeypatch.setattr(planning, "_source_digest", lambda spec, target: "other code")
     keys.append(planning.plans([wanted(tmp_path)])[0].key)
     assert len(set(keys)) == len(keys)
 

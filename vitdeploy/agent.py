@@ -1,39 +1,32 @@
 """The zip of our own pure Python that carries the worker to a device, where nothing of ours is installed.
 
-It holds what the worker, the host's facts and the runtimes import of ours, found by reading the imports, and needs
+It holds what the worker, the host's facts and the runtimes import of ours, found by `import_graph`, and needs
 Python 3.10 and numpy there, besides the runtime's own package. The same sources make the same bytes.
 """
 
-import ast
 import hashlib
 import io
 import os
+import pkgutil
 import zipfile
 from pathlib import Path
 
-from vitdeploy.runtimes import cuda
+from vitdeploy import import_graph, models
+from vitdeploy.target_rows import TARGETS
 
-PACKAGE = Path(__file__).parent
-
-ENTRIES = (
+PROCESSES = (
     "vitdeploy.benchmarks.worker",
     "vitdeploy.benchmarks.infer",
     "vitdeploy.benchmarks.expected",
     "vitdeploy.benchmarks.host",
     "vitdeploy.benchmarks.operator_times",
-    "vitdeploy.benchmarks.probe_jetson",
-    "vitdeploy.benchmarks.probe_nvml",
     "vitdeploy.devices.remote",
     "vitdeploy.exporters.build_engine",
-    "vitdeploy.runtimes.on_ort",
-    "vitdeploy.runtimes.on_tflite",
-    "vitdeploy.runtimes.on_torch",
-    "vitdeploy.runtimes.on_torch_cuda",
-    "vitdeploy.runtimes.on_trt",
-    *cuda.WAYS,
-    *(f"vitdeploy.models.{path.stem}" for path in sorted((PACKAGE / "models").glob("*.py"))),
 )
-"""What is started or loaded by name on a device."""
+"""What is started on a device."""
+
+PROBES = ("vitdeploy.benchmarks.probe_cpu", "vitdeploy.benchmarks.probe_jetson", "vitdeploy.benchmarks.probe_nvml")
+"""What those load by the name that a job gives them, beside the runtimes of the targets and the models."""
 
 OLDEST_PYTHON = (3, 10)
 """Source: JetPack 6 has 3.10."""
@@ -65,31 +58,7 @@ def content() -> bytes:
 
 
 def modules() -> dict[str, Path]:
-    """Name → file of every module of ours that the entries import when they are loaded, and of their packages."""
-    found: dict[str, Path] = {}
-    waiting = list(ENTRIES)
-    while waiting:
-        name = waiting.pop()
-        path = _file(name)
-        if name in found or path is None:
-            continue
-        found[name] = path
-        waiting += [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)]
-        waiting += _imports(path)
-    return found
-
-
-def _imports(path: Path) -> list[str]:
-    """Names of ours that a file imports at its top level; a name imported from a package may be a module of it."""
-    found: list[str] = []
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return [name for name in found if name.split(".")[0] == "vitdeploy"]
-
-
-def _file(name: str) -> Path | None:
-    place = PACKAGE.joinpath(*name.split(".")[1:])
-    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+    """Name → file of every module of ours that a process on a device may load."""
+    runtimes = [target.runtime for target in TARGETS if target.runtime]
+    builders = [f"{models.__name__}.{entry.name}" for entry in pkgutil.iter_modules(models.__path__)]
+    return import_graph.modules_of([*PROCESSES, *PROBES, *runtimes, *builders])

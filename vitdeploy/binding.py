@@ -10,6 +10,9 @@ from typing import Any
 
 from vitdeploy.errors import Impossible
 
+OLDEST_TENSORRT = (10, 3)
+"""The first that builds engines here, of JetPack 6.1. Source: https://developer.nvidia.com/embedded/jetpack-sdk-61"""
+
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 """Whose version an engine is bound to; a key of ``bound_to`` each."""
 

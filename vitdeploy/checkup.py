@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vitdeploy import units
+from vitdeploy.binding import OLDEST_TENSORRT
 from vitdeploy.catalog import EXTRAS
 from vitdeploy.errors import VitdeployError
 from vitdeploy.fact_table import NOT_VISIBLE, DeviceFacts, Fact, listed
@@ -23,9 +24,6 @@ LEAST_FREE_THERE_BYTES = 3 * 2**30
 
 BUSY_GPU_PERCENT = 10
 """More is somebody else's work: nothing of ours runs while a machine is looked at. Source: choice of ours."""
-
-OLDEST_TENSORRT = (10, 3)
-"""Source: `vitdeploy.exporters.build_engine.OLDEST`, which is in a room."""
 
 TOOLS: Mapping[str, str] = {
     "ssh": "time and build on a Jetson or a server",

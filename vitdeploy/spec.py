@@ -23,6 +23,8 @@ Size = tuple[int, int]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+"""RGB mean and deviation that every ImageNet-trained model here was trained with, on a 0–1 scale."""
+
 OWN_KINDS = ("onnx", "hf", "timm", "module")
 """What stands before the colon of the user's own model."""
 
@@ -31,9 +33,6 @@ def is_own(name: str) -> bool:
     """Whether ``name`` is the user's own model; here, because a trial asks, and has no msgspec to read one with."""
     kind, colon, _ = name.partition(":")
     return bool(colon) and kind in OWN_KINDS
-
-
-"""RGB mean and deviation that every ImageNet-trained model here was trained with, on a 0–1 scale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
