@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vitdeploy.benchmarks import probe_cpu, probe_nvidia
+from vitdeploy.devices.system_files import integer_of, text_of
 
 PACKAGES = ("vitdeploy", "numpy", "torch", "onnxruntime", "ai-edge-litert", "tensorrt", "tensorrt-rtx-cu12")
 """Distributions whose version can change a figure."""
@@ -26,7 +27,7 @@ _CPU = Path("/sys/devices/system/cpu")
 
 def facts() -> dict[str, Any]:
     """Everything about this machine that a figure can depend on; `fact_table` describes each."""
-    memory = _memory_bytes()
+    memory, limit_khz = _memory_bytes(), integer_of(_CPU / "cpu0/cpufreq/cpuinfo_max_freq")
     return {
         "cpu": _cpu_name(),
         "cores_physical": cores_physical(),
@@ -34,8 +35,8 @@ def facts() -> dict[str, Any]:
         "memory_bytes": memory.get("MemTotal"),
         "memory_free_bytes": memory.get("MemAvailable"),
         "disk_free_bytes": _disk_free_bytes(),
-        "governor": _read(_CPU / "cpu0/cpufreq/scaling_governor"),
-        "clock_max_hz": _khz(_CPU / "cpu0/cpufreq/cpuinfo_max_freq"),
+        "governor": text_of(_CPU / "cpu0/cpufreq/scaling_governor") or None,
+        "clock_max_hz": None if limit_khz is None else 1000 * limit_khz,
         "clock_hz": probe_cpu.clock_hz(),
         "turbo": _turbo(),
         "temperature_c": probe_cpu.temperature_c(),
@@ -68,7 +69,7 @@ def cores_logical() -> int:
 def cores_physical() -> int:
     """Physical cores that this process may use: hyper-threads of one core count once, a cgroup's quota counts."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    siblings = {_read(_CPU / f"cpu{number}/topology/thread_siblings_list") or str(number) for number in allowed}
+    siblings = {text_of(_CPU / f"cpu{number}/topology/thread_siblings_list") or str(number) for number in allowed}
     quota = _quota_cores()
     return max(1, len(siblings) if quota is None else min(len(siblings), quota))
 
@@ -85,11 +86,11 @@ def _quota_cores() -> int | None:
 
     Source: kernel.org/doc, cgroup-v2, ``cpu.max``; in version 1 ``cpu.cfs_quota_us`` over the period.
     """
-    words = (_read(Path("/sys/fs/cgroup/cpu.max")) or "").split()
+    words = text_of(Path("/sys/fs/cgroup/cpu.max")).split()
     if len(words) != 2:
         words = [
-            _read(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")) or "",
-            _read(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")) or "",
+            text_of(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us")),
+            text_of(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")),
         ]
     if not all(word.isdigit() and int(word) > 0 for word in words):
         return None
@@ -97,7 +98,7 @@ def _quota_cores() -> int | None:
 
 
 def _cpu_name() -> str | None:
-    text = _read(Path("/proc/cpuinfo")) or ""
+    text = text_of(Path("/proc/cpuinfo"))
     fields = dict(re.findall(r"^([^\t:]+)\s*: (.*)$", text, flags=re.MULTILINE))
     name = fields.get("model name") or fields.get("Hardware") or platform.processor() or None
     if name and "cpu family" in fields:  # clouds call many processors by one name
@@ -106,7 +107,7 @@ def _cpu_name() -> str | None:
 
 
 def _memory_bytes() -> dict[str, int]:
-    pairs = re.findall(r"^(\w+):\s+(\d+) kB", _read(Path("/proc/meminfo")) or "", flags=re.MULTILINE)
+    pairs = re.findall(r"^(\w+):\s+(\d+) kB", text_of(Path("/proc/meminfo")), flags=re.MULTILINE)
     return {key: int(value) * 1024 for key, value in pairs}
 
 
@@ -119,11 +120,10 @@ def _disk_free_bytes() -> int | None:
 
 
 def _turbo() -> str | None:
-    no_turbo = _read(_CPU / "intel_pstate/no_turbo")
-    if no_turbo is not None:
-        return "off" if no_turbo == "1" else "on"
-    boost = _read(_CPU / "cpufreq/boost")
-    return None if boost is None else ("on" if boost == "1" else "off")
+    for name, on in (("intel_pstate/no_turbo", "0"), ("cpufreq/boost", "1")):
+        if switch := text_of(_CPU / name):
+            return "on" if switch == on else "off"
+    return None
 
 
 def _load_1min() -> float | None:
@@ -135,8 +135,8 @@ def _load_1min() -> float | None:
 
 def _virtualization() -> str:
     """A virtual machine's maker where it shows, else ``none visible``."""
-    vendor = _read(Path("/sys/class/dmi/id/sys_vendor"))
-    if "hypervisor" in (_read(Path("/proc/cpuinfo")) or ""):
+    vendor = text_of(Path("/sys/class/dmi/id/sys_vendor"))
+    if "hypervisor" in text_of(Path("/proc/cpuinfo")):
         return f"virtual machine ({vendor})" if vendor else "virtual machine"
     return "none visible"
 
@@ -154,18 +154,6 @@ def _os_name() -> str:
         return platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
     except OSError:
         return f"{platform.system()} {platform.version()}"
-
-
-def _khz(path: Path) -> int | None:
-    text = _read(path)
-    return int(text) * 1000 if text and text.isdigit() else None
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace").strip() or None
-    except OSError:
-        return None
 
 
 if __name__ == "__main__":

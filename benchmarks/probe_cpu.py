@@ -7,6 +7,8 @@ Standard library only: the worker carries it.
 import os
 from pathlib import Path
 
+from vitdeploy.devices.system_files import integer_of, text_of
+
 _CPU = Path("/sys/devices/system/cpu")
 _THERMAL = Path("/sys/class/thermal")
 
@@ -16,12 +18,12 @@ SHORTEST_WINDOW_NS = 200_000_000
 
 def clock_hz() -> int | None:
     """Mean clock of all cores now."""
-    scaling = [_integer(path) for path in sorted(_CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))]
+    scaling = [integer_of(path) for path in sorted(_CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))]
     known = [value * 1000 for value in scaling if value]  # the files are in kHz
     if not known:
         known = [
             int(float(line.partition(":")[2]) * 1e6)
-            for line in _text(Path("/proc/cpuinfo")).splitlines()
+            for line in text_of(Path("/proc/cpuinfo")).splitlines()
             if line.startswith("cpu MHz")
         ]
     return sum(known) // len(known) if known else None
@@ -29,7 +31,7 @@ def clock_hz() -> int | None:
 
 def temperature_c() -> float | None:
     """The hottest thermal zone."""
-    zones = [_integer(path) for path in sorted(_THERMAL.glob("thermal_zone*/temp"))]
+    zones = [integer_of(path) for path in sorted(_THERMAL.glob("thermal_zone*/temp"))]
     known = [value / 1000 for value in zones if value is not None]
     return max(known, default=None)
 
@@ -42,10 +44,10 @@ def headroom_c() -> float | None:
     """
     headrooms: list[float] = []
     for zone in sorted(_THERMAL.glob("thermal_zone*")):
-        now = _integer(zone / "temp")
+        now = integer_of(zone / "temp")
         kinds = sorted(zone.glob("trip_point_*_type"))
-        slowing = [path for path in kinds if _text(path).strip() in ("passive", "hot")]
-        limits = [_integer(path.with_name(path.name.replace("_type", "_temp"))) for path in slowing]
+        slowing = [path for path in kinds if text_of(path) in ("passive", "hot")]
+        limits = [integer_of(path.with_name(path.name.replace("_type", "_temp"))) for path in slowing]
         known = [limit for limit in limits if limit is not None and limit > 0]  # what is switched off is 0 or below
         if now is not None and known:
             headrooms.append((min(known) - now) / 1000)
@@ -59,7 +61,7 @@ def power_mw() -> int | None:
 
 def throttle_count() -> int | None:
     """How often the cores were slowed down for heat since boot; None where no counter exists."""
-    counts = [_integer(path) for path in sorted(_CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))]
+    counts = [integer_of(path) for path in sorted(_CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))]
     known = [count for count in counts if count is not None]
     return sum(known) if known else None
 
@@ -69,7 +71,7 @@ def busy_ns() -> int | None:
 
     Source: proc(5), /proc/stat: user, nice, system and steal; guest time is part of user.
     """
-    fields = _text(Path("/proc/stat")).partition("\n")[0].split()
+    fields = text_of(Path("/proc/stat")).partition("\n")[0].split()
     if len(fields) < 9 or fields[0] != "cpu":
         return None
     ticks = sum(int(fields[i]) for i in (1, 2, 3, 8))
@@ -85,7 +87,7 @@ def foreign_cores(busy_before_ns: int | None, busy_after_ns: int | None, own_ns:
 
 def peak_memory_bytes() -> int:
     """Largest resident size of this process since it began or since `forget_peak`."""
-    for line in _text(Path("/proc/self/status")).splitlines():
+    for line in text_of(Path("/proc/self/status")).splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     import resource
@@ -104,15 +106,3 @@ def forget_peak() -> bool:
     except OSError:
         return False
     return peak_memory_bytes() < before
-
-
-def _integer(path: Path) -> int | None:
-    text = _text(path).strip()
-    return int(text) if text.lstrip("-").isdigit() else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""

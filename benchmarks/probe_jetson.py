@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 from vitdeploy.benchmarks import probe_cpu
+from vitdeploy.devices.system_files import integer_of, text_of
 
 ROOT = Path("/")
 
@@ -49,7 +50,7 @@ temperature_c = probe_cpu.temperature_c
 def clock_hz() -> int | None:
     """The GPU's clock now."""
     for path in sorted(ROOT.glob("sys/class/devfreq/*gpu*/cur_freq")):
-        if (clock := _integer(path)) is not None:
+        if (clock := integer_of(path)) is not None:
             return clock
     return probe_cpu.clock_hz()
 
@@ -74,11 +75,11 @@ def rails_mw() -> dict[str, int]:
     for label in sorted(ROOT.glob("sys/class/hwmon/hwmon*/in[0-9]*_label")):
         number = re.sub(r"\D", "", label.name)
         volts, amperes = (
-            _integer(label.with_name(f"in{number}_input")),
-            _integer(label.with_name(f"curr{number}_input")),
+            integer_of(label.with_name(f"in{number}_input")),
+            integer_of(label.with_name(f"curr{number}_input")),
         )
         if volts is not None and amperes is not None:
-            rails[_text(label).strip()] = volts * amperes // 1000
+            rails[text_of(label)] = volts * amperes // 1000
     return rails
 
 
@@ -87,7 +88,7 @@ def throttle_count() -> int | None:
 
     Source: docs.nvidia.com/jetson/archives/r36.4, "Over-current event": ``oc*_event_cnt`` of the hwmon device.
     """
-    counts = [_integer(path) for path in sorted(ROOT.glob("sys/class/hwmon/hwmon*/oc*_event_cnt"))]
+    counts = [integer_of(path) for path in sorted(ROOT.glob("sys/class/hwmon/hwmon*/oc*_event_cnt"))]
     known = [count for count in [*counts, probe_cpu.throttle_count()] if count is not None]
     alerts = heat_alerts()
     if alerts is not None:
@@ -100,7 +101,7 @@ def heat_alerts() -> dict[str, bool] | None:
     """Whether heat slows each part down now; None where the board has no such cooling devices."""
     alerts: dict[str, bool] = {}
     for kind in sorted(ROOT.glob("sys/class/thermal/cooling_device*/type")):
-        name, state = _text(kind).strip(), _integer(kind.with_name("cur_state"))
+        name, state = text_of(kind), integer_of(kind.with_name("cur_state"))
         if name.endswith(ALERT) and state is not None:
             alerts[name] = state > 0
     return alerts or None
@@ -124,15 +125,3 @@ def tegrastats(text: str) -> dict[str, float]:
     if (ram := re.search(r"RAM (\d+)/(\d+)MB", text)) is not None:
         readings["ram_bytes"], readings["ram_total_bytes"] = 2.0**20 * int(ram[1]), 2.0**20 * int(ram[2])
     return readings
-
-
-def _integer(path: Path) -> int | None:
-    text = _text(path).strip()
-    return int(text) if text.lstrip("-").isdigit() else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""

@@ -6,12 +6,12 @@ Standard library only: the agent carries it. Nothing is told where there is no N
 import re
 import subprocess
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vitdeploy import gpu
 from vitdeploy.benchmarks import probe_jetson
+from vitdeploy.devices.system_files import integer_of, text_of
 
 ROOT = Path("/")
 
@@ -42,18 +42,18 @@ def driver(device: gpu.Gpu | None) -> dict[str, Any]:
 
 def jetson(root: Path) -> dict[str, Any]:
     """Facts of a Jetson, from its device tree, release file and ``nvpmodel -q``; empty on another machine."""
-    parts = _text(root / "proc/device-tree/compatible").split("\0")
+    parts = text_of(root / "proc/device-tree/compatible").split("\0")
     chip = next((TEGRA[part] for part in parts if part in TEGRA), None)
     if chip is None:
         return {}
     return {
-        "board": _text(root / "proc/device-tree/model").strip("\0\n ") or None,
+        "board": text_of(root / "proc/device-tree/model").strip("\0\n ") or None,
         "gpu": f"{chip[0]} integrated GPU",
         "gpus": 1,
         "compute_capability": chip[1],
-        "l4t": release(_text(root / "etc/nv_tegra_release")),
+        "l4t": release(text_of(root / "etc/nv_tegra_release")),
         "power_mode": power_mode(_said("nvpmodel", "-q")),
-        "gpu_clock_max_hz": _integer(_first(root, "sys/class/devfreq/*gpu*/max_freq")),
+        "gpu_clock_max_hz": next(map(integer_of, sorted(root.glob("sys/class/devfreq/*gpu*/max_freq"))), None),
         "gpu_percent": (now := probe_jetson.tegrastats(_line("tegrastats", "--interval", "100"))).get("gpu_percent"),
         "gpu_temperature_c": now.get("gpu_c"),
     }
@@ -118,19 +118,3 @@ def _line(*command: str) -> str:
 
 def _number(text: str) -> float | None:
     return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
-
-
-def _first(root: Path, pattern: str) -> str:
-    paths: Sequence[Path] = sorted(root.glob(pattern))
-    return _text(paths[0]).strip() if paths else ""
-
-
-def _integer(text: str) -> int | None:
-    return int(text) if text.isdigit() else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""

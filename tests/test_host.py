@@ -45,7 +45,7 @@ def test_cores_are_those_this_process_may_use():
 @pytest.mark.parametrize("quota", [("max 100000", None), ("150000 100000", 1), ("400000 100000", 4), ("", None)])
 def test_a_container_quota_counts(quota: tuple[str, int | None], monkeypatch: pytest.MonkeyPatch):
     text, cores = quota
-    monkeypatch.setattr(host, "_read", lambda path: text if path.name == "cpu.max" else None)
+    monkeypatch.setattr(host, "text_of", lambda path: text if path.name == "cpu.max" else "")
     assert host._quota_cores() == cores
 
 

@@ -75,12 +75,12 @@ def evaluate_items(
         left = [item for item in prepared.items if item.name not in done]
         if done:
             progress(f"going on with {out}: {len(done)} pictures are there")
-        found = machine.found(device, link)
-        told.facts = dict(machine.stable(device, found))
-        told.threads = order.threads or inventory.threads_of(device, found)
+        facts = machine.found(device, link)
+        told.facts = machine.stable(device, facts)
+        told.threads = order.threads or inventory.threads_of(device, facts)
         ran: dict[str, Any] = {}
         answers = feeding.of(
-            device, link, found, threads=told.threads, log=out.with_suffix(".log"), on_facts=ran.update
+            device, link, facts, threads=told.threads, log=out.with_suffix(".log"), on_facts=ran.update
         )
         check = _Check(prepared, left, fresh=not done)
         name = label or f"{artifacts[0].manifest.model} {artifacts[0].manifest.target}"
@@ -152,8 +152,8 @@ def draw_worst(prepared: Prepared, device: "Device", outcome: EvalOutcome, threa
         return prepared.start(item)
 
     with inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
-        found = machine.found(device, link)
-        answers = feeding.of(device, link, found, threads=threads, log=outcome.path.with_suffix(".log"))
+        facts = machine.found(device, link)
+        answers = feeding.of(device, link, facts, threads=threads, log=outcome.path.with_suffix(".log"))
         for _ in evaluate(items, start, answers):
             pass
 

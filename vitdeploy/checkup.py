@@ -106,11 +106,11 @@ def over_ssh(facts: DeviceFacts, *, address: str, targets: Sequence[str], trtexe
         *machine(facts),
         Finding(what="packages", found=names or "none of those that count", state="ok"),
         *([_tensorrt(found.get("tensorrt"), trtexec)] if any(name.startswith("trt-") for name in targets) else ()),
-        Finding(
-            what="free space",
-            found=DeviceFacts.disk_free_bytes.shown(free),
-            state="problem" if free is not None and free < LEAST_FREE_THERE_BYTES else "ok",
-            advice="Free space there." if free is not None and free < LEAST_FREE_THERE_BYTES else "",
+        _judged(
+            "free space",
+            DeviceFacts.disk_free_bytes.shown(free),
+            spoilt=free is not None and free < LEAST_FREE_THERE_BYTES,
+            advice="Free space there.",
         ),
     ]
 
@@ -126,12 +126,7 @@ def _tensorrt(version: str | None, trtexec: str) -> Finding:
             else "`sudo apt install python3-libnvinfer` there, or name `trtexec` in the device file",
         )
     old = tuple(int(word) for word in version.split(".")[:2] if word.isdigit()) < OLDEST_TENSORRT
-    return Finding(
-        what="tensorrt",
-        found=version,
-        state="problem" if old else "ok",
-        advice="Engines need 10.3: JetPack 6.1 or later." if old else "",
-    )
+    return _judged("tensorrt", version, spoilt=old, advice="Engines need 10.3: JetPack 6.1 or later.")
 
 
 def _gpu(facts: DeviceFacts) -> list[Finding]:
@@ -139,9 +134,7 @@ def _gpu(facts: DeviceFacts) -> list[Finding]:
     board = f"{facts.board}, " if facts.board else ""
     highest, busy, heat = facts.gpu_clock_max_hz, facts.gpu_percent, facts.gpu_temperature_c
     system = f"Linux for Tegra {facts.l4t}" if facts.l4t else facts.driver
-    used = busy is not None and busy > BUSY_GPU_PERCENT
-    now = ["its load is not visible" if busy is None else f"{busy:.0f} % busy"]
-    now += [] if heat is None else [DeviceFacts.gpu_temperature_c.shown(heat)]
+    shown_heat = "" if heat is None else f", {DeviceFacts.gpu_temperature_c.shown(heat)}"
     return [
         Finding(what="gpu", found=f"{board}{facts.gpu}, capability {facts.compute_capability}", state="ok"),
         Finding(what="driver", found=system or NOT_VISIBLE, state="ok"),
@@ -151,11 +144,13 @@ def _gpu(facts: DeviceFacts) -> list[Finding]:
             found=NOT_VISIBLE if highest is None else f"up to {highest / 1e6:.0f} MHz",
             state="ok" if highest is not None else "note",
         ),
-        Finding(
-            what="gpu now",
-            found=", ".join(now),
-            state="problem" if used else "ok" if busy is not None else "note",
-            advice="Stop other work before timing." if used else "",
+        Finding(what="gpu now", found=f"its load is not visible{shown_heat}", state="note")
+        if busy is None
+        else _judged(
+            "gpu now",
+            f"{busy:.0f} % busy{shown_heat}",
+            spoilt=busy > BUSY_GPU_PERCENT,
+            advice="Stop other work before timing.",
         ),
     ]
 
@@ -166,7 +161,6 @@ def phone(facts: DeviceFacts) -> list[Finding]:
     temperature, status, battery = facts.temperature_c, facts.thermal_status, facts.battery_percent
     hidden = temperature is None
     charging = "" if facts.charging is None else ", charging" if facts.charging else ", not charging"
-    saving = facts.power_mode == "battery saver"
     return [
         *_shown(
             facts,
@@ -179,13 +173,18 @@ def phone(facts: DeviceFacts) -> list[Finding]:
             advice="the cool-down gate cannot see heat here" if hidden else "Let it cool." if status else "",
         ),
         Finding(what="battery", found=NOT_VISIBLE if battery is None else f"{battery} %{charging}", state="ok"),
-        Finding(
-            what="power mode",
-            found=facts.power_mode or NOT_VISIBLE,
-            state="problem" if saving else "ok",
-            advice="Switch the battery saver off before timing." if saving else "",
+        _judged(
+            "power mode",
+            facts.power_mode or NOT_VISIBLE,
+            spoilt=facts.power_mode == "battery saver",
+            advice="Switch the battery saver off before timing.",
         ),
     ]
+
+
+def _judged(what: str, found: str, *, spoilt: bool, advice: str) -> Finding:
+    """A problem with its advice where a figure or an export would be spoilt, else fine."""
+    return Finding(what=what, found=found, state="problem" if spoilt else "ok", advice=advice if spoilt else "")
 
 
 def _shown(facts: DeviceFacts, *shown: Fact[Any]) -> list[Finding]:
@@ -201,11 +200,11 @@ def space(folder: Path) -> Finding:
     """Free space where artifacts are stored."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
-    return Finding(
-        what=f"free space at {folder}",
-        found=units.size_bytes(free),
-        state="ok" if free >= LEAST_FREE_BYTES else "problem",
-        advice="" if free >= LEAST_FREE_BYTES else "Run `vitdeploy cache gc`, or free space.",
+    return _judged(
+        f"free space at {folder}",
+        units.size_bytes(free),
+        spoilt=free < LEAST_FREE_BYTES,
+        advice="Run `vitdeploy cache gc`, or free space.",
     )
 
 
@@ -226,10 +225,9 @@ def _governor(governor: str | None) -> Finding:
 def _load(load: float | None, cores: int) -> Finding:
     if load is None:
         return Finding(what="load", found=NOT_VISIBLE, state="note")
-    busy = load > BUSY_LOAD_PER_CORE * cores
-    return Finding(
-        what="load of the last minute",
-        found=f"{load:.2f} on {cores} cores",
-        state="problem" if busy else "ok",
-        advice="Stop other work before timing." if busy else "",
+    return _judged(
+        "load of the last minute",
+        f"{load:.2f} on {cores} cores",
+        spoilt=load > BUSY_LOAD_PER_CORE * cores,
+        advice="Stop other work before timing.",
     )

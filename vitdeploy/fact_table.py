@@ -16,13 +16,6 @@ Unit = Literal["", "bytes", "Hz", "°C", "%"]
 Source = Literal["file", "computer", "phone", "driver", "nvidia-smi", "jetson", "link"]
 """Where a fact is seen: device file, a computer's own files, adb, CUDA's driver, nvidia-smi, a Jetson, a held lock."""
 
-COMPUTER: tuple[Source, ...] = ("computer",)
-PHONE: tuple[Source, ...] = ("phone",)
-BOTH: tuple[Source, ...] = ("computer", "phone")
-SMI: tuple[Source, ...] = ("nvidia-smi",)
-JETSON: tuple[Source, ...] = ("jetson",)
-GPU: tuple[Source, ...] = ("nvidia-smi", "jetson")
-
 NOT_VISIBLE = "not visible"
 """What a machine does not show of itself."""
 
@@ -35,8 +28,7 @@ class Fact(Generic[T]):
     def __init__(
         self,
         type: type[T],  # noqa: A002 (the field's own name)
-        *,
-        seen_on: tuple[Source, ...] = (),
+        *seen_on: Source,
         kind: Kind = "identity",
         unit: Unit = "",
         label: str | None = None,
@@ -120,56 +112,56 @@ class DeviceFacts(Facts):
 
     __slots__ = ()
 
-    title = Fact(str, seen_on=("file",), label="device")
-    link = Fact(str, seen_on=("file",), label="")
-    cpu = Fact(str, seen_on=BOTH, label="processor")
-    cores_physical = Fact(int, seen_on=BOTH, label="physical cores")
-    cores_logical = Fact(int, seen_on=BOTH, label="logical cores")
-    memory_bytes = Fact(int, seen_on=BOTH, unit="bytes", label="memory")
-    memory_free_bytes = Fact(int, seen_on=COMPUTER, kind="state", unit="bytes", label="")
-    governor = Fact(str, seen_on=BOTH, label="frequency governor")
-    clock_max_hz = Fact(int, seen_on=BOTH, unit="Hz", label="clock limit")
-    clock_hz = Fact(int, seen_on=COMPUTER, kind="state", unit="Hz", label="clock at the start")
-    turbo = Fact(str, seen_on=COMPUTER)
-    temperature_c = Fact(float, seen_on=BOTH, kind="state", unit="°C", label="temperature at the start")
-    load_1min = Fact(float, seen_on=COMPUTER, kind="state", label="load at the start")
-    throttle = Fact(str, seen_on=COMPUTER, label="throttling")
-    virtualization = Fact(str, seen_on=COMPUTER)
-    container = Fact(str, seen_on=COMPUTER)
-    os = Fact(str, seen_on=BOTH, label="system")
-    kernel = Fact(str, seen_on=BOTH)
-    machine = Fact(str, seen_on=BOTH, label="architecture")
-    python = Fact(str, seen_on=COMPUTER, label="Python")
-    packages = Fact[Mapping[str, str]](Mapping, seen_on=COMPUTER, label="")
+    title = Fact(str, "file", label="device")
+    link = Fact(str, "file", label="")
+    cpu = Fact(str, "computer", "phone", label="processor")
+    cores_physical = Fact(int, "computer", "phone", label="physical cores")
+    cores_logical = Fact(int, "computer", "phone", label="logical cores")
+    memory_bytes = Fact(int, "computer", "phone", unit="bytes", label="memory")
+    memory_free_bytes = Fact(int, "computer", kind="state", unit="bytes", label="")
+    governor = Fact(str, "computer", "phone", label="frequency governor")
+    clock_max_hz = Fact(int, "computer", "phone", unit="Hz", label="clock limit")
+    clock_hz = Fact(int, "computer", kind="state", unit="Hz", label="clock at the start")
+    turbo = Fact(str, "computer")
+    temperature_c = Fact(float, "computer", "phone", kind="state", unit="°C", label="temperature at the start")
+    load_1min = Fact(float, "computer", kind="state", label="load at the start")
+    throttle = Fact(str, "computer", label="throttling")
+    virtualization = Fact(str, "computer")
+    container = Fact(str, "computer")
+    os = Fact(str, "computer", "phone", label="system")
+    kernel = Fact(str, "computer", "phone")
+    machine = Fact(str, "computer", "phone", label="architecture")
+    python = Fact(str, "computer", label="Python")
+    packages = Fact[Mapping[str, str]](Mapping, "computer", label="")
     """Distribution → version. Reports list it last."""
-    battery_percent = Fact(int, seen_on=PHONE, kind="state", unit="%")
-    big_mask = Fact(str, seen_on=PHONE)
+    battery_percent = Fact(int, "phone", kind="state", unit="%")
+    big_mask = Fact(str, "phone")
     """The big cores as ``taskset`` takes them."""
-    board = Fact(str, seen_on=JETSON)
-    build = Fact(str, seen_on=PHONE)
-    charging = Fact(bool, seen_on=PHONE, kind="state")
-    clocks_held = Fact(str, seen_on=("link",))
+    board = Fact(str, "jetson")
+    build = Fact(str, "phone")
+    charging = Fact(bool, "phone", kind="state")
+    clocks_held = Fact(str, "link")
     """What became of ``hold_clocks`` in the device file."""
-    compute_capability = Fact(str, seen_on=("driver", *GPU))
-    cores = Fact(str, seen_on=PHONE)
+    compute_capability = Fact(str, "driver", "nvidia-smi", "jetson")
+    cores = Fact(str, "phone")
     """How many of each kind, slowest first: ``4+3+1``."""
-    cores_big = Fact(int, seen_on=PHONE)
-    cpuset = Fact(str, seen_on=PHONE)
-    disk_free_bytes = Fact(int, seen_on=COMPUTER, kind="state", unit="bytes")
-    driver = Fact(str, seen_on=SMI)
-    gpu = Fact(str, seen_on=("driver", *GPU))
-    gpu_clock_max_hz = Fact(int, seen_on=GPU, unit="Hz")
-    gpu_percent = Fact(float, seen_on=GPU, kind="state", unit="%")
-    gpu_temperature_c = Fact(float, seen_on=GPU, kind="state", unit="°C")
-    gpus = Fact(int, seen_on=GPU)
-    l4t = Fact(str, seen_on=JETSON)
+    cores_big = Fact(int, "phone")
+    cpuset = Fact(str, "phone")
+    disk_free_bytes = Fact(int, "computer", kind="state", unit="bytes")
+    driver = Fact(str, "nvidia-smi")
+    gpu = Fact(str, "driver", "nvidia-smi", "jetson")
+    gpu_clock_max_hz = Fact(int, "nvidia-smi", "jetson", unit="Hz")
+    gpu_percent = Fact(float, "nvidia-smi", "jetson", kind="state", unit="%")
+    gpu_temperature_c = Fact(float, "nvidia-smi", "jetson", kind="state", unit="°C")
+    gpus = Fact(int, "nvidia-smi", "jetson")
+    l4t = Fact(str, "jetson")
     """Version of Linux for Tegra."""
-    persistence_mode = Fact(str, seen_on=SMI)
-    phone = Fact(str, seen_on=PHONE)
-    power_mode = Fact(str, seen_on=("driver", *GPU, "phone"))
-    soc_model = Fact(str, seen_on=PHONE)
-    soc_told_by = Fact(str, seen_on=PHONE)
-    thermal_status = Fact(int, seen_on=PHONE, kind="state")
+    persistence_mode = Fact(str, "nvidia-smi")
+    phone = Fact(str, "phone")
+    power_mode = Fact(str, "driver", "nvidia-smi", "jetson", "phone")
+    soc_model = Fact(str, "phone")
+    soc_told_by = Fact(str, "phone")
+    thermal_status = Fact(int, "phone", kind="state")
 
     def stable(self) -> dict[str, Any]:
         """What the device is: every fact but its state, unknown ones too. A run keeps these."""

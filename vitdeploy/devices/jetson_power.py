@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+from vitdeploy.devices.system_files import text_of
+
 CONF = Path("/etc/nvpmodel.conf")
 LIMIT_S = 60.0
 
@@ -38,7 +40,7 @@ def _hold_mode(mode: str, stack: contextlib.ExitStack) -> str:
         return "not held: nvpmodel -q tells none"
     if now[1] == mode:
         return f"{mode}, as it was"
-    known = {name: number for number, name in _MODE.findall(_text(CONF))}
+    known = {name: number for number, name in _MODE.findall(text_of(CONF))}
     if mode not in known:
         return f"not held: {CONF} has no {mode}, only {', '.join(known) or 'none'}"
     # Some modes ask for a restart, which is answered with no.
@@ -91,10 +93,3 @@ def _run(*command: str, given: str = "") -> tuple[bool, str]:
 
 def _last(words: str) -> str:
     return next(reversed(words.strip().splitlines()), "it said nothing")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""

@@ -126,8 +126,8 @@ def build(digest: str, device: str, lock_wait_s: float) -> Bundle | Lacks:
         near = Path(place) / "graph"
         shutil.copytree(store.folder(digest), near)  # its engine comes to lie beside it, which is not for the store
         made = artifact.open_artifact(near, check_bytes=False)
-        seen = machine.of(found)
-        return pack(engine.build(made, found, found=seen, progress=api.silent, lock_wait_s=lock_wait_s), "")
+        facts = machine.of(found)
+        return pack(engine.build(made, found, found=facts, progress=api.silent, lock_wait_s=lock_wait_s), "")
 
 
 def pack(made: Artifact, folder: str) -> Bundle:
