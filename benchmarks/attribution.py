@@ -1,6 +1,5 @@
 """Why one artifact is slower than another: the operators that explain most of it, and what changed in the graph."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,7 +7,7 @@ import msgspec
 
 from vitdeploy import catalog
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import trial
+from vitdeploy.devices import child_reply
 from vitdeploy.devices.connection import Connection
 from vitdeploy.errors import ToolchainFailed, VitdeployError
 from vitdeploy.record import Attribution, OperatorShare
@@ -61,13 +60,14 @@ def by_worker(side: Artifact, link: Connection, *, threads: int) -> dict[str, in
         "runtime": catalog.find_target(manifest.target).runtime,
         "threads": threads,
     }
-    done = link.run(
-        [*link.interpreter(), "-m", "vitdeploy.benchmarks.operator_times"], stdin=json.dumps(job), timeout_s=LIMIT_S
-    )
-    reply: dict[str, Any] = json.loads(done.stdout) if done.exit_code == 0 else {"error": trial.last_line(done)}
-    if "error" in reply:
-        raise ToolchainFailed(f"the operators of {manifest.target} could not be timed: {reply['error']}", "Try again.")
-    return reply["operators"]
+    what = f"the profile of {manifest.target}"
+    try:
+        return child_reply.ask(
+            link, "vitdeploy.benchmarks.operator_times", job, dict[str, int], what=what, timeout_s=LIMIT_S
+        )
+    except VitdeployError as error:
+        message = f"the operators of {manifest.target} could not be timed: {error.message}"
+        raise ToolchainFailed(message, "Try again.") from error
 
 
 def _changed(a: Artifact, b: Artifact) -> dict[str, tuple[int, int]]:

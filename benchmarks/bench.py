@@ -17,7 +17,7 @@ import msgspec
 
 import vitdeploy
 from vitdeploy import errors, record
-from vitdeploy.benchmarks import host, machine, phone_trial, stand, trial
+from vitdeploy.benchmarks import host, machine, phone_trial, stand
 from vitdeploy.benchmarks.resume import check_same
 from vitdeploy.benchmarks.rows import Job, Row, code_of, manifest_digest, note, present, refusal
 from vitdeploy.benchmarks.trial import Turn
@@ -221,7 +221,7 @@ def exit_code_of(result: record.Result) -> int:
     """What a row asks the command to exit with: 0, its error's code, or 8 where a figure may not be quoted."""
     if result.status == "valid":
         return 0
-    codes = {code_of(kind): kind.exit_code for kind in trial.kinds()}
+    codes = {code_of(kind): kind.exit_code for kind in errors.kinds()}
     if result.status == "failed":
         return next((codes[reason.code] for reason in result.reasons if reason.code in codes), 1)
     return (

@@ -5,7 +5,6 @@ keeps the builder's timings there. The engine then runs on the device for noise 
 are held against those of the graph on this machine, which was itself proven against torch in fp32.
 """
 
-import json
 import os
 import shutil
 import tempfile
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 
 from vitdeploy import artifact, catalog, documents, parity, photographs
 from vitdeploy.artifact import MANIFEST, Artifact, Manifest, Parity
-from vitdeploy.benchmarks import expected, host, inputs, trial, trtexec_trial
-from vitdeploy.devices import inventory
+from vitdeploy.benchmarks import expected, host, inputs, trtexec_trial
+from vitdeploy.devices import child_reply, inventory
 from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.local import LocalConnection
@@ -126,7 +125,16 @@ def _build(link: Connection, made: Artifact, device: Device, work: Path) -> Mani
         if device.trtexec:
             said = trtexec_trial.build(link, device.trtexec, graph, there, target.precision, log=log)
         else:
-            said = _told(link, json.dumps({"graph": graph, "engine": there, "precision": target.precision}), log=log)
+            order = {"graph": graph, "engine": there, "precision": target.precision}
+            said = child_reply.ask(
+                link,
+                "vitdeploy.exporters.build_engine",
+                order,
+                dict[str, Any],
+                what="the builder",
+                timeout_s=trtexec_trial.BUILD_LIMIT_S,
+                log=log,
+            )
         link.pull(there, here)
         if device.trtexec:
             said |= {"sha256": artifact.digest_of(here), "size_bytes": here.stat().st_size}
@@ -155,29 +163,14 @@ def _build(link: Connection, made: Artifact, device: Device, work: Path) -> Mani
         if manifest.part == "encoder":  # judged by its masks, which takes its decoder
             skipped = "an encoder is judged by its masks, which is not done on devices; its graph was proven"
             return msgspec.structs.replace(built, parity_skipped=skipped)
-        return msgspec.structs.replace(built, parity=_proven(link, made, built, there, near))
+        return msgspec.structs.replace(built, parity=_proven(link, made, built, there, near, log))
     finally:
         link.run(["rm", "-f", there], timeout_s=60)
 
 
-def _told(link: Connection, order: str, *, log: Path) -> dict[str, Any]:
-    """What the builder on the device answers."""
-    command = [*link.interpreter(), "-m", "vitdeploy.exporters.build_engine"]
-    done = link.run(command, stdin=order, timeout_s=trtexec_trial.BUILD_LIMIT_S)
-    try:
-        said: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        trial.keep_log(log, "build of the engine", done)
-        raise ToolchainFailed(
-            f"the builder ended with exit code {done.exit_code} and no answer: {trial.last_line(done)}", f"Read {log}."
-        ) from None
-    if "error" in said:
-        trial.keep_log(log, "build of the engine", done)
-        raise trial.error_of(trial.Refusal(**said["error"]))
-    return said
-
-
-def _proven(link: Connection, made: Artifact, built: Manifest, engine: str, near: Path | PurePosixPath) -> Parity:
+def _proven(
+    link: Connection, made: Artifact, built: Manifest, engine: str, near: Path | PurePosixPath, log: Path
+) -> Parity:
     """Hold the engine on the device against its graph on this machine, output by output."""
     target = catalog.find_target(built.target)
     parent = catalog.find_target(target.parent or "")
@@ -193,13 +186,14 @@ def _proven(link: Connection, made: Artifact, built: Manifest, engine: str, near
             pushed = [link.push(path, sha256=artifact.digest_of(path)) for path in given]
             there = str(near / f"outputs.{os.getpid()}.npz")
             try:
-                _infer(link, engine, built, target.runtime or "", pushed, there)
+                _infer(link, engine, built, target.runtime or "", pushed, there, log)
                 link.pull(there, back)
             finally:
                 own = [path for path in pushed if Path(path) not in given]
                 link.run(["rm", "-f", there, *own], timeout_s=60)
             runtime = parent.runtime or parent.proof or ""
-            _infer(LocalConnection(), str(made.file), made.manifest, runtime, [str(path) for path in given], str(here))
+            paths = [str(path) for path in given]
+            _infer(LocalConnection(), str(made.file), made.manifest, runtime, paths, str(here), log)
             with np.load(here) as wanted_there, np.load(back) as found_there:
                 for number in range(len(built.outputs)):
                     pair = wanted_there[f"arr_{number}"], found_there[f"arr_{number}"]
@@ -224,20 +218,16 @@ def _of(made: Artifact) -> str:
     return made.manifest.parity.reference if made.manifest.parity else "nothing"
 
 
-def _infer(link: Connection, file: str, manifest: Manifest, runtime: str, given: list[str], outputs: str) -> None:
-    job = expected.job_of(
-        Path(file),
-        artifact.as_json(manifest),
-        runtime,
-        inputs=[Path(path) for path in given],
-        outputs=Path(outputs),
+def _infer(
+    link: Connection, file: str, manifest: Manifest, runtime: str, given: list[str], outputs: str, log: Path
+) -> None:
+    job = expected.Job(
+        file=file,
+        manifest=artifact.as_json(manifest),
+        runtime=runtime,
+        inputs=given,
+        outputs=outputs,
         threads=host.cores_physical(),
     )
-    command = [*link.interpreter(), "-m", expected.__name__]
-    done = link.run(command, stdin=job, timeout_s=RUN_LIMIT_S)
-    try:
-        said: dict[str, Any] = json.loads(done.stdout)
-    except ValueError:
-        said = {"error": {"kind": "ToolchainFailed", "message": trial.last_line(done), "hint": "Run it by hand."}}
-    if "error" in said:
-        raise trial.error_of(trial.Refusal(**said["error"]))
+    what = f"the process that ran {file} for its proof"
+    child_reply.ask(link, expected.__name__, job, str, what=what, timeout_s=RUN_LIMIT_S, log=log)

@@ -2,35 +2,34 @@
 
     python -m vitdeploy.benchmarks.expected < job.json
 
-The reply is ``{"runtime": …}`` or ``{"error": …}``; the outputs are in the file that the job names.
+The reply is what ran it; the outputs are in the file that the job names.
 """
 
-import json
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from vitdeploy.benchmarks import worker
-from vitdeploy.errors import VitdeployError
+from vitdeploy.devices import child_process
 from vitdeploy.runtimes.session import Runtime, SessionOptions, infer
 from vitdeploy.spec import TensorSpec
 
 
-def job_of(
-    file: Path, manifest: Mapping[str, Any], runtime: str, *, inputs: list[Path], outputs: Path, threads: int
-) -> str:
-    """What the process is told, for its stdin.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What the process is told."""
 
-    Args:
-        inputs: raw bytes of each input, in the manifest's order.
-        outputs: where the outputs are written, as ``.npz`` in the manifest's order.
-    """
-    described = {"file": str(file), "manifest": dict(manifest), "runtime": runtime, "threads": threads}
-    return json.dumps({**described, "inputs": [str(path) for path in inputs], "outputs": str(outputs)})
+    file: str
+    manifest: Mapping[str, Any]
+    runtime: str
+    inputs: Sequence[str]
+    """Paths of the raw bytes of each input, in the manifest's order."""
+    outputs: str
+    """Where the outputs are written, as ``.npz`` in the manifest's order."""
+    threads: int
 
 
 def described(tensors: Any) -> tuple[TensorSpec, ...]:
@@ -40,43 +39,27 @@ def described(tensors: Any) -> tuple[TensorSpec, ...]:
     )
 
 
-def run_job(job: Mapping[str, Any]) -> str:
+def run_job(job: Job) -> str:
     """One inference; writes the outputs and returns what ran it.
 
     Raises:
         MissingPackage: the runtime is not installed here.
         ToolchainFailed: the runtime refuses the file, or fails while it runs.
     """
-    runtime = cast("Runtime", worker.module(job["runtime"]))
+    runtime = cast("Runtime", child_process.import_runtime(job.runtime))
     feeds = {
         spec.name: np.fromfile(path, dtype=spec.dtype).reshape(spec.shape)
-        for spec, path in zip(described(job["manifest"]["inputs"]), job["inputs"], strict=True)
+        for spec, path in zip(described(job.manifest["inputs"]), job.inputs, strict=True)
     }
-    options = SessionOptions(threads=job["threads"])
+    options = SessionOptions(threads=job.threads)
     with (
-        worker.failures_of(job["runtime"]),
-        runtime.open_session(Path(job["file"]), job["manifest"], options) as session,
+        child_process.failures_of(job.runtime),
+        runtime.open_session(Path(job.file), job.manifest, options) as session,
     ):
         outputs = infer(session, feeds)
-        np.savez(job["outputs"], *(outputs[t["name"]] for t in job["manifest"]["outputs"]))
-        return session.facts.get("runtime", job["runtime"])
-
-
-def main() -> int:
-    """Answer the job on stdin; returns the exit code."""
-    reply_to = os.dup(1)  # frameworks print to stdout: it becomes stderr, as in the worker
-    os.dup2(2, 1)
-    worker.die_with_parent()
-    exit_code = 0
-    try:
-        reply: dict[str, Any] = {"runtime": run_job(json.load(sys.stdin))}
-    except VitdeployError as error:
-        exit_code = error.exit_code
-        reply = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
-    with os.fdopen(reply_to, "w") as stream:
-        json.dump(reply, stream)
-    return exit_code
+        np.savez(job.outputs, *(outputs[t["name"]] for t in job.manifest["outputs"]))
+        return session.facts.get("runtime", job.runtime)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(child_process.answer(run_job, Job))

@@ -1,11 +1,9 @@
 """Bring inputs to an artifact wherever it runs, and its outputs back: the near side of `infer`."""
 
 import hashlib
-import json
 import tempfile
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,11 @@ from numpy.typing import NDArray
 
 from vitdeploy import catalog
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import infer, phone_feeding, phone_trial, trial
-from vitdeploy.benchmarks.trial import Refusal
+from vitdeploy.benchmarks import infer, phone_feeding, phone_trial
+from vitdeploy.devices import child_reply
 from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.inventory import Device
-from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed
+from vitdeploy.errors import DeviceError, Impossible
 from vitdeploy.fact_table import DeviceFacts
 
 Feed = Mapping[str, NDArray[Any]]
@@ -35,11 +33,10 @@ CLEAN_LIMIT_S = 30.0
 
 
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the process writes to stdout."""
+    """What the process answers."""
 
-    outputs: list[list[dict[str, Any]]] | None = None
-    facts: dict[str, str] = {}
-    error: Refusal | None = None
+    outputs: list[list[dict[str, Any]]]
+    facts: dict[str, str]
 
 
 def of(
@@ -120,24 +117,15 @@ def _answer(
             data=there,
             outputs=outputs,
         )
-        done = link.run(
-            [*link.interpreter(), "-m", infer.__name__],
-            stdin=json.dumps(asdict(job)),
+        reply = child_reply.ask(
+            link,
+            infer.__name__,
+            job,
+            Reply,
+            what=f"the process that ran {artifact.file} on {len(feeds)} inputs",
             timeout_s=LIMIT_S + EACH_S * len(feeds),
+            log=log,
         )
-        try:
-            reply = msgspec.json.decode(done.stdout, type=Reply)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            reply = Reply()
-        if reply.error is not None or reply.outputs is None:
-            trial.keep_log(log, f"{manifest.model} {manifest.target}, {len(feeds)} inputs", done)
-        if reply.error is not None:
-            raise trial.error_of(reply.error)
-        if reply.outputs is None:
-            how = f"was killed by signal {-done.exit_code}" if done.exit_code < 0 else f"ended with {done.exit_code}"
-            raise ToolchainFailed(
-                f"the process that ran {artifact.file} {how}: {trial.last_line(done)}", f"Read {log}."
-            )
         on_facts(reply.facts)
         back = folder / "outputs.bin"
         link.pull(outputs, back)

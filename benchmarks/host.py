@@ -2,11 +2,10 @@
 
     python -m vitdeploy.benchmarks.host
 
-prints them as JSON, here or on a device. Standard library only. What a machine does not show is
+replies with them as JSON, here or on a device. Standard library only. What a machine does not show is
 None, never a guess.
 """
 
-import json
 import os
 import platform
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vitdeploy.benchmarks import probe_cpu, probe_nvidia
+from vitdeploy.devices import child_process
 from vitdeploy.devices.system_files import integer_of, text_of
 
 PACKAGES = ("vitdeploy", "numpy", "torch", "onnxruntime", "ai-edge-litert", "tensorrt", "tensorrt-rtx-cu12")
@@ -157,4 +157,4 @@ def _os_name() -> str:
 
 
 if __name__ == "__main__":
-    json.dump(facts(), sys.stdout)
+    sys.exit(child_process.answer(lambda _: facts()))

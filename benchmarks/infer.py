@@ -4,11 +4,9 @@
 
 For accuracy, never for timing. Inputs and outputs lie in two flat binary files, beside which the job and the reply
 are their tables of contents. Pictures come as bytes and are normalized here, which is a quarter of the traffic. The
-reply is ``{"outputs": …}`` or ``{"error": …}``. Standard library and numpy only, beside the runtime.
+reply has ``outputs`` and ``facts``. Standard library and numpy only, beside the runtime.
 """
 
-import json
-import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +16,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from vitdeploy.benchmarks import worker
-from vitdeploy.errors import VitdeployError
+from vitdeploy.devices import child_process
 from vitdeploy.runtimes.session import Arrays, Runtime, Session, SessionOptions
 from vitdeploy.spec import TensorSpec
 
@@ -58,12 +55,12 @@ def run_job(job: Job) -> dict[str, Any]:
         MissingPackage: the runtime is not installed here.
         ToolchainFailed: the runtime refuses the file, or fails while it runs.
     """
-    worker.check_digests(job.digests)
-    runtime = cast("Runtime", worker.module(job.runtime))
+    child_process.check_digests(job.digests)
+    runtime = cast("Runtime", child_process.import_runtime(job.runtime))
     options = SessionOptions(threads=job.threads)
     contents: list[list[dict[str, Any]]] = []
     with (
-        worker.failures_of(job.runtime),
+        child_process.failures_of(job.runtime),
         Path(job.data).open("rb") as source,
         Path(job.outputs).open("wb") as target,
         runtime.open_session(Path(job.file), job.manifest, options) as session,
@@ -136,21 +133,5 @@ def _written(name: str, value: NDArray[Any], target: BinaryIO) -> dict[str, Any]
     return entry
 
 
-def main() -> int:
-    """Answer the job on stdin; returns the exit code."""
-    reply_to = os.dup(1)  # frameworks print to stdout: it becomes stderr, as in the worker
-    os.dup2(2, 1)
-    worker.die_with_parent()
-    exit_code = 0
-    try:
-        reply: dict[str, Any] = run_job(Job(**json.load(sys.stdin)))
-    except VitdeployError as error:
-        exit_code = error.exit_code
-        reply = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
-    with os.fdopen(reply_to, "w") as stream:
-        json.dump(reply, stream)
-    return exit_code
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(child_process.answer(run_job, Job))

@@ -9,14 +9,12 @@ at 224x224 is exported for ``onnx-fp32``. The aim is 1 %.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import cast
@@ -27,10 +25,10 @@ import numpy as np
 from vitdeploy import artifact as artifacts
 from vitdeploy import catalog, stats
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import bench, inputs, loop, trial
-from vitdeploy.benchmarks.trial import Reply, Turn
-from vitdeploy.devices import inventory
-from vitdeploy.record import Case
+from vitdeploy.benchmarks import bench, inputs, loop, trial, worker
+from vitdeploy.benchmarks.trial import Turn
+from vitdeploy.devices import child_reply, inventory
+from vitdeploy.record import Case, Trial
 from vitdeploy.runtimes.session import Arrays, Runtime, Session, SessionOptions
 from vitdeploy.spec import TensorSpec
 
@@ -191,10 +189,7 @@ def _worker_median(made: Artifact, index: int, threads: int) -> float:
     with inventory.connect(inventory.find("local")) as link:
         protocol = bench.make_protocol(trials=1, min_time_s=TRIAL_S)
         job = trial.worker_job(turn, case, made, link=link, protocol=protocol)
-        argv = [sys.executable, "-m", "vitdeploy.benchmarks.worker"]
-        done = link.run(argv, stdin=json.dumps(asdict(job)), timeout_s=trial.WORKER_LIMIT_S)
-    taken = msgspec.json.decode(done.stdout, type=Reply).trial
-    assert taken is not None, done.stdout + done.stderr
+        taken = child_reply.ask(link, worker.__name__, job, Trial, what="the worker", timeout_s=trial.WORKER_LIMIT_S)
     return float(np.median(taken.samples_ns)) / 1e6
 
 

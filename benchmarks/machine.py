@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from vitdeploy.benchmarks import host, probe_android, trial
-from vitdeploy.devices import inventory
+from vitdeploy.devices import child_reply, inventory
 from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.inventory import Device
-from vitdeploy.errors import DeviceError
+from vitdeploy.errors import DeviceError, ToolchainFailed
 from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.record import Case
 
@@ -59,9 +57,12 @@ def stable(device: Device, facts: DeviceFacts) -> dict[str, Any]:
 
 
 def _of_computer(device: Device, link: Connection) -> DeviceFacts:
-    done = link.run([*link.interpreter(), "-m", host.__name__], timeout_s=FACTS_LIMIT_S)
-    if done.exit_code:
-        raise DeviceError(
-            f"{device.name} does not tell its facts: {trial.last_line(done)}", "Run `vitdeploy doctor` for it."
+    what = "the process that looks"
+    try:
+        return DeviceFacts(
+            child_reply.ask(link, host.__name__, None, dict[str, Any], what=what, timeout_s=FACTS_LIMIT_S)
         )
-    return DeviceFacts(msgspec.json.decode(done.stdout, type=dict[str, Any]))
+    except ToolchainFailed as error:
+        raise DeviceError(
+            f"{device.name} does not tell its facts: {error.message}", "Run `vitdeploy doctor` for it."
+        ) from error

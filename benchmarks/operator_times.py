@@ -7,15 +7,13 @@ agent carries it.
 """
 
 import importlib
-import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from vitdeploy.benchmarks import inputs, worker
-from vitdeploy.errors import VitdeployError
+from vitdeploy.benchmarks import inputs
+from vitdeploy.devices import child_process
 from vitdeploy.runtimes.session import ProfiledSession, Runtime, SessionOptions
 
 RUNS = 12
@@ -38,20 +36,5 @@ def measure(file: str, manifest: Mapping[str, Any], runtime: str, threads: int) 
         return dict(session.operator_ns()) if isinstance(session, ProfiledSession) else {}
 
 
-def main() -> int:
-    """Answer the job on stdin; returns the exit code."""
-    reply_to = os.dup(1)  # frameworks print to file descriptor 1 from native code
-    os.dup2(2, 1)
-    worker.die_with_parent()
-    job: dict[str, Any] = json.load(sys.stdin)
-    try:
-        reply: dict[str, Any] = {"operators": measure(**job)}
-    except VitdeployError as error:
-        reply = {"error": error.message}
-    with os.fdopen(reply_to, "w") as stream:
-        json.dump(reply, stream)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(child_process.answer(lambda job: measure(**job)))

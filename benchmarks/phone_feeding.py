@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from vitdeploy import catalog
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import benchmark_model, expected, infer, phone_trial, probe_android, trial
+from vitdeploy.benchmarks import benchmark_model, expected, infer, phone_trial, probe_android
 from vitdeploy.benchmarks.phone_trial import Phone
+from vitdeploy.devices import child_reply
 from vitdeploy.errors import Impossible, ToolchainFailed
 from vitdeploy.spec import ModelSpec, TensorSpec
 
@@ -69,10 +70,8 @@ def _answer(phone: Phone, artifact: Artifact, graph: str, feed: Feed, threads: i
         )
         done = phone_trial.joined(link.run([_once(word) for word in argv], timeout_s=LIMIT_S))
         if done.exit_code:
-            trial.keep_log(log, f"{manifest.model} {manifest.target}, one input", done)
-            raise ToolchainFailed(
-                f"benchmark_model ended with exit code {done.exit_code}: {trial.last_line(done)}", f"Read {log}."
-            )
+            child_reply.keep_log(log, f"{manifest.model} {manifest.target}, one input", done)
+            raise child_reply.failure("benchmark_model", done, log)
         link.pull(there[0], folder / "output")
     finally:
         phone_trial.remove(link, there)

@@ -10,6 +10,7 @@ import msgspec
 from vitdeploy.artifact import Artifact
 from vitdeploy.benchmarks import benchmark_model, expected, phone_trial, probe_android, trial
 from vitdeploy.benchmarks.phone_trial import Phone
+from vitdeploy.devices import child_reply
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.runtimes import operator_table
 
@@ -47,8 +48,9 @@ def by_tool(side: Artifact, phone: Phone, *, threads: int) -> dict[str, int]:
         finally:
             phone_trial.remove(phone.link, [*there, f"{graph}.output"])
     if done.exit_code:
+        last = child_reply.last_line(done.stderr)
         raise ToolchainFailed(
-            f"benchmark_model ended with exit code {done.exit_code} while it profiled: {trial.last_line(done)}",
+            f"benchmark_model ended with exit code {done.exit_code} while it profiled: {last}",
             "Use a build with operator profiling.",
         )
     benchmark_model.parse(done.stderr)

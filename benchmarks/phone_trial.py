@@ -1,7 +1,6 @@
 """One trial on a phone: one process of ``benchmark_model`` on its big cores, cool before, and right afterwards."""
 
 import hashlib
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,7 +15,8 @@ import numpy as np
 from vitdeploy import catalog, parity, record
 from vitdeploy.artifact import Artifact, Parity
 from vitdeploy.benchmarks import benchmark_model, expected, host, inputs, phone_tool, probe_android, trial
-from vitdeploy.benchmarks.trial import Lost, Refusal, Turn
+from vitdeploy.benchmarks.trial import Lost, Turn
+from vitdeploy.devices import child_reply
 from vitdeploy.devices.connection import Connection, Result
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.local import LocalConnection
@@ -31,13 +31,6 @@ TARGET = "tflite-fp32"
 
 INPUTS = "one seeded synthetic image a trial, copied before each inference and not timed"
 REMOVE_LIMIT_S = 30.0
-
-
-class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the process of `expected` writes to stdout."""
-
-    runtime: str | None = None
-    error: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +124,7 @@ def _take(
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
     specs = expected.described(plain["inputs"])
     files = write_inputs(specs, protocol.seed + turn.index, folder)
-    wanted, runtime = _wanted(artifact, plain, files, folder)
+    wanted, runtime = _wanted(artifact, plain, files, folder, log)
     graph = link.push(artifact.file, sha256=manifest.sha256)
     cores = phone.cores(case.threads)
     there: list[str] = []
@@ -154,14 +147,11 @@ def _take(
         done = link.run(argv, timeout_s=trial.WORKER_LIMIT_S + 10 * protocol.min_time_s)
         after = probe_android.look(link)
         ended = time.perf_counter_ns() - began
-        trial.keep_log(log, f"{case.name}, trial {turn.index + 1}", joined(done))
+        child_reply.keep_log(log, f"{case.name}, trial {turn.index + 1}", joined(done))
         if done.exit_code < 0:
-            return Lost(message=f"benchmark_model was killed by signal {-done.exit_code}", hint=f"Read {log}.")
+            return Lost(message=f"benchmark_model was killed by {child_reply.signal_name(done)}", hint=f"Read {log}.")
         if done.exit_code:
-            raise ToolchainFailed(
-                f"benchmark_model ended with exit code {done.exit_code}: {trial.last_line(joined(done))}",
-                f"Read {log}.",
-            )
+            raise child_reply.failure("benchmark_model", joined(done), log)
         said = benchmark_model.parse(joined(done).stderr)
         link.pull(output_file, folder / "output")
     finally:
@@ -212,25 +202,27 @@ def write_inputs(specs: Sequence[TensorSpec], seed: int, folder: Path) -> list[P
     return paths
 
 
-def _wanted(artifact: Artifact, plain: dict[str, Any], files: list[Path], folder: Path) -> tuple[list[Array], str]:
+def _wanted(
+    artifact: Artifact, plain: dict[str, Any], files: list[Path], folder: Path, log: Path
+) -> tuple[list[Array], str]:
     """What this computer's runtime returns for these inputs, and which runtime that is."""
     runtime = catalog.find_target(artifact.manifest.target).runtime
     assert runtime is not None, f"{artifact.manifest.target} has no runtime"
     outputs = folder / "expected.npz"
-    job = expected.job_of(artifact.file, plain, runtime, inputs=files, outputs=outputs, threads=host.cores_physical())
-    done = LocalConnection().run([sys.executable, "-m", expected.__name__], stdin=job, timeout_s=trial.WORKER_LIMIT_S)
-    try:
-        reply = msgspec.json.decode(done.stdout, type=Reply)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        reply = Reply()
-    if reply.error is not None:
-        raise trial.error_of(reply.error)
-    if reply.runtime is None:
-        raise ToolchainFailed(
-            f"the expected output could not be computed here: {trial.last_line(done)}", "Run `vitdeploy check` on it."
-        )
+    job = expected.Job(
+        file=str(artifact.file),
+        manifest=plain,
+        runtime=runtime,
+        inputs=[str(path) for path in files],
+        outputs=str(outputs),
+        threads=host.cores_physical(),
+    )
+    what = f"the process that computed here what {artifact.file} must return"
+    ran_by = child_reply.ask(
+        LocalConnection(), expected.__name__, job, str, what=what, timeout_s=trial.WORKER_LIMIT_S, log=log
+    )
     with np.load(outputs, allow_pickle=False) as found:
-        return [found[f"arr_{place}"] for place in range(len(found.files))], reply.runtime
+        return [found[f"arr_{place}"] for place in range(len(found.files))], ran_by
 
 
 def _parity(

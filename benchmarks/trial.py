@@ -1,17 +1,17 @@
 """One trial as the parent sees it: tell a worker, wait, and make out what became of it."""
 
-import json
-import signal
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from vitdeploy import catalog, documents, record
+from vitdeploy import catalog, record
 from vitdeploy.artifact import Artifact
 from vitdeploy.benchmarks import cooling, probe_cpu, worker
-from vitdeploy.devices.connection import Connection, Result
-from vitdeploy.errors import DeviceError, ToolchainFailed, VitdeployError
+from vitdeploy.devices import child_reply
+from vitdeploy.devices.child_reply import Unread
+from vitdeploy.devices.connection import Connection
+from vitdeploy.errors import DeviceError
 from vitdeploy.record import Case, Trial
 
 WORKER_LIMIT_S = 900.0
@@ -42,21 +42,6 @@ class Lost:
     hint: str
 
 
-class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An error on its way from a worker to its parent."""
-
-    kind: str
-    message: str
-    hint: str
-
-
-class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a worker writes to stdout."""
-
-    trial: Trial | None = None
-    error: Refusal | None = None
-
-
 def take(
     turn: Turn,
     case: Case,
@@ -78,27 +63,24 @@ def take(
     job = worker_job(turn, case, artifact, link=link, protocol=protocol, cool_c=cool_c, probe=probe)
     name = f"trial {turn.index + 1}"
     try:
-        done = link.run(
-            [*link.interpreter(), "-m", worker.__name__],
-            stdin=json.dumps(asdict(job)),
+        done = child_reply.start(
+            link,
+            worker.__name__,
+            job,
             timeout_s=cooling.WAIT_S + WORKER_LIMIT_S + 10 * (protocol.sustained_s or protocol.min_time_s),
         )
     except DeviceError as error:
         return Lost(message=f"{name} was lost: {error.message}", hint=error.hint)
-    reply = _reply(done)
-    if reply is not None and reply.trial is not None:
-        return reply.trial
-    keep_log(log, f"{case.name}, {name}", done)
-    if reply is not None and reply.error is not None:
-        raise error_of(reply.error)
-    if done.exit_code < 0:
+    reply = child_reply.decode(done, Trial)
+    if isinstance(reply, Trial):
+        return reply
+    child_reply.keep_log(log, f"{case.name}, {name}", done)
+    if isinstance(reply, Unread) and done.exit_code < 0:
         return Lost(
-            message=f"the worker of {name} was killed by {signal.Signals(-done.exit_code).name}",
+            message=f"the worker of {name} was killed by {child_reply.signal_name(done)}",
             hint=f"Look for the cause in {log}, and for the out-of-memory killer in `dmesg`.",
         )
-    raise ToolchainFailed(
-        f"the worker of {name} ended with exit code {done.exit_code} and no result: {last_line(done)}", f"Read {log}."
-    )
+    raise child_reply.error_of(reply, f"the worker of {name}", done, log)
 
 
 def worker_job(
@@ -136,35 +118,3 @@ def worker_job(
         cool_c=cool_c,
         device="cpu" if case.memory == "pageable" else "cuda",
     )
-
-
-def kinds() -> list[type[VitdeployError]]:
-    """All errors of the tree."""
-    return [VitdeployError, *VitdeployError.__subclasses__()]
-
-
-def error_of(refusal: Refusal) -> VitdeployError:
-    """The error that a worker met, as itself again."""
-    named = {kind.__name__: kind for kind in kinds()}
-    return named.get(refusal.kind, VitdeployError)(refusal.message, refusal.hint)
-
-
-def last_line(done: Result) -> str:
-    """The last thing a command said on stderr: of a traceback, the exception."""
-    return next(reversed(done.stderr.strip().splitlines()), "nothing on stderr")
-
-
-def keep_log(log: Path, title: str, done: Result) -> None:
-    """Append what a command said on stderr to the log."""
-    try:
-        with log.open("a") as stream:
-            stream.write(f"== {title}: exit code {done.exit_code}\n{done.stderr}\n")
-    except OSError as error:
-        raise documents.cannot_write(log, error) from error
-
-
-def _reply(done: Result) -> Reply | None:
-    try:
-        return msgspec.json.decode(done.stdout, type=Reply)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None

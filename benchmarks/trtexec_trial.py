@@ -14,6 +14,7 @@ from vitdeploy.artifact import Artifact
 from vitdeploy.benchmarks import trial, trtexec
 from vitdeploy.benchmarks.steady import classify
 from vitdeploy.benchmarks.trial import Lost, Turn
+from vitdeploy.devices import child_reply
 from vitdeploy.devices.connection import Connection, Result
 from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed
 from vitdeploy.record import Case, Stages, Trial
@@ -34,7 +35,7 @@ def version(link: Connection, program: str) -> tuple[int, int, int]:
     found = trtexec.version_of(done.stdout)
     if found is None:
         raise ToolchainFailed(
-            f"{program} tells no version: {trial.last_line(done)}", "Correct `trtexec` in the device file."
+            f"{program} tells no version: {child_reply.last_line(done.stderr)}", "Correct `trtexec` in the device file."
         )
     return found
 
@@ -151,6 +152,6 @@ def _run(link: Connection, words: list[str], limit_s: float, log: Path, title: s
     refused = trtexec.refusal(said)
     if refused is not None or done.exit_code:
         joined = Result(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}")
-        trial.keep_log(log, title, joined)
+        child_reply.keep_log(log, title, joined)
         raise refused or ToolchainFailed(f"trtexec ended with exit code {done.exit_code}", f"Read {log}.")
     return said

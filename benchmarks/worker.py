@@ -2,21 +2,15 @@
 
     python -m vitdeploy.benchmarks.worker < job.json
 
-The reply is ``{"trial": …}`` (a `record.Trial`) or ``{"error": …}``; the exit code is 0 or the error's.
-Whatever frameworks print goes to stderr. Standard library and numpy only, beside the one runtime
-that the job names: this file also runs on devices where nothing else is installed.
+The reply is a `record.Trial`; how it travels is said in `child_process`. Standard library and numpy only, beside the
+one runtime that the job names: this file also runs on devices where nothing else is installed.
 """
 
 import contextlib
-import ctypes
-import hashlib
 import importlib
-import json
-import os
-import signal
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -25,13 +19,10 @@ from typing import Any, Literal, Protocol, cast
 import numpy as np
 
 from vitdeploy.benchmarks import cooling, inputs, loop
-from vitdeploy.errors import MissingPackage, ParityFailed, ToolchainFailed, UnreadableFile, VitdeployError
+from vitdeploy.devices import child_process
+from vitdeploy.errors import ParityFailed
 from vitdeploy.runtimes.session import Arrays, DeviceSession, Runtime, Session, SessionOptions
 from vitdeploy.spec import Boundary
-
-CHUNK_BYTES = 2**20
-_PR_SET_PDEATHSIG = 1
-"""Source: prctl(2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,13 +153,13 @@ def run_job(job: Job) -> dict[str, Any]:
         DeviceError: the machine is too hot.
     """
     started_utc = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-    check_digests(job.digests)
+    child_process.check_digests(job.digests)
     begin = time.perf_counter_ns()
-    runtime = cast("Runtime", module(job.runtime))
+    runtime = cast("Runtime", child_process.import_runtime(job.runtime))
     import_ns = time.perf_counter_ns() - begin
     probe = cast("Probe", importlib.import_module(job.probe))
     cooled = cooling.wait(probe, below_c=job.cool_c)
-    with contextlib.ExitStack() as stack, failures_of(job.runtime):
+    with contextlib.ExitStack() as stack, child_process.failures_of(job.runtime):
         options = SessionOptions(
             threads=max(1, job.threads // job.streams), graph=job.graph, boundary=job.boundary, device=job.device
         )
@@ -215,27 +206,6 @@ def run_job(job: Job) -> dict[str, Any]:
     }
 
 
-def check_digests(digests: Mapping[str, str]) -> None:
-    """Hold every file of the artifact against its digest.
-
-    Raises:
-        UnreadableFile: a file is missing or was changed.
-    """
-    for name, expected in digests.items():
-        digest = hashlib.sha256()
-        try:
-            with Path(name).open("rb") as stream:
-                while chunk := stream.read(CHUNK_BYTES):
-                    digest.update(chunk)
-        except OSError as error:
-            raise UnreadableFile(f"cannot read {name}: {error.strerror}", "Export the model again.") from error
-        if digest.hexdigest() != expected:
-            raise UnreadableFile(
-                f"{name} was changed: sha256 {digest.hexdigest()[:12]}…, the manifest says {expected[:12]}…",
-                "Export the model again.",
-            )
-
-
 def placed(session: Session, pool: list[dict[str, Any]]) -> Sequence[Arrays]:
     """A pool of inputs in memory from which the session copies without a detour, where it has such memory."""
     return [session.place(feeds) for feeds in pool] if isinstance(session, DeviceSession) else pool
@@ -276,57 +246,5 @@ def _sample(job: Job, lanes: list[loop.Lane], probe: Probe) -> tuple[loop.Sample
     return sampled, watches[0]
 
 
-def module(name: str) -> Any:
-    """Import a runtime by name.
-
-    Raises:
-        MissingPackage: it, or a package it stands on, is not installed here.
-    """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingPackage(
-            f"the runtime {name.rpartition('.')[2]} cannot be imported: {error}",
-            "Run `pip install 'vitdeploy[all]'` on the device.",
-        ) from error
-
-
-@contextlib.contextmanager
-def failures_of(runtime: str) -> Generator[None]:
-    """Whatever a runtime raises becomes a `ToolchainFailed`; our own errors pass."""
-    try:
-        yield
-    except VitdeployError:
-        raise
-    except Exception as error:
-        name = runtime.rpartition(".")[2]
-        raise ToolchainFailed(
-            f"{name} failed while it ran: {type(error).__name__}: {error}", "Read the worker's log beside the run file."
-        ) from error
-
-
-def die_with_parent() -> None:
-    """Have the kernel end this process when the one that started it ends, however it ends (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def main() -> int:
-    """Answer the job on stdin; returns the exit code."""
-    # Frameworks print to file descriptor 1 from native code: it becomes stderr, the reply keeps the real one.
-    reply_to = os.dup(1)
-    os.dup2(2, 1)
-    die_with_parent()
-    exit_code = 0
-    try:
-        reply: dict[str, Any] = {"trial": run_job(Job(**json.load(sys.stdin)))}
-    except VitdeployError as error:
-        exit_code = error.exit_code
-        reply = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
-    with os.fdopen(reply_to, "w") as stream:
-        json.dump(reply, stream)
-    return exit_code
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(child_process.answer(run_job, Job))

@@ -6,10 +6,8 @@ file to boards. The job on stdin is an `Order`, one JSON object with its fields:
 
     {"graph": "/somewhere/model.onnx", "engine": "/somewhere/model.engine", "precision": "fp16"}
 
-The answer is a `Built` as JSON, or ``{"error": {"kind", "message", "hint"}}`` with ``kind`` the name of a class in
-`vitdeploy.errors`; the exit code is 0 in the first case and that class's in the second. What TensorRT says goes to
-stderr. A builder that crashes leaves no answer, an empty stdout, and no engine: the file is written under another name
-and renamed.
+The reply is a `Built`, and travels as `vitdeploy.devices.child_process` says; what TensorRT says goes to stderr. A
+builder that crashes leaves no reply and no engine: the file is written under another name and renamed.
 
 Networks are strongly typed, so one path serves TensorRT 10.3 to 11 and TensorRT for RTX: every tensor has the type that
 the graph gives it, and no flag asks for a precision.
@@ -21,7 +19,6 @@ the graph gives it, and no flag asks for a precision.
 
 import hashlib
 import importlib
-import json
 import os
 import re
 import sys
@@ -31,7 +28,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from vitdeploy import binding, gpu
-from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed, UsageError, VitdeployError
+from vitdeploy.devices import child_process
+from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed, UnreadableFile, UsageError
 
 if TYPE_CHECKING:
     import tensorrt
@@ -261,50 +259,25 @@ class _Logger:
         self.logger: Any = Logger()
 
 
-def decode(text: str) -> Order:
-    """The order from JSON.
+def run(job: Any) -> dict[str, Any]:
+    """Build what the job on stdin orders; returns a `Built` as plain JSON.
 
     Raises:
         UsageError: it is no JSON object, or a field is missing, unknown or of another type.
+        UnreadableFile: the engine cannot be written.
     """
-    try:
-        given = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UsageError(
-            f"the order is no JSON: {error}", "Write an object with graph, engine and precision."
-        ) from error
-    needed = {"graph", "engine", "precision"}
-    if not isinstance(given, dict) or not needed <= given.keys() <= _KINDS.keys():
-        raise UsageError(
-            f"the order has {sorted(given) if isinstance(given, dict) else type(given).__name__}",
-            f"Give {', '.join(sorted(needed))}, and at most {', '.join(sorted(_KINDS.keys() - needed))}.",
-        )
-    for name, value in given.items():
-        if not isinstance(value, _KINDS[name]):
+    order = child_process.job_of(Order, job)
+    for name, kind in _KINDS.items():
+        value = getattr(order, name)
+        if not isinstance(value, kind):
             raise UsageError(f"the order's {name} is {value!r}", f"Give {name} its own type: see `Order`.")
-    return Order(**given)
-
-
-def main() -> int:
-    """Read the order, build, and answer."""
-    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever the libraries print belongs to the log
-    code = 0
     try:
-        said: dict[str, Any] = asdict(build(decode(sys.stdin.read())))
-    except VitdeployError as error:
-        said = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
-        code = error.exit_code
+        return asdict(build(order))
     except OSError as error:
-        message = f"cannot write {error.filename}: {error.strerror}"
-        said = {
-            "error": {"kind": "UnreadableFile", "message": message, "hint": "Make room, or change its permissions."}
-        }
-        code = 9
-    with answer:
-        json.dump(said, answer)
-    return code
+        raise UnreadableFile(
+            f"cannot write {error.filename}: {error.strerror}", "Make room, or change its permissions."
+        ) from error
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(child_process.answer(run))

@@ -1,12 +1,13 @@
 """What the process of one export step is told, and what it makes: plain data on both sides of a pipe."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from vitdeploy.artifact import Beside, Delegation, Parity, Tensor
+from vitdeploy.errors import UsageError
 from vitdeploy.spec import Attention, Converter, Head, Io, ModelSpec, Size
 
 DISTRIBUTIONS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
@@ -79,25 +80,13 @@ class Exporter(Protocol):
         ...
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """An error on its way through the pipe."""
+def decode(given: Any) -> Job:
+    """The job from plain JSON.
 
-    kind: str
-    message: str
-    hint: str
-
-
-class Reply(msgspec.Struct, frozen=True):
-    """What the step's process answers."""
-
-    error: Refusal | None = None
-
-
-def encode(job: Job) -> bytes:
-    """The job as JSON."""
-    return msgspec.json.encode({k: str(v) if isinstance(v, Path) else v for k, v in asdict(job).items()})
-
-
-def decode(data: bytes) -> Job:
-    """The job from JSON."""
-    return msgspec.json.decode(data, type=Job, dec_hook=lambda kind, value: kind(value))
+    Raises:
+        UsageError: it does not fit.
+    """
+    try:
+        return msgspec.convert(given, Job, dec_hook=lambda kind, value: kind(value))
+    except msgspec.ValidationError as error:
+        raise UsageError(f"the job does not fit: {error}", "Write the fields of Job.") from error

@@ -4,9 +4,6 @@ An artifact is stored under the digest of everything that changes its bytes, so 
 costs a look-up. No framework is imported here: the work is done by `vitdeploy.exporters.step`.
 """
 
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,15 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
-import platformdirs
-
-from vitdeploy import artifact, catalog, documents, errors, own_models, packages
+from vitdeploy import artifact, catalog, own_models, packages
 from vitdeploy.artifact import Artifact, Parity
-from vitdeploy.errors import ParityFailed, ToolchainFailed, UnreadableFile, VitdeployError
-from vitdeploy.exporters import job as jobs
-from vitdeploy.exporters import planning, process_end
-from vitdeploy.exporters.job import Job, Reply
+from vitdeploy.devices import child_reply
+from vitdeploy.errors import ParityFailed, UnreadableFile, VitdeployError
+from vitdeploy.exporters import planning
+from vitdeploy.exporters.job import Job
 from vitdeploy.exporters.planning import Plan, Step
 from vitdeploy.store import Store
 
@@ -191,38 +185,11 @@ def _run(job: Job) -> None:
         VitdeployError: the error that the process answered with, of its own class.
         ToolchainFailed: it crashed, was killed or took too long.
     """
-    log = _log_path(job)
+    log = child_reply.log_file(f"{own_models.folder_name(job.model, None)}-{job.target}-{job.size[0]}x{job.size[1]}")
+    what = f"exporting {job.model} to {job.target}"
     command = [sys.executable, "-m", "vitdeploy.exporters.step"]
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stream, start_new_session=True
-        )
-        try:
-            answer, _ = process.communicate(jobs.encode(job), timeout=STEP_LIMIT_S)
-        except BaseException as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise ToolchainFailed(
-                    f"exporting {job.model} to {job.target} took more than {STEP_LIMIT_S:g} s", f"Read {log}."
-                ) from error
-            raise
-    try:
-        reply = msgspec.json.decode(answer, type=Reply)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        what = f"exporting {job.model} to {job.target}"
-        raise process_end.failure(what, process.returncode, log) from error
-    if reply.error is not None:
-        kind = getattr(errors, reply.error.kind, ToolchainFailed)
-        raise kind(reply.error.message, reply.error.hint.replace("the step's log", str(log)))
-
-
-def _log_path(job: Job) -> Path:
-    folder = Path(platformdirs.user_cache_dir("vitdeploy")) / "logs"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise documents.cannot_write(folder, error) from error
-    return (
-        folder / f"{own_models.folder_name(job.model, None)}-{job.target}-{job.size[0]}x{job.size[1]}-{os.getpid()}.log"
-    )
+    done = child_reply.run_local(command, job, what=what, timeout_s=STEP_LIMIT_S, log=log)
+    left = child_reply.decode(done, type(None))
+    if left is not None:
+        error = child_reply.error_of(left, what, done, log)
+        raise type(error)(error.message, error.hint.replace("the step's log", str(log)))

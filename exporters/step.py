@@ -1,13 +1,9 @@
 """The process of one export step: ``python -m vitdeploy.exporters.step``, a job on stdin, a reply on stdout.
 
-A process of its own, because exporters are large, may crash, and print what they like: whatever they
-write to stdout goes to stderr, which the parent keeps as the step's log.
+A process of its own, because exporters are large, may crash, and print what they like: all that is the step's log.
 """
 
-import ctypes
 import errno
-import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -18,10 +14,11 @@ import msgspec
 
 from vitdeploy import artifact, borders, catalog, documents
 from vitdeploy.artifact import MANIFEST, Manifest, Weights
+from vitdeploy.devices import child_process
 from vitdeploy.errors import VitdeployError
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters import proof
-from vitdeploy.exporters.job import Job, Made, Refusal, Reply
+from vitdeploy.exporters.job import Job, Made
 from vitdeploy.spec import ModelSpec, Target
 
 SEED = 0
@@ -29,9 +26,6 @@ SEED = 0
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG})
 """What the operating system says when a place cannot be written."""
-
-PR_SET_PDEATHSIG = 1
-"""Source: ``linux/prctl.h``."""
 
 
 def run(job: Job) -> None:
@@ -110,10 +104,6 @@ def _versions(target: Target) -> Iterator[tuple[str, str]]:
     return ((name, found[name]) for name in (*jobs.DISTRIBUTIONS, *target.tools) if name in found)
 
 
-def _refused(error: VitdeployError) -> Reply:
-    return Reply(error=Refusal(kind=type(error).__name__, message=error.message, hint=error.hint))
-
-
 def _full_disk(error: BaseException | None) -> OSError | None:
     """What the disk refused behind ``error``: frameworks wrap it in errors of their own."""
     while error is not None:
@@ -123,32 +113,23 @@ def _full_disk(error: BaseException | None) -> OSError | None:
     return None
 
 
-def end_with_parent() -> None:
-    """Be killed when the parent is, even by ``kill -9``; only Linux can promise that."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def answer(given: Any) -> None:
+    """Do the job that came as JSON.
 
-
-def main() -> int:
-    """Read the job, do it, and answer; an error that a user can meet travels as data."""
-    end_with_parent()
-    answer = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever frameworks print belongs to the log
-    job = jobs.decode(sys.stdin.buffer.read())
-    reply = Reply()
+    Raises:
+        VitdeployError: an error that a user can meet; a disk that is full is one, whatever wraps it.
+    """
+    job = jobs.decode(given)
     try:
         run(job)
-    except VitdeployError as error:
-        reply = _refused(error)
+    except VitdeployError:
+        raise
     except Exception as error:
         full = _full_disk(error)
         if full is None:
             raise  # a crash: its traceback belongs to the log
-        reply = _refused(documents.cannot_write(job.folder, full))
-    with answer:
-        answer.write(msgspec.json.encode(reply))
-    return 0
+        raise documents.cannot_write(job.folder, full) from error
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(child_process.answer(answer))

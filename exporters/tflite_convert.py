@@ -8,7 +8,6 @@ tensorflow; so neither is imported here. A leaf over onnx, untyped at its border
 # pyright: reportUnknownArgumentType=false
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,14 +16,14 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import onnx
-import platformdirs
 import torch
 from onnx_ir.passes import common as common_passes
 from onnxscript import ir, optimizer
 
-from vitdeploy import documents, import_graph
+from vitdeploy import import_graph
+from vitdeploy.devices import child_reply
 from vitdeploy.errors import ToolchainFailed
-from vitdeploy.exporters import interpreters, onnx_norms, process_end, to_onnx
+from vitdeploy.exporters import interpreters, onnx_norms, to_onnx
 from vitdeploy.exporters.tflite_onnx2tf import MAP_RANK
 
 One = Literal["onnx2tf", "litert-torch"]
@@ -81,8 +80,8 @@ def run_onnx2tf(graph: Path, file: Path, folder: Path, *, plain: bool = False) -
     Raises:
         ToolchainFailed: it failed; the message names its log.
     """
-    command = [sys.executable, "-m", "vitdeploy.exporters.tflite_onnx2tf", str(graph), str(file)]
-    _run("onnx2tf", command + ["--plain"] * plain, folder, file)
+    command = [sys.executable, "-m", "vitdeploy.exporters.tflite_onnx2tf"]
+    _run("onnx2tf", command, folder, file, {"graph": graph, "file": file, "plain": plain})
 
 
 def suited(proto: Any) -> Any:
@@ -128,28 +127,21 @@ def _lift_constants(graph: Any) -> None:
         graph.node.remove(node)
 
 
-def _run(converter: One, command: Sequence[str], folder: Path, file: Path) -> None:
-    log = _log(converter)
-    environment = os.environ | OFFLINE | {"TMPDIR": str(folder), "PYTHONPATH": _import_path()}
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-        )  # in the group of this process, so that what kills this step kills the converter too
-        try:
-            process.wait(timeout=LIMIT_S)
-        except BaseException as error:
-            process.kill()
-            process.wait()
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise ToolchainFailed(f"{converter} took more than {LIMIT_S:g} s", f"Read {log}.") from error
-            raise
-    if process.returncode != 0 or not file.is_file():
-        failed = process_end.failure(converter, process.returncode, log)
+def _run(converter: One, command: Sequence[str], folder: Path, file: Path, job: Any = None) -> None:
+    log = child_reply.log_file(converter)
+    done = child_reply.run_local(
+        command,
+        job,
+        what=converter,
+        timeout_s=LIMIT_S,
+        log=log,
+        own_group=False,  # in the group of this process, so that what kills this step kills the converter too
+        folder=folder,
+        environment=os.environ | OFFLINE | {"TMPDIR": str(folder), "PYTHONPATH": _import_path()},
+    )
+    if done.exit_code != 0 or not file.is_file():
+        left = None if job is None else child_reply.decode(done, type(None))
+        failed = child_reply.error_of(left, converter, done, log) if left else child_reply.failure(converter, done, log)
         other = " --converter litert-torch may do." if converter == "onnx2tf" else ""
         raise ToolchainFailed(failed.message, failed.hint + other)
 
@@ -157,12 +149,3 @@ def _run(converter: One, command: Sequence[str], folder: Path, file: Path) -> No
 def _import_path() -> str:
     """The search path of this process, for a child that runs in another directory."""
     return os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
-
-
-def _log(converter: One) -> Path:
-    folder = Path(platformdirs.user_cache_dir("vitdeploy")) / "logs"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise documents.cannot_write(folder, error) from error
-    return folder / f"{converter}-{os.getpid()}.log"

@@ -1,4 +1,4 @@
-"""The process of one onnx2tf conversion: ``python -m vitdeploy.exporters.tflite_onnx2tf GRAPH FILE [--plain]``.
+"""The process of one onnx2tf conversion, ``python -m vitdeploy.exporters.tflite_onnx2tf``: graph, file, plain on stdin.
 
 A leaf over onnx2tf and tensorflow, both untyped. It runs in a directory of its own, which it may fill.
 """
@@ -7,14 +7,14 @@ A leaf over onnx2tf and tensorflow, both untyped. It runs in a directory of its 
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
 # pyright: reportMissingImports=false, reportUnknownParameterType=false
 
-import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vitdeploy.exporters.step import end_with_parent
+from vitdeploy.devices import child_process
 
 SAMPLES = "calibration_image_sample_data_20x128x128x3_float32.npy"
 """What onnx2tf reads from its working directory, and would fetch if it were not there.
@@ -67,10 +67,4 @@ def convert(graph: Path, file: Path, *, plain: bool) -> None:
 
 
 if __name__ == "__main__":
-    end_with_parent()
-    parser = argparse.ArgumentParser()
-    parser.add_argument("graph", type=Path)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--plain", action="store_true")
-    given = parser.parse_args()
-    convert(given.graph, given.file, plain=given.plain)
+    sys.exit(child_process.answer(lambda job: convert(Path(job["graph"]), Path(job["file"]), plain=job["plain"])))

@@ -118,11 +118,11 @@ class FakeConnection:
 
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
         if argv[-1] == "vitdeploy.benchmarks.host":
-            return Result(exit_code=0, stdout=json.dumps(self.facts), stderr="")
+            return Result(exit_code=0, stdout=json.dumps({"reply": self.facts}), stderr="")
         assert self.locked, "a trial without the device's lock"
         job = json.loads(stdin)
         self.jobs.append(job)
-        return self._answer(job) or Result(exit_code=0, stdout=json.dumps({"trial": fake_trial(job)}), stderr="")
+        return self._answer(job) or Result(exit_code=0, stdout=json.dumps({"reply": fake_trial(job)}), stderr="")
 
     def push(self, path: Path, *, sha256: str) -> str:
         return str(path)

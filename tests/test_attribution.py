@@ -111,4 +111,4 @@ def test_it_runs_alone_as_on_a_device():
         check=True,
         cwd=Path(__file__).parent.parent,
     )
-    assert done.stdout == '{"operators": {}}'
+    assert done.stdout == '{"reply": {}}'

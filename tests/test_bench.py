@@ -196,7 +196,7 @@ def test_a_worker_that_ends_without_a_word_fails_its_row_with_its_last_line(tmp_
 def test_foreign_load_is_a_reason_on_a_valid_row(tmp_path: Path):
     def answer(job: dict[str, Any]) -> Result:
         trial = fake_trial(job, facts={"foreign_cores": "0.870" if job["trial"]["order"] == 1 else "not visible"})
-        return Result(exit_code=0, stdout=json.dumps({"trial": trial}), stderr="")
+        return Result(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
 
     (result,) = timed(jobs_in(tmp_path, 1), tmp_path / "run.json", FakeConnection(answer)).results
     assert result.status == "valid"
@@ -208,7 +208,7 @@ def test_a_shared_gpu_is_a_reason_on_a_valid_row(tmp_path: Path):
     def answer(job: dict[str, Any]) -> Result:
         others = {0: "0", 1: "2", 2: "not visible"}[job["trial"]["order"]]
         trial = fake_trial(job, facts={"foreign_gpu_processes": others})
-        return Result(exit_code=0, stdout=json.dumps({"trial": trial}), stderr="")
+        return Result(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
 
     (result,) = timed(jobs_in(tmp_path, 1), tmp_path / "run.json", FakeConnection(answer)).results
     assert result.status == "valid"
@@ -230,7 +230,7 @@ def test_a_cuda_graph_of_what_computes_on_a_cpu_is_refused(tmp_path: Path):
 
 def test_an_invalid_row_asks_for_exit_8(tmp_path: Path):
     def answer(job: dict[str, Any]) -> Result:
-        return Result(exit_code=0, stdout=json.dumps({"trial": fake_trial(job, steady="drifting")}), stderr="")
+        return Result(exit_code=0, stdout=json.dumps({"reply": fake_trial(job, steady="drifting")}), stderr="")
 
     (result,) = timed(jobs_in(tmp_path, 1), tmp_path / "run.json", FakeConnection(answer)).results
     assert (result.status, bench.exit_code_of(result)) == ("invalid", 8)
@@ -333,7 +333,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_that_fills_up_keeps_the_finished_trials(tmp_path: Path, small_disk: Path):
     def answer(job: dict[str, Any]) -> Result:
         trial = fake_trial(job, samples_ns=range(1_000_000, 1_002_000))
-        return Result(exit_code=0, stdout=json.dumps({"trial": trial}), stderr="")
+        return Result(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
 
     out = small_disk / "run.json"
     with pytest.raises(UnreadableFile, match="No space left"):

@@ -30,7 +30,7 @@ def noisy(ratio: float, spread: float, seed: int = 0) -> FakeConnection:
         b = job["trial"]["id"].split("/")[1] == "1"
         median = 1e6 * (ratio if b else 1.0) * math.exp(generator.gauss(0, spread))
         trial = fake_trial(job, [round(median)] * 20)
-        return Result(exit_code=0, stdout=json.dumps({"trial": trial}), stderr="")
+        return Result(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
 
     return FakeConnection(answer)
 

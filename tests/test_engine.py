@@ -103,7 +103,7 @@ def test_an_engine_of_another_version_is_built_again_or_refused(server: SshServe
         ("8.6.2", 4, "older than 10.3"),
         ("refuse", 5, "UNSUPPORTED_NODE"),
         ("fail", 5, "Could not find any implementation"),
-        ("crash", 5, "no answer"),
+        ("crash", 5, "no reply"),
         ("wrong", 6, "does not compute what its graph computes"),
     ],
 )

@@ -17,9 +17,14 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_facts_are_json_and_name_what_decides_a_figure():
     done = subprocess.run(
-        [sys.executable, "-m", "vitdeploy.benchmarks.host"], capture_output=True, text=True, check=True, cwd=ROOT
+        [sys.executable, "-m", "vitdeploy.benchmarks.host"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
     )
-    found = json.loads(done.stdout)
+    found = json.loads(done.stdout)["reply"]
     assert found.keys() == host.facts().keys()
     assert {"cpu", "cores_physical", "memory_bytes", "governor", "kernel", "os", "python", "packages"} <= found.keys()
     assert found["packages"]["numpy"]

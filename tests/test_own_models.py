@@ -355,7 +355,7 @@ def test_bad_names_are_answered_with_what_is_wrong(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("module:users_nets:crashing", "ended its process with exit code 7"),
+        ("module:users_nets:crashing", "ended with exit code 7"),
         ("module:users_nets:broken", "ValueError: out of luck"),
     ],
 )

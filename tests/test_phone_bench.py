@@ -59,7 +59,8 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
     def run(self: LocalConnection, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
         assert argv[-1] == "vitdeploy.benchmarks.expected"
-        return Result(exit_code=0, stdout=json.dumps({"runtime": expected.run_job(json.loads(stdin))}), stderr="")
+        reply = expected.run_job(expected.Job(**json.loads(stdin)))
+        return Result(exit_code=0, stdout=json.dumps({"reply": reply}), stderr="")
 
     monkeypatch.setattr(phone_trial.LocalConnection, "run", run)
 

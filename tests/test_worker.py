@@ -11,9 +11,11 @@ import pytest
 
 from tests import artifacts
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import worker
-from vitdeploy.benchmarks.trial import Reply
+from vitdeploy.devices import child_process, child_reply
+from vitdeploy.devices.child_reply import Refusal, Unread
+from vitdeploy.devices.connection import Result
 from vitdeploy.errors import ParityFailed, UnreadableFile
+from vitdeploy.record import Trial
 
 ROOT = Path(__file__).parent.parent
 MODULES = """
@@ -59,9 +61,9 @@ def start(job: dict[str, Any], *command: str) -> subprocess.CompletedProcess[str
     )
 
 
-def reply_to(job: dict[str, Any]) -> tuple[Reply, subprocess.CompletedProcess[str]]:
+def reply_to(job: dict[str, Any]) -> tuple[Trial | Refusal | Unread, subprocess.CompletedProcess[str]]:
     done = start(job)
-    return msgspec.json.decode(done.stdout, type=Reply), done
+    return child_reply.decode(Result(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr), Trial), done
 
 
 @pytest.fixture
@@ -78,10 +80,9 @@ def toy(tmp_path: Path) -> Artifact:
 
 @pytest.mark.parametrize(("streams", "boundary"), [(1, "host-to-host"), (2, "host-to-host"), (1, "compute")])
 def test_a_trial_is_a_record_with_everything_in_it(toy: Artifact, streams: int, boundary: str):
-    reply, done = reply_to(job_of(toy, streams=streams, threads=streams, boundary=boundary))
+    trial, done = reply_to(job_of(toy, streams=streams, threads=streams, boundary=boundary))
     assert done.returncode == 0, done.stderr
-    trial = reply.trial
-    assert trial is not None
+    assert isinstance(trial, Trial)
     assert trial.id == "run/0/0"
     assert trial.artifact_sha256 == toy.manifest.sha256
     assert len(trial.samples_ns) >= 10
@@ -134,9 +135,9 @@ def test_each_failure_is_an_error_with_its_exit_code(
     if change.get("digests"):
         job["digests"] = {job["file"]: "0" * 64}
     reply, done = reply_to(job)
-    assert reply.error is not None
-    assert (reply.error.kind, done.returncode) == (kind, code)
-    assert words in reply.error.message
+    assert isinstance(reply, Refusal)
+    assert (reply.kind, done.returncode) == (kind, code)
+    assert words in reply.message
     assert "Traceback" not in done.stderr
 
 
@@ -144,10 +145,10 @@ def test_a_real_output_of_nan_is_refused(tmp_path: Path):
     pytest.importorskip("onnx", reason="the toy model is made with onnx")
     pytest.importorskip("onnxruntime", reason="the toy model runs in ONNX Runtime")
     reply, _ = reply_to(job_of(artifacts.conv_relu(tmp_path, nan=True)))
-    assert reply.error is not None
-    assert reply.error.kind == ParityFailed.__name__
+    assert isinstance(reply, Refusal)
+    assert reply.kind == ParityFailed.__name__
 
 
 def test_a_missing_file_is_unreadable(tmp_path: Path):
     with pytest.raises(UnreadableFile, match="cannot read"):
-        worker.check_digests({str(tmp_path / "none"): "0" * 64})
+        child_process.check_digests({str(tmp_path / "none"): "0" * 64})

@@ -111,6 +111,11 @@ class Interrupted(VitdeployError):
     exit_code = 130
 
 
+def kinds() -> tuple[type[VitdeployError], ...]:
+    """All classes of the tree."""
+    return VitdeployError, *VitdeployError.__subclasses__()
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UsageError:
     """The error for a name that is in no table, with the nearest names as the hint.
 

@@ -8,7 +8,6 @@ import hashlib
 import importlib.util
 import os
 import re
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
@@ -17,8 +16,11 @@ from typing import Final
 import msgspec
 import platformdirs
 
-from vitdeploy import documents, errors
-from vitdeploy.errors import Impossible, MissingPackage, UnreadableFile, UsageError, VitdeployError
+from vitdeploy import documents
+from vitdeploy.devices import child_reply
+from vitdeploy.devices.child_reply import Refusal
+from vitdeploy.devices.local import LocalConnection
+from vitdeploy.errors import DeviceError, Impossible, MissingPackage, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.spec import ModelSpec, Size, Task, is_own
 
 BUILDERS: Final = {
@@ -82,14 +84,6 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     note: str | None = None
     beside: tuple[Stamp, ...] = ()
     """Files that it read beside the one that is named: those that an ONNX file keeps its tensors in."""
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The process's answer: one of the two."""
-
-    found: Described | None = None
-    error: tuple[str, str, str] | None = None
-    """Class, message and hint of a `VitdeployError`."""
 
 
 def split_target(name: str, targets: frozenset[str]) -> tuple[str, str]:
@@ -253,24 +247,14 @@ def _hub_files(name: str) -> list[Path]:
 
 
 def _described(name: str) -> Described:
-    command = [sys.executable, "-m", "vitdeploy.models.own", name]
     try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=DESCRIBE_LIMIT_S, check=False, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired as error:
+        done = child_reply.start(LocalConnection(), "vitdeploy.models.own", name, timeout_s=DESCRIBE_LIMIT_S)
+    except DeviceError as error:
         raise Impossible(
             f"{name} was not built and run once in {DESCRIBE_LIMIT_S:g} s", "Try it alone in Python."
         ) from error
-    try:
-        answer = msgspec.json.decode(done.stdout, type=Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        said = (done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1][:300]
-        raise Impossible(
-            f"{name} ended its process with exit code {done.returncode}: {said}", "Try it alone in Python."
-        ) from error
-    if answer.error is not None:
-        kind, message, hint = answer.error
-        raise getattr(errors, kind, Impossible)(message, hint)
-    assert answer.found is not None, "an answer is one of the two"
-    return answer.found
+    reply = child_reply.decode(done, Described)
+    if isinstance(reply, Described):
+        return reply
+    error = child_reply.error_of(reply, f"the process that builds {name}", done, None)
+    raise error if isinstance(reply, Refusal) else Impossible(error.message, "Try it alone in Python.")

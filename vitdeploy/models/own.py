@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from vitdeploy import catalog
+from vitdeploy.devices import child_process
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
-from vitdeploy.own_models import BUILDERS, Answer, Described
+from vitdeploy.own_models import BUILDERS, Described
 from vitdeploy.spec import IMAGENET_MEAN, IMAGENET_STD, Attention, Size, Task
 
 DEFAULT_SIZE: Size = (224, 224)
@@ -213,18 +214,5 @@ def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
-def main(name: str) -> int:
-    """Describe the model as JSON on stdout; what it prints itself goes to stderr."""
-    answer = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    try:
-        said = Answer(found=describe(name))
-    except VitdeployError as error:
-        said = Answer(error=(type(error).__name__, error.message, error.hint))
-    with answer:
-        answer.write(msgspec.json.encode(said))
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(child_process.answer(lambda name: msgspec.to_builtins(describe(name))))
