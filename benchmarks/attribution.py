@@ -7,23 +7,26 @@ import msgspec
 
 from vitdeploy import catalog
 from vitdeploy.artifact import Artifact
+from vitdeploy.benchmarks import machine, phone_operators, phone_trial
 from vitdeploy.devices import child_reply
 from vitdeploy.devices.connection import Connection
+from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import ToolchainFailed, VitdeployError
+from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.record import Attribution, OperatorShare
+from vitdeploy.spec import Compute
 
 SHOWN = 3
 """Operators that are named. Source: a reader looks at no more."""
 
 LIMIT_S = 300.0
 
+Profile = Callable[[Artifact], Mapping[str, int]]
+"""Operator type → nanoseconds of an inference; empty where the runtime tells none."""
 
-def attribute(a: Artifact, b: Artifact, measure: Callable[[Artifact], Mapping[str, int]]) -> Attribution:
-    """What explains that ``b`` takes another time than ``a``; a runtime without a profiler is said, not an error.
 
-    Args:
-        measure: operator type → nanoseconds of an inference; empty where the runtime tells none.
-    """
+def attribute(a: Artifact, b: Artifact, measure: Profile) -> Attribution:
+    """What explains that ``b`` takes another time than ``a``; a runtime without a profiler is said, not an error."""
     try:
         times = [measure(side) for side in (a, b)]
     except VitdeployError as error:
@@ -44,7 +47,24 @@ def largest(base_ns: Mapping[str, int], head_ns: Mapping[str, int]) -> tuple[Ope
     )
 
 
-def by_worker(side: Artifact, link: Connection, *, threads: int) -> dict[str, int]:
+def on_device(device: Device, link: Connection, facts: DeviceFacts, *, threads: int) -> Profile:
+    """What times the operators of an artifact on a device, whatever its link.
+
+    Args:
+        device: where.
+        link: to it.
+        facts: the device's facts, of `machine.found`.
+        threads: of the runtime.
+    """
+    if device.link == "adb":
+        phone = phone_trial.prepare(device, link, facts)
+        return lambda side: phone_operators.by_tool(side, phone, threads=threads)
+    return lambda side: by_worker(
+        side, link, compute=machine.compute_of(side.manifest.target, device, facts), threads=threads
+    )
+
+
+def by_worker(side: Artifact, link: Connection, *, compute: Compute, threads: int) -> dict[str, int]:
     """Operator type → nanoseconds, by the runtime's own profiler in a process on a device that runs Python.
 
     Raises:
@@ -59,6 +79,7 @@ def by_worker(side: Artifact, link: Connection, *, threads: int) -> dict[str, in
         "manifest": msgspec.to_builtins(manifest),
         "runtime": catalog.find_target(manifest.target).runtime,
         "threads": threads,
+        "device": compute,
     }
     what = f"the profile of {manifest.target}"
     try:

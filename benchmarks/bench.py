@@ -24,6 +24,7 @@ from vitdeploy.benchmarks.trial import Turn
 from vitdeploy.devices import inventory
 from vitdeploy.devices.connection import Connection
 from vitdeploy.errors import NoValidMeasurement, UsageError, VitdeployError
+from vitdeploy.orders import OnTrial
 from vitdeploy.record import Case, Run
 
 ORDER = "round-robin, shuffled anew each round"
@@ -42,14 +43,6 @@ class Enough(Protocol):
 
     def __call__(self, done: Run, pairs: int) -> record.Duel:
         """What is to be written down of the duel after so many pairs; ``stopped`` ends it."""
-        ...
-
-
-class OnTrial(Protocol):
-    """Called after each trial."""
-
-    def __call__(self, done: int, total: int, label: str) -> None:
-        """``done`` of ``total`` trials are finished; ``label`` says which was last."""
         ...
 
 
@@ -233,7 +226,9 @@ def _fill(row: Row, turn: Turn, ready: stand.Stand, protocol: record.Protocol, l
     """Run one trial and write down in its row what became of it."""
     assert row.job.artifact is not None
     try:
-        taken = stand.take(ready, turn, row.job.case, row.job.artifact, protocol=protocol, log=log)
+        taken = stand.take(
+            ready, turn, row.job.case, row.job.artifact, compute=row.job.compute, protocol=protocol, log=log
+        )
     except VitdeployError as error:
         row.error = error
         return

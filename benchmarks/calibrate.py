@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as distributions
 
-from vitdeploy import calibration, stats, verdict
+from vitdeploy import calibration, catalog, stats, verdict
+from vitdeploy.benchmarks import machine
 from vitdeploy.calibration import Calibration
-from vitdeploy.errors import NoValidMeasurement
+from vitdeploy.devices.inventory import Device
+from vitdeploy.errors import Impossible, NoValidMeasurement
+from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.record import Case, Result, Run
 from vitdeploy.verdict import Effect
 
@@ -20,6 +23,9 @@ PAIRS = 20
 """Enough to draw ten of them in 184,756 ways."""
 
 FEWEST_PAIRS = 4
+
+FIRST_TARGET = "onnx-fp32"
+"""Of a device that is for its CPU: what most runs there are of."""
 
 COMPARISONS = 2000
 """Null comparisons that are made. Source: peers.md C.5 asks for 200 at least."""
@@ -32,6 +38,24 @@ COUNTS = (6, 10, 15, 20, 30, 50)
 
 BOUNDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """What people give to ``--max-slowdown``."""
+
+
+def target_of(device: Device, facts: DeviceFacts) -> str:
+    """The target that tells a device's noise: the first one that computes on what the device is for.
+
+    That is the NVIDIA GPU of a device that has one, the cores of a phone, and else the CPU. The targets are taken in
+    the order of the device file, onnx-fp32 before the others.
+
+    Raises:
+        Impossible: the device file names no target that can be run.
+    """
+    listed = [name for name in (FIRST_TARGET, *device.targets) if name in device.targets]
+    usable = [name for name in listed if catalog.find_target(name).runtime is not None]
+    for compute in ("cuda", "phone", "cpu"):
+        for name in usable:
+            if machine.compute_of(name, device, facts) == compute:
+                return name
+    raise Impossible(f"{device.name} runs no target", "Name targets in its device file.")
 
 
 def calibrate(run: Run, *, alpha: float, max_slowdown: float, seed: int = 0) -> Calibration:

@@ -6,15 +6,17 @@ looks cost a fifth of the error; the verdict at the end has the rest.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vitdeploy import record, verdict
 from vitdeploy.benchmarks import bench
-from vitdeploy.benchmarks.bench import Job, OnTrial
+from vitdeploy.benchmarks.rows import Job
 from vitdeploy.devices import inventory
 from vitdeploy.devices.connection import Connection
 from vitdeploy.errors import UsageError
+from vitdeploy.orders import OnTrial
 from vitdeploy.record import Run
 
 PAIRS = 10
@@ -24,6 +26,8 @@ FEWEST_PAIRS = verdict.FEWEST_UNITS
 
 EARLY_LOOKS = ((0.4, 0.1), (0.7, 0.1))
 """Share of the pairs after which the data are looked at, and the share of the error that the look may spend."""
+
+_SIDES: tuple[record.Side, record.Side] = ("A", "B")
 
 
 def looks(most_pairs: int) -> dict[int, float]:
@@ -37,49 +41,56 @@ def looks(most_pairs: int) -> dict[int, float]:
     return shares
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """How two sides are timed against each other."""
+
+    names: tuple[str, str]
+    """What side A, the base, and side B, the head, are called."""
+    pairs: int = PAIRS
+    """At most so many."""
+    alpha: float
+    """Chance of each kind of false claim, over all looks together."""
+    max_slowdown: float
+    """Changes up to this share do not matter."""
+    min_time_s: float
+    """Sampling time of a trial."""
+    seed: int = 0
+    """Of the order and the inputs."""
+    early: bool = True
+    """Look at the data before the end; without, all pairs are run."""
+
+
 def run(
-    a: Job,
-    b: Job,
+    jobs: Sequence[Job],
+    request: Request,
     *,
-    names: tuple[str, str],
-    pairs: int,
-    alpha: float,
-    max_slowdown: float,
     device: inventory.Device,
     out: Path,
-    min_time_s: float,
-    seed: int = 0,
     progress: Callable[[str], None],
     on_trial: OnTrial,
-    early: bool = True,
     connection: Connection | None = None,
 ) -> Run:
-    """Time A and B in pairs until their difference is clear, or ``pairs`` were run.
+    """Time A and B in pairs until their difference is clear, or all pairs were run.
 
     Args:
-        a: side A, the base.
-        b: side B, the head.
-        names: what the sides are called.
-        pairs: at most so many.
-        alpha: chance of each kind of false claim, over all looks together.
-        max_slowdown: changes up to this share do not matter.
+        jobs: side A, the base, and side B, the head.
+        request: how they are timed.
         device: where it is run.
         out: the run file.
-        min_time_s: sampling time of a trial, seconds.
-        seed: of the order and the inputs.
         progress: told what happens.
         on_trial: called after each trial.
-        early: look before the end; without, all pairs are run.
         connection: to the device; opened from ``device`` when none is given.
 
     Raises:
         UsageError: too few pairs to tell a spread, or ``out`` exists.
         DeviceError: the device is not reachable, busy, or another one than its file says.
     """
-    if pairs < FEWEST_PAIRS:
-        raise UsageError(f"{pairs} pairs cannot tell a spread", f"Ask for at least {FEWEST_PAIRS}.")
-    most = pairs
-    shares = looks(pairs) if early else {pairs: 1.0}
+    most = request.pairs
+    if most < FEWEST_PAIRS:
+        raise UsageError(f"{most} pairs cannot tell a spread", f"Ask for at least {FEWEST_PAIRS}.")
+    shares = looks(most) if request.early else {most: 1.0}
+    bound, alpha = request.max_slowdown, request.alpha
 
     def enough(done: Run, pairs: int) -> record.Duel:
         share = shares.get(pairs)
@@ -88,29 +99,27 @@ def run(
         if any(result.status == "failed" for result in done.results):
             stopped = "a side failed"
         elif share is not None and pairs < most:
-            found = verdict.versus(by_side["A"], by_side["B"], max_slowdown=max_slowdown, alpha=alpha * share)
+            found = verdict.versus(by_side["A"], by_side["B"], max_slowdown=bound, alpha=alpha * share)
             if found.verdict != "inconclusive":
                 stopped = f"{found.verdict} was clear at a tenth of the error"
         return record.Duel(
-            names=names,
+            names=request.names,
             pairs=pairs,
             most_pairs=most,
             alpha=alpha * (share if share is not None else shares[most]),
-            max_slowdown=max_slowdown,
+            max_slowdown=bound,
             stopped=stopped,
         )
 
     return bench.run(
-        [_side(a, "A"), _side(b, "B")],
+        [replace(job, side=side) for job, side in zip(jobs, _SIDES, strict=True)],
         device=device,
-        protocol=bench.make_protocol(trials=most, min_time_s=min_time_s, seed=seed, order=bench.PAIRED_ORDER),
+        protocol=bench.make_protocol(
+            trials=most, min_time_s=request.min_time_s, seed=request.seed, order=bench.PAIRED_ORDER
+        ),
         out=out,
         enough=enough,
         connection=connection,
         progress=progress,
         on_trial=on_trial,
     )
-
-
-def _side(job: Job, side: record.Side) -> Job:
-    return Job(case=job.case, artifact=job.artifact, error=job.error, side=side)

@@ -5,12 +5,14 @@ keeps the builder's timings there. The engine then runs on the device for noise 
 are held against those of the graph on this machine, which was itself proven against torch in fp32.
 """
 
+import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -26,6 +28,7 @@ from vitdeploy.devices.local import LocalConnection
 from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed
 from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.spec import ModelSpec
+from vitdeploy.store import Store
 
 Progress = Callable[[str], None]
 
@@ -56,15 +59,62 @@ def place_of(made: Artifact, device: str) -> Path:
 
 def there_already(made: Artifact, device: Device, facts: DeviceFacts) -> Artifact | None:
     """The engine that this device built of this graph earlier, unless its TensorRT or GPU is another now."""
-    folder = place_of(made, device.name)
-    if not (folder / MANIFEST).is_file():
-        return None
-    kept = artifact.open_artifact(folder)
-    bound = kept.manifest.bound_to
+    folder, store = place_of(made, device.name), Store()
+    if (folder / MANIFEST).is_file():
+        kept = artifact.open_artifact(folder)
+        if _fits(kept.manifest, made.manifest, facts):
+            keep(kept, device.name)
+            return kept
+    for entry in store.entries():
+        fits = _fits(entry.manifest, made.manifest, facts) and entry.key == key_of(entry.manifest, device.name)
+        if fits and store.find(entry.key) is not None:
+            return store.deliver(entry.key, folder)
+    return None
+
+
+def key_of(built: Manifest, device: str) -> str:
+    """What the store has an engine by: the device that built it, of which graph, how, and what it is bound to."""
+    made_from = {
+        "device": device,
+        "graph": built.parents[0],
+        "target": built.target,
+        "recipe": built.recipe,
+        "bound_to": built.bound_to,
+    }
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
+def keep(built: Artifact, device: str, *, replace: bool = False) -> None:
+    """Put an engine into the store, from which a later bench takes it and `compare --confirm` times it again.
+
+    Args:
+        built: the engine.
+        device: which built it.
+        replace: put it in the place of an earlier one.
+    """
+    store, key = Store(), key_of(built.manifest, device)
+    if not replace and store.find(key) is not None:
+        return
+    place = store.workplace(key)
+    try:
+        for name in (built.manifest.file, MANIFEST):
+            shutil.copyfile(built.folder / name, place / name)
+        store.add(key, place, replace=replace)
+    except OSError as error:
+        raise documents.cannot_write(store.folder(key), error) from error
+    finally:
+        store.discard(place)
+
+
+def _fits(kept: Manifest, graph: Manifest, facts: DeviceFacts) -> bool:
+    """Whether an engine was built of this graph, is right, and is bound to the GPU and TensorRT that are there now."""
+    if kept.state != "ready" or kept.parents[:1] != (graph.sha256,) or kept.target != graph.target:
+        return False
+    if kept.parity is not None and not kept.parity.passed:
+        return False
     version = (facts.packages or {}).get("tensorrt")
-    same = kept.manifest.state == "ready" and made.manifest.sha256 in kept.manifest.parents
-    same = same and facts.compute_capability in bound.get("compute_capability", ())
-    return kept if same and version in (None, bound.get("tensorrt")) else None
+    capable = facts.compute_capability in kept.bound_to.get("compute_capability", ())
+    return capable and version in (None, kept.bound_to.get("tensorrt"))
 
 
 def build(
@@ -74,8 +124,19 @@ def build(
     found: DeviceFacts,
     progress: Progress,
     lock_wait_s: float = LOCK_WAIT_S,
+    force: bool = False,
 ) -> Artifact:
     """The engine of a deferred artifact: an earlier one of the same device and graph, or one built there now.
+
+    It lies beside the deferred one and in the store.
+
+    Args:
+        made: the deferred artifact.
+        device: that builds it.
+        found: the device's facts, of `machine.of`.
+        progress: told what happens.
+        lock_wait_s: how long to wait for a device that somebody else holds.
+        force: build it although an earlier one is there.
 
     Raises:
         MissingPackage: TensorRT is not there.
@@ -84,7 +145,7 @@ def build(
         ParityFailed: the engine computes something else than its graph.
         DeviceError: the device was lost, or is in use.
     """
-    if (kept := there_already(made, device, found)) is not None:
+    if not force and (kept := there_already(made, device, found)) is not None:
         return kept
     if made.manifest.beside:
         raise Impossible(f"{made.folder} is in several files, which are not built on devices yet", "Build it there.")
@@ -111,6 +172,7 @@ def build(
             f"{finished.folder} does not compute what its graph computes: {manifest.parity.reason}",
             "Do not deploy it; try trt-bf16 or trt-fp32.",
         )
+    keep(finished, device.name, replace=force)
     return finished
 
 
@@ -186,14 +248,14 @@ def _proven(
             pushed = [link.push(path, sha256=artifact.digest_of(path)) for path in given]
             there = str(near / f"outputs.{os.getpid()}.npz")
             try:
-                _infer(link, engine, built, target.runtime or "", pushed, there, log)
+                _infer(link, engine, built, target.runtime or "", "cuda", pushed, there, log)
                 link.pull(there, back)
             finally:
                 own = [path for path in pushed if Path(path) not in given]
                 link.run(["rm", "-f", there, *own], timeout_s=60)
             runtime = parent.runtime or parent.proof or ""
             paths = [str(path) for path in given]
-            _infer(LocalConnection(), str(made.file), made.manifest, runtime, paths, str(here), log)
+            _infer(LocalConnection(), str(made.file), made.manifest, runtime, "cpu", paths, str(here), log)
             with np.load(here) as wanted_there, np.load(back) as found_there:
                 for number in range(len(built.outputs)):
                     pair = wanted_there[f"arr_{number}"], found_there[f"arr_{number}"]
@@ -219,12 +281,20 @@ def _of(made: Artifact) -> str:
 
 
 def _infer(
-    link: Connection, file: str, manifest: Manifest, runtime: str, given: list[str], outputs: str, log: Path
+    link: Connection,
+    file: str,
+    manifest: Manifest,
+    runtime: str,
+    device: Literal["cpu", "cuda"],
+    given: list[str],
+    outputs: str,
+    log: Path,
 ) -> None:
     job = expected.Job(
         file=file,
         manifest=artifact.as_json(manifest),
         runtime=runtime,
+        device=device,
         inputs=given,
         outputs=outputs,
         threads=host.cores_physical(),

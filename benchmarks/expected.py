@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class Job:
     file: str
     manifest: Mapping[str, Any]
     runtime: str
+    device: Literal["cpu", "cuda"]
+    """Where a runtime that knows both computes."""
     inputs: Sequence[str]
     """Paths of the raw bytes of each input, in the manifest's order."""
     outputs: str
@@ -51,7 +53,7 @@ def run_job(job: Job) -> str:
         spec.name: np.fromfile(path, dtype=spec.dtype).reshape(spec.shape)
         for spec, path in zip(described(job.manifest["inputs"]), job.inputs, strict=True)
     }
-    options = SessionOptions(threads=job.threads)
+    options = SessionOptions(threads=job.threads, device=job.device)
     with (
         child_process.failures_of(job.runtime),
         runtime.open_session(Path(job.file), job.manifest, options) as session,

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from vitdeploy import catalog
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import infer, phone_feeding, phone_trial
+from vitdeploy.benchmarks import infer, machine, phone_feeding, phone_trial
 from vitdeploy.devices import child_reply
 from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, Impossible
 from vitdeploy.fact_table import DeviceFacts
+from vitdeploy.spec import Compute
 
 Feed = Mapping[str, NDArray[Any]]
 Outputs = Mapping[str, NDArray[Any]]
@@ -48,7 +49,7 @@ def of(
     log: Path,
     on_facts: Callable[[Mapping[str, str]], None] = lambda _: None,
 ) -> Callable[[Artifact, Sequence[Feed]], list[Outputs]]:
-    """What answers feeds on a device, whatever its link.
+    """What answers feeds on a device, whatever its link: a fresh process a call, or a phone's tool.
 
     Args:
         device: where.
@@ -60,22 +61,11 @@ def of(
     if device.link == "adb":
         phone = phone_trial.prepare(device, link, facts)
         return phone_feeding.answers(phone, threads=threads, log=log, on_facts=on_facts)
-    return answers(link, threads=threads, log=log, on_facts=on_facts)
-
-
-def answers(
-    link: Connection, *, threads: int, log: Path, on_facts: Callable[[Mapping[str, str]], None] = lambda _: None
-) -> Callable[[Artifact, Sequence[Feed]], list[Outputs]]:
-    """What answers feeds by running an artifact behind ``link``; a fresh process a call.
-
-    Args:
-        log: what a failed process said is appended to it.
-        on_facts: told what ran the artifact, in the runtime's own words.
-    """
 
     def answer(artifact: Artifact, feeds: Sequence[Feed]) -> list[Outputs]:
+        compute = machine.compute_of(artifact.manifest.target, device, facts)
         with tempfile.TemporaryDirectory(prefix="vitdeploy-eval-") as folder:
-            return _answer(link, artifact, feeds, Path(folder), threads, log, on_facts)
+            return _answer(link, artifact, feeds, Path(folder), compute, threads, log, on_facts)
 
     return answer
 
@@ -85,10 +75,12 @@ def _answer(
     artifact: Artifact,
     feeds: Sequence[Feed],
     folder: Path,
+    compute: Compute,
     threads: int,
     log: Path,
     on_facts: Callable[[Mapping[str, str]], None],
 ) -> list[Outputs]:
+    assert compute != "phone", "a phone answers by its own tool"
     manifest = artifact.manifest
     target, spec = catalog.find_target(manifest.target), catalog.find_model(manifest.model)
     if target.runtime is None:
@@ -110,6 +102,7 @@ def _answer(
             digests={file: manifest.sha256, **beside},
             manifest=msgspec.to_builtins(manifest),
             runtime=target.runtime,
+            device=compute,
             threads=threads,
             mean=spec.mean,
             std=spec.std,

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ class Job:
     """Path → SHA-256 of every file of the artifact."""
     manifest: Mapping[str, Any]
     runtime: str
+    device: Literal["cpu", "cuda"]
+    """Where a runtime that knows both computes."""
     threads: int
     mean: Sequence[float]
     std: Sequence[float]
@@ -57,7 +59,7 @@ def run_job(job: Job) -> dict[str, Any]:
     """
     child_process.check_digests(job.digests)
     runtime = cast("Runtime", child_process.import_runtime(job.runtime))
-    options = SessionOptions(threads=job.threads)
+    options = SessionOptions(threads=job.threads, device=job.device)
     contents: list[list[dict[str, Any]]] = []
     with (
         child_process.failures_of(job.runtime),

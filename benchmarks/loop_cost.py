@@ -25,7 +25,7 @@ import numpy as np
 from vitdeploy import artifact as artifacts
 from vitdeploy import catalog, stats
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import bench, inputs, loop, trial, worker
+from vitdeploy.benchmarks import bench, inputs, loop, probe_cpu, trial, worker
 from vitdeploy.benchmarks.trial import Turn
 from vitdeploy.devices import child_reply, inventory
 from vitdeploy.record import Case, Trial
@@ -188,7 +188,7 @@ def _worker_median(made: Artifact, index: int, threads: int) -> float:
     turn = Turn(place=0, index=index, order=index, id=f"loop-cost/{index}")
     with inventory.connect(inventory.find("local")) as link:
         protocol = bench.make_protocol(trials=1, min_time_s=TRIAL_S)
-        job = trial.worker_job(turn, case, made, link=link, protocol=protocol)
+        job = trial.worker_job(turn, case, made, compute="cpu", probe=probe_cpu.__name__, link=link, protocol=protocol)
         taken = child_reply.ask(link, worker.__name__, job, Trial, what="the worker", timeout_s=trial.WORKER_LIMIT_S)
     return float(np.median(taken.samples_ns)) / 1e6
 

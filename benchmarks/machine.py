@@ -3,15 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vitdeploy.benchmarks import host, probe_android, trial
+from vitdeploy.benchmarks import host, probe_android, probe_cpu
 from vitdeploy.devices import child_reply, inventory
 from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, ToolchainFailed
 from vitdeploy.fact_table import DeviceFacts
-from vitdeploy.record import Case
+from vitdeploy.spec import Compute
 
 FACTS_LIMIT_S = 60.0
+
+ON_A_GPU = ("torch-", "trt-")
+"""How the targets begin that compute on an NVIDIA GPU where there is one."""
 
 
 def of(device: Device) -> DeviceFacts:
@@ -44,10 +47,20 @@ def found(device: Device, link: Connection) -> DeviceFacts:
     return DeviceFacts({**facts, DeviceFacts.clocks_held.name: power["clocks"]}) if "clocks" in power else facts
 
 
-def probe_of(case: Case, facts: DeviceFacts) -> str:
-    """The module that looks at the state of what computes a case."""
-    if case.memory == "pageable":
-        return trial.PROBE
+def compute_of(target: str, device: Device, facts: DeviceFacts) -> Compute:
+    """Where a target computes on a device: decided here for every verb that times or runs one.
+
+    The kind of host memory (`workload.MEMORY`), the probe and the runtime's device follow from it.
+    """
+    if device.link == "adb":
+        return "phone"
+    return "cuda" if target.startswith(ON_A_GPU) and facts.compute_capability is not None else "cpu"
+
+
+def probe_of(compute: Compute, facts: DeviceFacts) -> str:
+    """The module that looks at the state of what computes."""
+    if compute != "cuda":
+        return probe_cpu.__name__
     return "vitdeploy.benchmarks.probe_jetson" if facts.board else "vitdeploy.benchmarks.probe_nvml"
 
 

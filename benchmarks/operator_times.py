@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from vitdeploy.benchmarks import inputs
 from vitdeploy.devices import child_process
@@ -20,14 +20,17 @@ RUNS = 12
 """Inferences; the first one, which is slow, is left out of the profile or has no weight in its medians."""
 
 
-def measure(file: str, manifest: Mapping[str, Any], runtime: str, threads: int) -> dict[str, int]:
+def measure(
+    file: str, manifest: Mapping[str, Any], runtime: str, threads: int, device: Literal["cpu", "cuda"]
+) -> dict[str, int]:
     """Operator type → nanoseconds of an inference; empty where the runtime tells none.
 
     Raises:
         ToolchainFailed: the runtime refuses the file.
     """
     module = cast("Runtime", importlib.import_module(runtime))
-    with module.open_session(Path(file), manifest, SessionOptions(threads=threads, profile=True)) as session:
+    options = SessionOptions(threads=threads, device=device, profile=True)
+    with module.open_session(Path(file), manifest, options) as session:
         feeds = inputs.make_one(session.inputs, 0)
         for _ in range(RUNS):
             session.put(feeds)

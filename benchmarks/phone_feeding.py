@@ -34,7 +34,7 @@ ONCE = {"num_runs": "1", "min_secs": "0", "warmup_runs": "1", "warmup_min_secs":
 def answers(
     phone: Phone, *, threads: int, log: Path, on_facts: Callable[[Mapping[str, str]], None]
 ) -> Callable[[Artifact, Sequence[Feed]], list[Outputs]]:
-    """What answers feeds by running a TFLite file on a phone; the arguments are those of `feeding.answers`."""
+    """What answers feeds by running a TFLite file on a phone; the arguments are those of `feeding.of`."""
 
     def answer(artifact: Artifact, feeds: Sequence[Feed]) -> list[Outputs]:
         if artifact.manifest.target != phone_trial.TARGET:

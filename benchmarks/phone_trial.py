@@ -213,6 +213,7 @@ def _wanted(
         file=str(artifact.file),
         manifest=plain,
         runtime=runtime,
+        device="cpu",
         inputs=[str(path) for path in files],
         outputs=str(outputs),
         threads=host.cores_physical(),

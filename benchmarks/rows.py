@@ -13,6 +13,7 @@ from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, Impossible, VitdeployError
 from vitdeploy.fact_table import TrialFacts
 from vitdeploy.record import Case, Reason, Trial
+from vitdeploy.spec import Compute
 
 MOST_FOREIGN_CORES = 0.1
 """A trial during which others took more than this many cores gets the reason ``foreign-load``.
@@ -28,6 +29,8 @@ class Job:
     """One row to be: a case, and its artifact or the error why there is none."""
 
     case: Case
+    compute: Compute
+    """Where it computes; `machine.compute_of` decides."""
     artifact: Artifact | None = None
     error: VitdeployError | None = None
     side: record.Side | None = None
@@ -129,7 +132,7 @@ def refusal(job: Job, device: inventory.Device, protocol: record.Protocol) -> Vi
     if target.runtime is None:
         why = target.unavailable or "its runtime is not built in this version"
         return Impossible(f"{target.name} cannot be run: {why}", "Choose another target.")
-    if job.case.graph and job.case.memory == "pageable":
+    if job.case.graph and job.compute != "cuda":
         return Impossible(
             f"--graph on: {target.name} computes on the CPU of {device.name}, and a CUDA graph is a GPU's",
             "Leave --graph out, or time a trt or torch target where a GPU is.",

@@ -11,6 +11,7 @@ from vitdeploy.devices.connection import Connection
 from vitdeploy.devices.inventory import Device
 from vitdeploy.fact_table import DeviceFacts
 from vitdeploy.record import Case, Trial
+from vitdeploy.spec import Compute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,9 @@ def prepare(device: Device, link: Connection, facts: DeviceFacts) -> Stand:
     return Stand(device=device, link=link, facts=facts, phone=phone)
 
 
-def take(stand: Stand, turn: Turn, case: Case, made: Artifact, *, protocol: record.Protocol, log: Path) -> Trial | Lost:
+def take(
+    stand: Stand, turn: Turn, case: Case, made: Artifact, *, compute: Compute, protocol: record.Protocol, log: Path
+) -> Trial | Lost:
     """One trial: by benchmark_model on a phone, by trtexec where the device names one, else by our own worker.
 
     Raises:
@@ -46,5 +49,14 @@ def take(stand: Stand, turn: Turn, case: Case, made: Artifact, *, protocol: reco
         return phone_trial.take(turn, case, made, phone=stand.phone, protocol=protocol, log=log)
     if device.trtexec and case.target.startswith("trt-"):
         return trtexec_trial.take(turn, case, made, link=link, program=device.trtexec, protocol=protocol, log=log)
-    probe = machine.probe_of(case, stand.facts)
-    return trial.take(turn, case, made, link=link, protocol=protocol, log=log, cool_c=device.cool_c, probe=probe)
+    return trial.take(
+        turn,
+        case,
+        made,
+        compute=compute,
+        probe=machine.probe_of(compute, stand.facts),
+        link=link,
+        protocol=protocol,
+        log=log,
+        cool_c=device.cool_c,
+    )

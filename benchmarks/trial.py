@@ -7,19 +7,18 @@ import msgspec
 
 from vitdeploy import catalog, record
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import cooling, probe_cpu, worker
+from vitdeploy.benchmarks import cooling, worker
 from vitdeploy.devices import child_reply
 from vitdeploy.devices.child_reply import Unread
 from vitdeploy.devices.connection import Connection
 from vitdeploy.errors import DeviceError
 from vitdeploy.record import Case, Trial
+from vitdeploy.spec import Compute
 
 WORKER_LIMIT_S = 900.0
 """A worker that needs longer, beyond ten times its sampling time, is killed. Source: a choice;
 a quarter of an hour lets ten inferences of a minute each finish.
 """
-
-PROBE = probe_cpu.__name__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +46,12 @@ def take(
     case: Case,
     artifact: Artifact,
     *,
+    compute: Compute,
+    probe: str,
     link: Connection,
     protocol: record.Protocol,
     log: Path,
     cool_c: float | None = None,
-    probe: str = PROBE,
 ) -> Trial | Lost:
     """Run one trial in a fresh process on the device.
 
@@ -60,7 +60,7 @@ def take(
     Raises:
         VitdeployError: the worker's own error, or `ToolchainFailed` where it ended without a word.
     """
-    job = worker_job(turn, case, artifact, link=link, protocol=protocol, cool_c=cool_c, probe=probe)
+    job = worker_job(turn, case, artifact, compute=compute, probe=probe, link=link, protocol=protocol, cool_c=cool_c)
     name = f"trial {turn.index + 1}"
     try:
         done = child_reply.start(
@@ -88,12 +88,14 @@ def worker_job(
     case: Case,
     artifact: Artifact,
     *,
+    compute: Compute,
+    probe: str,
     link: Connection,
     protocol: record.Protocol,
     cool_c: float | None = None,
-    probe: str = PROBE,
 ) -> worker.Job:
     """What the worker is told; the artifact's files are put on the device."""
+    assert compute != "phone", "a phone is timed by its own tool"
     runtime = catalog.find_target(case.target).runtime
     assert runtime is not None, f"{case.target} has no runtime"
     manifest = artifact.manifest
@@ -116,5 +118,5 @@ def worker_job(
         sustained_s=protocol.sustained_s,
         seed=protocol.seed + turn.index,
         cool_c=cool_c,
-        device="cpu" if case.memory == "pageable" else "cuda",
+        device=compute,
     )

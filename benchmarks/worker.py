@@ -48,10 +48,10 @@ class Job:
     warmup_limit_s: float
     sustained_s: float | None
     seed: int
+    device: Literal["cpu", "cuda"]
+    """Where a runtime that knows both computes."""
     cool_c: float | None = None
     """A trial starts below this; None: the machine's own limits decide."""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """Where a runtime that knows both computes."""
 
 
 class Probe(Protocol):

@@ -30,6 +30,7 @@ LEAVES = frozenset(
 COMPOSERS = frozenset(
     {
         "vitdeploy/api.py",
+        "vitdeploy/api_jobs.py",
         "vitdeploy/cli.py",
         "vitdeploy/tables.py",
         "vitdeploy/api_decide.py",

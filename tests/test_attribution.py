@@ -16,7 +16,7 @@ from vitdeploy.reports import as_github, as_markdown, report
 
 
 def by_worker(side: Artifact) -> dict[str, int]:
-    return attribution.by_worker(side, LocalConnection(), threads=1)
+    return attribution.by_worker(side, LocalConnection(), compute="cpu", threads=1)
 
 
 def event(name: str, operator: str, microseconds: int) -> dict[str, object]:
@@ -105,7 +105,7 @@ def test_a_summary_tells_what_explains_it():
 def test_it_runs_alone_as_on_a_device():
     done = subprocess.run(
         [sys.executable, "-m", "vitdeploy.benchmarks.operator_times"],
-        input='{"file": "none", "manifest": {}, "runtime": "tests.fakes", "threads": 1}',
+        input='{"file": "none", "manifest": {}, "runtime": "tests.fakes", "threads": 1, "device": "cpu"}',
         capture_output=True,
         text=True,
         check=True,

@@ -32,7 +32,7 @@ LOCAL = inventory.find("local")
 
 def jobs_in(folder: Path, count: int = 3) -> list[Job]:
     made = [artifacts.plain_file(folder / str(n), f"model {n}".encode()) for n in range(count)]
-    return [Job(case=artifacts.case_of(m, batch=n + 1), artifact=m) for n, m in enumerate(made)]
+    return [Job(case=artifacts.case_of(m, batch=n + 1), compute="cpu", artifact=m) for n, m in enumerate(made)]
 
 
 def timed(
@@ -128,7 +128,7 @@ def test_one_failing_row_does_not_stop_the_others(tmp_path: Path):
 
 def test_a_job_without_an_artifact_is_a_failed_row_with_its_error(tmp_path: Path):
     jobs = jobs_in(tmp_path, 2)
-    jobs[0] = Job(case=jobs[0].case, error=Impossible("no softmax here", "Use relu."))
+    jobs[0] = Job(case=jobs[0].case, compute="cpu", error=Impossible("no softmax here", "Use relu."))
     run = timed(jobs, tmp_path / "run.json", FakeConnection())
     assert run.results[0].reasons[0].message == "no softmax here"
     assert [bench.exit_code_of(r) for r in run.results] == [4, 0]
@@ -136,7 +136,9 @@ def test_a_job_without_an_artifact_is_a_failed_row_with_its_error(tmp_path: Path
 
 def test_a_deferred_artifact_is_a_failed_row(tmp_path: Path):
     made = artifacts.plain_file(tmp_path / "deferred", state="deferred", deferred="to be built on orin")
-    run = timed([Job(case=artifacts.case_of(made), artifact=made)], tmp_path / "run.json", FakeConnection())
+    run = timed(
+        [Job(case=artifacts.case_of(made), compute="cpu", artifact=made)], tmp_path / "run.json", FakeConnection()
+    )
     assert "to be built on orin" in run.results[0].reasons[0].message
 
 
@@ -223,7 +225,7 @@ def test_a_cuda_graph_of_what_computes_on_a_cpu_is_refused(tmp_path: Path):
     (result,) = timed([asked], tmp_path / "run.json", FakeConnection()).results
     assert (result.status, result.trials) == ("failed", ())
     assert "a CUDA graph is a GPU's" in result.reasons[0].message
-    on_a_gpu = dataclasses.replace(job, case=msgspec.structs.replace(job.case, graph=True, memory="pinned"))
+    on_a_gpu = dataclasses.replace(asked, compute="cuda")
     (result,) = timed([on_a_gpu], tmp_path / "gpu.json", FakeConnection()).results
     assert result.trials
 
@@ -292,12 +294,12 @@ def test_resume_names_the_field_that_differs(tmp_path: Path):
     before = out.read_bytes()
     with pytest.raises(UsageError, match=r"protocol\.min_time_s is 0.05 there and 2.0 now"):
         timed(jobs, out, FakeConnection(), resume=True, min_time_s=2.0)
-    changed = Job(case=msgspec.structs.replace(jobs[0].case, threads=4), artifact=jobs[0].artifact)
+    changed = Job(case=msgspec.structs.replace(jobs[0].case, threads=4), compute="cpu", artifact=jobs[0].artifact)
     with pytest.raises(UsageError, match=r"results\[0\]\.case\.threads is 1 there and 4 now"):
         timed([changed, *jobs[1:]], out, FakeConnection(), resume=True)
     with pytest.raises(UsageError, match="the number of cases is 3 there and 2 now"):
         timed(jobs[:2], out, FakeConnection(), resume=True)
-    other = Job(case=jobs[0].case, artifact=artifacts.plain_file(tmp_path / "other", b"other bytes"))
+    other = Job(case=jobs[0].case, compute="cpu", artifact=artifacts.plain_file(tmp_path / "other", b"other bytes"))
     with pytest.raises(UsageError, match=r"results\[0\]\.artifact_sha256"):
         timed([other, *jobs[1:]], out, FakeConnection(), resume=True)
     elsewhere = FakeConnection()
@@ -358,7 +360,8 @@ from vitdeploy.benchmarks import bench
 from vitdeploy.devices import inventory
 made = artifact.open_artifact(Path(sys.argv[1]))
 bench.run(
-    [bench.Job(case=artifacts.case_of(made), artifact=made)], device=inventory.find("local"), resume=True,
+    [bench.Job(case=artifacts.case_of(made), compute="cpu", artifact=made)],
+    device=inventory.find("local"), resume=True,
     protocol=bench.make_protocol(trials=5, min_time_s=0.4, warmup_limit_s=0.2), out=Path(sys.argv[2]),
     on_trial=lambda done, total, label: print(done, flush=True),
 )
@@ -429,7 +432,7 @@ class Murderous(LocalConnection):
 
 
 def test_a_really_killed_worker_is_told_by_its_signal(toy: Artifact, tmp_path: Path):
-    job = Job(case=artifacts.case_of(toy), artifact=toy)
+    job = Job(case=artifacts.case_of(toy), compute="cpu", artifact=toy)
     run = timed([job], tmp_path / "run.json", Murderous(lock_folder=tmp_path), trials=5)
     assert len(run.results[0].trials) == 4
     assert any("killed by SIGKILL" in reason.message for reason in run.results[0].reasons)
@@ -437,7 +440,7 @@ def test_a_really_killed_worker_is_told_by_its_signal(toy: Artifact, tmp_path: P
 
 def test_a_changed_artifact_is_refused_by_the_worker(toy: Artifact, tmp_path: Path):
     toy.file.write_bytes(toy.file.read_bytes() + b"\0")
-    job = Job(case=artifacts.case_of(toy), artifact=toy)
+    job = Job(case=artifacts.case_of(toy), compute="cpu", artifact=toy)
     (result,) = timed([job], tmp_path / "run.json", LocalConnection(lock_folder=tmp_path)).results
     assert result.status == "failed"
     assert "was changed" in result.reasons[0].message

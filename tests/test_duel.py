@@ -39,17 +39,14 @@ def fight(tmp_path: Path, link: FakeConnection, *, pairs: int = 10, early: bool 
     a = artifacts.plain_file(tmp_path / "a", b"a")
     b = a if same else artifacts.plain_file(tmp_path / "b", b"b")
     return duel.run(
-        *(Job(case=artifacts.case_of(made), artifact=made) for made in (a, b)),
-        names=("first", "second"),
-        pairs=pairs,
-        alpha=0.01,
-        max_slowdown=0.02,
+        [Job(case=artifacts.case_of(made), compute="cpu", artifact=made) for made in (a, b)],
+        duel.Request(
+            names=("first", "second"), pairs=pairs, alpha=0.01, max_slowdown=0.02, min_time_s=0.05, early=early
+        ),
         device=LOCAL,
         out=tmp_path / "duel.json",
-        min_time_s=0.05,
         progress=lambda _: None,
         on_trial=lambda done, total, label: None,
-        early=early,
         connection=link,
     )
 

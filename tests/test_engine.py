@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests import board, ssh_server
+from tests import board, make_run, ssh_server
 from tests.ssh_server import SshServer
-from vitdeploy import record
+from vitdeploy import artifact, documents, record
+from vitdeploy.benchmarks import duel, engine
 from vitdeploy.cli import main
+from vitdeploy.devices import inventory
+from vitdeploy.fact_table import DeviceFacts
+from vitdeploy.store import Store
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -31,6 +36,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServe
     made = SshServer(folder)
     monkeypatch.setenv("PATH", made.path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # no engine of an earlier test
     monkeypatch.setenv("VITDEPLOY_ORIN_HOST", "127.0.0.1")
     monkeypatch.setenv("VITDEPLOY_ORIN_USER", made.user)
     monkeypatch.setenv("VITDEPLOY_ORIN_PORT", str(made.port))
@@ -180,3 +186,60 @@ def test_trtexec_that_fails_is_a_failed_row_with_its_words(server: SshServer, gr
     assert main(["bench", str(graph), *BENCH, "--out", str(tmp_path / "run.json")]) == 5
     (row,) = record.load(tmp_path / "run.json").results
     assert "Got invalid engine!" in row.reasons[0].message
+
+
+def test_a_named_graph_is_built_timed_on_the_gpu_and_confirmed_from_the_store(
+    server: SshServer, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """A duel of a graph that is still to be built; then a planted suspicion about its engine, which is in the store."""
+    monkeypatch.setattr(duel, "PAIRS", 3)
+    monkeypatch.setattr(record, "MOST_UNSTEADY", 1.0)  # whatever else this machine does meanwhile
+    shutil.rmtree(graph.with_name("trt-fp16@orin"), ignore_errors=True)
+    words = ["--device", "orin", "--min-time", "0.1", "--out", str(tmp_path / "duel.json")]
+    assert main(["duel", str(graph), str(graph), *words]) == 0
+    rows = record.load(tmp_path / "duel.json").results
+    assert {row.case.memory for row in rows} == {"pinned"}
+    assert all(taken.stages_ns is not None for row in rows for taken in row.trials)
+
+    shutil.rmtree(graph.with_name("trt-fp16@orin"))
+    paths: list[str] = []
+    for name, median_ms in (("base", 7.4), ("head", 9.0)):
+        planted = make_run.row("efficientvit_b0", "trt-fp16", median_ms, seed=len(paths) + 1, trials=8, count=100)
+        planted = msgspec.structs.replace(planted, case=rows[0].case, artifact_sha256=rows[0].artifact_sha256)
+        paths.append(str(tmp_path / f"{name}.json"))
+        record.save(make_run.run(planted, name=name), Path(paths[-1]))
+    capsys.readouterr()
+    assert main(["compare", *paths, "--confirm"]) == 0
+    shown = capsys.readouterr()
+    assert "was decided by a duel of the stored files" in " ".join(shown.out.split())
+    assert "builds" not in shown.err
+    (path,) = Path("runs").glob("confirm-*.json")
+    assert {row.artifact_sha256 for row in record.load(path).results} == {rows[0].artifact_sha256}
+
+
+def test_an_engine_of_the_store_is_taken_only_where_it_is_bound_to(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copytree(graph, tmp_path / "trt-fp16")
+    made = artifact.open_artifact(tmp_path / "trt-fp16")
+    place = engine.place_of(made, "orin")
+    shutil.copytree(graph, place)
+    bound = {"compute_capability": ["8.7"], "tensorrt": "10.3.0", "gpu": "Orin"}
+    changes: dict[str, Any] = {"state": "ready", "deferred": None, "parents": (made.manifest.sha256,)}
+    built = msgspec.structs.replace(made.manifest, bound_to=bound, **changes)
+    documents.write(place / "manifest.json", built)
+    engine.keep(artifact.open_artifact(place), "orin")
+    shutil.rmtree(place)
+
+    facts = {"compute_capability": "8.7", "packages": {"tensorrt": "10.3.0"}}
+    orin = msgspec.structs.replace(inventory.find("local"), name="orin")
+    for other in ({"compute_capability": "8.6"}, {"packages": {"tensorrt": "10.7.0"}}):
+        assert engine.there_already(made, orin, DeviceFacts({**facts, **other})) is None
+    assert engine.there_already(made, msgspec.structs.replace(orin, name="orin-2"), DeviceFacts(facts)) is None
+    kept = engine.there_already(made, orin, DeviceFacts(facts))
+    assert kept is not None
+    assert (kept.folder, kept.manifest) == (place, built)
+    stored = Store().holding(built.sha256, "trt-fp16")
+    assert stored is not None
+    assert stored.manifest.state == "ready"

@@ -155,7 +155,7 @@ def test_a_bench_that_is_refused_leaves_them_as_they_were(server: SshServer, boa
     """Whatever happens: here it is another machine than its file says, which is seen with the lock held."""
     device = msgspec.structs.replace(device_of(server, board, "MAXN"), facts={"compute_capability": "8.7"})
     made = artifacts.plain_file(tmp_path / "a")
-    job = Job(case=artifacts.case_of(made, device="orin"), artifact=made)
+    job = Job(case=artifacts.case_of(made, device="orin"), compute="cpu", artifact=made)
     with pytest.raises(DeviceError, match="compute_capability"):
         bench.run([job], device=device, protocol=bench.make_protocol(), out=tmp_path / "run.json")
     assert (board.folder / "held").exists()

@@ -56,7 +56,7 @@ def connected(server: SshServer) -> SshConnection:
 
 def job_in(folder: Path) -> Job:
     made = artifacts.conv_relu(folder / "artifact")
-    return Job(case=artifacts.case_of(made, device="orin"), artifact=made)
+    return Job(case=artifacts.case_of(made, device="orin"), compute="cpu", artifact=made)
 
 
 def timed(server: SshServer, tmp_path: Path, *, trials: int = 2, min_time_s: float = 0.1, resume: bool = False):
@@ -90,7 +90,7 @@ def test_a_tflite_file_runs_there_and_its_run_becomes_a_page(server: SshServer, 
     made = artifacts.conv_relu_tflite(tmp_path / "artifact")
     out = tmp_path / "run.json"
     run = bench.run(
-        [Job(case=artifacts.case_of(made, device="orin"), artifact=made)],
+        [Job(case=artifacts.case_of(made, device="orin"), compute="cpu", artifact=made)],
         device=device_of(server),
         protocol=bench.make_protocol(trials=2, min_time_s=0.1, warmup_limit_s=0.3),
         out=out,

@@ -67,7 +67,11 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
 def job_in(folder: Path, **changes: Any) -> Job:
     made = artifacts.conv_relu_tflite(folder / "artifact")
-    return Job(case=artifacts.case_of(made, device="snapdragon-855", boundary="compute", **changes), artifact=made)
+    return Job(
+        case=artifacts.case_of(made, device="snapdragon-855", boundary="compute", **changes),
+        compute="phone",
+        artifact=made,
+    )
 
 
 def timed(folder: Path, device: Device, *, trials: int = 1, job: Job | None = None) -> Run:
@@ -206,7 +210,8 @@ def test_the_wrong_phone_is_refused_before_anything_is_pushed(tmp_path: Path, ph
 )
 def test_what_a_phone_cannot_do_is_exit_4(tmp_path: Path, device: Device, changes: dict[str, Any], words: str):
     job = job_in(tmp_path)
-    run = timed(tmp_path, device, job=Job(case=msgspec.structs.replace(job.case, **changes), artifact=job.artifact))
+    other = Job(case=msgspec.structs.replace(job.case, **changes), compute="phone", artifact=job.artifact)
+    run = timed(tmp_path, device, job=other)
     assert words in run.results[0].reasons[0].message
     assert bench.exit_code_of(run.results[0]) == 4
 

@@ -13,6 +13,7 @@ from tests import artifacts
 from tests.test_worker import job_of
 from vitdeploy.benchmarks import machine, probe_cpu, probe_jetson, probe_nvml, worker
 from vitdeploy.fact_table import DeviceFacts
+from vitdeploy.spec import Compute
 
 ORIN = (
     "11-28-2022 14:03:28 RAM 2981/30588MB (lfb 6x4MB) SWAP 0/15294MB (cached 0MB) CPU [0%@729,0%@729,off,off] "
@@ -200,13 +201,12 @@ def test_the_constants_are_those_of_the_package():
 
 
 @pytest.mark.parametrize(
-    ("memory", "seen", "probe"),
+    ("compute", "seen", "probe"),
     [
-        ("pageable", {"board": "Orin", "compute_capability": "8.7"}, "probe_cpu"),
-        ("pinned", {"board": "Orin", "compute_capability": "8.7"}, "probe_jetson"),
-        ("pinned", {"compute_capability": "8.0"}, "probe_nvml"),
+        ("cpu", {"board": "Orin", "compute_capability": "8.7"}, "probe_cpu"),
+        ("cuda", {"board": "Orin", "compute_capability": "8.7"}, "probe_jetson"),
+        ("cuda", {"compute_capability": "8.0"}, "probe_nvml"),
     ],
 )
-def test_who_computes_is_looked_at(memory: str, seen: dict[str, Any], probe: str):
-    case: Any = SimpleNamespace(memory=memory)
-    assert machine.probe_of(case, DeviceFacts(seen)).endswith(probe)
+def test_who_computes_is_looked_at(compute: Compute, seen: dict[str, Any], probe: str):
+    assert machine.probe_of(compute, DeviceFacts(seen)).endswith(probe)

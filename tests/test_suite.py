@@ -47,7 +47,9 @@ def test_a_suite_that_cannot_be_run_is_impossible_and_says_why(tmp_path: Path, m
 def test_a_segment_anything_model_is_timed_in_two_parts_for_prompts_that_are_named():
     planned = workload.plan((), suite.find("sam").entries, BenchOrder())
     assert len(planned) == 2 * len(suite.find("sam").entries)
-    cases = [workload.case_of(one, BenchOrder(), device="local", threads=1, made=None) for one in planned[:2]]
+    cases = [
+        workload.case_of(one, BenchOrder(), device="local", compute="cpu", threads=1, made=None) for one in planned[:2]
+    ]
     assert [(case.model, case.part) for case in cases] == [
         ("efficientvit_sam_l0", "encoder"),
         ("efficientvit_sam_l0", "decoder"),

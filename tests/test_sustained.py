@@ -97,7 +97,7 @@ def test_a_bench_with_sustained_says_both_figures(tmp_path: Path):
     pytest.importorskip("onnx", reason="onnx makes the graph")
     made = artifacts.conv_relu(tmp_path / "artifact")
     run = bench.run(
-        [Job(case=artifacts.case_of(made), artifact=made)],
+        [Job(case=artifacts.case_of(made), compute="cpu", artifact=made)],
         device=inventory.find("local"),
         protocol=bench.make_protocol(trials=1, min_time_s=0.2, warmup_limit_s=0.3, sustained_s=2.0),
         out=tmp_path / "run.json",

@@ -35,6 +35,7 @@ def job_of(made: Artifact, runtime: str = "vitdeploy.runtimes.on_ort", **changes
         "manifest": {**manifest, "fake": changes.pop("fake", {})},
         "runtime": runtime,
         "probe": "vitdeploy.benchmarks.probe_cpu",
+        "device": "cpu",
         "threads": 1,
         "streams": 1,
         "graph": False,

@@ -27,7 +27,6 @@ from vitdeploy.spec import Attention, Converter, Head, Io
 if TYPE_CHECKING:
     import torch
 
-    from vitdeploy.benchmarks.bench import Job
     from vitdeploy.devices.inventory import Device
     from vitdeploy.exporters.planning import Plan, Request
     from vitdeploy.workload import Planned
@@ -102,7 +101,7 @@ def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = sil
             made, reused = outcome.artifact, outcome.reused
             error = outcome.error
             if error is None and made.manifest.state == "deferred" and order.device is not None:
-                made = _built_on(order.device, made, progress)
+                made = _built_on(order, made, progress)
         except VitdeployError as failure:
             error = failure
         rows.append(
@@ -120,14 +119,14 @@ def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = sil
     return rows
 
 
-def _built_on(device: str, made: Artifact, progress: Progress) -> Artifact:
+def _built_on(order: ExportOrder, made: Artifact, progress: Progress) -> Artifact:
     """The engine of a deferred artifact, built on the device that was named."""
     from vitdeploy.benchmarks import engine, machine
 
-    named = reachable(device)
+    named = reachable(order.device or "local")
     found = machine.of(named)
     engine.wanted(named, found, made)
-    return engine.build(made, named, found=found, progress=progress)
+    return engine.build(made, named, found=found, progress=progress, force=order.force)
 
 
 def _plans(names: Sequence[str], order: ExportOrder) -> "list[Plan]":
@@ -264,9 +263,9 @@ def bench(
     Raises:
         VitdeployError: what is wrong before any work: names, values, packages, an unreachable device.
     """
-    from vitdeploy import workload
+    from vitdeploy import api_jobs, workload
     from vitdeploy.benchmarks import bench as timing
-    from vitdeploy.benchmarks import engine, machine
+    from vitdeploy.benchmarks import machine
     from vitdeploy.devices import inventory
 
     order = workload.fitted(order, inventory.find(order.device))
@@ -284,27 +283,7 @@ def bench(
     timing.check_out(out, resume=order.resume)
     for notice in inventory.load().notices:
         progress(notice)
-    found = machine.of(device)
-    threads = order.threads or inventory.threads_of(device, found)
-    jobs: list[Job] = []
-    for case in planned:
-        made, error = None, None
-        try:
-            made = artifact_for(case, order, device, progress)
-            if engine.wanted(device, found, made):
-                made = engine.build(made, device, found=found, progress=progress)
-        except VitdeployError as failure:
-            error = failure
-        described = workload.case_of(
-            case,
-            order,
-            device=device.name,
-            threads=threads,
-            made=made,
-            power_mode=found.get("power_mode"),
-            gpu=found.get("compute_capability") is not None,
-        )
-        jobs.append(timing.Job(case=described, artifact=made, error=error))
+    jobs = api_jobs.jobs_for(planned, order, device, machine.of(device), progress=progress)
     run = timing.run(
         jobs, device=device, protocol=protocol, out=out, resume=order.resume, progress=progress, on_trial=on_trial
     )
@@ -318,28 +297,6 @@ def _planned(what: Sequence[str], order: BenchOrder) -> "list[Planned]":
     if what and order.suite:
         raise UsageError("both models and --suite were given", "Name models or a suite.")
     return workload.plan(what, () if what else suite.find(order.suite or DEFAULT_SUITE).entries, order)
-
-
-def artifact_for(planned: "Planned", order: BenchOrder, device: "Device", progress: Progress) -> Artifact:
-    """The artifact of a case: the one that was named, or one that is exported now."""
-    if planned.target.name not in device.targets:
-        raise Impossible(
-            f"{planned.target.name} does not run on {device.name}", f"It takes {', '.join(device.targets)}."
-        )
-    if planned.artifact is not None:
-        return planned.artifact
-    asked = ExportOrder(
-        target=planned.target.name,
-        size=f"{planned.size[0]}x{planned.size[1]}",
-        batch=planned.batch,
-        attention=planned.attention,
-        device=device.name if planned.target.deferrable and device.link != "local" else None,
-        out=order.artifacts,
-    )
-    rows = export([planned.spec.name], asked, progress=progress)
-    if rows[0].artifact is None:
-        raise rows[0].error or Impossible(f"{planned.words} could not be made", "Run `vitdeploy export` for it.")
-    return rows[0].artifact
 
 
 def reachable(name: str) -> "Device":

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vitdeploy import api, baselines, calibration, chain, comparison, record, workload
-from vitdeploy.artifact import Artifact
 from vitdeploy.baselines import Baseline
 from vitdeploy.comparison import Compared
-from vitdeploy.errors import Impossible, UnreadableFile, UsageError, worst_exit_code
+from vitdeploy.errors import UnreadableFile, UsageError, worst_exit_code
 from vitdeploy.orders import (
     BenchOrder,
     Calibrated,
@@ -23,11 +22,12 @@ from vitdeploy.orders import (
     OnTrial,
     Verified,
 )
-from vitdeploy.record import Run
+from vitdeploy.record import Case, Result, Run
 from vitdeploy.verdict import Comparison
+from vitdeploy.workload import Planned
 
 if TYPE_CHECKING:
-    from vitdeploy.benchmarks.bench import Job
+    from vitdeploy.benchmarks.rows import Job
 
 CALIBRATION_MODEL = "efficientvit_b1"
 """Small enough that a calibration takes a minute, large enough to use all cores."""
@@ -57,25 +57,33 @@ def duel(
         DeviceError: the device is not reachable, busy, or another one than its file says.
         VitdeployError: a side could not be made.
     """
+    sides = [workload.side(name, _as_bench(order)) for name in (a, b)]
+    return _dueled(sides, (a, b), order, progress, on_trial)
+
+
+def _dueled(
+    sides: Sequence[Planned], names: tuple[str, str], order: DuelOrder, progress: api.Progress, on_trial: OnTrial
+) -> DuelOutcome:
+    """The duel of two cases; a side that cannot be made is an error."""
+    from vitdeploy import api_jobs
     from vitdeploy.benchmarks import bench as timing
     from vitdeploy.benchmarks import duel as duels
+    from vitdeploy.benchmarks import machine
 
     out = order.out or _run_path("duel", order.device)
     timing.check_out(out, resume=False)
-    jobs = [_job(name, order, progress) for name in (a, b)]
-    run = duels.run(
-        *jobs,
-        names=(a, b),
+    request = duels.Request(
+        names=names,
         pairs=order.pairs if order.pairs is not None else duels.PAIRS,
         alpha=_share("alpha", order.alpha),
         max_slowdown=_share("max-slowdown", order.max_slowdown),
-        device=api.reachable(order.device),
-        out=out,
         min_time_s=order.min_time_s,
-        progress=progress,
-        on_trial=on_trial,
         early=order.early,
     )
+    device = api.reachable(order.device)
+    facts = machine.of(device)
+    jobs = api_jobs.jobs_for(sides, _as_bench(order), device, facts, progress=progress, keep_going=False)
+    run = duels.run(jobs, request, device=device, out=out, progress=progress, on_trial=on_trial)
     run = _attributed(run, jobs, out, progress)
     exit_code = worst_exit_code(timing.exit_code_of(result) for result in run.results)
     return DuelOutcome(run=run, path=out, compared=comparison.duel(run), exit_code=exit_code)
@@ -83,7 +91,7 @@ def duel(
 
 def _attributed(run: Run, jobs: "Sequence[Job]", out: Path, progress: api.Progress) -> Run:
     """The run with what explains its difference, where there is one and the device can be profiled."""
-    from vitdeploy.benchmarks import attribution, phone_operators, phone_trial, probe_android
+    from vitdeploy.benchmarks import attribution, machine
     from vitdeploy.devices import inventory
 
     (found,) = comparison.duel(run).comparisons
@@ -93,11 +101,8 @@ def _attributed(run: Run, jobs: "Sequence[Job]", out: Path, progress: api.Progre
     progress(f"{found.verdict}: looking at the operators of both sides")
     device, threads = inventory.find(run.device.name), jobs[0].case.threads
     with inventory.connect(device) as link:
-        if device.link == "adb":
-            phone = phone_trial.prepare(device, link, probe_android.facts(link))
-            explained = attribution.attribute(a, b, lambda side: phone_operators.by_tool(side, phone, threads=threads))
-        else:
-            explained = attribution.attribute(a, b, lambda side: attribution.by_worker(side, link, threads=threads))
+        measure = attribution.on_device(device, link, machine.found(device, link), threads=threads)
+        explained = attribution.attribute(a, b, measure)
     told = msgspec.structs.replace(run, duel=msgspec.structs.replace(run.duel, attribution=explained))
     record.save(told, out)
     return told
@@ -184,8 +189,9 @@ def verify(path: Path, *, artifacts: Path = Path("artifacts"), weights: Path | N
 
 
 def calibrate_plan(order: DuelOrder) -> list[str]:
-    """What `calibrate` would do."""
-    return duel_plan(CALIBRATION_MODEL, CALIBRATION_MODEL, _calibrating(order))
+    """What `calibrate` would do; the device is asked what it is for."""
+    side = _calibrated_side(order)
+    return duel_plan(side, side, _calibrating(order))
 
 
 def calibrate(order: DuelOrder, *, progress: api.Progress = api.silent, on_trial: OnTrial = api.unseen) -> Calibrated:
@@ -198,14 +204,19 @@ def calibrate(order: DuelOrder, *, progress: api.Progress = api.silent, on_trial
     from vitdeploy.benchmarks import calibrate as calibrating
 
     asked = _calibrating(order)
-    device = api.reachable(order.device)
-    target = next((t for t in ("onnx-fp32", *device.targets) if t in device.targets), None)
-    if target is None:
-        raise Impossible(f"{device.name} runs no target", "Name targets in its device file.")
-    side = f"{CALIBRATION_MODEL}:{target}"
+    side = _calibrated_side(order)
     outcome = duel(side, side, asked, progress=progress, on_trial=on_trial)
     made = calibrating.calibrate(outcome.run, alpha=asked.alpha, max_slowdown=asked.max_slowdown)
     return Calibrated(calibration=made, path=calibration.save(made), run_path=outcome.path)
+
+
+def _calibrated_side(order: DuelOrder) -> str:
+    """What a device is calibrated with, as a side of a duel: ``efficientvit_b1:trt-fp16``."""
+    from vitdeploy.benchmarks import calibrate as calibrating
+    from vitdeploy.benchmarks import machine
+
+    device = api.reachable(order.device)
+    return f"{CALIBRATION_MODEL}:{calibrating.target_of(device, machine.of(device))}"
 
 
 def _calibrating(order: DuelOrder) -> DuelOrder:
@@ -220,64 +231,54 @@ def _confirmed(
     compared: Compared, base: Run, head: Run, order: CompareOrder, progress: api.Progress, on_trial: OnTrial
 ) -> Compared:
     """``compared`` with every ``slower`` case decided anew by a duel of the two stored files."""
-    from vitdeploy.store import Store
-
-    store, before = Store(), {result.case: result for result in base.results}
-    after = {result.case: result for result in head.results}
+    before, after = ({result.case: result for result in run.results} for run in (base, head))
     decided: list[Comparison] = []
     notes = list(compared.notes)
     for one in compared.comparisons:
         if one.verdict != "slower":
             decided.append(one)
             continue
-        files = [store.holding(side[one.case].artifact_sha256) for side in (before, after)]
-        if files[0] is None or files[1] is None:
-            lost = " and ".join(n for n, file in zip(("base", "head"), files, strict=True) if file is None)
-            notes.append(f"{one.case.name} could not be confirmed: the {lost} file is no longer in the store.")
+        sides = _timed_again(before[one.case], after[one.case])
+        if isinstance(sides, str):
+            notes.append(f"{one.case.name} could not be confirmed: {sides}.")
             decided.append(one)
             continue
         progress(f"{one.case.name}: slower by {one.reason}; confirming by a duel of the stored files")
-        decided.append(_dueled(one, files[0], files[1], head, order, progress, on_trial))
+        request = DuelOrder(
+            device=one.case.device,
+            min_time_s=head.protocol.min_time_s,
+            max_slowdown=order.max_slowdown,
+            alpha=order.alpha,
+            out=_run_path(f"confirm-{one.case.model.replace('/', '-').replace(':', '-')}", one.case.device),
+        )
+        base_folder, head_folder = (str(side.artifact.folder) for side in sides if side.artifact)
+        outcome = _dueled(sides, (base_folder, head_folder), request, progress, on_trial)
+        decided.append(outcome.compared.comparisons[0])
         notes.append(f"{one.case.name} was decided by a duel of the stored files.")
     return dataclasses.replace(compared, comparisons=tuple(decided), notes=tuple(notes))
 
 
-def _dueled(
-    one: Comparison,
-    base: Artifact,
-    head: Artifact,
-    run: Run,
-    order: CompareOrder,
-    progress: api.Progress,
-    on_trial: OnTrial,
-) -> Comparison:
-    asked = DuelOrder(
-        device=one.case.device,
-        threads=one.case.threads,
-        min_time_s=run.protocol.min_time_s,
-        max_slowdown=order.max_slowdown,
-        alpha=order.alpha,
-        out=_run_path(f"confirm-{one.case.model.replace('/', '-').replace(':', '-')}", one.case.device),
-    )
-    outcome = duel(str(base.folder), str(head.folder), asked, progress=progress, on_trial=on_trial)
-    return outcome.compared.comparisons[0]
+def _timed_again(base: Result, head: Result) -> list[Planned] | str:
+    """The two sides of a case with their stored files, to be timed as they were; or why they cannot be."""
+    from vitdeploy.store import Store
+
+    store = Store()
+    files = [store.holding(side.artifact_sha256, side.case.target) for side in (base, head)]
+    if lost := [name for name, file in zip(("base", "head"), files, strict=True) if file is None]:
+        return f"the {' and '.join(lost)} file is no longer in the store"
+    sides = [workload.again(side.case, file) for side, file in zip((base, head), files, strict=True) if file]
+    return _changed_compute(head.case) or sides
 
 
-def _job(name: str, order: DuelOrder, progress: api.Progress) -> "Job":
-    from vitdeploy.benchmarks import bench as timing
+def _changed_compute(case: Case) -> str | None:
+    """Why a case cannot be timed on its device as it was: it would compute elsewhere; None: it can."""
     from vitdeploy.benchmarks import machine
-    from vitdeploy.devices import inventory
 
-    asked = _as_bench(order)
-    device = api.reachable(order.device)
-    planned = workload.side(name, asked)
-    made = api.artifact_for(planned, asked, device, progress)
-    found = machine.of(device)
-    threads = order.threads or inventory.threads_of(device, found)
-    case = workload.case_of(
-        planned, asked, device=device.name, threads=threads, made=made, power_mode=found.get("power_mode")
-    )
-    return timing.Job(case=case, artifact=made)
+    device = api.reachable(case.device)
+    compute = machine.compute_of(case.target, device, machine.of(device))
+    if case.memory in (None, workload.MEMORY[compute]):
+        return None
+    return f"it was timed with {case.memory} host memory, and {device.name} would compute it on {compute} now"
 
 
 def _as_bench(order: DuelOrder) -> BenchOrder:

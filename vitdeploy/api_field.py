@@ -3,7 +3,7 @@
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from vitdeploy.record import Result, Run
 from vitdeploy.workload import Planned
 
 if TYPE_CHECKING:
-    from vitdeploy.benchmarks.bench import Job
     from vitdeploy.devices.inventory import Device
     from vitdeploy.fact_table import DeviceFacts
 
@@ -229,27 +228,13 @@ def _timed(
     on_trial: OnTrial,
 ) -> Run:
     """Make the files and time them, all cases in turn; a row that fails says why and stops no other."""
+    from vitdeploy import api_jobs
     from vitdeploy.benchmarks import bench as timing
-    from vitdeploy.devices import inventory
 
     asked = _as_bench(order, device)
     protocol = timing.make_protocol(suite=suite, trials=asked.trials, min_time_s=asked.min_time_s)
     timing.check_out(out, resume=order.resume)
-    threads = order.threads or inventory.threads_of(device, found)
-    jobs: list[Job] = []
-    for row in rows:
-        planned, made, error = _planned(row), None, row.refused
-        if error is None:
-            try:
-                made = api.artifact_for(planned, asked, device, progress)
-            except VitdeployError as failure:
-                error = failure
-        if error is not None:
-            progress(f"{planned.words}: {error.message}")
-        case = workload.case_of(
-            planned, asked, device=device.name, threads=threads, made=made, power_mode=found.get("power_mode")
-        )
-        jobs.append(timing.Job(case=case, artifact=made, error=error))
+    jobs = api_jobs.jobs_for([_planned(row) for row in rows], asked, device, found, progress=progress)
     return timing.run(
         jobs, device=device, protocol=protocol, out=out, resume=order.resume, progress=progress, on_trial=on_trial
     )
@@ -265,6 +250,7 @@ def _planned(row: Wanted) -> Planned:
         batch=entry.batch,
         attention=catalog.attention_of(spec, entry.attention),
         streams=entry.streams,
+        refused=row.refused,
     )
 
 
@@ -285,7 +271,7 @@ def _as_bench(order: FieldOrder, device: "Device") -> BenchOrder:
 
 def _kernels(run: Run, device: "Device", progress: api.Progress) -> list[scaling.Kernel]:
     """What ran in the largest module of either attention that has a figure, by the runtime's profiler."""
-    from vitdeploy.benchmarks import attribution, phone_operators, phone_trial, probe_android
+    from vitdeploy.benchmarks import attribution, machine
     from vitdeploy.devices import inventory
     from vitdeploy.store import Store
 
@@ -300,24 +286,16 @@ def _kernels(run: Run, device: "Device", progress: api.Progress) -> list[scaling
     store = Store()
     told: list[scaling.Kernel] = []
     with inventory.connect(device) as link:
+        facts = machine.found(device, link)
         for result in chosen:
-            made = store.holding(result.artifact_sha256)
+            made = store.holding(result.artifact_sha256, result.case.target)
             if made is None:
                 continue
             progress(f"{result.case.name}: asking the runtime what ran")
-            ran, said = dict[str, int](), None
-            measure: Callable[[], dict[str, int]]
-            if device.link == "adb":
-                phone = phone_trial.prepare(device, link, probe_android.facts(link))
-                measure = lambda made=made, phone=phone, result=result: dict(  # noqa: E731
-                    phone_operators.by_tool(made, phone, threads=result.case.threads)
-                )
-            else:
-                measure = lambda made=made, result=result: attribution.by_worker(  # noqa: E731
-                    made, link, threads=result.case.threads
-                )
+            measure = attribution.on_device(device, link, facts, threads=result.case.threads)
+            ran: Mapping[str, int] = {}
             try:
-                ran = measure()
+                ran = measure(made)
                 said = None if ran else f"{result.case.target} tells no operator times"
             except VitdeployError as error:
                 said = error.message

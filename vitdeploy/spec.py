@@ -16,6 +16,8 @@ Converter = Literal["onnx2tf", "litert-torch", "best"]
 """Who makes a TFLite file; ``best``: both, and the faster of those that are right."""
 Layout = Literal["NCHW", "NHWC", "NC", "other"]
 Boundary = Literal["host-to-host", "compute"]
+Compute = Literal["cpu", "cuda", "phone"]
+"""Where an artifact computes: the CPU or the NVIDIA GPU of a machine that runs Python, or a phone's own cores."""
 Part = Literal["encoder", "decoder"]
 """Of a segment-anything model: what sees the picture once, and what answers each prompt."""
 Size = tuple[int, int]

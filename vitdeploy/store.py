@@ -109,10 +109,14 @@ class Store:
         """All readable entries, the last used first."""
         return sorted(self._entries(), key=lambda entry: -entry.used_s)
 
-    def holding(self, sha256: str | None) -> Artifact | None:
-        """The stored artifact whose model file has this digest, every byte checked; None where there is none."""
+    def holding(self, sha256: str | None, target: str) -> Artifact | None:
+        """The stored artifact of a target whose model file has this digest, every byte checked; None: there is none.
+
+        The target counts, because an engine that is still to be built lies there as its graph, byte by byte.
+        """
         for entry in self.entries():
-            if entry.manifest.sha256 == sha256 and self.find(entry.key) is not None:
+            same = (entry.manifest.sha256, entry.manifest.target) == (sha256, target)
+            if same and self.find(entry.key) is not None:
                 return Artifact(entry.folder, entry.manifest)
         return None
 

@@ -1,17 +1,19 @@
 """What a bench will time: names, suites and artifacts made into cases, before anything is touched."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+import msgspec
+
 from vitdeploy import borders, catalog, own_models
 from vitdeploy.artifact import MANIFEST, Artifact, open_artifact
-from vitdeploy.errors import UsageError
+from vitdeploy.errors import UsageError, VitdeployError
 from vitdeploy.orders import BenchOrder, Entry
 from vitdeploy.record import Case
-from vitdeploy.spec import Attention, Boundary, ModelSpec, Size, Target, is_own
+from vitdeploy.spec import Attention, Boundary, Compute, ModelSpec, Size, Target, is_own
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 FALLBACK_TARGETS = ("onnx-fp32",)
 """Targets of models that are named without one."""
 
-ON_A_GPU = ("torch-", "trt-")
-"""How the targets begin that run on an NVIDIA GPU where there is one; their host buffers are page-locked."""
+MEMORY: Mapping[Compute, str] = {"cpu": "pageable", "cuda": "pinned", "phone": "pageable"}
+"""Where the host buffers of a case lie, by where it computes."""
 
 MOST_STREAMS = 256
 """More inferences in flight than this is a typing error on every device here."""
@@ -37,6 +39,10 @@ class Planned:
     attention: Attention
     streams: int
     artifact: Artifact | None = None
+    recorded: Case | None = None
+    """The case of an earlier run that is timed again as it was; None: it follows from the order."""
+    refused: VitdeployError | None = None
+    """Why it is not even tried."""
 
     @property
     def words(self) -> str:
@@ -105,20 +111,47 @@ def side(name: str, order: BenchOrder) -> Planned:
     return _of_entry(entry, order)[0]
 
 
+def again(case: Case, artifact: Artifact) -> Planned:
+    """A case of an earlier run with its artifact, to be timed once more as it was.
+
+    Raises:
+        UsageError: this version has no such model or target.
+    """
+    return Planned(
+        spec=catalog.find_model(case.model, case.part),
+        target=catalog.find_target(case.target),
+        size=case.size,
+        batch=case.batch,
+        attention=case.attention,
+        streams=case.streams,
+        artifact=artifact,
+        recorded=case,
+    )
+
+
 def case_of(
     planned: Planned,
     order: BenchOrder,
     *,
     device: str,
+    compute: Compute,
     threads: int,
     made: Artifact | None,
     power_mode: str | None = None,
-    gpu: bool = False,
 ) -> Case:
     """The record's case; an artifact that was made says what its border and weights are.
 
-    ``gpu``: the device has one, which what can run on one is timed on.
+    Args:
+        planned: what is timed; of a case that was recorded, only its power mode is taken anew.
+        order: how.
+        device: name of the device.
+        compute: where on it.
+        threads: of the runtime.
+        made: the artifact; None: there is none.
+        power_mode: of the device now.
     """
+    if planned.recorded is not None:
+        return msgspec.structs.replace(planned.recorded, power_mode=power_mode)
     manifest = made.manifest if made else None
     weights = manifest.weights if manifest else None
     return Case(
@@ -138,7 +171,7 @@ def case_of(
         prompts=borders.prompted(planned.spec.part, planned.batch),
         weights=f"sha256:{weights.sha256}" if weights and weights.source == "file" else "random:0",
         power_mode=power_mode,
-        memory="pinned" if gpu and planned.target.name.startswith(ON_A_GPU) else "pageable",
+        memory=MEMORY[compute],
     )
 
 

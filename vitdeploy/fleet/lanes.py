@@ -9,7 +9,7 @@ import msgspec
 
 from vitdeploy import workload
 from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import phone_trial, rows
+from vitdeploy.benchmarks import machine, phone_trial, rows
 from vitdeploy.benchmarks.rows import Job, Row
 from vitdeploy.benchmarks.trial import Turn
 from vitdeploy.errors import DeviceError, Impossible, UsageError, VitdeployError
@@ -18,6 +18,10 @@ from vitdeploy.fleet import tasks
 from vitdeploy.fleet.messages import Make, Surveyed, Ticket
 from vitdeploy.fleet.plan import Wanted
 from vitdeploy.record import Protocol, Run
+from vitdeploy.spec import Compute
+
+UNSURVEYED: Compute = "cpu"
+"""What stands in a row before its device is surveyed; nothing is timed of it before `fill` has made it what it is."""
 
 State = Literal["surveying", "waiting", "building", "asking", "sending", "running", "ended"]
 
@@ -65,11 +69,16 @@ def empty_row(one: Wanted, earlier: Run | None) -> Row:
     """A row of which nothing is known yet but what the plan says; of an interrupted run, what was known."""
     if earlier is not None:
         before = earlier.results[one.place]
-        return Row(job=Job(case=before.case), error=None, manifest_sha256=before.manifest_sha256)
+        return Row(job=Job(case=before.case, compute=UNSURVEYED), error=None, manifest_sha256=before.manifest_sha256)
     case = workload.case_of(
-        one.planned, one.order, device=one.device, threads=one.order.threads or 0, made=one.planned.artifact
+        one.planned,
+        one.order,
+        device=one.device,
+        compute=UNSURVEYED,
+        threads=one.order.threads or 0,
+        made=one.planned.artifact,
     )
-    return Row(job=Job(case=case), error=None)
+    return Row(job=Job(case=case, compute=UNSURVEYED), error=None)
 
 
 def fill(
@@ -84,16 +93,17 @@ def fill(
             f"{one.planned.target.name} does not run on {device.name}", f"It takes {', '.join(device.targets)}."
         )
     order = workload.fitted(one.order, device)
+    compute = machine.compute_of(one.planned.target.name, device, DeviceFacts(surveyed.facts))
     case = workload.case_of(
         one.planned,
         order,
         device=device.name,
+        compute=compute,
         threads=order.threads or surveyed.threads,
         made=made,
         power_mode=surveyed.power_mode,
-        gpu=surveyed.facts.get("compute_capability") is not None,
     )
-    row.job = Job(case=case, artifact=made, error=error)
+    row.job = Job(case=case, compute=compute, artifact=made, error=error)
     row.error = error or rows.refusal(row.job, device, protocol)
     row.manifest_sha256 = rows.manifest_digest(made)
 
@@ -108,6 +118,7 @@ def ticket(lane: Lane, turn: Turn, row: Row, protocol: Protocol) -> Ticket:
         index=turn.index,
         order=turn.order,
         case=row.job.case,
+        compute=row.job.compute,
         digest=row.manifest_sha256,
         protocol=phone_trial.as_run(protocol) if lane.surveyed.device.link == "adb" else protocol,
         facts_digest=tasks.digest_of_facts(lane.surveyed.facts),
@@ -131,7 +142,7 @@ def described(frame: Run, lane: Lane, surveyed: Surveyed, *, alone: bool, begun:
     Raises:
         UsageError: the trials that are there were taken on another machine.
     """
-    facts = dict(surveyed.facts) if alone else flat(lane.device, surveyed.facts)
+    facts = dict(surveyed.facts) if alone else flat(lane.device, DeviceFacts(surveyed.facts))
     known = frame.device.facts
     for key in sorted(facts) if begun else ():
         if known.get(key) != facts[key]:

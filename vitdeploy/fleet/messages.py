@@ -9,7 +9,7 @@ from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.record import Case
 from vitdeploy.record import Protocol as RunProtocol
-from vitdeploy.spec import Attention, Size
+from vitdeploy.spec import Attention, Compute, Size
 
 MEMORY = "memory"
 """The resource of a worker that exports: bytes. Source: docs.dask.org, "Worker Resources", whose example it is."""
@@ -76,6 +76,7 @@ class Ticket:
     index: int
     order: int
     case: Case
+    compute: Compute
     digest: str
     """Of the artifact's manifest: what the store of the worker's host has it by."""
     protocol: RunProtocol

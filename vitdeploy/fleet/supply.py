@@ -103,6 +103,7 @@ class Supply:
             return done.value
         self._engines[device, digest_of(made)] = got = self._taken(done, engine.place_of(made, device))
         if got.made is not None:
+            engine.keep(got.made, device)
             self._progress(f"{device} built {made.manifest.model} {made.manifest.target}")
         return None
 

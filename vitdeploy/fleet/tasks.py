@@ -229,7 +229,7 @@ def _measured(ticket: Ticket, made: Artifact, device: inventory.Device, link: An
         return Changed(facts=stable)
     ready = stand.prepare(device, link, facts)
     turn = trial.Turn(place=ticket.place, index=ticket.index, order=ticket.order, id=ticket.id)
-    found = stand.take(ready, turn, ticket.case, made, protocol=ticket.protocol, log=log)
+    found = stand.take(ready, turn, ticket.case, made, compute=ticket.compute, protocol=ticket.protocol, log=log)
     if not isinstance(found, Trial):
         raise DeviceError(found.message, found.hint)
     return found
