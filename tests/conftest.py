@@ -1,7 +1,8 @@
 """What all tests share: a cache folder and an adb server of their own, so that nothing of the user's is touched."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,3 +56,20 @@ def phone(adb_server: "AdbServer", tmp_path_factory: pytest.TempPathFactory) -> 
     yield double
     adb_server.adb("disconnect")
     double.unplug()
+
+
+@pytest.fixture
+def say(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """The command line in an empty folder: exit code, stdout and stderr of the words it is given."""
+    from vitdeploy.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*argv: str) -> tuple[int, str, str]:
+        code = main(list(argv))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -134,3 +134,9 @@ def test_nothing_imports_torchvision_or_timm(path: Path):
 @pytest.mark.parametrize("path", sources(), ids=name)
 def test_every_file_says_in_its_first_line_what_it_is_for(path: Path):
     assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=name)
+def test_no_test_module_is_imported_by_another(path: Path):
+    """What tests share is in ``tests/doubles`` and in modules that hold no tests."""
+    assert not {m for m in imports(path) if m.startswith("tests.") and ".test_" in m}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import artifacts, make_run
-from tests.test_cli import say, two_lines  # noqa: F401 (a fixture)
+from tests.doubles.messages import two_lines
 from vitdeploy import record
 
 torch = pytest.importorskip("torch", reason="checkpoints are torch files")
@@ -44,7 +44,7 @@ def checkpoint(kind: str, path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["empty", "noise", "text", "truncated", "pickled code", "another model", "a folder"])
-def test_a_bad_checkpoint_is_refused(say, tmp_path: Path, kind: str):  # noqa: F811
+def test_a_bad_checkpoint_is_refused(say, tmp_path: Path, kind: str):
     weights = checkpoint(kind, tmp_path / "weights.pt")
     code, out, err = say(*EXPORT, "--weights", str(weights))
     assert (code, out) == (9, ""), err
@@ -56,7 +56,7 @@ def test_a_bad_checkpoint_is_refused(say, tmp_path: Path, kind: str):  # noqa: F
 
 @pytest.mark.parametrize("verb", [("check",), ("predict",), ("bench",)])
 @pytest.mark.parametrize("change", ["file", "manifest", "unknown field", "newer schema", "outside"])
-def test_a_changed_artifact_is_refused(say, tmp_path: Path, verb: tuple[str], change: str):  # noqa: F811
+def test_a_changed_artifact_is_refused(say, tmp_path: Path, verb: tuple[str], change: str):
     folder = tmp_path / "made"
     artifacts.plain_file(folder)
     manifest = folder / "manifest.json"
@@ -78,7 +78,7 @@ def test_a_changed_artifact_is_refused(say, tmp_path: Path, verb: tuple[str], ch
 
 
 @pytest.mark.parametrize("change", ["empty", "truncated", "newer", "unknown field", "no json"])
-def test_a_bad_run_file_is_refused(say, tmp_path: Path, change: str):  # noqa: F811
+def test_a_bad_run_file_is_refused(say, tmp_path: Path, change: str):
     path = tmp_path / "run.json"
     record.save(make_run.everything(), path)
     text = path.read_text()
@@ -96,7 +96,7 @@ def test_a_bad_run_file_is_refused(say, tmp_path: Path, change: str):  # noqa: F
     assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
 
 
-def test_a_report_into_a_place_that_cannot_be_written_is_refused(say, tmp_path: Path):  # noqa: F811
+def test_a_report_into_a_place_that_cannot_be_written_is_refused(say, tmp_path: Path):
     record.save(make_run.everything(), tmp_path / "run.json")
     (tmp_path / "file").write_text("")
     code, _, err = say("report", "run.json", "--format", "csv", "--out", "file/report.csv")
@@ -105,14 +105,14 @@ def test_a_report_into_a_place_that_cannot_be_written_is_refused(say, tmp_path: 
 
 
 @pytest.mark.parametrize("out", ["file/deeper", "/proc/nowhere"])
-def test_an_export_into_a_place_that_cannot_be_written_is_found_before_the_work(say, tmp_path: Path, out: str):  # noqa: F811
+def test_an_export_into_a_place_that_cannot_be_written_is_found_before_the_work(say, tmp_path: Path, out: str):
     (tmp_path / "file").write_text("")
     code, _, err = say(*EXPORT, "--out", out)
     assert code == 9, err
     two_lines(err)
 
 
-def test_an_export_onto_a_full_disk_leaves_nothing(say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_an_export_onto_a_full_disk_leaves_nothing(say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     if os.geteuid() != 0:
         pytest.skip("mounting a small tmpfs needs root")
     disk = tmp_path / "disk"

@@ -5,29 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vitdeploy.cli import main
-
-Said = tuple[int, str, str]
-
-
-@pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*argv: str) -> Said:
-        code = main(list(argv))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-def two_lines(err: str) -> None:
-    lines = err.strip().splitlines()
-    assert len(lines) == 2, err
-    assert lines[0].startswith("error: ")
-    assert lines[1].startswith("hint: ")
-    assert lines[1].rstrip().endswith((".", "?", "!", "`", "'"))
+from tests.doubles.messages import two_lines
 
 
 @pytest.mark.parametrize(

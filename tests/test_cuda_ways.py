@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from tests import board
-from tests.test_on_trt import engine_in, expected, opened
+from tests.doubles.engine import engine_in, expected, opened
 from vitdeploy.benchmarks import inputs
 from vitdeploy.errors import DeviceError
 from vitdeploy.runtimes import cuda

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests import eval_sets
+from tests.doubles import checkpoints
 from vitdeploy import api_eval, api_eval_items, api_eval_reference, artifact
 from vitdeploy.cli import main
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError
@@ -359,8 +360,7 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path):
     assert peaks[1] - peaks[0] < 16 * 1024, peaks  # 20 more pictures are 31 MiB of bytes alone
 
 
-FOLDER = Path(os.environ.get("VITDEPLOY_TEST_WEIGHTS", Path(__file__).parents[2] / "shared" / "weights"))
-WEIGHTS = FOLDER / "efficientvit_seg_b0_cityscapes.pt"
+WEIGHTS = checkpoints.FOLDER / "efficientvit_seg_b0_cityscapes.pt"
 
 
 @pytest.mark.slow

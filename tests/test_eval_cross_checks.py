@@ -16,7 +16,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests import eval_sets, test_eval_masks, test_eval_parts
+from tests import eval_sets
+from tests.doubles import mask_sets
+from tests.doubles.doubled import doubled
 from vitdeploy import api_eval, photographs
 from vitdeploy.evaluation import detections, plans
 from vitdeploy.evaluation.journal import Head, Journal
@@ -130,7 +132,7 @@ def test_super_resolution(tmp_path: Path):
             *batch, sigma=1.5, kernel_size=11, data_range=255.0, return_full_image=True
         )
         ssims.append(float(whole[..., 5:-5, 5:-5].mean()))
-    made = test_eval_parts.doubled(tmp_path / "a", (24, 32))
+    made = doubled(tmp_path / "a", (24, 32))
     ours = figures_of(made.folder, "sr", tmp_path / "set", tmp_path / "s.json")
     show("sr", "PSNR", "scikit-image", ours["PSNR"], float(np.mean(psnrs)), "dB")
     show("sr", "SSIM", "torchmetrics", ours["SSIM"], float(np.mean(ssims)), "")
@@ -140,17 +142,17 @@ def test_coco_masks(tmp_path: Path):
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    root = test_eval_masks.coco_set(tmp_path / "data")
+    root = mask_sets.coco_set(tmp_path / "data")
     boxes = [
-        {"image_id": 1, "category_id": 1, "bbox": test_eval_masks.BOXES[0], "score": 0.9},
+        {"image_id": 1, "category_id": 1, "bbox": mask_sets.BOXES[0], "score": 0.9},
         {"image_id": 1, "category_id": 2, "bbox": (80, 20, 50, 60), "score": 0.8},
         {"image_id": 1, "category_id": 1, "bbox": (0, 0, 20, 20), "score": 0.95},
-        {"image_id": 3, "category_id": 2, "bbox": test_eval_masks.BOXES[5], "score": 0.7},
+        {"image_id": 3, "category_id": 2, "bbox": mask_sets.BOXES[5], "score": 0.7},
     ]
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps(boxes))
-    prepared = plans.prepare(plans.Wish(dataset="coco", root=root, detections=file), test_eval_masks.parts(tmp_path))
-    records = test_eval_masks.run(prepared, test_eval_masks.Oracle())
+    prepared = plans.prepare(plans.Wish(dataset="coco", root=root, detections=file), mask_sets.parts(tmp_path))
+    records = mask_sets.run(prepared, mask_sets.Oracle())
     head = Head(schema=1, dataset="coco", items_sha256="", artifacts=(), protocol=(), device="local")
     kept = Journal(tmp_path / "r.jsonl", head)
     kept.begin(resume=False)

@@ -7,8 +7,8 @@ import pytest
 
 from tests import make_run
 from tests.adb_daemon import PhoneDouble
-from tests.test_probe_gpu import ORIN
-from tests.test_probe_nvidia import NVPMODEL, RELEASE, SMI
+from tests.doubles.nvidia_tools import NVPMODEL, RELEASE, SMI
+from tests.doubles.tegrastats import ORIN
 from vitdeploy import comparison, fact_table, gpu
 from vitdeploy.benchmarks import host, machine, probe_android, probe_nvidia
 from vitdeploy.devices import inventory

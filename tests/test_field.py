@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests import make_run
-from tests.test_cli import two_lines
+from tests.doubles.messages import two_lines
 from vitdeploy import api_field, cli, field_tables, record, reproduction, scaling
 from vitdeploy.benchmarks import attention as studies
 from vitdeploy.benchmarks import reproduce as tables

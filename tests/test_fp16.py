@@ -10,26 +10,19 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
-from tests.test_weights import FOLDER  # noqa: E402 (after the skips)
+from tests.doubles.checkpoints import FOLDER  # noqa: E402 (after the skips)
+from tests.doubles.half_graph import graph_of  # noqa: E402
 from vitdeploy import catalog, photographs  # noqa: E402
 from vitdeploy.benchmarks import export_speed, fp16_stress  # noqa: E402
 from vitdeploy.benchmarks.fp16_stress import stretched  # noqa: E402
 from vitdeploy.errors import Impossible, ToolchainFailed  # noqa: E402
-from vitdeploy.exporters import fp16_graph, on_rounded, rewrites, to_onnx, to_onnx_fp16  # noqa: E402
+from vitdeploy.exporters import fp16_graph, on_rounded, to_onnx  # noqa: E402
 from vitdeploy.exporters.rewrite_half import HardSwishApart, NormalizedAttention  # noqa: E402
 from vitdeploy.models.create import create  # noqa: E402
 from vitdeploy.models.efficientvit_blocks import ReluLinearAttention  # noqa: E402
 
 OURS = ("cubic-as-products", "normalized-attention")
 PLAIN = ("cubic-as-products",)
-
-
-def graph_of(model: Any, names: tuple[str, ...], side: tuple[int, int], precision: str = "fp16") -> Any:
-    image = torch.zeros(1, 3, *side)
-    made, _ = rewrites.rewritten(model, names, image, table=to_onnx_fp16.HALF_REWRITES)
-    return fp16_graph.halved(
-        to_onnx.exported(made, {"image": image}, ["logits"]), half_border=False, precision=precision
-    )
 
 
 def run(graph: Any, feed: Any, *, rounding: bool = True) -> Any:

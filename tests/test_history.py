@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests import make_run
-from tests.contracts.test_renderers import HOSTILE, Page
+from tests.doubles.pages import HOSTILE, Page
 from vitdeploy import history, record, stats
 from vitdeploy.cli import main
 from vitdeploy.errors import NothingToCompare, UnreadableFile

@@ -7,34 +7,20 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
 import numpy as np
 import pytest
 
-from tests import artifacts, board
+from tests import board
+from tests.doubles.engine import BOUND, engine_in, expected, opened
 from vitdeploy import gpu
-from vitdeploy.artifact import Artifact, digest_of
+from vitdeploy.artifact import Artifact
 from vitdeploy.benchmarks import inputs, loop
 from vitdeploy.errors import DeviceError, Impossible, MissingPackage, ToolchainFailed, UsageError
 from vitdeploy.runtimes import cuda, on_trt, profiled_trt
-from vitdeploy.runtimes.session import DeviceSession, ProfiledSession, Session, SessionOptions, infer
+from vitdeploy.runtimes.session import DeviceSession, ProfiledSession, infer
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime plays the engine")
 pytest.importorskip("onnx", reason="onnx makes the graph")
-
-BOUND = {"compute_capability": ["8.7"], "tensorrt": "10.3.0", "gpu": "Orin (test double)"}
-
-
-def engine_in(folder: Path, **changes: Any) -> Artifact:
-    """The double's engine of one convolution and one ReLU."""
-    made = artifacts.conv_relu(folder)
-    file = folder / "model.engine"
-    file.write_bytes(b"TEST DOUBLE OF AN ENGINE\n" + made.file.read_bytes())
-    settings = {"target": "trt-fp16", "bound_to": BOUND, **changes}
-    manifest = msgspec.structs.replace(
-        made.manifest, file=file.name, sha256=digest_of(file), size_bytes=file.stat().st_size, **settings
-    )
-    return Artifact(folder, manifest)
 
 
 @pytest.fixture
@@ -45,19 +31,6 @@ def double(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def engine(tmp_path: Path) -> Artifact:
     return engine_in(tmp_path / "artifact")
-
-
-def opened(made: Artifact, **options: Any) -> Session:
-    settings = SessionOptions(threads=1, **options)
-    return on_trt.open_session(made.file, msgspec.to_builtins(made.manifest), settings)
-
-
-def expected(made: Artifact, feeds: Any) -> Any:
-    from vitdeploy.runtimes import on_ort
-
-    manifest = msgspec.to_builtins(made.manifest)
-    with on_ort.open_session(made.folder / "model.onnx", manifest, SessionOptions(threads=1)) as session:
-        return infer(session, feeds)["logits"]
 
 
 @pytest.mark.parametrize("graph", [False, True])

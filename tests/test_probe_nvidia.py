@@ -4,13 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_probe_gpu import ORIN
+from tests.doubles.nvidia_tools import NVPMODEL, RELEASE, SMI
+from tests.doubles.tegrastats import ORIN
 from vitdeploy.benchmarks import host, probe_nvidia
 from vitdeploy.fact_table import DeviceFacts
-
-SMI = "NVIDIA A100-SXM4-80GB, 8.0, 550.54.15, 1410, 400.00, Enabled, 3, 41\n" * 2
-NVPMODEL = "NVPM WARN: fan mode is not set!\nNV Power Mode: MAXN\n0\n"
-RELEASE = "# R36 (release), REVISION: 3.0, GCID: 36191598, BOARD: generic, EABI: aarch64, DATE: Mon May  6 2024\n"
 
 
 def test_a_server_gpu_is_told_by_nvidia_smi():

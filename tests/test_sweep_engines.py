@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from tests import ssh_server
+from tests.doubles.orin import configure, graph, manifest_in, server
 from tests.ssh_server import SshServer
-from tests.test_engine import configure, graph, manifest_in, server
 from vitdeploy import record
 from vitdeploy.cli import main
 

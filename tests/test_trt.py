@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.doubles.rtx_builder import refusal
 from vitdeploy import api, api_listings, artifact, errors, gpu, packages
 from vitdeploy.cli import main
 from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed, UsageError
@@ -18,7 +19,7 @@ from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed, UsageE
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
-from tests.test_fp16 import graph_of
+from tests.doubles.half_graph import graph_of
 from vitdeploy import catalog
 from vitdeploy.exporters import build_engine, to_trt
 from vitdeploy.exporters.job import Job
@@ -331,23 +332,6 @@ def test_a_compute_capability_is_a_number_of_a_target_that_has_one():
         api.export_plan(["efficientvit_b0"], api.ExportOrder(target="trt-rtx-fp16", compute_capability="sm80"))
     with pytest.raises(Impossible, match="onnx-fp32 is not built ahead of time"):
         api.export_plan(["efficientvit_b0"], api.ExportOrder(target="onnx-fp32", compute_capability="8.0"))
-
-
-def refusal(graph: Any) -> str | None:
-    """What TensorRT for RTX says against a graph, None when it builds it."""
-    import tensorrt_rtx as trt  # pyright: ignore[reportMissingImports]
-
-    package: Any = trt
-    logger = package.Logger(package.Logger.ERROR)
-    builder = package.Builder(logger)
-    network = builder.create_network(1 << int(package.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = package.OnnxParser(network, logger)
-    if not parser.parse(graph.SerializeToString()):
-        return str(parser.get_error(0))
-    config = builder.create_builder_config()
-    config.num_compute_capabilities = 1
-    config.set_compute_capability(package.ComputeCapability.SM80, 0)
-    return None if builder.build_serialized_network(network, config) else "built nothing"
 
 
 @pytest.mark.skipif(bool(packages.missing(["tensorrt_rtx"])), reason="TensorRT for RTX is not installed")

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from tests import fuzz, make_run
-from tests.contracts.test_renderers import HOSTILE, Page, hostile_run
+from tests.doubles.pages import HOSTILE, Page, hostile_run
 from vitdeploy import history, record
 from vitdeploy.reports import as_history, as_html, report
 

@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.test_record import CASE, run
-from tests.test_record import trial as make_trial
+from tests.doubles.plain_run import CASE, run
+from tests.doubles.plain_run import trial as make_trial
 from vitdeploy import record, verdict
 
 

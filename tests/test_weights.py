@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from tests import golden
+from tests.doubles.checkpoints import FOLDER
 from vitdeploy import catalog
 from vitdeploy.errors import MissingPackage, UnreadableFile
 from vitdeploy.models import efficientvit
@@ -356,7 +357,6 @@ def test_create_names_the_model_that_a_checkpoint_does_not_fit(tmp_path):
 
 # --- the published checkpoint -------------------------------------------------------------------------------
 
-FOLDER = Path(os.environ.get("VITDEPLOY_TEST_WEIGHTS", Path(__file__).parents[2] / "shared" / "weights"))
 CHECKPOINT = FOLDER / "efficientvit_seg_b0_cityscapes.pt"
 
 

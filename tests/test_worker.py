@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from tests import artifacts
+from tests.doubles.worker_job import job_of
 from vitdeploy.artifact import Artifact
 from vitdeploy.devices import child_process, child_reply
 from vitdeploy.devices.child_reply import Refusal, Unread
@@ -24,29 +24,6 @@ from vitdeploy.benchmarks import worker
 taken = worker.run_job(worker.Job(**json.load(sys.stdin)))
 print(json.dumps([len(taken["samples_ns"]), sorted({name.split(".")[0] for name in sys.modules})]))
 """
-
-
-def job_of(made: Artifact, runtime: str = "vitdeploy.runtimes.on_ort", **changes: Any) -> dict[str, Any]:
-    manifest: dict[str, Any] = msgspec.to_builtins(made.manifest)
-    return {
-        "trial": {"id": "run/0/0", "order": 0, "pair": None, "build": None},
-        "file": str(made.file),
-        "digests": {str(made.file): made.manifest.sha256},
-        "manifest": {**manifest, "fake": changes.pop("fake", {})},
-        "runtime": runtime,
-        "probe": "vitdeploy.benchmarks.probe_cpu",
-        "device": "cpu",
-        "threads": 1,
-        "streams": 1,
-        "graph": False,
-        "boundary": "host-to-host",
-        "min_time_s": 0.05,
-        "min_count": 10,
-        "warmup_limit_s": 0.2,
-        "sustained_s": None,
-        "seed": 0,
-        **changes,
-    }
 
 
 def start(job: dict[str, Any], *command: str) -> subprocess.CompletedProcess[str]:

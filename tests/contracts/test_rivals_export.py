@@ -10,7 +10,7 @@ for package in ("torch", "onnx", "onnxscript", "onnxruntime", "skimage"):
 
 import torch  # noqa: E402
 
-from tests.test_trt import refusal  # noqa: E402
+from tests.doubles.rtx_builder import refusal  # noqa: E402
 from vitdeploy import artifact, catalog, packages  # noqa: E402
 from vitdeploy.artifact import Manifest  # noqa: E402
 from vitdeploy.exporters import fp16_graph, rewrites, step, to_onnx  # noqa: E402

@@ -1,0 +1,15 @@
+"""A model's half-precision graph with the rewrites that a test names."""
+
+from typing import Any
+
+import torch
+
+from vitdeploy.exporters import fp16_graph, rewrites, to_onnx, to_onnx_fp16
+
+
+def graph_of(model: Any, names: tuple[str, ...], side: tuple[int, int], precision: str = "fp16") -> Any:
+    image = torch.zeros(1, 3, *side)
+    made, _ = rewrites.rewritten(model, names, image, table=to_onnx_fp16.HALF_REWRITES)
+    return fp16_graph.halved(
+        to_onnx.exported(made, {"image": image}, ["logits"]), half_border=False, precision=precision
+    )
