@@ -18,7 +18,7 @@ from vitdeploy.devices import child_process
 from vitdeploy.errors import VitdeployError
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters import proof
-from vitdeploy.exporters.job import Job, Made
+from vitdeploy.exporters.job import Exporter, Job, Made
 from vitdeploy.spec import ModelSpec, Target
 
 SEED = 0
@@ -40,7 +40,8 @@ def run(job: Job) -> None:
         manifest = artifact.open_artifact(job.folder).manifest
     else:
         started = time.perf_counter_ns()
-        made: Made = catalog.load(target.exporter or "").make(reference, spec, job)
+        exporter: Exporter = catalog.load(target.exporter or "")
+        made = exporter.make(reference, spec, job)
         manifest = _manifest(made, model, spec, target, job, build_ns=time.perf_counter_ns() - started)
     if not job.only_prove and (manifest.deferred or manifest.parity_skipped):
         documents.write(job.folder / MANIFEST, manifest)
