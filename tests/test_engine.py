@@ -6,6 +6,7 @@ The doubles (tests/board_double) say nothing of TensorRT's numbers or speed: wha
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
