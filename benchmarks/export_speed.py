@@ -139,13 +139,7 @@ def _widened(
 
 def _job(spec: ModelSpec, target: str, size: Size, names: Sequence[str], folder: Path) -> Any:
     return catalog.load("vitdeploy.exporters.job:Job")(
-        model=spec.name,
-        target=target,
-        size=size,
-        batch=1,
-        attention="relu",  # of the record only: the module is given
-        head="logits",
-        io="fp32",
+        variant=catalog.variant_of(spec, target, size=size),
         rewrites=tuple(names),
         folder=folder,
     )

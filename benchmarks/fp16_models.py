@@ -99,7 +99,7 @@ def errors(model: Any, spec: ModelSpec, attention: Attention, size: Size, graphs
     """
     reference = catalog.load("vitdeploy.exporters.reference")
     subject = reference.Subject(
-        spec=spec, size=size, batch=1, attention=attention, io="fp32", weights=None, images=None
+        variant=catalog.variant_of(spec, "onnx-fp16", size=size, attention=attention), weights=None, images=None
     )
     feeds = list(itertools.islice(reference.samples(subject), SAMPLES))
     expected = [reference.outputs(model, feed) for feed in feeds]

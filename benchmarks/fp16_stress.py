@@ -111,13 +111,7 @@ def graphs(
     halved = catalog.load("vitdeploy.exporters.fp16_graph:halved")
     ours = catalog.find_target(TARGET).rewrites
     job = catalog.load("vitdeploy.exporters.job:Job")(
-        model=spec.name,
-        target=TARGET,
-        size=size,
-        batch=1,
-        attention=attention,
-        head="logits",
-        io="fp32",
+        variant=catalog.variant_of(spec, TARGET, size=size, attention=attention),
         rewrites=ours,
         folder=Path(),
     )

@@ -172,16 +172,9 @@ def _file(make: Any, spec: ModelSpec, size: Size, attention: Attention, converte
 
 def _ours(module: nn.Module, spec: ModelSpec, size: Size, converter: str, place: Path) -> Path:
     job = catalog.load("vitdeploy.exporters.job:Job")(
-        model=spec.name,
-        target=TARGET,
-        size=size,
-        batch=1,
-        attention="relu",  # of the record only: the module is given
-        head="logits",
-        io="fp32",
+        variant=catalog.variant_of(spec, TARGET, size=size, converter=converter),
         rewrites=catalog.find_target(TARGET).rewrites,
         folder=place,
-        converter=converter,
     )
     return place / catalog.load("vitdeploy.exporters.to_tflite:make")(module, spec, job).file
 

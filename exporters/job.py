@@ -6,9 +6,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from vitdeploy import catalog
 from vitdeploy.artifact import Beside, Delegation, Parity, Tensor
 from vitdeploy.errors import UsageError
-from vitdeploy.spec import Attention, Converter, Head, Io, ModelSpec, Size
+from vitdeploy.spec import ModelSpec, Target
+from vitdeploy.variant import Variant
 
 DISTRIBUTIONS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 """Whose versions decide what is made, with the target's own: they are in the store's key and in the manifest."""
@@ -18,20 +20,11 @@ DISTRIBUTIONS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 class Job:
     """One step: make an artifact in ``folder`` and prove it, or prove the one that lies there."""
 
-    model: str
-    target: str
-    size: Size
-    batch: int
-    attention: Attention
-    head: Head
-    io: Io
+    variant: Variant
     rewrites: tuple[str, ...]
     folder: Path
-    converter: Converter | None = None
-    """For targets that have several; None: the default one."""
     weights: Path | None = None
-    weights_sha256: str | None = None
-    """Of ``weights``, as they were when the step was planned."""
+    """The checkpoint, whose digest is in the variant; None: random ones or the model's own."""
     parent: Path | None = None
     """Folder of the artifact that this step starts from; None: the torch module itself."""
     images: Path | None = None
@@ -39,8 +32,16 @@ class Job:
     only_prove: bool = False
     deferred: bool = False
     """The device has still to build the file: what it needs for that is made and checked."""
-    compute_capability: tuple[str, ...] = ()
-    """What an engine is built for ahead of time; empty: all that the builder can."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Row of the model."""
+        return catalog.find_model(self.variant.model, self.variant.part)
+
+    @property
+    def target(self) -> Target:
+        """Row of the target."""
+        return catalog.find_target(self.variant.target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-from vitdeploy import catalog
 from vitdeploy.artifact import Artifact
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.exporters import fp16_graph, to_onnx
@@ -119,11 +118,7 @@ def trace(found: Artifact, images: Path | None, weights: Path | None) -> Diverge
     """
     manifest = found.manifest
     subject = Subject(
-        spec=catalog.find_model(manifest.model, manifest.part),
-        size=manifest.size,
-        batch=manifest.batch,
-        attention=manifest.attention,
-        io=manifest.io,
+        variant=manifest.variant,
         weights=weights if manifest.weights.source == "file" else None,
         images=images,
     )

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -99,13 +99,7 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
             (folder / name).symlink_to((found.folder / name).resolve())
         _run(
             Job(
-                model=f"{manifest.model}.{manifest.part}" if manifest.part else manifest.model,
-                target=target.name,
-                size=manifest.size,
-                batch=manifest.batch,
-                attention=manifest.attention,
-                head=manifest.head,
-                io=manifest.io,
+                variant=replace(manifest.variant, target=target.name),
                 rewrites=manifest.rewrites,
                 folder=folder,
                 weights=weights if manifest.weights.source == "file" and spec.own_weights is None else None,
@@ -142,31 +136,19 @@ def _make(plan: Plan, step: Step, parent: Path | None, store: Store, progress: P
     try:
         _run(
             Job(
-                model=request.spec.name,
-                target=step.target.name,
-                size=request.size,
-                batch=request.batch,
-                attention=request.attention,
-                head=request.head,
-                io=request.io,
+                variant=step.variant,
                 rewrites=step.rewrites,
                 folder=folder,
-                converter=request.converter,
                 weights=request.weights.resolve() if request.weights else None,
-                weights_sha256=plan.weights_sha256,
                 parent=parent,
                 deferred=step.deferred,
-                compute_capability=request.compute_capability,
             )
         )
         became = _became(artifact.open_artifact(folder, check_bytes=False))
         store.add(step.key, folder, replace=request.force)
     finally:
         store.discard(folder)
-    progress(
-        f"{request.spec.name} {step.target.name} {request.size[0]}x{request.size[1]}: "
-        f"{became} in {time.monotonic() - started:.1f} s"
-    )
+    progress(f"{step.variant.words}: {became} in {time.monotonic() - started:.1f} s")
 
 
 def _became(made: Artifact) -> str:
@@ -185,8 +167,10 @@ def _run(job: Job) -> None:
         VitdeployError: the error that the process answered with, of its own class.
         ToolchainFailed: it crashed, was killed or took too long.
     """
-    log = child_reply.log_file(f"{own_models.folder_name(job.model, None)}-{job.target}-{job.size[0]}x{job.size[1]}")
-    what = f"exporting {job.model} to {job.target}"
+    variant = job.variant
+    name = own_models.folder_name(variant.full_model, None)
+    log = child_reply.log_file(f"{name}-{variant.target}-{variant.size_words}")
+    what = f"exporting {variant.full_model} to {variant.target}"
     command = [sys.executable, "-m", "vitdeploy.exporters.step"]
     done = child_reply.run_local(command, job, what=what, timeout_s=STEP_LIMIT_S, log=log)
     left = child_reply.decode(done, type(None))

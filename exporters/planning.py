@@ -4,7 +4,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -14,8 +14,9 @@ from vitdeploy import artifact, catalog, documents, gpu, import_graph, own_model
 from vitdeploy.errors import Impossible, unknown_name
 from vitdeploy.exporters import interpreters
 from vitdeploy.exporters import job as jobs
-from vitdeploy.spec import Attention, Converter, Head, Io, ModelSpec, Size, Target
+from vitdeploy.spec import ModelSpec, Target
 from vitdeploy.store import Store
+from vitdeploy.variant import Variant
 
 STEP: Final = "vitdeploy.exporters.pipeline"
 """What tells a step what to make, and starts its process."""
@@ -36,41 +37,43 @@ NEEDS_LITERT_TORCH: Final = ("litert-torch", "best")
 class Request:
     """One artifact that is wanted."""
 
-    spec: ModelSpec
-    target: Target
-    size: Size
-    batch: int
-    attention: Attention
+    variant: Variant
+    """Without the checkpoint, which has not been read yet: `Plan.variant` has its digest."""
     weights: Path | None
-    head: Head
-    io: Io
-    without: tuple[str, ...]
+    """The checkpoint; None: random weights, or the model's own."""
     out: Path
-    converter: Converter | None = None
-    """For targets that have several; None: the default one."""
     force: bool = False
     device: str | None = None
-    compute_capability: tuple[str, ...] = ()
-    """What an engine is built for ahead of time; empty: all that the builder can."""
     weights_sha256: str | None = None
     """Digest of ``weights``, where a caller has read them already; None: they are read when the plan is made."""
 
     @property
-    def words(self) -> str:
-        """For progress and plans: ``efficientvit_b1 onnx-fp32 224x224``."""
-        return f"{self.spec.name} {self.target.name} {self.size[0]}x{self.size[1]}"
+    def spec(self) -> ModelSpec:
+        """Row of the model."""
+        return catalog.find_model(self.variant.model, self.variant.part)
+
+    @property
+    def target(self) -> Target:
+        """Row of the target."""
+        return catalog.find_target(self.variant.target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One target on the way to the one that is wanted."""
 
-    target: Target
+    variant: Variant
+    """What it makes: as wanted, but for the target."""
     rewrites: tuple[str, ...]
     key: str
     """Digest of everything that changes the bytes of what it makes."""
     deferred: bool = False
     """The device has still to build the file."""
+
+    @property
+    def target(self) -> Target:
+        """Row of its target."""
+        return catalog.find_target(self.variant.target)
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -83,10 +86,10 @@ class Plan:
     """What a request comes to. Made once a command, and handed on to whatever describes, prepares or does it."""
 
     request: Request
+    variant: Variant
+    """The one that is wanted, under the digest of its weights."""
     steps: tuple[Step, ...]
     """From the torch module to the target that is wanted."""
-    weights_sha256: str | None
-    """Digest of the checkpoint; None: there is none."""
 
     @property
     def key(self) -> str:
@@ -104,13 +107,13 @@ class Plan:
     @property
     def options(self) -> str:
         """The words of the folder's name for whatever makes another file than the default."""
-        request = self.request
-        words = [f"w{self.weights_sha256[:8]}"] if self.weights_sha256 else []
-        words += [request.head] if request.head != "logits" else []
-        words += [request.io] if request.io != "fp32" else []
-        words += [request.converter] if request.converter not in (None, DEFAULT_CONVERTER) else []
-        words += [f"sm{one.replace('.', '')}" for one in request.compute_capability]
-        words += [f"without-{name}" for name in sorted(request.without)]
+        variant = self.variant
+        words = [f"w{variant.weights.removeprefix('sha256:')[:8]}"] if self.request.weights else []
+        words += [variant.head] if variant.head != "logits" else []
+        words += [variant.io] if variant.io != "fp32" else []
+        words += [variant.converter] if variant.converter not in (None, DEFAULT_CONVERTER) else []
+        words += [f"sm{one.replace('.', '')}" for one in variant.compute_capability]
+        words += [f"without-{name}" for name in sorted(variant.without)]
         return "+".join(words)
 
 
@@ -124,15 +127,15 @@ def plans(requests: Sequence[Request]) -> list[Plan]:
     """
     for request in requests:
         _check(request)
-    digests = {request.weights: request.weights_sha256 for request in requests if request.weights}
-    digests = {path: digest or artifact.digest_of(path) for path, digest in digests.items()}
-    return [_plan(request, digests[request.weights] if request.weights else None) for request in requests]
+    known = {request.weights: request.weights_sha256 for request in requests if request.weights}
+    digests: dict[Path | None, str] = {path: digest or artifact.digest_of(path) for path, digest in known.items()}
+    return [_plan(request, digests.get(request.weights)) for request in requests]
 
 
 def _check(request: Request) -> None:
     spec, target = request.spec, request.target
-    catalog.check_size(spec, request.size)
-    for name in request.without:
+    catalog.check_size(spec, request.variant.size)
+    for name in request.variant.without:
         if name not in target.rewrites:
             raise unknown_name(f"rewrite of {target.name}", name, target.rewrites, "vitdeploy targets")
     if target.exporter is None:
@@ -141,38 +144,46 @@ def _check(request: Request) -> None:
 
 
 def _plan(request: Request, weights_sha256: str | None) -> Plan:
-    target = request.target
+    variant, target = request.variant, request.target
+    if weights_sha256 is not None:
+        variant = replace(variant, weights=f"sha256:{weights_sha256}")
     chain = [target]
     while (parent := chain[0].parent) is not None:
         chain.insert(0, catalog.find_target(parent))
     steps: list[Step] = []
     for one in chain:
         # A parent's rewrites that the target does not want, because they suit a CPU, are left out on the way.
-        rewrites = tuple(name for name in one.rewrites if name in target.rewrites and name not in request.without)
+        rewrites = tuple(name for name in one.rewrites if name in target.rewrites and name not in variant.without)
+        made = replace(
+            variant,
+            target=one.name,
+            converter=None if variant.converter == DEFAULT_CONVERTER else variant.converter,
+            compute_capability=variant.compute_capability if one.name == AHEAD_OF_TIME else (),
+            without=(),  # the rewrites that are applied say it
+        )
         deferred = _deferred(request, one)
-        parent = steps[-1].key if steps else None
-        key = _key(request, one, rewrites, parent, weights_sha256=weights_sha256, deferred=deferred)
-        steps.append(Step(target=one, rewrites=rewrites, key=key, deferred=deferred))
-    return Plan(request=request, steps=tuple(steps), weights_sha256=weights_sha256)
+        key = _key(made, one, rewrites, steps[-1].key if steps else None, deferred=deferred)
+        steps.append(Step(variant=made, rewrites=rewrites, key=key, deferred=deferred))
+    return Plan(request=request, variant=variant, steps=tuple(steps))
 
 
 def describe(plan: Plan) -> list[str]:
     """The plan, one line a step."""
     if plan.refusal:
         return [plan.refusal.message]
-    request = plan.request
+    variant, checkpoint = plan.variant, plan.request.weights
     lines: list[str] = []
     for step in plan.steps:
         named = f" with {', '.join(step.rewrites)}" if step.rewrites else ""
-        weights = str(request.weights) if request.weights else "random weights (seed 0)"
-        size = f"{request.size[0]}x{request.size[1]}"
-        by = f" by {request.converter}" if request.converter else ""
+        weights = str(checkpoint) if checkpoint else "random weights (seed 0)"
+        by = f" by {variant.converter}" if variant.converter else ""
         proof = "proven against torch fp32"
         if step.deferred:
             proof = "left to the device to build"
-        elif step.target.name == AHEAD_OF_TIME:
+        elif step.variant.target == AHEAD_OF_TIME:
             proof = "built ahead of time, not run"
-        lines.append(f"{request.spec.name} {size}, {weights} → {step.target.name}{by}{named}, {proof}")
+        made = f"{variant.full_model} {variant.size_words}"
+        lines.append(f"{made}, {weights} → {step.variant.target}{by}{named}, {proof}")
     return lines
 
 
@@ -190,7 +201,7 @@ def prepare(plans: Iterable[Plan], store: Store) -> None:
         _check_writable(request.out)
         if plan.refusal is None and (request.force or store.find(plan.key) is None):
             needed += [*request.spec.requires, *(name for step in plan.steps for name in step.packages)]
-            apart = apart or request.converter in NEEDS_LITERT_TORCH
+            apart = apart or request.variant.converter in NEEDS_LITERT_TORCH
     if needed:
         packages.require(needed)
     if apart:
@@ -199,25 +210,25 @@ def prepare(plans: Iterable[Plan], store: Store) -> None:
 
 def _check_border(request: Request) -> None:
     """Refuse heads and element types that the target or the model does not have."""
-    spec, target = request.spec, request.target
-    own_models.check(spec, target.name, weights=request.weights is not None, border=(request.head, request.io))
-    for option, value, default in (("head", request.head, "logits"), ("io", request.io, "fp32")):
+    spec, target, variant = request.spec, request.target, request.variant
+    own_models.check(spec, target.name, weights=request.weights is not None, border=(variant.head, variant.io))
+    for option, value, default in (("head", variant.head, "logits"), ("io", variant.io, "fp32")):
         if value != default and value not in target.options.get(option, ()):
             raise Impossible(f"{target.name} has no --{option} {value}", f"Use --{option} {default}.")
-    if request.converter is not None and request.converter not in target.options.get("converter", ()):
-        raise Impossible(f"{target.name} has no --converter {request.converter}", "Leave --converter out.")
-    if request.compute_capability and target.name != AHEAD_OF_TIME:
+    if variant.converter is not None and variant.converter not in target.options.get("converter", ()):
+        raise Impossible(f"{target.name} has no --converter {variant.converter}", "Leave --converter out.")
+    if variant.compute_capability and target.name != AHEAD_OF_TIME:
         raise Impossible(
             f"{target.name} is not built ahead of time for a compute capability", f"Use --target {AHEAD_OF_TIME}."
         )
-    if JETSON_ORIN in request.compute_capability:
+    if JETSON_ORIN in variant.compute_capability:
         raise Impossible(
             f"TensorRT for RTX does not build for compute capability {JETSON_ORIN}, a Jetson Orin's",
             "Use --target trt-fp16, whose engine the Orin builds itself.",
         )
-    if request.io == "uint8" and spec.part == "decoder":
+    if variant.io == "uint8" and spec.part == "decoder":
         raise Impossible(f"{spec.name} takes no picture that could be made of bytes", "Use --io fp32.")
-    if request.head == "labels" and spec.task not in ("classification", "segmentation"):
+    if variant.head == "labels" and spec.task not in ("classification", "segmentation"):
         raise Impossible(f"{spec.name} has no labels: it is for {spec.task}", "Use --head logits.")
 
 
@@ -240,35 +251,18 @@ def _deferred(request: Request, target: Target) -> bool:
     return gpu.here() is None or bool(packages.missing(target.export_packages))
 
 
-def _key(
-    request: Request,
-    target: Target,
-    rewrites: Sequence[str],
-    parent: str | None,
-    *,
-    weights_sha256: str | None,
-    deferred: bool,
-) -> str:
+def _key(variant: Variant, target: Target, rewrites: Sequence[str], parent: str | None, *, deferred: bool) -> str:
     tools = {name: _version(name) for name in (*jobs.DISTRIBUTIONS, *target.tools)}
-    if request.converter in NEEDS_LITERT_TORCH:
+    if variant.converter in NEEDS_LITERT_TORCH:
         tools[interpreters.LITERT_TORCH] = interpreters.litert_torch_version()
     made_from = {
-        "model": request.spec.name,
-        "size": request.size,
-        "batch": request.batch,
-        "attention": request.attention,
-        "weights": weights_sha256 or request.spec.own_weights or "random",
-        "head": request.head,
-        "io": request.io,
-        "target": target.name,
+        **asdict(variant),
         "rewrites": list(rewrites),
         "parent": parent,
-        "converter": None if request.converter == DEFAULT_CONVERTER else request.converter,
         "deferred": deferred,
-        "compute_capability": request.compute_capability if target.name == AHEAD_OF_TIME else None,
         "gpu": str(gpu.here()) if target.deferrable and not deferred else None,
         "tools": tools,
-        "source": _source_digest(request.spec, target),
+        "source": _source_digest(catalog.find_model(variant.model, variant.part), target),
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 

@@ -35,7 +35,7 @@ def prove(reference: Any, file: Path, described: Mapping[str, Any], border: Bord
     Raises:
         ToolchainFailed: the runtime refuses the file.
     """
-    spec, target = catalog.find_model(job.model), catalog.find_target(job.target)
+    spec, target = job.spec, job.target
     references = catalog.load("vitdeploy.exporters.reference")
     subject = _subject(job)
     judge = references.MaskJudge(subject) if spec.part == "encoder" else None
@@ -88,11 +88,5 @@ def _channels_first(found: Any, leaving: Tensor) -> Any:
 
 def _subject(job: Job) -> Any:
     return catalog.load("vitdeploy.exporters.reference:Subject")(
-        spec=catalog.find_model(job.model),
-        size=job.size,
-        batch=job.batch,
-        attention=job.attention,
-        io=job.io,
-        weights=job.weights,
-        images=job.images,
+        variant=job.variant, weights=job.weights, images=job.images
     )

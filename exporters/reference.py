@@ -18,7 +18,7 @@ from torch import nn
 
 from vitdeploy import catalog, photographs, prompts
 from vitdeploy.models.create import create
-from vitdeploy.spec import Attention, Io, ModelSpec, Size
+from vitdeploy.variant import Variant
 
 Array = NDArray[Any]
 
@@ -27,11 +27,7 @@ Array = NDArray[Any]
 class Subject:
     """What is proven, as far as its inputs depend on it."""
 
-    spec: ModelSpec
-    size: Size
-    batch: int
-    attention: Attention
-    io: Io
+    variant: Variant
     weights: Path | None
     images: Path | None
     """Folder of the user's photographs; None: the bundled ones."""
@@ -46,13 +42,14 @@ def outputs(model: nn.Module, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
 
 def samples(subject: Subject) -> Iterator[dict[str, Array]]:
     """The inputs that parity is measured on, by name: one batch of noise, then photographs; channels first."""
-    spec = subject.spec
+    variant = subject.variant
+    spec = catalog.find_model(variant.model, variant.part)
     if spec.part == "decoder":
         yield from _prompted(subject)
         return
     fit = photographs.letterbox if spec.task == "segment-anything" else photographs.center_crop
-    for photos in photographs.parity_batches(subject.size, subject.batch, subject.images, fit=fit):
-        image: Array = photographs.raw(photos) if subject.io == "uint8" else photographs.normalized(photos, spec)
+    for photos in photographs.parity_batches(variant.size, variant.batch, subject.images, fit=fit):
+        image: Array = photographs.raw(photos) if variant.io == "uint8" else photographs.normalized(photos, spec)
         yield {"image": image}
 
 
@@ -72,17 +69,18 @@ class MaskJudge:
 
 
 def _prompted(subject: Subject) -> Iterator[dict[str, Array]]:
-    encoder = _part(subject, "encoder")
+    encoder, variant = _part(subject, "encoder"), subject.variant
+    spec = catalog.find_model(variant.model, variant.part)
     for index, photos in enumerate(
-        photographs.parity_batches(subject.size, 1, subject.images, fit=photographs.letterbox)
+        photographs.parity_batches(variant.size, 1, subject.images, fit=photographs.letterbox)
     ):
-        image = photographs.normalized(photos, subject.spec)
+        image = photographs.normalized(photos, spec)
         embedding = outputs(encoder, {"image": image})[0]
-        asked = prompts.arrays(prompts.examples(index, subject.batch), subject.batch)
+        asked = prompts.arrays(prompts.examples(index, variant.batch), variant.batch)
         yield {prompts.EMBEDDINGS: embedding, **asked}
 
 
 def _part(subject: Subject, part: str) -> nn.Module:
-    spec = catalog.find_model(subject.spec.whole, part)
-    attention = subject.attention if subject.attention in spec.attentions else spec.attentions[0]
+    spec, attention = catalog.find_model(subject.variant.model, part), subject.variant.attention
+    attention = attention if attention in spec.attentions else spec.attentions[0]
     return create(spec, attention=attention, weights=subject.weights)

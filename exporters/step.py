@@ -19,7 +19,7 @@ from vitdeploy.errors import VitdeployError
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters import proof
 from vitdeploy.exporters.job import Exporter, Job, Made
-from vitdeploy.spec import ModelSpec, Target
+from vitdeploy.spec import Target
 
 SEED = 0
 """Random weights of an export are those of this seed. Source: contract, "Commands"."""
@@ -30,19 +30,19 @@ DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, 
 
 def run(job: Job) -> None:
     """Do the job: afterwards the folder holds the artifact with its manifest, parity included."""
-    spec, target = catalog.find_model(job.model), catalog.find_target(job.target)
+    spec, target, variant = job.spec, job.target, job.variant
     create = catalog.load("vitdeploy.models.create:create")
-    model = create(spec, attention=job.attention, weights=job.weights, seed=SEED)
+    model = create(spec, attention=variant.attention, weights=job.weights, seed=SEED)
     # A half-precision border is the file's own: what it is held against stays fp32.
-    io = "fp32" if job.io == "fp16" and target.precision == "fp16" else job.io
-    reference = catalog.load("vitdeploy.exporters.border:bordered")(model, spec, head=job.head, io=io)
+    io = "fp32" if variant.io == "fp16" and target.precision == "fp16" else variant.io
+    reference = catalog.load("vitdeploy.exporters.border:bordered")(model, spec, head=variant.head, io=io)
     if job.only_prove:
         manifest = artifact.open_artifact(job.folder).manifest
     else:
         started = time.perf_counter_ns()
         exporter: Exporter = catalog.load(target.exporter or "")
         made = exporter.make(reference, spec, job)
-        manifest = _manifest(made, model, spec, target, job, build_ns=time.perf_counter_ns() - started)
+        manifest = _manifest(made, model, job, build_ns=time.perf_counter_ns() - started)
     if not job.only_prove and (manifest.deferred or manifest.parity_skipped):
         documents.write(job.folder / MANIFEST, manifest)
         return
@@ -51,34 +51,27 @@ def run(job: Job) -> None:
     documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=found))
 
 
-def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job, *, build_ns: int) -> Manifest:
-    file = job.folder / made.file
+def _manifest(made: Made, model: Any, job: Job, *, build_ns: int) -> Manifest:
+    file, spec = job.folder / made.file, job.spec
     count = catalog.load("vitdeploy.models.create")
     return Manifest(
         schema=artifact.SCHEMA,
-        model=spec.whole,
-        part=spec.part,
+        **job.variant.recorded,
         task=spec.task,
-        attention=job.attention,
-        target=target.name,
         file=made.file,
         sha256=artifact.digest_of(file),
         size_bytes=file.stat().st_size,
         beside=made.beside,
-        size=job.size,
-        batch=job.batch,
-        precision=target.precision,
-        head=job.head,
-        io=job.io,
+        precision=job.target.precision,
         inputs=made.inputs,
         outputs=made.outputs,
         params=count.count_parameters(model),
-        macs=count.count_macs(model, *(one.shape for one in borders.inputs(spec, size=job.size, batch=1))),
-        weights=_weights(job, spec),
+        macs=count.count_macs(model, *(one.shape for one in borders.inputs(spec, size=job.variant.size, batch=1))),
+        weights=_weights(job),
         parents=made.parents,
         recipe=made.recipe,
         rewrites=made.rewrites,
-        tools={**dict(_versions(target)), **made.tools},
+        tools={**dict(_versions(job.target)), **made.tools},
         bound_to=made.bound_to,
         build_ns=build_ns,
         timing_cache_sha256=made.timing_cache_sha256,
@@ -92,12 +85,11 @@ def _manifest(made: Made, model: Any, spec: ModelSpec, target: Target, job: Job,
     )
 
 
-def _weights(job: Job, spec: ModelSpec) -> Weights:
-    if job.weights is not None:
-        return Weights(source="file", sha256=job.weights_sha256, name=job.weights.name)
-    if spec.own_weights is not None:
-        return Weights(source="file", sha256=spec.own_weights, name=spec.name)
-    return Weights(source="random", seed=SEED)
+def _weights(job: Job) -> Weights:
+    source, _, which = job.variant.weights.partition(":")
+    if source == "random":
+        return Weights(source="random", seed=int(which))
+    return Weights(source="file", sha256=which, name=job.weights.name if job.weights else job.spec.name)
 
 
 def _versions(target: Target) -> Iterator[tuple[str, str]]:

@@ -73,7 +73,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     """
     inputs = zeros(spec, job)
     rewritten, applied = rewrites.rewritten(model, job.rewrites, *inputs.values())
-    graph = exported(rewritten, inputs, borders.outputs(spec, job.head))
+    graph = exported(rewritten, inputs, borders.outputs(spec, job.variant.head))
     strip(graph)
     beside = save(graph, job.folder)
     onnx.checker.check_model(str(job.folder / FILE), full_check=True)
@@ -90,7 +90,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
 
 def zeros(spec: ModelSpec, job: Job) -> dict[str, torch.Tensor]:
     """Tensors shaped and typed as the inputs of the job's graph, by name."""
-    entries = borders.inputs(spec, size=job.size, batch=job.batch, io=job.io)
+    entries = borders.inputs(spec, size=job.variant.size, batch=job.variant.batch, io=job.variant.io)
     return {one.name: torch.zeros(one.shape, dtype=getattr(torch, one.dtype)) for one in entries}
 
 

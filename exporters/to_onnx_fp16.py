@@ -8,7 +8,7 @@ from typing import Any
 import onnx
 import torch
 
-from vitdeploy import borders, catalog
+from vitdeploy import borders
 from vitdeploy.exporters import fp16_graph, rewrite_half, rewrite_half_sums, rewrites, to_onnx
 from vitdeploy.exporters.job import Job, Made
 from vitdeploy.exporters.rewrites import Rewrite
@@ -47,9 +47,9 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     Raises:
         ToolchainFailed: the exporter or the checker refuses, or a weight does not fit into half precision.
     """
-    precision = catalog.find_target(job.target).precision
+    precision = job.target.precision
     whole, applied = widened(model, spec, job)
-    graph = fp16_graph.halved(whole, half_border=job.io == "fp16", precision=precision)
+    graph = fp16_graph.halved(whole, half_border=job.variant.io == "fp16", precision=precision)
     to_onnx.strip(graph)
     beside = to_onnx.save(graph, job.folder)
     operators = collections.Counter(str(node.op_type) for node in graph.graph.node)
@@ -75,4 +75,4 @@ def widened(model: torch.nn.Module, spec: ModelSpec, job: Job) -> tuple[Any, tup
     """
     inputs = to_onnx.zeros(spec, job)
     rewritten, applied = rewrites.rewritten(model, job.rewrites, *inputs.values(), table=HALF_REWRITES)
-    return to_onnx.exported(rewritten, inputs, borders.outputs(spec, job.head)), applied
+    return to_onnx.exported(rewritten, inputs, borders.outputs(spec, job.variant.head)), applied

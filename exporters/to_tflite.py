@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import torch
 
-from vitdeploy import borders, catalog
+from vitdeploy import borders
 from vitdeploy.artifact import Tensor
 from vitdeploy.errors import Impossible, MissingPackage, VitdeployError
 from vitdeploy.exporters import interpreters, proof, rewrites, tflite_convert, tflite_duel, tflite_inspect, to_onnx
@@ -46,18 +46,18 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     results = (found,) if isinstance(found, torch.Tensor) else found
     border = Border(
         inputs=tuple(described(name, value) for name, value in inputs.items()),
-        outputs=tuple(described(*pair) for pair in zip(borders.outputs(spec, job.head), results, strict=True)),
+        outputs=tuple(described(*pair) for pair in zip(borders.outputs(spec, job.variant.head), results, strict=True)),
     )
     target = job.folder / FILE
     chosen: One
-    if job.converter == "best":
+    if job.variant.converter == "best":
         with tempfile.TemporaryDirectory(prefix="vitdeploy-duel-") as place:
             choice = duel(model, ready, inputs, border, job, Path(place))
             shutil.copyfile(choice.winner.file, target)
         chosen = "onnx2tf" if choice.winner.converter == "onnx2tf" else "litert-torch"
         told = f"; the faster of both converters' files: {choice.words}"
     else:
-        chosen, told = job.converter or CONVERTERS[0], ""
+        chosen, told = job.variant.converter or CONVERTERS[0], ""
         convert(ready, inputs, border, target, chosen)
     version = interpreters.litert_torch_version() if chosen == "litert-torch" else None
     return Made(
@@ -117,7 +117,7 @@ def duel(
         except VitdeployError as error:
             said = f"failed: {error.message}"
         contenders.append(Contender(converter=converter, file=file, said=said))
-    target = catalog.find_target(job.target)
+    target = job.target
     sessions: dict[str, Any] = {
         one.converter: proof.open_for_proof(target, one.file, manifest) for one in contenders if one.said is None
     }

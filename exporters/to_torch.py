@@ -2,7 +2,7 @@
 
 import torch
 
-from vitdeploy import borders, catalog
+from vitdeploy import borders
 from vitdeploy.artifact import Tensor
 from vitdeploy.exporters.job import Job, Made
 from vitdeploy.spec import Layout, ModelSpec
@@ -13,11 +13,11 @@ _LAYOUTS: dict[int, Layout] = {4: "NCHW", 2: "NC"}
 
 def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     """Save the state dict; the runtime builds the module from the catalog and loads it."""
-    half = catalog.find_target(job.target).precision == "fp16"
+    half = job.target.precision == "fp16"
     state = {k: v.half() if half and v.is_floating_point() else v for k, v in model.state_dict().items()}
     with (job.folder / FILE).open("wb") as stream:  # a stream of ours, so that a full disk is an OSError
         torch.save(state, stream)
-    entries = borders.inputs(spec, size=job.size, batch=job.batch)
+    entries = borders.inputs(spec, size=job.variant.size, batch=job.variant.batch)
     with torch.inference_mode():
         found: torch.Tensor | tuple[torch.Tensor, ...] = model(*(torch.zeros(one.shape) for one in entries))
     leaving = (found,) if isinstance(found, torch.Tensor) else found

@@ -9,7 +9,7 @@ import shutil
 import platformdirs
 import torch
 
-from vitdeploy import artifact, catalog
+from vitdeploy import artifact
 from vitdeploy.artifact import Artifact
 from vitdeploy.exporters import build_engine
 from vitdeploy.exporters.job import Job, Made
@@ -37,7 +37,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
 
 
 def _built(parent: Artifact, job: Job) -> Made:
-    target = catalog.find_target(job.target)
+    target = job.target
     built = build_engine.build(
         build_engine.Order(
             graph=str(parent.file),
@@ -45,7 +45,7 @@ def _built(parent: Artifact, job: Job) -> Made:
             precision=target.precision,
             package=target.export_packages[0],
             timing_caches=str(platformdirs.user_cache_path("vitdeploy") / "timing"),
-            compute_capability=list(job.compute_capability),
+            compute_capability=list(job.variant.compute_capability),
         )
     )
     return Made(
@@ -68,7 +68,7 @@ def _deferred(parent: Artifact, job: Job) -> Made:
     manifest = parent.manifest
     for name in (manifest.file, *(beside.file for beside in manifest.beside)):
         shutil.copyfile(parent.folder / name, job.folder / name)
-    exact = " --noTF32" if job.target == "trt-fp32" else ""
+    exact = " --noTF32" if job.variant.target == "trt-fp32" else ""
     return Made(
         file=manifest.file,
         inputs=manifest.inputs,

@@ -29,10 +29,7 @@ from vitdeploy import catalog
 from vitdeploy.exporters import planning
 spec = catalog.find_model("efficientvit_b0")
 for name in sys.argv[1:]:
-    request = planning.Request(
-        spec=spec, target=catalog.find_target(name), size=spec.size, batch=1, attention="relu", weights=None,
-        head="logits", io="fp32", without=(), out=Path("out"),
-    )
+    request = planning.Request(variant=catalog.variant_of(spec, name), weights=None, out=Path("out"))
     print(planning.plans([request])[0].key)
 """
 

@@ -112,15 +112,8 @@ def onnx_file(path: Path, shape: tuple[Any, ...] = (1, 3, 32, 32), **changes: An
 
 
 def job(folder: Path, name: str, target: str = "onnx-fp32", size: tuple[int, int] | None = None) -> Job:
-    spec = catalog.find_model(name)
     return Job(
-        model=spec.name,
-        target=target,
-        size=size or spec.size,
-        batch=1,
-        attention="own",
-        head="logits",
-        io="fp32",
+        variant=catalog.variant_of(catalog.find_model(name), target, size=size),
         rewrites=catalog.find_target(target).rewrites,
         folder=folder,
     )

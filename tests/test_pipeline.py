@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -24,6 +24,7 @@ from vitdeploy.exporters.pipeline import Outcome
 from vitdeploy.exporters.planning import Request
 from vitdeploy.models.create import create
 from vitdeploy.orders import ExportOrder
+from vitdeploy.spec import Target
 from vitdeploy.store import Store
 
 PROVEN = Parity(
@@ -45,20 +46,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def wanted(out: Path, model: str = "efficientvit_b0", target: str = "onnx-fp32", **changes: Any) -> Request:
-    spec = catalog.find_model(model)
-    request = Request(
-        spec=spec,
-        target=catalog.find_target(target),
-        size=(64, 64),
-        batch=1,
-        attention="relu",
-        weights=None,
-        head="logits",
-        io="fp32",
-        without=(),
-        out=out,
-    )
-    return replace(request, **changes)
+    given = {name: changes.pop(name) for name in ("weights", "force", "device") if name in changes}
+    variant = catalog.variant_of(catalog.find_model(model), target, **{"size": (64, 64), **changes})
+    return Request(variant=variant, out=out, **{"weights": None, **given})
 
 
 class FakeStep:
@@ -71,7 +61,7 @@ class FakeStep:
     def __call__(self, job: Job) -> None:
         self.jobs.append(job)
         made = artifacts.plain_file(job.folder, content=repr(job.rewrites).encode())
-        manifest = msgspec.structs.replace(made.manifest, model=job.model, size=job.size, parity=self.parity)
+        manifest = msgspec.structs.replace(made.manifest, **job.variant.recorded, parity=self.parity)
         documents.write(job.folder / MANIFEST, manifest)
 
 
@@ -122,10 +112,11 @@ def test_a_wrong_size_is_answered_with_the_nearest(tmp_path: Path):
     assert "128x96" in caught.value.hint
 
 
-def test_missing_packages_are_found_before_the_work(tmp_path: Path, fake: FakeStep):
+def test_missing_packages_are_found_before_the_work(tmp_path: Path, fake: FakeStep, monkeypatch: pytest.MonkeyPatch):
     target = replace(catalog.find_target("onnx-fp32"), export_packages=("no_such_a", "no_such_b"))
+    monkeypatch.setitem(cast("dict[str, Target]", catalog.targets()), "onnx-fp32", target)
     with pytest.raises(MissingPackage) as caught:
-        planning.prepare(planning.plans([replace(wanted(tmp_path / "out"), target=target)]), Store(tmp_path / "store"))
+        planning.prepare(planning.plans([wanted(tmp_path / "out")]), Store(tmp_path / "store"))
     assert "no_such_a" in caught.value.message
     assert "no_such_b" in caught.value.message
     assert not fake.jobs
@@ -227,7 +218,8 @@ def test_an_export_takes_a_checkpoints_digest_once(
     made = api.export(["efficientvit_b0"], order)[0].artifact
     assert reads.count == 1
     assert made is not None
-    assert made.manifest.weights.sha256 == reads(checkpoint)
+    plain = catalog.variant_of(catalog.find_model("efficientvit_b0"), target, size=(64, 64))
+    assert made.manifest.variant == replace(plain, weights=f"sha256:{reads(checkpoint)}")
     assert made.manifest.state == ("deferred" if target == "trt-fp16" else "ready")
 
 
@@ -388,7 +380,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def large(job: Job) -> None:
     """A step whose model does not fit the small disk."""
     made = artifacts.plain_file(job.folder, content=b"x" * 2**20)
-    documents.write(job.folder / MANIFEST, msgspec.structs.replace(made.manifest, model=job.model, parity=PROVEN))
+    documents.write(
+        job.folder / MANIFEST, msgspec.structs.replace(made.manifest, model=job.variant.model, parity=PROVEN)
+    )
 
 
 def test_a_full_disk_at_the_output_leaves_nothing_half_written(

@@ -302,13 +302,9 @@ def test_an_export_with_a_near_miss_ends_as_failed_parity(tmp_path: Path, monkey
     wrong_coefficient(monkeypatch)
     step.run(
         Job(
-            model="efficientvit_seg_b0_cityscapes",
-            target="onnx-fp32",
-            size=(64, 64),
-            batch=1,
-            attention="relu",
-            head="logits",
-            io="fp32",
+            variant=catalog.variant_of(
+                catalog.find_model("efficientvit_seg_b0_cityscapes"), "onnx-fp32", size=(64, 64)
+            ),
             rewrites=("cubic-as-products",),
             folder=tmp_path,
         )

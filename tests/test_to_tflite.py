@@ -54,19 +54,17 @@ socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
 """
 
 
-def job_for(folder: Path, model: str = "efficientvit_seg_b0_cityscapes", **changes: Any) -> Job:
-    given: dict[str, Any] = {
-        "model": model,
-        "target": "tflite-fp32",
-        "size": SIZE,
-        "batch": 1,
-        "attention": "relu",
-        "head": "logits",
-        "io": "fp32",
-        "rewrites": catalog.find_target("tflite-fp32").rewrites,
-        "folder": folder,
-    }
-    return Job(**given | changes)
+def job_for(
+    folder: Path,
+    model: str = "efficientvit_seg_b0_cityscapes",
+    rewrites: tuple[str, ...] | None = None,
+    **changes: Any,
+) -> Job:
+    return Job(
+        variant=catalog.variant_of(catalog.find_model(model), "tflite-fp32", size=SIZE, **changes),
+        rewrites=catalog.find_target("tflite-fp32").rewrites if rewrites is None else rewrites,
+        folder=folder,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +153,7 @@ def test_what_is_no_tflite_file_is_said_to_be_none(tmp_path: Path, content: byte
 def test_a_cubic_resize_that_is_left_in_is_refused_before_the_work(tmp_path: Path):
     job = job_for(tmp_path, rewrites=("attention-apart",))
     with pytest.raises(Impossible, match="FlexResizeBicubic") as caught:
-        to_tflite.make(create(catalog.find_model(job.model)), catalog.find_model(job.model), job)
+        to_tflite.make(create(job.spec), job.spec, job)
     assert "cubic-channels-last" in caught.value.hint
     assert caught.value.exit_code == 4
 
@@ -171,17 +169,11 @@ def test_a_manifest_from_before_delegations_is_still_read(tmp_path: Path):
 
 def request_for(out: Path, converter: str | None) -> planning.Request:
     return planning.Request(
-        spec=catalog.find_model("efficientvit_b0"),
-        target=catalog.find_target("tflite-fp32"),
-        size=(64, 64),
-        batch=1,
-        attention="relu",
+        variant=catalog.variant_of(
+            catalog.find_model("efficientvit_b0"), "tflite-fp32", size=(64, 64), converter=converter
+        ),
         weights=None,
-        head="logits",
-        io="fp32",
-        without=(),
         out=out,
-        converter=converter,  # pyright: ignore[reportArgumentType]
     )
 
 

@@ -133,13 +133,7 @@ def double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 def built(graph: Path, folder: Path, target: str = "trt-fp16") -> Any:
     folder.mkdir(exist_ok=True)
     job = Job(
-        model="efficientvit_b0",
-        target=target,
-        size=(64, 64),
-        batch=1,
-        attention="relu",
-        head="logits",
-        io="fp32",
+        variant=catalog.variant_of(catalog.find_model("efficientvit_b0"), target, size=(64, 64)),
         rewrites=(),
         folder=folder,
         parent=graph,

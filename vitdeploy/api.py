@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from vitdeploy.devices.inventory import Device
-    from vitdeploy.exporters.planning import Plan, Request
+    from vitdeploy.exporters.planning import Plan
     from vitdeploy.workload import Planned
 
 Progress = Callable[[str], None]
@@ -106,8 +106,8 @@ def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = sil
             error = failure
         rows.append(
             ExportRow(
-                model=plan.request.spec.name,
-                target=plan.request.target.name,
+                model=plan.variant.full_model,
+                target=plan.variant.target,
                 artifact=made,
                 error=error,
                 reused=reused,
@@ -148,34 +148,30 @@ def _plans(names: Sequence[str], order: ExportOrder) -> "list[Plan]":
         raise UsageError(f"--batch {order.batch} is not a positive whole number", "Use --batch 1 or more.")
     if order.attention is not None:
         _choice("attention", order.attention, get_args(Attention))
-    head, io = _choice("head", order.head, get_args(Head)), _choice("io", order.io, get_args(Io))
-    converter: Converter | None = None
     if order.converter is not None:
-        converter = _choice("converter", order.converter, get_args(Converter))
+        _choice("converter", order.converter, get_args(Converter))
         if target.file != "model.tflite":
             raise Impossible(f"--converter chooses between TFLite converters; {target.name} has none", "Leave it out.")
-    requests: list[Request] = []
-    for spec in specs:
-        size = catalog.parse_size(order.size) if order.size else spec.size
-        requests.append(
-            planning.Request(
-                spec=spec,
-                target=target,
-                size=size,
-                batch=order.batch,
-                attention=catalog.attention_of(spec, order.attention),
-                weights=order.weights,
-                head=head,
-                io=io,
-                without=order.without,
-                out=order.out,
-                converter=converter,
-                force=order.force,
-                device=order.device,
-                compute_capability=_capabilities(order.compute_capability),
-                weights_sha256=order.weights_sha256,
-            )
+    size = catalog.parse_size(order.size) if order.size else None
+    options: dict[str, Any] = {
+        "batch": order.batch,
+        "head": _choice("head", order.head, get_args(Head)),
+        "io": _choice("io", order.io, get_args(Io)),
+        "converter": order.converter,
+        "compute_capability": _capabilities(order.compute_capability),
+        "without": order.without,
+    }
+    requests = [
+        planning.Request(
+            variant=catalog.variant_of(spec, target.name, size=size, attention=order.attention, **options),
+            weights=order.weights,
+            weights_sha256=order.weights_sha256,
+            out=order.out,
+            force=order.force,
+            device=order.device,
         )
+        for spec in specs
+    ]
     return planning.plans(requests)
 
 

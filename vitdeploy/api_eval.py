@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vitdeploy import api, api_eval_items, api_eval_reference, artifact, catalog, packages
 from vitdeploy.api_eval_items import Told
-from vitdeploy.api_eval_reference import Reference, size_of
+from vitdeploy.api_eval_reference import Reference
 from vitdeploy.artifact import Artifact
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.evaluation import dataset, detections, journal, plans, record, summary
@@ -35,7 +35,7 @@ def eval_plan(paths: Sequence[Path], order: EvalOrder) -> list[str]:
     artifacts = prepared.artifacts
     device = api.reachable(order.device)
     lines = [
-        f"{one.manifest.model} {one.manifest.target} {size_of(one)} on {device.name}: "
+        f"{one.manifest.model} {one.manifest.target} {one.manifest.variant.size_words} on {device.name}: "
         f"{len(prepared.items)} of {len(prepared.found.items)} pictures of {order.dataset} in {order.root}"
         for one in artifacts
     ]
@@ -262,7 +262,7 @@ def _finish(
             items_sha256=dataset.digest(prepared.items),
         ),
         protocol=prepared.protocol,
-        subjects=tuple(_subject(one) for one in artifacts),
+        subjects=tuple(subject_of(one) for one in artifacts),
         reference=reference.words if isinstance(reference, Reference) else None,
         reference_why_not=reference if isinstance(reference, str) else None if reference else "it was not asked for",
         figures=found.figures,
@@ -344,22 +344,15 @@ def _merged(parts: Sequence[Path], out: Path, head: Head, items: Sequence[Item])
         )
 
 
-def _subject(one: Artifact) -> Subject:
+def subject_of(one: Artifact) -> Subject:
+    """An artifact as its evaluation records it."""
     manifest = one.manifest
-    weights = manifest.weights
     return Subject(
         sha256=manifest.sha256,
-        model=manifest.model,
-        part=manifest.part,
-        target=manifest.target,
-        attention=manifest.attention,
-        size=manifest.size,
-        batch=manifest.batch,
+        **manifest.variant.recorded,
         precision=manifest.precision,
-        head=manifest.head,
-        io=manifest.io,
-        weights=f"random:{weights.seed}" if weights.source == "random" else f"sha256:{weights.sha256}",
-        name=weights.name,
+        weights=manifest.weights.identity,
+        name=manifest.weights.name,
     )
 
 

@@ -13,6 +13,7 @@ from vitdeploy.errors import Impossible, UnreadableFile
 from vitdeploy.evaluation.order import EvalOrder
 from vitdeploy.evaluation.plans import Prepared
 from vitdeploy.orders import ExportOrder, OnTrial
+from vitdeploy.variant import Variant
 
 REFERENCE_TARGET = "torch-fp32"
 """What the drop is against. Source: contract, "Commands"."""
@@ -88,16 +89,14 @@ def made_for(artifacts: Sequence[Artifact], order: EvalOrder, progress: api.Prog
                 raise UnreadableFile(
                     f"{weights} is not the checkpoint that {one.folder} was made from", f"Use {manifest.weights.name}."
                 )
-        asked = ExportOrder(
-            target=REFERENCE_TARGET,
-            size=size_of(one),
-            attention=manifest.attention,
+        reference = _plain(one)
+        wanted = ExportOrder.of(
+            reference,
             weights=weights,
             weights_sha256=digest if weights else None,
             out=Path(platformdirs.user_cache_dir("vitdeploy")) / "references",
         )
-        name = f"{manifest.model}.{manifest.part}" if manifest.part else manifest.model
-        row = api.export([name], asked, progress=progress)[0]
+        row = api.export([reference.full_model], wanted, progress=progress)[0]
         if row.artifact is None or row.error is not None:
             raise row.error or Impossible(f"no reference for {one.folder}", "Use --no-reference.")
         made.append(row.artifact)
@@ -108,23 +107,13 @@ def _stored(one: Artifact) -> Artifact | None:
     """The store's fp32 torch artifact of the same model, size and weights, where an earlier export left it."""
     from vitdeploy.store import Store
 
-    wanted = one.manifest
-    store = Store()
+    wanted, store = _plain(one), Store()
     for entry in store.entries():
-        found = entry.manifest
-        same = all(
-            getattr(found, field) == getattr(wanted, field) for field in ("model", "part", "attention", "size")
-        ) and (found.weights.source, found.weights.sha256, found.weights.seed) == (
-            wanted.weights.source,
-            wanted.weights.sha256,
-            wanted.weights.seed,
-        )
-        plain = found.target == REFERENCE_TARGET and found.batch == 1 and found.head == "logits" and found.io == "fp32"
-        if same and plain and store.find(entry.key) is not None:
-            return Artifact(entry.folder, found)
+        if entry.manifest.variant == wanted and store.find(entry.key) is not None:
+            return Artifact(entry.folder, entry.manifest)
     return None
 
 
-def size_of(one: Artifact) -> str:
-    """``HxW`` of an artifact's input."""
-    return f"{one.manifest.size[0]}x{one.manifest.size[1]}"
+def _plain(one: Artifact) -> Variant:
+    """The fp32 torch variant of an artifact's model, with one picture at once and no options."""
+    return dataclasses.replace(one.manifest.variant, target=REFERENCE_TARGET, batch=1, head="logits", io="fp32")

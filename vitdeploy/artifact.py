@@ -17,6 +17,7 @@ import msgspec
 from vitdeploy import documents, own_models
 from vitdeploy.errors import UnreadableFile
 from vitdeploy.spec import Attention, Head, Io, Layout, Size, Task
+from vitdeploy.variant import Variant
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -51,6 +52,11 @@ class Weights(_Record, frozen=True, kw_only=True):
     def words(self) -> str:
         """For tables: ``random weights (seed 0)`` or the checkpoint's name."""
         return f"random weights (seed {self.seed})" if self.source == "random" else f"{self.name}"
+
+    @property
+    def identity(self) -> str:
+        """As a variant has it: ``random:SEED`` or ``sha256:…``."""
+        return f"random:{self.seed}" if self.source == "random" else f"sha256:{self.sha256}"
 
 
 class Metric(_Record, frozen=True, kw_only=True):
@@ -156,6 +162,11 @@ class Manifest(_Record, frozen=True, kw_only=True):
     parity: Parity | None
     parity_skipped: str | None
 
+    @property
+    def variant(self) -> Variant:
+        """What it is; which converter made it and which rewrites were left out is not kept."""
+        return Variant.of(self, self.weights.identity)
+
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
@@ -219,8 +230,7 @@ def folder_of(manifest: Manifest, options: str = "", device: str | None = None) 
     own = own_models.folder_name(manifest.model, manifest.weights.sha256)
     model = own + (f".{manifest.part}" if manifest.part else "")
     name = "+".join([model, *(["softmax"] if manifest.attention == "softmax" else []), *([options] if options else [])])
-    height, width = manifest.size
-    size = f"{height}x{width}" + (f"-b{manifest.batch}" if manifest.batch > 1 else "")
+    size = manifest.variant.size_words + (f"-b{manifest.batch}" if manifest.batch > 1 else "")
     return Path(name) / size / (manifest.target + (f"@{device}" if device else ""))
 
 

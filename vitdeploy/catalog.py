@@ -14,6 +14,7 @@ from vitdeploy.errors import Impossible, UsageError, unknown_name
 from vitdeploy.model_rows import MODELS, attention_module
 from vitdeploy.spec import Attention, ModelSpec, Size, Target, is_own
 from vitdeploy.target_rows import TARGETS
+from vitdeploy.variant import RANDOM, Variant
 
 T = TypeVar("T")
 
@@ -139,6 +140,28 @@ def attention_of(spec: ModelSpec, asked: str | None) -> Attention:
     if spec.attentions == ("own",):
         raise Impossible(f"the attention of {spec.name} is its own, not {asked}", "Leave --attention out.")
     raise Impossible(f"{spec.name} has no {asked} attention", f"It can have {' or '.join(spec.attentions)}.")
+
+
+def variant_of(
+    spec: ModelSpec, target: str, *, size: Size | None = None, attention: str | None = None, **options: Any
+) -> Variant:
+    """The variant of a model at a target, without a checkpoint; None: the model's own size and first attention.
+
+    Args:
+        options: further fields of `Variant`.
+
+    Raises:
+        Impossible: the model does not have that attention.
+    """
+    return Variant(
+        model=spec.whole,
+        part=spec.part,
+        target=target,
+        size=size or spec.size,
+        attention=attention_of(spec, attention),
+        weights=f"sha256:{spec.own_weights}" if spec.own_weights else RANDOM,
+        **options,
+    )
 
 
 LARGEST_SIDE = 16384

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vitdeploy.artifact import Artifact, Manifest, Parity
 from vitdeploy.errors import VitdeployError
 from vitdeploy.spec import Attention, Size
+from vitdeploy.variant import Variant
 
 if TYPE_CHECKING:
     from vitdeploy.baselines import Baseline
@@ -57,6 +58,19 @@ class ExportOrder:
     device: str | None = None
     out: Path = Path("artifacts")
     force: bool = False
+
+    @classmethod
+    def of(cls, variant: Variant, **options: Any) -> "ExportOrder":
+        """The order for a variant of the model `Variant.full_model`, under its default weights."""
+        return cls(
+            target=variant.target,
+            size=variant.size_words,
+            batch=variant.batch,
+            attention=variant.attention,
+            head=variant.head,
+            io=variant.io,
+            **options,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

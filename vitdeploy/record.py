@@ -16,6 +16,7 @@ from vitdeploy import documents, stats, sustained
 from vitdeploy.artifact import Parity
 from vitdeploy.fact_table import TrialFacts
 from vitdeploy.spec import Attention, Boundary, Head, Io, Size
+from vitdeploy.variant import Variant
 
 SCHEMA = 1
 
@@ -61,12 +62,14 @@ class Case(_Record, frozen=True, kw_only=True):
     """``pageable``, ``pinned``, ``mapped``: where the host buffers lie."""
 
     @property
+    def variant(self) -> Variant:
+        """Which file was timed."""
+        return Variant.of(self, self.weights)
+
+    @property
     def name(self) -> str:
         """Short and unique within a device: ``efficientvit_b1 onnx-fp32 224x224``."""
-        words = [self.model + (f".{self.part}" if self.part else "")]
-        words += ["softmax"] if self.attention == "softmax" else []
-        words += [self.target, f"{self.size[0]}x{self.size[1]}"]
-        words += [f"b{self.batch}"] if self.batch > 1 else []
+        words = [self.variant.words]
         words += [f"{self.streams} streams"] if self.streams > 1 else []
         words += [self.boundary] if self.boundary != "host-to-host" else []
         words += [self.head] if self.head != "logits" else []

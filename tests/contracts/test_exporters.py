@@ -1,7 +1,6 @@
 """What every exporter promises: a proven file, a manifest that describes it, the same bytes every time."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +50,10 @@ def needed(target: str) -> None:
 
 
 def job_for(folder: Path, model: str, target: str = "onnx-fp32", **changes: Any) -> Job:
-    job = Job(
-        model=model,
-        target=target,
-        size=(24, 32) if model.startswith("efficientvit_sr") else SIZE,  # it keeps the size: softmax over all pixels
-        batch=1,
-        attention="relu",
-        head="logits",
-        io="fp32",
-        rewrites=catalog.find_target(target).rewrites,
-        folder=folder,
-    )
-    return replace(job, **changes)
+    size = (24, 32) if model.startswith("efficientvit_sr") else SIZE  # it keeps the size: softmax over all pixels
+    rewrites = changes.pop("rewrites", catalog.find_target(target).rewrites)
+    variant = catalog.variant_of(catalog.find_model(model), target, **{"size": size, **changes})
+    return Job(variant=variant, rewrites=rewrites, folder=folder)
 
 
 @pytest.fixture(scope="module")

@@ -37,16 +37,9 @@ ERROR = {"fp32": 1e-3, "fp16": 0.1}
 
 
 def exported(folder: Path, model: str, target: str, size: tuple[int, int] | None = None) -> Manifest:
-    spec = catalog.find_model(model)
     step.run(
         Job(
-            model=model,
-            target=target,
-            size=size or SIZES[model],
-            batch=1,
-            attention=spec.attentions[0],
-            head="logits",
-            io="fp32",
+            variant=catalog.variant_of(catalog.find_model(model), target, size=size or SIZES[model]),
             rewrites=catalog.find_target(target).rewrites,
             folder=folder,
         )

@@ -13,6 +13,7 @@ import msgspec
 from vitdeploy import documents
 from vitdeploy.record import Device, Version
 from vitdeploy.spec import Head, Io, Size
+from vitdeploy.variant import Variant
 
 SCHEMA = 1
 
@@ -107,6 +108,11 @@ class Subject(_Record, frozen=True, kw_only=True):
     """Of the checkpoint's file."""
     images: int = 0
     """How many pictures it answered."""
+
+    @property
+    def variant(self) -> Variant:
+        """What was evaluated."""
+        return Variant.of(self, self.weights)
 
 
 class DataSet(_Record, frozen=True, kw_only=True):
