@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from vitdeploy import scaling
+from vitdeploy.benchmarks.suite import Entry, Wanted
+from vitdeploy.catalog.model_table import ATTENTION_HEAD_DIM
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import Impossible, VitdeployError
-from vitdeploy.model_rows import ATTENTION_HEAD_DIM
-from vitdeploy.orders import Entry, Wanted
-from vitdeploy.spec import Attention
+from vitdeploy.studies import attention_study
 
 MODULE_SIDES = (8, 12, 16, 24, 32, 40, 48, 64, 96, 128, 192)
 """Sides of feature maps: 16 to 64 as of networks in use, the published figure's, smaller ones to see where the two
@@ -43,12 +43,12 @@ def wanted(*, quick: bool, networks: Sequence[str], target: str, free_bytes: int
         entry = Entry(model=model, targets=(target,), size=(side, side), attention=attention)
         rows.setdefault((model, side, attention), Wanted(entry=entry, refused=refused))
 
-    base = f"attention_w{scaling.WIDTH}"
+    base = f"attention_w{attention_study.WIDTH}"
     for side in QUICK_MODULE_SIDES if quick else MODULE_SIDES:
-        refused = too_large(scaling.WIDTH // ATTENTION_HEAD_DIM, side * side, target, free_bytes)
+        refused = too_large(attention_study.WIDTH // ATTENTION_HEAD_DIM, side * side, target, free_bytes)
         add(base, side, "softmax", refused)
         add(base, side, "relu", None)
-        wide = scaling.equal_width(side * side)
+        wide = attention_study.equal_width(side * side)
         if refused is None:  # without its counterpart a wide module says nothing
             add(f"attention_w{wide}", side, "relu", None)
     for network in networks:

@@ -4,9 +4,7 @@ Whatever ends the bench (a crash, ``kill -9``, a full disk, Ctrl-C), the run fil
 that was finished, and ``resume`` goes on with the ones that are missing.
 """
 
-import os
 import random
-import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -15,17 +13,19 @@ from typing import Protocol
 
 import msgspec
 
-import vitdeploy
-from vitdeploy import errors, record
-from vitdeploy.benchmarks import host, machine, phone_trial, stand
-from vitdeploy.benchmarks.resume import check_same
-from vitdeploy.benchmarks.rows import Job, Row, code_of, manifest_digest, note, present, refusal
-from vitdeploy.benchmarks.trial import Turn
-from vitdeploy.devices import inventory
-from vitdeploy.devices.connection import Connection
+from vitdeploy import errors
+from vitdeploy.benchmarks import phone_trial
+from vitdeploy.benchmarks.trial import prepared_device
+from vitdeploy.benchmarks.trial.launch import Turn
+from vitdeploy.benchmarks.trial.resume import check_same
+from vitdeploy.benchmarks.trial.rows import Job, Row, code_of, manifest_digest, note, present, refusal
+from vitdeploy.devices import device_facts, inventory
 from vitdeploy.errors import NoValidMeasurement, UsageError, VitdeployError
-from vitdeploy.orders import OnTrial
-from vitdeploy.record import Case, Run
+from vitdeploy.processes.connection import Connection
+from vitdeploy.processes.progress import OnTrial
+from vitdeploy.results import record
+from vitdeploy.results.provenance import check_out, new_run
+from vitdeploy.results.record import Case, Run
 
 ORDER = "round-robin, shuffled anew each round"
 PAIRED_ORDER = "interleaved pairs, the order within a pair drawn for every other one and turned round for the next"
@@ -82,16 +82,6 @@ def make_protocol(
     )
 
 
-def check_out(out: Path, *, resume: bool) -> None:
-    """Refuse, before any work, to overwrite a run.
-
-    Raises:
-        UsageError: ``out`` exists and is not to be resumed.
-    """
-    if out.exists() and not resume:
-        raise UsageError(f"{out} exists", "Go on with it by --resume, or choose another place with --out.")
-
-
 def run(
     jobs: Sequence[Job],
     *,
@@ -121,14 +111,14 @@ def run(
     if device.link == "adb":
         protocol = phone_trial.as_run(protocol)
     with connection or inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
-        found = machine.found(device, link)
+        found = device_facts.found(device, link)
         for name, words in getattr(link, "power", {}).items():
             progress(f"{device.name}, {name.replace('_', ' ')}: {words}")
         if device.power_mode is not None:  # what is set now counts, not what was before the lock
             mode = found.get("power_mode")
             jobs = [replace(job, case=msgspec.structs.replace(job.case, power_mode=mode)) for job in jobs]
-        described = record.Device(name=device.name, facts=machine.stable(device, found))
-        ready = stand.prepare(device, link, found)
+        described = record.Device(name=device.name, facts=device_facts.stable(device, found))
+        ready = prepared_device.prepare(device, link, found)
         earlier = record.load(out) if resume and out.exists() else None
         frame = new_run(described, protocol, now())
         rows = [
@@ -164,21 +154,6 @@ def run(
                 if duel.stopped:
                     break
         return _save(frame, rows, out)
-
-
-def new_run(device: record.Device, protocol: record.Protocol, started: datetime) -> Run:
-    """A run that has no results yet, with an id of its own."""
-    return Run(
-        schema=record.SCHEMA,
-        id=f"{started:%Y%m%dT%H%M%S}-{os.urandom(3).hex()}",
-        started_utc=started.isoformat(timespec="seconds"),
-        vitdeploy=_version(),
-        device=device,
-        host=host.facts(),
-        protocol=protocol,
-        results=(),
-        commit=os.environ.get("GITHUB_SHA") or _git(Path.cwd(), "rev-parse", "HEAD") or None,
-    )
 
 
 def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[Turn]:
@@ -222,11 +197,11 @@ def exit_code_of(result: record.Result) -> int:
     )
 
 
-def _fill(row: Row, turn: Turn, ready: stand.Stand, protocol: record.Protocol, log: Path) -> None:
+def _fill(row: Row, turn: Turn, ready: prepared_device.Stand, protocol: record.Protocol, log: Path) -> None:
     """Run one trial and write down in its row what became of it."""
     assert row.job.artifact is not None
     try:
-        taken = stand.take(
+        taken = prepared_device.take(
             ready, turn, row.job.case, row.job.artifact, compute=row.job.compute, protocol=protocol, log=log
         )
     except VitdeployError as error:
@@ -258,21 +233,3 @@ def check_distinct(jobs: Sequence[Job]) -> None:
         if job.case in seen:
             raise UsageError(f"{job.case.name} is named twice", "Time two files of one case with `vitdeploy duel`.")
         seen[job.case] = job
-
-
-def _version() -> record.Version:
-    """This vitdeploy, and its commit where it runs from a checkout."""
-    root = Path(vitdeploy.__file__).parent.parent
-    commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
-    changes = None if commit is None else _git(root, "status", "--porcelain")
-    return record.Version(
-        version=vitdeploy.__version__, commit=commit or None, dirty=None if changes is None else bool(changes)
-    )
-
-
-def _git(root: Path, *words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

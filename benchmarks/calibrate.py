@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as distributions
 
-from vitdeploy import calibration, catalog, stats, verdict
-from vitdeploy.benchmarks import machine
-from vitdeploy.calibration import Calibration
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.devices import device_facts
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, NoValidMeasurement
-from vitdeploy.fact_table import DeviceFacts
-from vitdeploy.record import Case, Result, Run
-from vitdeploy.verdict import Effect
+from vitdeploy.results import calibration, stats, verdict
+from vitdeploy.results.calibration import Calibration
+from vitdeploy.results.record import Case, Result, Run
+from vitdeploy.results.verdict import Effect
 
 PAIRS = 20
 """Enough to draw ten of them in 184,756 ways."""
@@ -50,10 +51,10 @@ def target_of(device: Device, facts: DeviceFacts) -> str:
         Impossible: the device file names no target that can be run.
     """
     listed = [name for name in (FIRST_TARGET, *device.targets) if name in device.targets]
-    usable = [name for name in listed if catalog.find_target(name).runtime is not None]
+    usable = [name for name in listed if registry.find_target(name).runtime is not None]
     for compute in ("cuda", "phone", "cpu"):
         for name in usable:
-            if machine.compute_of(name, device, facts) == compute:
+            if device_facts.compute_of(name, device, facts) == compute:
                 return name
     raise Impossible(f"{device.name} runs no target", "Name targets in its device file.")
 

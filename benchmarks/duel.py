@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vitdeploy import record, verdict
 from vitdeploy.benchmarks import bench
-from vitdeploy.benchmarks.rows import Job
+from vitdeploy.benchmarks.trial.rows import Job
 from vitdeploy.devices import inventory
-from vitdeploy.devices.connection import Connection
 from vitdeploy.errors import UsageError
-from vitdeploy.orders import OnTrial
-from vitdeploy.record import Run
+from vitdeploy.processes.connection import Connection
+from vitdeploy.processes.progress import OnTrial
+from vitdeploy.results import record, verdict
+from vitdeploy.results.record import Run
 
 PAIRS = 10
 """Default. Source: peers.md C.5: ten for a claim at 2 %, twenty for one at 1 %."""

@@ -4,7 +4,6 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,42 +11,27 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from vitdeploy import catalog, parity, record
-from vitdeploy.artifact import Artifact, Parity
-from vitdeploy.benchmarks import benchmark_model, expected, host, inputs, phone_tool, probe_android, trial
-from vitdeploy.benchmarks.trial import Lost, Turn
-from vitdeploy.devices import child_reply
-from vitdeploy.devices.connection import Connection, Result
-from vitdeploy.devices.inventory import Device
-from vitdeploy.devices.local import LocalConnection
+from vitdeploy.artifacts import parity
+from vitdeploy.artifacts.manifest import Artifact, Parity
+from vitdeploy.benchmarks.trial import launch
+from vitdeploy.benchmarks.trial.launch import Lost, Turn
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.spec import TensorSpec
+from vitdeploy.devices import host, probe_android
+from vitdeploy.devices.phone import benchmark_model
+from vitdeploy.devices.phone.ready import Phone, joined, remove, write_inputs
 from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed, VitdeployError
-from vitdeploy.fact_table import DeviceFacts
-from vitdeploy.record import Case, Reading, Trial
+from vitdeploy.inference import local_reference
+from vitdeploy.processes import child_reply
+from vitdeploy.processes.local import LocalConnection
+from vitdeploy.results import record
+from vitdeploy.results.record import Case, Reading, Trial
 from vitdeploy.runtimes.session import Array
-from vitdeploy.spec import TensorSpec
 
 TARGET = "tflite-fp32"
 """The only format that ``benchmark_model`` runs."""
 
 INPUTS = "one seeded synthetic image a trial, copied before each inference and not timed"
-REMOVE_LIMIT_S = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phone:
-    """A phone that is ready to be timed."""
-
-    link: Connection
-    tool: str
-    """Where ``benchmark_model`` lies on it."""
-    tool_sha256: str
-    big: tuple[int, ...]
-    every: tuple[int, ...]
-    """Its cores."""
-
-    def cores(self, threads: int) -> tuple[int, ...]:
-        """The cores for so many threads: the big ones, as long as they suffice."""
-        return self.big if threads <= len(self.big) else self.every
 
 
 def refusal(case: Case, sustained_s: float | None) -> VitdeployError | None:
@@ -66,25 +50,6 @@ def refusal(case: Case, sustained_s: float | None) -> VitdeployError | None:
 def as_run(protocol: record.Protocol) -> record.Protocol:
     """The protocol as a phone follows it: the tool has its own inputs and its own warm-up."""
     return msgspec.structs.replace(protocol, inputs=INPUTS, warmup_limit_s=benchmark_model.WARMUP_S)
-
-
-def prepare(device: Device, link: Connection, facts: DeviceFacts) -> Phone:
-    """Put the tool on the phone.
-
-    Raises:
-        DeviceError: no tool is configured, or the phone was lost.
-    """
-    assert facts.big_mask is not None, "a phone tells its cores"
-    assert facts.cores_logical is not None, "a phone tells its cores"
-    path, sha256 = phone_tool.find(device)
-    big = tuple(core for core in range(64) if int(facts.big_mask, 16) >> core & 1)
-    return Phone(
-        link=link,
-        tool=link.push(path, sha256=sha256),
-        tool_sha256=sha256,
-        big=big,
-        every=tuple(range(facts.cores_logical)),
-    )
 
 
 def take(
@@ -122,7 +87,7 @@ def _take(
 ) -> Trial | Lost:
     link, manifest = phone.link, artifact.manifest
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
-    specs = expected.described(plain["inputs"])
+    specs = local_reference.described(plain["inputs"])
     files = write_inputs(specs, protocol.seed + turn.index, folder)
     wanted, runtime = _wanted(artifact, plain, files, folder, log)
     graph = link.push(artifact.file, sha256=manifest.sha256)
@@ -144,7 +109,7 @@ def _take(
         )
         there.append(output_file)
         before, began, started = probe_android.cool(link), time.perf_counter_ns(), datetime.now(timezone.utc)
-        done = link.run(argv, timeout_s=trial.WORKER_LIMIT_S + 10 * protocol.min_time_s)
+        done = link.run(argv, timeout_s=launch.WORKER_LIMIT_S + 10 * protocol.min_time_s)
         after = probe_android.look(link)
         ended = time.perf_counter_ns() - began
         child_reply.keep_log(log, f"{case.name}, trial {turn.index + 1}", joined(done))
@@ -188,28 +153,19 @@ def _take(
             "charging": str(after.charging),
             "thermal_status": str(after.thermal_status),
         },
-        parity=_parity(case, artifact, expected.described(plain["outputs"]), wanted, folder / "output", runtime),
+        parity=_parity(case, artifact, local_reference.described(plain["outputs"]), wanted, folder / "output", runtime),
         block_inferences=said.block.count,
     )
-
-
-def write_inputs(specs: Sequence[TensorSpec], seed: int, folder: Path) -> list[Path]:
-    """One input, a file of raw bytes a tensor, in the graph's order."""
-    made = inputs.make_one(specs, seed)
-    paths = [folder / f"input{place}" for place in range(len(specs))]
-    for spec, path in zip(specs, paths, strict=True):
-        path.write_bytes(np.ascontiguousarray(made[spec.name]).tobytes())
-    return paths
 
 
 def _wanted(
     artifact: Artifact, plain: dict[str, Any], files: list[Path], folder: Path, log: Path
 ) -> tuple[list[Array], str]:
     """What this computer's runtime returns for these inputs, and which runtime that is."""
-    runtime = catalog.find_target(artifact.manifest.target).runtime
+    runtime = registry.find_target(artifact.manifest.target).runtime
     assert runtime is not None, f"{artifact.manifest.target} has no runtime"
     outputs = folder / "expected.npz"
-    job = expected.Job(
+    job = local_reference.Job(
         file=str(artifact.file),
         manifest=plain,
         runtime=runtime,
@@ -220,7 +176,7 @@ def _wanted(
     )
     what = f"the process that computed here what {artifact.file} must return"
     ran_by = child_reply.ask(
-        LocalConnection(), expected.__name__, job, str, what=what, timeout_s=trial.WORKER_LIMIT_S, log=log
+        LocalConnection(), local_reference.__name__, job, str, what=what, timeout_s=launch.WORKER_LIMIT_S, log=log
     )
     with np.load(outputs, allow_pickle=False) as found:
         return [found[f"arr_{place}"] for place in range(len(found.files))], ran_by
@@ -243,7 +199,7 @@ def _parity(
         found = np.frombuffer(data, dtype=spec.dtype, count=size // np.dtype(spec.dtype).itemsize, offset=start)
         pairs.append((_channels_first(right, spec), _channels_first(found.reshape(spec.shape), spec)))
         start += size
-    tolerance = catalog.find_target(case.target).tolerance
+    tolerance = registry.find_target(case.target).tolerance
     return parity.judge(artifact.manifest.task, pairs, tolerance, reference=f"{runtime} on this computer")
 
 
@@ -253,16 +209,3 @@ def _channels_first(array: Array, spec: TensorSpec) -> Array:
 
 def _reading(t_ns: int, state: probe_android.State, cores: Sequence[int]) -> Reading:
     return Reading(t_ns=t_ns, clock_hz=state.clock_hz(cores), temp_c=state.temperature_c, power_mw=None)
-
-
-def joined(done: Result) -> Result:
-    """Both streams as one: versions differ in which one they use."""
-    return Result(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}".strip())
-
-
-def remove(link: Connection, paths: Sequence[str]) -> None:
-    """Inputs and outputs of a trial are no good to the next one, and large."""
-    try:
-        link.run(["rm", "-f", *paths], timeout_s=REMOVE_LIMIT_S)
-    except DeviceError:
-        return  # `cache gc` finds them; what was lost is told by what raised first

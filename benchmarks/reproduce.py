@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from vitdeploy import catalog, gpu, packages, published
+from vitdeploy.benchmarks.suite import Entry, Wanted
+from vitdeploy.catalog import packages, registry
+from vitdeploy.catalog.spec import ModelSpec, Size, Target
+from vitdeploy.devices import gpu
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, Impossible, UnreadableFile, UsageError, VitdeployError, unknown_name
-from vitdeploy.orders import Entry, Wanted
-from vitdeploy.published import Row, Table
-from vitdeploy.spec import ModelSpec, Size, Target
+from vitdeploy.studies import published
+from vitdeploy.studies.published import Row, Table
 
 SHIPPED = Path(__file__).parent / "published"
 
@@ -55,9 +57,9 @@ def target_of(table: Table, device: Device, asked: str | None) -> str:
         Impossible: nothing of the device's can be run in this version.
     """
     if asked is not None:
-        return catalog.find_target(asked).name
+        return registry.find_target(asked).name
     for name in (*table.targets, *device.targets):
-        target = catalog.find_target(name)
+        target = registry.find_target(name)
         if name in device.targets and target.runtime is not None and _runs(target, device):
             return name
     raise Impossible(f"nothing that {device.name} takes can be run in this version", "See `vitdeploy targets`.")
@@ -69,7 +71,7 @@ def check_runs(rows: Sequence[Wanted], device: Device) -> None:
     Raises:
         DeviceError: this machine has no GPU.
     """
-    engines = {name for row in rows for name in row.entry.targets if catalog.find_target(name).file == "model.engine"}
+    engines = {name for row in rows for name in row.entry.targets if registry.find_target(name).file == "model.engine"}
     if engines and device.link == "local" and gpu.here() is None:
         raise DeviceError(
             f"no NVIDIA GPU answers here, and {', '.join(sorted(engines))} runs on nothing else",
@@ -94,7 +96,7 @@ def wanted(table: Table, *, quick: bool, target: str, device: str, free_bytes: i
         if quick and not row.in_quick:
             continue
         for spec in _files(row):
-            size = catalog.parse_size(table.size_of(row, quick=quick))
+            size = registry.parse_size(table.size_of(row, quick=quick))
             entry = Entry(model=spec.name, targets=(target,), size=size, batch=batch, attention=row.attention)
             found.setdefault(
                 (spec.name, size, row.attention),
@@ -110,7 +112,7 @@ def wanted(table: Table, *, quick: bool, target: str, device: str, free_bytes: i
 def known(model: str) -> bool:
     """Whether the catalogue has it."""
     try:
-        catalog.find_model(model)
+        registry.find_model(model)
     except UsageError:
         return False
     return True
@@ -120,12 +122,12 @@ def _files(row: Row) -> list[ModelSpec]:
     """The rows of the catalogue that a table's row consists of; none for a model that is not there yet."""
     if row.model is None or not known(row.model):
         return []
-    return [one for one in catalog.exported_as(row.model) if not row.parts or one.part in row.parts]
+    return [one for one in registry.exported_as(row.model) if not row.parts or one.part in row.parts]
 
 
 def _refused(row: Row, spec: ModelSpec, size: Size, free_bytes: int | None) -> VitdeployError | None:
     try:
-        catalog.check_size(spec, size)
+        registry.check_size(spec, size)
     except Impossible as error:
         return error
     needed = row.export_bytes or COPIES * 4 * (row.params or 0)
@@ -142,7 +144,7 @@ def _macs(row: Row, table: Table, *, quick: bool) -> float | None:
     """Of a row at the size that is run, as if arithmetic grew with the pixels."""
     if row.macs is None:
         return None
-    published_size, size = (catalog.parse_size(table.size_of(row, quick=form)) for form in (False, quick))
+    published_size, size = (registry.parse_size(table.size_of(row, quick=form)) for form in (False, quick))
     return row.macs * (size[0] * size[1]) / (published_size[0] * published_size[1])
 
 

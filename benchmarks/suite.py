@@ -4,14 +4,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from vitdeploy import catalog
-from vitdeploy.errors import Impossible, UnreadableFile, UsageError, unknown_name
-from vitdeploy.orders import Entry
-from vitdeploy.spec import Attention
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.spec import Attention, Size
+from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError, unknown_name
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One model of a suite, and how it is timed."""
+
+    model: str
+    targets: tuple[str, ...] = ()
+    """Empty: `workload.FALLBACK_TARGETS`."""
+    size: Size | None = None
+    """None: the resolution of the model's published latency."""
+    batch: int = 1
+    attention: Attention | None = None
+    """None: the first that the model has."""
+    streams: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One case that a study would like to time, or why it is not even tried."""
+
+    entry: Entry
+    refused: VitdeployError | None = None
+    macs: float | None = None
+    """Its arithmetic, as far as it is known before the file is made."""
+
 
 SHIPPED = Path(__file__).parent / "suites"
 
@@ -91,13 +119,13 @@ def read(path: Path) -> Suite:
 
 
 def _entry(model: str, rows: _Rows) -> Entry:
-    spec = catalog.find_model(model)
+    spec = registry.find_model(model)
     for target in rows.targets:
-        catalog.find_target(target)
-    size = None if rows.size is None else catalog.parse_size(rows.size)
+        registry.find_target(target)
+    size = None if rows.size is None else registry.parse_size(rows.size)
     if size is not None:
-        catalog.check_size(spec, size)
-    catalog.attention_of(spec, rows.attention)
+        registry.check_size(spec, size)
+    registry.attention_of(spec, rows.attention)
     return Entry(
         model=model, targets=rows.targets, size=size, batch=rows.batch, streams=rows.streams, attention=rows.attention
     )

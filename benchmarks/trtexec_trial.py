@@ -7,66 +7,17 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
 
-from vitdeploy import binding, record
-from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import trial, trtexec
-from vitdeploy.benchmarks.steady import classify
-from vitdeploy.benchmarks.trial import Lost, Turn
-from vitdeploy.devices import child_reply
-from vitdeploy.devices.connection import Connection, Result
-from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed
-from vitdeploy.record import Case, Stages, Trial
-
-BUILD_LIMIT_S = 3600.0
-"""A builder that takes longer is killed. Source: a choice; the largest model's tactics take minutes on an Orin."""
-
-UNPROVEN = "built and timed by trtexec, which shows no outputs of ours; its graph was proven"
-
-
-def version(link: Connection, program: str) -> tuple[int, int, int]:
-    """What its first line says, whatever it is asked.
-
-    Raises:
-        ToolchainFailed: it is not there, or says no version.
-    """
-    done = link.run([program, "--help"], timeout_s=60)
-    found = trtexec.version_of(done.stdout)
-    if found is None:
-        raise ToolchainFailed(
-            f"{program} tells no version: {child_reply.last_line(done.stderr)}", "Correct `trtexec` in the device file."
-        )
-    return found
-
-
-def build(link: Connection, program: str, graph: str, engine: str, precision: str, *, log: Path) -> dict[str, Any]:
-    """Build there; what `vitdeploy.exporters.build_engine` would answer, but for what lies in the file.
-
-    Raises:
-        Impossible: its version cannot build strongly typed networks.
-        ToolchainFailed: it fails; its transcript is in the log.
-    """
-    number = version(link, program)
-    if number < (10, 3, 0):
-        raise Impossible(f"trtexec {'.'.join(map(str, number))} is older than 10.3", "Use JetPack 6.1 or later.")
-    words = [program, f"--onnx={graph}", f"--saveEngine={engine}", "--skipInference"]
-    words += ["--stronglyTyped"] if number < (11, 0, 0) else []
-    words += ["--noTF32"] if precision == "fp32" else []
-    began = time.perf_counter_ns()
-    said = _run(link, words, BUILD_LIMIT_S, log, "build of the engine by trtexec")
-    return {
-        "package": "tensorrt",
-        "version": ".".join(map(str, number)),
-        "bound_to": binding.bound_to(
-            package="tensorrt",
-            version=".".join(map(str, number)),
-            compute_capability=[said.compute_capability or "unknown"],
-            gpu=said.device,
-        ),
-        "build_ns": time.perf_counter_ns() - began,
-        "timing_cache_sha256": None,
-    }
+from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.benchmarks.trial import launch
+from vitdeploy.benchmarks.trial.launch import Lost, Turn
+from vitdeploy.benchmarks.trial.steady import classify
+from vitdeploy.devices import trtexec
+from vitdeploy.errors import DeviceError, Impossible
+from vitdeploy.exporters.engines.trtexec_build import _run, version
+from vitdeploy.processes.connection import Connection
+from vitdeploy.results import record
+from vitdeploy.results.record import Case, Stages, Trial
 
 
 def take(
@@ -101,7 +52,7 @@ def take(
             transfers=case.boundary == "host-to-host",
         )
         number = version(link, program)
-        limit_s = trial.WORKER_LIMIT_S + 10 * asked.duration_s
+        limit_s = launch.WORKER_LIMIT_S + 10 * asked.duration_s
         began = time.perf_counter_ns()
         said = _run(link, trtexec.command(asked, number, program), limit_s, log, f"{case.name}, {name}")
         took = time.perf_counter_ns() - began
@@ -144,14 +95,3 @@ def take(
             "warnings": "; ".join(said.warnings) or "none",
         },
     )
-
-
-def _run(link: Connection, words: list[str], limit_s: float, log: Path, title: str) -> trtexec.Said:
-    done = link.run(words, timeout_s=limit_s)
-    said = trtexec.read(done.stdout)
-    refused = trtexec.refusal(said)
-    if refused is not None or done.exit_code:
-        joined = Result(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}")
-        child_reply.keep_log(log, title, joined)
-        raise refused or ToolchainFailed(f"trtexec ended with exit code {done.exit_code}", f"Read {log}.")
-    return said

@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from vitdeploy import catalog
-from vitdeploy.artifact import Beside, Delegation, Parity, Tensor
+from vitdeploy.artifacts.manifest import Beside, Delegation, Parity, Tensor
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.spec import ModelSpec, Target
+from vitdeploy.catalog.variant import Variant
 from vitdeploy.errors import UsageError
-from vitdeploy.spec import ModelSpec, Target
-from vitdeploy.variant import Variant
 
 DISTRIBUTIONS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 """Whose versions decide what is made, with the target's own: they are in the store's key and in the manifest."""
@@ -36,12 +36,12 @@ class Job:
     @property
     def spec(self) -> ModelSpec:
         """Row of the model."""
-        return catalog.find_model(self.variant.model, self.variant.part)
+        return registry.find_model(self.variant.model, self.variant.part)
 
     @property
     def target(self) -> Target:
         """Row of the target."""
-        return catalog.find_target(self.variant.target)
+        return registry.find_target(self.variant.target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from vitdeploy import artifact, catalog, own_models, packages
-from vitdeploy.artifact import Artifact, Parity
-from vitdeploy.devices import child_reply
+from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Parity, digest_of, folder_of, open_artifact
+from vitdeploy.artifacts.store import Store
+from vitdeploy.catalog import packages, registry, user_models
 from vitdeploy.errors import ParityFailed, UnreadableFile, VitdeployError
 from vitdeploy.exporters import planning
 from vitdeploy.exporters.job import Job
 from vitdeploy.exporters.planning import Plan, Step
-from vitdeploy.store import Store
+from vitdeploy.processes import child_reply
 
 Progress = Callable[[str], None]
 
@@ -59,11 +59,11 @@ def export(plan: Plan, store: Store, *, progress: Progress) -> Outcome:
             reused = False
             _make(plan, step, previous, store, progress)
         previous = store.folder(step.key)
-        if step is not plan.steps[-1] and (wrong := parity_error(artifact.open_artifact(previous, check_bytes=False))):
+        if step is not plan.steps[-1] and (wrong := parity_error(open_artifact(previous, check_bytes=False))):
             raise wrong  # nothing is built on a graph that computes something else
     stored = store.find(plan.key)
     assert stored is not None, "a step that succeeded has stored its artifact"
-    folder = artifact.folder_of(stored, plan.options, request.device if stored.bound_to else None)
+    folder = folder_of(stored, plan.options, request.device if stored.bound_to else None)
     made = store.deliver(plan.key, request.out / folder)
     return Outcome(artifact=made, reused=reused, error=parity_error(made))
 
@@ -75,7 +75,7 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
         UnreadableFile: the checkpoint is not the one that the artifact was made from.
     """
     manifest = found.manifest
-    spec = catalog.find_model(manifest.model)
+    spec = registry.find_model(manifest.model)
     if manifest.weights.name == spec.name:
         if manifest.weights.sha256 != spec.own_weights:
             raise UnreadableFile(f"{spec.name} is not what {found.folder} was made from", "Export it again.")
@@ -85,17 +85,17 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
                 f"{found.folder} was made from {manifest.weights.name}, which is needed to hold it against",
                 "Name the checkpoint with --weights.",
             )
-        if artifact.digest_of(weights) != manifest.weights.sha256:
+        if digest_of(weights) != manifest.weights.sha256:
             raise UnreadableFile(
                 f"{weights} is not the checkpoint that {found.folder} was made from", f"Use {manifest.weights.name}."
             )
-    target = catalog.find_target(manifest.target)
+    target = registry.find_target(manifest.target)
     if manifest.state == "deferred" and target.parent is not None:  # what lies there is still the graph
-        target = catalog.find_target(target.parent)
+        target = registry.find_target(target.parent)
     packages.require((*target.export_packages, *target.run_packages))
     with tempfile.TemporaryDirectory(prefix="vitdeploy-check-") as place:
         folder = Path(place)
-        for name in (manifest.file, *(b.file for b in manifest.beside), artifact.MANIFEST):
+        for name in (manifest.file, *(b.file for b in manifest.beside), MANIFEST):
             (folder / name).symlink_to((found.folder / name).resolve())
         _run(
             Job(
@@ -107,7 +107,7 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
                 only_prove=True,
             )
         )
-        proven = artifact.open_artifact(folder, check_bytes=False)
+        proven = open_artifact(folder, check_bytes=False)
     assert proven.manifest.parity is not None, "a proof leaves a parity"
     trace = " `vitdeploy check --trace` names the first node that breaks." if target.proof else ""
     return proven.manifest.parity, parity_error(Artifact(found.folder, proven.manifest), f"Do not deploy it.{trace}")
@@ -144,7 +144,7 @@ def _make(plan: Plan, step: Step, parent: Path | None, store: Store, progress: P
                 deferred=step.deferred,
             )
         )
-        became = _became(artifact.open_artifact(folder, check_bytes=False))
+        became = _became(open_artifact(folder, check_bytes=False))
         store.add(step.key, folder, replace=request.force)
     finally:
         store.discard(folder)
@@ -168,7 +168,7 @@ def _run(job: Job) -> None:
         ToolchainFailed: it crashed, was killed or took too long.
     """
     variant = job.variant
-    name = own_models.folder_name(variant.full_model, None)
+    name = user_models.folder_name(variant.full_model, None)
     log = child_reply.log_file(f"{name}-{variant.target}-{variant.size_words}")
     what = f"exporting {variant.full_model} to {variant.target}"
     command = [sys.executable, "-m", "vitdeploy.exporters.step"]

@@ -10,13 +10,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from vitdeploy import artifact, catalog, documents, gpu, import_graph, own_models, packages
+from vitdeploy import documents
+from vitdeploy.artifacts import manifest
+from vitdeploy.artifacts.store import Store
+from vitdeploy.catalog import import_graph, packages, registry, user_models
+from vitdeploy.catalog.spec import ModelSpec, Target
+from vitdeploy.catalog.variant import Variant
+from vitdeploy.devices import gpu
 from vitdeploy.errors import Impossible, unknown_name
-from vitdeploy.exporters import interpreters
 from vitdeploy.exporters import job as jobs
-from vitdeploy.spec import ModelSpec, Target
-from vitdeploy.store import Store
-from vitdeploy.variant import Variant
+from vitdeploy.exporters.tflite import litert_torch_env
 
 STEP: Final = "vitdeploy.exporters.pipeline"
 """What tells a step what to make, and starts its process."""
@@ -50,12 +53,12 @@ class Request:
     @property
     def spec(self) -> ModelSpec:
         """Row of the model."""
-        return catalog.find_model(self.variant.model, self.variant.part)
+        return registry.find_model(self.variant.model, self.variant.part)
 
     @property
     def target(self) -> Target:
         """Row of the target."""
-        return catalog.find_target(self.variant.target)
+        return registry.find_target(self.variant.target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ class Step:
     @property
     def target(self) -> Target:
         """Row of its target."""
-        return catalog.find_target(self.variant.target)
+        return registry.find_target(self.variant.target)
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -128,13 +131,13 @@ def plans(requests: Sequence[Request]) -> list[Plan]:
     for request in requests:
         _check(request)
     known = {request.weights: request.weights_sha256 for request in requests if request.weights}
-    digests: dict[Path | None, str] = {path: digest or artifact.digest_of(path) for path, digest in known.items()}
+    digests: dict[Path | None, str] = {path: digest or manifest.digest_of(path) for path, digest in known.items()}
     return [_plan(request, digests.get(request.weights)) for request in requests]
 
 
 def _check(request: Request) -> None:
     spec, target = request.spec, request.target
-    catalog.check_size(spec, request.variant.size)
+    registry.check_size(spec, request.variant.size)
     for name in request.variant.without:
         if name not in target.rewrites:
             raise unknown_name(f"rewrite of {target.name}", name, target.rewrites, "vitdeploy targets")
@@ -149,7 +152,7 @@ def _plan(request: Request, weights_sha256: str | None) -> Plan:
         variant = replace(variant, weights=f"sha256:{weights_sha256}")
     chain = [target]
     while (parent := chain[0].parent) is not None:
-        chain.insert(0, catalog.find_target(parent))
+        chain.insert(0, registry.find_target(parent))
     steps: list[Step] = []
     for one in chain:
         # A parent's rewrites that the target does not want, because they suit a CPU, are left out on the way.
@@ -205,13 +208,13 @@ def prepare(plans: Iterable[Plan], store: Store) -> None:
     if needed:
         packages.require(needed)
     if apart:
-        interpreters.require_litert_torch()
+        litert_torch_env.require_litert_torch()
 
 
 def _check_border(request: Request) -> None:
     """Refuse heads and element types that the target or the model does not have."""
     spec, target, variant = request.spec, request.target, request.variant
-    own_models.check(spec, target.name, weights=request.weights is not None, border=(variant.head, variant.io))
+    user_models.check(spec, target.name, weights=request.weights is not None, border=(variant.head, variant.io))
     for option, value, default in (("head", variant.head, "logits"), ("io", variant.io, "fp32")):
         if value != default and value not in target.options.get(option, ()):
             raise Impossible(f"{target.name} has no --{option} {value}", f"Use --{option} {default}.")
@@ -254,7 +257,7 @@ def _deferred(request: Request, target: Target) -> bool:
 def _key(variant: Variant, target: Target, rewrites: Sequence[str], parent: str | None, *, deferred: bool) -> str:
     tools = {name: _version(name) for name in (*jobs.DISTRIBUTIONS, *target.tools)}
     if variant.converter in NEEDS_LITERT_TORCH:
-        tools[interpreters.LITERT_TORCH] = interpreters.litert_torch_version()
+        tools[litert_torch_env.LITERT_TORCH] = litert_torch_env.litert_torch_version()
     made_from = {
         **asdict(variant),
         "rewrites": list(rewrites),
@@ -262,7 +265,7 @@ def _key(variant: Variant, target: Target, rewrites: Sequence[str], parent: str 
         "deferred": deferred,
         "gpu": str(gpu.here()) if target.deferrable and not deferred else None,
         "tools": tools,
-        "source": _source_digest(catalog.find_model(variant.model, variant.part), target),
+        "source": _source_digest(registry.find_model(variant.model, variant.part), target),
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
@@ -276,7 +279,7 @@ def _version(distribution: str) -> str | None:
 
 def _source_digest(spec: ModelSpec, target: Target) -> str:
     """Digest of our own files that decide what a step makes, and how it is proven."""
-    whole = spec if spec.part is None else catalog.find_model(spec.whole)
+    whole = spec if spec.part is None else registry.find_model(spec.whole)
     by_name = [target.exporter, target.proof or target.runtime]
     for row in (whole, *whole.parts):  # a part is proven by means of the others
         by_name += [row.builder, row.weight_names, row.weight_tensors]

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from vitdeploy import catalog, parity
-from vitdeploy.artifact import Parity, Tensor
+from vitdeploy.artifacts import parity
+from vitdeploy.artifacts.manifest import Parity, Tensor
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.spec import Target
 from vitdeploy.exporters.job import Job
 from vitdeploy.runtimes.session import SessionOptions, infer
-from vitdeploy.spec import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ def prove(reference: Any, file: Path, described: Mapping[str, Any], border: Bord
         ToolchainFailed: the runtime refuses the file.
     """
     spec, target = job.spec, job.target
-    references = catalog.load("vitdeploy.exporters.reference")
+    references = registry.load("vitdeploy.exporters.reference")
     subject = _subject(job)
     judge = references.MaskJudge(subject) if spec.part == "encoder" else None
     evidence = parity.Evidence(spec.task)
@@ -57,7 +58,7 @@ def prove(reference: Any, file: Path, described: Mapping[str, Any], border: Bord
 
 def open_for_proof(target: Target, file: Path, described: Mapping[str, Any]) -> Any:
     """A session of what the target is proven by, with all cores."""
-    return catalog.load(target.proof or target.runtime or "").open_session(
+    return registry.load(target.proof or target.runtime or "").open_session(
         file, described, SessionOptions(threads=threads())
     )
 
@@ -69,7 +70,7 @@ def threads() -> int:
 
 def first_feeds(border: Border, job: Job) -> dict[str, Any]:
     """The first of the inputs that parity is measured on, as the file takes them."""
-    return laid_out(next(catalog.load("vitdeploy.exporters.reference").samples(_subject(job))), border)
+    return laid_out(next(registry.load("vitdeploy.exporters.reference").samples(_subject(job))), border)
 
 
 def laid_out(feeds: Mapping[str, Any], border: Border) -> dict[str, Any]:
@@ -87,6 +88,6 @@ def _channels_first(found: Any, leaving: Tensor) -> Any:
 
 
 def _subject(job: Job) -> Any:
-    return catalog.load("vitdeploy.exporters.reference:Subject")(
+    return registry.load("vitdeploy.exporters.reference:Subject")(
         variant=job.variant, weights=job.weights, images=job.images
     )

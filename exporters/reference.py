@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from vitdeploy import catalog, photographs, prompts
+from vitdeploy.catalog import registry, sam_prompts
+from vitdeploy.catalog.variant import Variant
+from vitdeploy.images.photos import center_crop, letterbox, normalized, parity_batches, raw
 from vitdeploy.models.create import create
-from vitdeploy.variant import Variant
 
 Array = NDArray[Any]
 
@@ -43,13 +44,13 @@ def outputs(model: nn.Module, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
 def samples(subject: Subject) -> Iterator[dict[str, Array]]:
     """The inputs that parity is measured on, by name: one batch of noise, then photographs; channels first."""
     variant = subject.variant
-    spec = catalog.find_model(variant.model, variant.part)
+    spec = registry.find_model(variant.model, variant.part)
     if spec.part == "decoder":
         yield from _prompted(subject)
         return
-    fit = photographs.letterbox if spec.task == "segment-anything" else photographs.center_crop
-    for photos in photographs.parity_batches(variant.size, variant.batch, subject.images, fit=fit):
-        image: Array = photographs.raw(photos) if variant.io == "uint8" else photographs.normalized(photos, spec)
+    fit = letterbox if spec.task == "segment-anything" else center_crop
+    for photos in parity_batches(variant.size, variant.batch, subject.images, fit=fit):
+        image: Array = raw(photos) if variant.io == "uint8" else normalized(photos, spec)
         yield {"image": image}
 
 
@@ -63,24 +64,22 @@ class MaskJudge:
         """``(n, 256, 64, 64)`` to masks ``(n, 4, 256, 256)``, each under one of the example prompts."""
         made: list[Array] = []
         for place, embedding in enumerate(embeddings.astype(np.float32)):
-            asked = prompts.arrays(prompts.examples(index + place, 1), 1)
-            made.append(outputs(self._decoder, {prompts.EMBEDDINGS: embedding[None], **asked})[0])
+            asked = sam_prompts.arrays(sam_prompts.examples(index + place, 1), 1)
+            made.append(outputs(self._decoder, {sam_prompts.EMBEDDINGS: embedding[None], **asked})[0])
         return np.concatenate(made)
 
 
 def _prompted(subject: Subject) -> Iterator[dict[str, Array]]:
     encoder, variant = _part(subject, "encoder"), subject.variant
-    spec = catalog.find_model(variant.model, variant.part)
-    for index, photos in enumerate(
-        photographs.parity_batches(variant.size, 1, subject.images, fit=photographs.letterbox)
-    ):
-        image = photographs.normalized(photos, spec)
+    spec = registry.find_model(variant.model, variant.part)
+    for index, photos in enumerate(parity_batches(variant.size, 1, subject.images, fit=letterbox)):
+        image = normalized(photos, spec)
         embedding = outputs(encoder, {"image": image})[0]
-        asked = prompts.arrays(prompts.examples(index, variant.batch), variant.batch)
-        yield {prompts.EMBEDDINGS: embedding, **asked}
+        asked = sam_prompts.arrays(sam_prompts.examples(index, variant.batch), variant.batch)
+        yield {sam_prompts.EMBEDDINGS: embedding, **asked}
 
 
 def _part(subject: Subject, part: str) -> nn.Module:
-    spec, attention = catalog.find_model(subject.variant.model, part), subject.variant.attention
+    spec, attention = registry.find_model(subject.variant.model, part), subject.variant.attention
     attention = attention if attention in spec.attentions else spec.attentions[0]
     return create(spec, attention=attention, weights=subject.weights)

@@ -12,14 +12,15 @@ from typing import Any
 
 import msgspec
 
-from vitdeploy import artifact, borders, catalog, documents
-from vitdeploy.artifact import MANIFEST, Manifest, Weights
-from vitdeploy.devices import child_process
+from vitdeploy import documents
+from vitdeploy.artifacts.manifest import MANIFEST, SCHEMA, Manifest, Weights, as_json, digest_of, open_artifact
+from vitdeploy.catalog import graph_io, registry
+from vitdeploy.catalog.spec import Target
 from vitdeploy.errors import VitdeployError
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters import proof
 from vitdeploy.exporters.job import Exporter, Job, Made
-from vitdeploy.spec import Target
+from vitdeploy.processes import child_process
 
 SEED = 0
 """Random weights of an export are those of this seed. Source: contract, "Commands"."""
@@ -31,42 +32,42 @@ DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, 
 def run(job: Job) -> None:
     """Do the job: afterwards the folder holds the artifact with its manifest, parity included."""
     spec, target, variant = job.spec, job.target, job.variant
-    create = catalog.load("vitdeploy.models.create:create")
+    create = registry.load("vitdeploy.models.create:create")
     model = create(spec, attention=variant.attention, weights=job.weights, seed=SEED)
     # A half-precision border is the file's own: what it is held against stays fp32.
     io = "fp32" if variant.io == "fp16" and target.precision == "fp16" else variant.io
-    reference = catalog.load("vitdeploy.exporters.border:bordered")(model, spec, head=variant.head, io=io)
+    reference = registry.load("vitdeploy.exporters.io_wrapper:bordered")(model, spec, head=variant.head, io=io)
     if job.only_prove:
-        manifest = artifact.open_artifact(job.folder).manifest
+        manifest = open_artifact(job.folder).manifest
     else:
         started = time.perf_counter_ns()
-        exporter: Exporter = catalog.load(target.exporter or "")
+        exporter: Exporter = registry.load(target.exporter or "")
         made = exporter.make(reference, spec, job)
         manifest = _manifest(made, model, job, build_ns=time.perf_counter_ns() - started)
     if not job.only_prove and (manifest.deferred or manifest.parity_skipped):
         documents.write(job.folder / MANIFEST, manifest)
         return
     border = proof.Border(inputs=manifest.inputs, outputs=manifest.outputs)
-    found = proof.prove(reference, job.folder / manifest.file, artifact.as_json(manifest), border, job)
+    found = proof.prove(reference, job.folder / manifest.file, as_json(manifest), border, job)
     documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=found))
 
 
 def _manifest(made: Made, model: Any, job: Job, *, build_ns: int) -> Manifest:
     file, spec = job.folder / made.file, job.spec
-    count = catalog.load("vitdeploy.models.create")
+    count = registry.load("vitdeploy.models.create")
     return Manifest(
-        schema=artifact.SCHEMA,
+        schema=SCHEMA,
         **job.variant.recorded,
         task=spec.task,
         file=made.file,
-        sha256=artifact.digest_of(file),
+        sha256=digest_of(file),
         size_bytes=file.stat().st_size,
         beside=made.beside,
         precision=job.target.precision,
         inputs=made.inputs,
         outputs=made.outputs,
         params=count.count_parameters(model),
-        macs=count.count_macs(model, *(one.shape for one in borders.inputs(spec, size=job.variant.size, batch=1))),
+        macs=count.count_macs(model, *(one.shape for one in graph_io.inputs(spec, size=job.variant.size, batch=1))),
         weights=_weights(job),
         parents=made.parents,
         recipe=made.recipe,

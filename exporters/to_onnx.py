@@ -16,13 +16,14 @@ from onnx_ir.passes import common as common_passes
 from onnxscript import ir, optimizer, rewriter
 from onnxscript.rewriter.rules import common
 
-from vitdeploy import artifact, borders
-from vitdeploy.artifact import Beside, Tensor
+from vitdeploy.artifacts import manifest
+from vitdeploy.artifacts.manifest import Beside, Tensor
+from vitdeploy.catalog import graph_io
+from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.errors import ToolchainFailed
-from vitdeploy.exporters import rewrites
 from vitdeploy.exporters.job import Job, Made
-from vitdeploy.models.own_onnx import OnnxModule
-from vitdeploy.spec import Layout, ModelSpec
+from vitdeploy.exporters.rewrites import table
+from vitdeploy.models.user_onnx import OnnxModule
 
 FILE = "model.onnx"
 DATA = "model.onnx.data"
@@ -72,8 +73,8 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
         ToolchainFailed: the exporter or the checker refuses, or the graph is not static.
     """
     inputs = zeros(spec, job)
-    rewritten, applied = rewrites.rewritten(model, job.rewrites, *inputs.values())
-    graph = exported(rewritten, inputs, borders.outputs(spec, job.variant.head))
+    rewritten, applied = table.rewritten(model, job.rewrites, *inputs.values())
+    graph = exported(rewritten, inputs, graph_io.outputs(spec, job.variant.head))
     strip(graph)
     beside = save(graph, job.folder)
     onnx.checker.check_model(str(job.folder / FILE), full_check=True)
@@ -90,7 +91,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
 
 def zeros(spec: ModelSpec, job: Job) -> dict[str, torch.Tensor]:
     """Tensors shaped and typed as the inputs of the job's graph, by name."""
-    entries = borders.inputs(spec, size=job.variant.size, batch=job.variant.batch, io=job.variant.io)
+    entries = graph_io.inputs(spec, size=job.variant.size, batch=job.variant.batch, io=job.variant.io)
     return {one.name: torch.zeros(one.shape, dtype=getattr(torch, one.dtype)) for one in entries}
 
 
@@ -166,7 +167,7 @@ def save(graph: Any, folder: Path) -> tuple[Beside, ...]:
         return ()
     onnx.save(graph, str(folder / FILE), save_as_external_data=True, all_tensors_to_one_file=True, location=DATA)
     data = folder / DATA
-    return (Beside(file=DATA, sha256=artifact.digest_of(data), size_bytes=data.stat().st_size),)
+    return (Beside(file=DATA, sha256=manifest.digest_of(data), size_bytes=data.stat().st_size),)
 
 
 def tensor_bytes(graph: Any) -> int:

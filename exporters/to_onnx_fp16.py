@@ -8,34 +8,36 @@ from typing import Any
 import onnx
 import torch
 
-from vitdeploy import borders
-from vitdeploy.exporters import fp16_graph, rewrite_half, rewrite_half_sums, rewrites, to_onnx
+from vitdeploy.catalog import graph_io
+from vitdeploy.catalog.spec import ModelSpec
+from vitdeploy.exporters import to_onnx
+from vitdeploy.exporters.half.graph import halved
 from vitdeploy.exporters.job import Job, Made
-from vitdeploy.exporters.rewrites import Rewrite
-from vitdeploy.spec import ModelSpec
+from vitdeploy.exporters.rewrites import half, half_sums, table
+from vitdeploy.exporters.rewrites.table import Rewrite
 
 HALF_REWRITES = {
-    "cubic-as-products": rewrites.REWRITES["cubic-as-products"],
-    "denominator-apart": rewrites.REWRITES["denominator-apart"],
+    "cubic-as-products": table.REWRITES["cubic-as-products"],
+    "denominator-apart": table.REWRITES["denominator-apart"],
     "normalized-attention": Rewrite(
         summary="linear attention with queries and keys that are at most one, so that no sum leaves half precision",
-        apply=rewrite_half.normalized_attention,
+        apply=half.normalized_attention,
     ),
     "scaled-contrast": Rewrite(
         summary="deviations over all pixels that are at most one before they are squared",
-        apply=rewrite_half_sums.scaled_contrast,
+        apply=half_sums.scaled_contrast,
     ),
     "scaled-length": Rewrite(
         summary="vectors over all pixels whose largest value is one before their length is taken",
-        apply=rewrite_half_sums.scaled_length,
+        apply=half_sums.scaled_length,
     ),
     "scaled-factorization": Rewrite(
         summary="the non-negative factorization of a map that is at most one, by averages over the pixels",
-        apply=rewrite_half_sums.scaled_factorization,
+        apply=half_sums.scaled_factorization,
     ),
     "hard-swish-apart": Rewrite(
         summary="hard-swish as a bounded sum and a product: TensorRT's parser takes the one operator not in bf16",
-        apply=rewrite_half.hard_swish_apart,
+        apply=half.hard_swish_apart,
     ),
 }
 """All of them, in the order in which they are applied. Those of ``onnx-fp32`` that only suit a CPU are not here."""
@@ -49,7 +51,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     """
     precision = job.target.precision
     whole, applied = widened(model, spec, job)
-    graph = fp16_graph.halved(whole, half_border=job.variant.io == "fp16", precision=precision)
+    graph = halved(whole, half_border=job.variant.io == "fp16", precision=precision)
     to_onnx.strip(graph)
     beside = to_onnx.save(graph, job.folder)
     operators = collections.Counter(str(node.op_type) for node in graph.graph.node)
@@ -74,5 +76,5 @@ def widened(model: torch.nn.Module, spec: ModelSpec, job: Job) -> tuple[Any, tup
         ToolchainFailed: the exporter refuses.
     """
     inputs = to_onnx.zeros(spec, job)
-    rewritten, applied = rewrites.rewritten(model, job.rewrites, *inputs.values(), table=HALF_REWRITES)
-    return to_onnx.exported(rewritten, inputs, borders.outputs(spec, job.variant.head)), applied
+    rewritten, applied = table.rewritten(model, job.rewrites, *inputs.values(), table=HALF_REWRITES)
+    return to_onnx.exported(rewritten, inputs, graph_io.outputs(spec, job.variant.head)), applied

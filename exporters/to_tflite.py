@@ -9,17 +9,20 @@ from typing import Any, Final
 import msgspec
 import torch
 
-from vitdeploy import borders
-from vitdeploy.artifact import Tensor
+from vitdeploy.artifacts.manifest import Tensor
+from vitdeploy.catalog import graph_io
+from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.errors import Impossible, MissingPackage, VitdeployError
-from vitdeploy.exporters import interpreters, proof, rewrites, tflite_convert, tflite_duel, tflite_inspect, to_onnx
+from vitdeploy.exporters import proof, to_onnx
 from vitdeploy.exporters.job import Job, Made
 from vitdeploy.exporters.proof import Border
-from vitdeploy.exporters.rewrite_tflite import TFLITE_REWRITES
-from vitdeploy.exporters.tflite_convert import CONVERTERS, One
-from vitdeploy.exporters.tflite_duel import Choice, Contender
+from vitdeploy.exporters.rewrites import table
+from vitdeploy.exporters.rewrites.tflite_table import TFLITE_REWRITES
+from vitdeploy.exporters.tflite import convert as convert_tflite
+from vitdeploy.exporters.tflite import inspect_file, litert_torch_env, pick_faster
+from vitdeploy.exporters.tflite.convert import CONVERTERS, One
+from vitdeploy.exporters.tflite.pick_faster import Choice, Contender
 from vitdeploy.models.efficientvit_blocks import Upsample
-from vitdeploy.spec import Layout, ModelSpec
 
 FILE = "model.tflite"
 
@@ -40,13 +43,13 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
         MissingPackage: litert-torch was asked for and is not where it is said to be.
     """
     inputs = to_onnx.zeros(spec, job)
-    ready, applied = rewrites.rewritten(model, job.rewrites, *inputs.values(), table=TFLITE_REWRITES)
+    ready, applied = table.rewritten(model, job.rewrites, *inputs.values(), table=TFLITE_REWRITES)
     with torch.no_grad():
         found: torch.Tensor | tuple[torch.Tensor, ...] = ready(*inputs.values())
     results = (found,) if isinstance(found, torch.Tensor) else found
     border = Border(
         inputs=tuple(described(name, value) for name, value in inputs.items()),
-        outputs=tuple(described(*pair) for pair in zip(borders.outputs(spec, job.variant.head), results, strict=True)),
+        outputs=tuple(described(*pair) for pair in zip(graph_io.outputs(spec, job.variant.head), results, strict=True)),
     )
     target = job.folder / FILE
     chosen: One
@@ -59,16 +62,16 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     else:
         chosen, told = job.variant.converter or CONVERTERS[0], ""
         convert(ready, inputs, border, target, chosen)
-    version = interpreters.litert_torch_version() if chosen == "litert-torch" else None
+    version = litert_torch_env.litert_torch_version() if chosen == "litert-torch" else None
     return Made(
         file=FILE,
         inputs=border.inputs,
         outputs=border.outputs,
         recipe=f"{WAYS[chosen]}, after the rewrites named{told}",
-        operators=tflite_inspect.operators(target),
-        delegation=tflite_inspect.delegation(target),
+        operators=inspect_file.operators(target),
+        delegation=inspect_file.delegation(target),
         rewrites=applied,
-        tools={interpreters.LITERT_TORCH: version} if version else {},
+        tools={litert_torch_env.LITERT_TORCH: version} if version else {},
     )
 
 
@@ -86,8 +89,8 @@ def convert(
             f"{FILE} would need FlexResizeBicubic: TFLite has no cubic resize of its own",
             "Leave the rewrite cubic-channels-last in.",
         )
-    tflite_convert.convert(ready, inputs, [one.name for one in border.outputs], file, converter)
-    tflite_inspect.refuse_foreign(file)
+    convert_tflite.convert(ready, inputs, [one.name for one in border.outputs], file, converter)
+    inspect_file.refuse_foreign(file)
 
 
 def duel(
@@ -122,7 +125,7 @@ def duel(
         one.converter: proof.open_for_proof(target, one.file, manifest) for one in contenders if one.said is None
     }
     feeds = proof.first_feeds(border, job)
-    return tflite_duel.choose(contenders, tflite_duel.timed(sessions, feeds), proof.threads())
+    return pick_faster.choose(contenders, pick_faster.timed(sessions, feeds), proof.threads())
 
 
 def described(name: str, value: torch.Tensor) -> Tensor:

@@ -2,10 +2,10 @@
 
 import torch
 
-from vitdeploy import borders
-from vitdeploy.artifact import Tensor
+from vitdeploy.artifacts.manifest import Tensor
+from vitdeploy.catalog import graph_io
+from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.exporters.job import Job, Made
-from vitdeploy.spec import Layout, ModelSpec
 
 FILE = "model.pt"
 _LAYOUTS: dict[int, Layout] = {4: "NCHW", 2: "NC"}
@@ -17,7 +17,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     state = {k: v.half() if half and v.is_floating_point() else v for k, v in model.state_dict().items()}
     with (job.folder / FILE).open("wb") as stream:  # a stream of ours, so that a full disk is an OSError
         torch.save(state, stream)
-    entries = borders.inputs(spec, size=job.variant.size, batch=job.variant.batch)
+    entries = graph_io.inputs(spec, size=job.variant.size, batch=job.variant.batch)
     with torch.inference_mode():
         found: torch.Tensor | tuple[torch.Tensor, ...] = model(*(torch.zeros(one.shape) for one in entries))
     leaving = (found,) if isinstance(found, torch.Tensor) else found

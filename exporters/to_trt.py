@@ -9,11 +9,10 @@ import shutil
 import platformdirs
 import torch
 
-from vitdeploy import artifact
-from vitdeploy.artifact import Artifact
-from vitdeploy.exporters import build_engine
+from vitdeploy.artifacts.manifest import Artifact, open_artifact
+from vitdeploy.catalog.spec import ModelSpec
+from vitdeploy.exporters.engines import build
 from vitdeploy.exporters.job import Job, Made
-from vitdeploy.spec import ModelSpec
 
 FILE = "model.engine"
 
@@ -32,14 +31,14 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     """
     del model, spec
     assert job.parent is not None, "an engine is made from a graph"
-    parent = artifact.open_artifact(job.parent)
+    parent = open_artifact(job.parent)
     return _deferred(parent, job) if job.deferred else _built(parent, job)
 
 
 def _built(parent: Artifact, job: Job) -> Made:
     target = job.target
-    built = build_engine.build(
-        build_engine.Order(
+    built = build.build(
+        build.Order(
             graph=str(parent.file),
             engine=str(job.folder / FILE),
             precision=target.precision,

@@ -8,7 +8,7 @@ from typing import Any
 from vitdeploy import units
 from vitdeploy.evaluation import published
 from vitdeploy.evaluation.record import Bad, ClassFigure, Evaluation, Figure
-from vitdeploy.record import Run
+from vitdeploy.results.record import Run
 
 MOST_CLASSES = 40
 """Rows of a table of classes; the lowest ones where there are more."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
-from vitdeploy import catalog, reproduction, scaling, units
-from vitdeploy.reports import study_charts as charts
-from vitdeploy.reports.study_page import Figure, Panel, Table, page
-from vitdeploy.scaling import Point, Series, Study
+from vitdeploy import units
+from vitdeploy.catalog import registry
+from vitdeploy.reports.charts import study_charts as charts
+from vitdeploy.reports.pages.study_page import Figure, Panel, Table, page
+from vitdeploy.studies import attention_study, reproduction
+from vitdeploy.studies.attention_study import Point, Series, Study
 
 HEADS = (
     *("size", "linear, ms", "softmax, ms", "softmax ÷ linear", "figure 4", "linear MACs", "softmax MACs"),
@@ -26,7 +28,7 @@ RATIOS = (
 
 
 EQUAL_ARITHMETIC = (
-    f"Softmax attention on {scaling.WIDTH} channels against linear attention on as many more as give it the same "
+    f"Softmax attention on {attention_study.WIDTH} channels against linear attention on as many more as give it the same "
     "multiply-accumulates at that size: what is left is what each kernel makes of its arithmetic."
 )
 
@@ -47,13 +49,15 @@ def render(study: Study) -> bytes:
             ),
             *(_panel(one) for one in study.series),
             Panel(
-                id="kernels", title="What ran", words=tuple(w for k in study.kernels for w in scaling.kernel_words(k))
+                id="kernels",
+                title="What ran",
+                words=tuple(w for k in study.kernels for w in attention_study.kernel_words(k)),
             ),
         ],
         run=study.run,
         notes=[
             *([f"{len(invalid)} sizes lack a side; each table says why."] if invalid else []),
-            *catalog.notes(result.case.model for result in study.run.results),
+            *registry.notes(result.case.model for result in study.run.results),
         ],
     )
 
@@ -78,7 +82,7 @@ def _panel(one: Series) -> Panel:
     return Panel(
         id=one.kind.replace(" ", "-") + "-" + "".join(c for c in one.name if c.isalnum())[:24],
         title=one.name if one.kind == "network" else one.name.capitalize(),
-        words=((EQUAL_ARITHMETIC,) if one.kind == "equal arithmetic" else ()) + tuple(scaling.words(one)),
+        words=((EQUAL_ARITHMETIC,) if one.kind == "equal arithmetic" else ()) + tuple(attention_study.words(one)),
         table=Table(heads=HEADS, rows=tuple(tuple(point_cells(point)) for point in one.points), texts=(0,)),
         after=tuple(f"{'×'.join(map(str, p.size))}: {p.why_not}" for p in one.points if p.why_not),
     )
@@ -96,5 +100,5 @@ def point_cells(point: Point) -> Sequence[str]:
         reproduction.shown_ratio(point.speedup) if point.speedup else units.MISSING,
         f"≈{point.published:.1f}" if point.published else "",
         *(units.count(side.macs) if side and side.macs else "" for side in sides),
-        *(units.size_bytes(peak) if (peak := scaling.peak_memory_bytes(side)) else "" for side in sides),
+        *(units.size_bytes(peak) if (peak := attention_study.peak_memory_bytes(side)) else "" for side in sides),
     )

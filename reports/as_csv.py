@@ -4,8 +4,9 @@ import csv
 import io
 from collections.abc import Mapping
 
-from vitdeploy import catalog, record
+from vitdeploy.catalog import registry
 from vitdeploy.reports.report import Report, Row
+from vitdeploy.results import record
 
 SUFFIX = ".csv"
 
@@ -63,7 +64,7 @@ def _row(row: Row) -> dict[str, object]:
         "parity_metric": result.parity.metric.name if result.parity else None,
         "parity_metric_value": result.parity.metric.value if result.parity else None,
         "artifact_sha256": result.artifact_sha256,
-        "note": " ".join(catalog.notes([case.model])),
+        "note": " ".join(registry.notes([case.model])),
     }
 
 

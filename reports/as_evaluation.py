@@ -7,10 +7,12 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from vitdeploy import __version__, eval_words, units
-from vitdeploy.reports import accuracy, charts
+from vitdeploy import __version__, units
+from vitdeploy.evaluation import metric_words
+from vitdeploy.reports import accuracy
 from vitdeploy.reports.accuracy import Shown
-from vitdeploy.reports.page import policy, script_json
+from vitdeploy.reports.charts import charts
+from vitdeploy.reports.pages.page import policy, script_json
 
 
 def render(shown: Sequence[Shown]) -> bytes:
@@ -44,7 +46,7 @@ def render(shown: Sequence[Shown]) -> bytes:
         policy=policy(scripts),
         version=__version__,
         missing=units.MISSING,
-        number=eval_words.number,
+        number=metric_words.number,
         milliseconds=_milliseconds,
         sheet=_sheet,
     )
@@ -55,7 +57,7 @@ def _title(shown: Sequence[Shown]) -> str:
     if len(shown) == 1:
         one = shown[0]
         figure = one.headline
-        said = f": {figure.name} {eval_words.number(figure.value, figure.unit)}" if figure else ""
+        said = f": {figure.name} {metric_words.number(figure.value, figure.unit)}" if figure else ""
         return f"{one.evaluation.subjects[0].model} {one.evaluation.subjects[0].target}{said}"
     return f"Accuracy of {len(shown)} files"
 

@@ -12,8 +12,8 @@ import jinja2
 from markupsafe import Markup
 
 from vitdeploy import __version__, units
-from vitdeploy.history import Change, History, Moment, Series
-from vitdeploy.reports.page import policy, script_json
+from vitdeploy.reports.pages.page import policy, script_json
+from vitdeploy.results.history import Change, History, Moment, Series
 
 WIDTH, HEIGHT = 960, 150
 """Of a curve, in its own units."""

@@ -13,11 +13,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from vitdeploy import __version__, stats, units
-from vitdeploy.reports import cells, charts, points
+from vitdeploy import __version__, units
+from vitdeploy.reports import cells
 from vitdeploy.reports.cells import Cells
-from vitdeploy.reports.page import policy, script_json
+from vitdeploy.reports.charts import charts, points
+from vitdeploy.reports.pages.page import policy, script_json
 from vitdeploy.reports.report import Report, Row, Section, families
+from vitdeploy.results import stats
 
 SUFFIX = ".html"
 

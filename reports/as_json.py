@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from vitdeploy.artifact import Parity
-from vitdeploy.record import Case, Reason, Status, Summary
+from vitdeploy.artifacts.manifest import Parity
 from vitdeploy.reports.origins import Origin
 from vitdeploy.reports.report import Ratio, Report, Row, Tally
-from vitdeploy.verdict import Verdict
+from vitdeploy.results.record import Case, Reason, Status, Summary
+from vitdeploy.results.verdict import Verdict
 
 SUFFIX = ".json"
 SCHEMA = 1

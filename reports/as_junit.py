@@ -6,7 +6,7 @@ Source: the schema of the Jenkins xUnit plugin, junit-10.xsd (elements, attribut
 import re
 from xml.etree import ElementTree as ET
 
-from vitdeploy import catalog
+from vitdeploy.catalog import registry
 from vitdeploy.reports.report import Report, Row
 
 SUFFIX = ".xml"
@@ -50,7 +50,7 @@ def _case(row: Row) -> ET.Element:
     elif row.change is not None and row.change.verdict == "slower":
         _child(case, "failure", "slower", row.change.reason)
     told = [] if row.change is None else [f"{row.change.verdict}: {row.change.reason}"]
-    told += catalog.notes([row.result.case.model])
+    told += registry.notes([row.result.case.model])
     if told or (reasons and row.quotable):
         output = ET.SubElement(case, "system-out")
         output.text = _text("\n".join([*told, *([reasons] if row.quotable and reasons else [])]))

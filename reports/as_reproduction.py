@@ -1,10 +1,12 @@
 """The page of `vitdeploy reproduce`: published beside measured, the claims' ratios, and what differs."""
 
-from vitdeploy import catalog, reproduction, units
-from vitdeploy.published import Claim
-from vitdeploy.reports import study_charts as charts
-from vitdeploy.reports.study_page import Figure, Panel, Table, page
-from vitdeploy.reproduction import Answer, Reproduction
+from vitdeploy import units
+from vitdeploy.catalog import registry
+from vitdeploy.reports.charts import study_charts as charts
+from vitdeploy.reports.pages.study_page import Figure, Panel, Table, page
+from vitdeploy.studies import reproduction
+from vitdeploy.studies.published import Claim
+from vitdeploy.studies.reproduction import Answer, Reproduction
 
 RATIOS = (
     "A ratio is taken within each round of this run, where both sides met the same machine; its bar is the 95 % "
@@ -51,7 +53,7 @@ def render(found: Reproduction) -> bytes:
                 if found.smaller
                 else []
             ),
-            *catalog.notes(result.case.model for result in found.run.results),
+            *registry.notes(result.case.model for result in found.run.results),
         ],
     )
 

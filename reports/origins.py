@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from vitdeploy import fact_table
-from vitdeploy.fact_table import DeviceFacts
-from vitdeploy.record import Run
+from vitdeploy.catalog import fact_table
+from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.results.record import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

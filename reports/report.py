@@ -9,13 +9,15 @@ from typing import Any, get_args
 
 import numpy as np
 
-from vitdeploy import catalog, comparison, stats, units, verdict
-from vitdeploy.fact_table import NOT_VISIBLE
-from vitdeploy.record import Result, Run, Trial
+from vitdeploy import units
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.fact_table import NOT_VISIBLE
+from vitdeploy.catalog.spec import Task
 from vitdeploy.reports import origins
 from vitdeploy.reports.origins import Origin
-from vitdeploy.spec import Task
-from vitdeploy.verdict import Comparison
+from vitdeploy.results import comparison, stats, verdict
+from vitdeploy.results.record import Result, Run, Trial
+from vitdeploy.results.verdict import Comparison
 
 REFERENCES = ("torch-fp32", "torch-fp16", "onnx-fp32")
 """What the other targets of a model are held against: the first of these that the run has, else the slowest."""
@@ -211,7 +213,7 @@ def _rows(run: Run, baseline: Run | None) -> Iterator[Row]:
 
 def _row(result: Result, run: Run, change: Comparison | None) -> Row:
     trials = [trial for trial in result.trials if trial.samples_ns]
-    spec = catalog.models().get(result.case.model)
+    spec = registry.models().get(result.case.model)
     return Row(
         result=result,
         run_id=run.id,
@@ -306,7 +308,7 @@ def _in_time(trial: Trial) -> int:
 
 def _order(row: Row) -> tuple[Any, ...]:
     """Tasks and targets as in the catalog, families together, within them by arithmetic."""
-    case, targets = row.result.case, [*catalog.targets(), row.result.case.target]
+    case, targets = row.result.case, [*registry.targets(), row.result.case.target]
     tasks = [*get_args(Task), "other"]
     cost = (row.result.macs or 0, case.model, case.part or "", case.attention, case.size, case.batch, case.streams)
     return (tasks.index(row.task), row.family, *cost, targets.index(case.target), case.name, case.device, row.run_id)
@@ -353,7 +355,7 @@ def _warnings(runs: Sequence[Run], baseline: Run | None) -> Iterator[str]:
             f"Random weights (seed {seeds}) in {'all models' if len(random) == len(results) else some}: "
             "the times are those of the real architecture, the outputs mean nothing."
         )
-    yield from catalog.notes(result.case.model for result in results)
+    yield from registry.notes(result.case.model for result in results)
     bad = sum(result.status != "valid" for result in results)
     if bad:
         yield f"{bad} of {len(results)} cases have no figure to quote; each says why."

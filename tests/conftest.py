@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.adb_daemon import AdbServer, PhoneDouble
+    from tests.doubles.adb_daemon import AdbServer, PhoneDouble
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -26,7 +26,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def adb_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[AdbServer]":
     """A real adb server on a port of its own, ended at the end; skips where adb or adbutils is not installed."""
-    from tests.adb_daemon import AdbServer
+    from tests.doubles.adb_daemon import AdbServer
 
     pytest.importorskip("adbutils", reason="the package adbutils (extra adb) is not installed")
     server = AdbServer(tmp_path_factory.mktemp("adb"))
@@ -47,8 +47,8 @@ def adb_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[AdbServer]
 @pytest.fixture
 def phone(adb_server: "AdbServer", tmp_path_factory: pytest.TempPathFactory) -> "Iterator[PhoneDouble]":
     """A TEST DOUBLE of a Snapdragon 855 phone, connected to the real adb server."""
-    from tests import phone_folder
-    from tests.adb_daemon import PhoneDouble
+    from tests.doubles import phone_folder
+    from tests.doubles.adb_daemon import PhoneDouble
 
     double = PhoneDouble(phone_folder.make(tmp_path_factory.mktemp("phone")))
     said = adb_server.adb("connect", double.serial)
@@ -63,7 +63,7 @@ def say(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., tuple[int, str, str]]:
     """The command line in an empty folder: exit code, stdout and stderr of the words it is given."""
-    from vitdeploy.cli import main
+    from vitdeploy.cli.main import main
 
     monkeypatch.chdir(tmp_path)
 

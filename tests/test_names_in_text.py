@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vitdeploy import catalog, import_graph
+from vitdeploy.catalog import import_graph, registry
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("exporters", "benchmarks", "reports")
@@ -80,10 +80,10 @@ def test_a_string_that_names_a_module_names_one_that_exists(path: Path):
 
 
 def test_what_the_tables_put_together_exists():
-    models = [row for model in catalog.models().values() for row in (model, *model.parts)]
+    models = [row for model in registry.models().values() for row in (model, *model.parts)]
     names = [name for row in models for name in (row.builder, row.weight_names, row.weight_tensors)]
-    names += [name for row in catalog.targets().values() for name in (row.exporter, row.runtime, row.proof)]
-    names += catalog.FORMATS.values()
+    names += [name for row in registry.targets().values() for name in (row.exporter, row.runtime, row.proof)]
+    names += registry.FORMATS.values()
     wrong = [name for name in names if name and not exists(*name.split(":"))]
     assert wrong == []
     assert len(names) > 100

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from vitdeploy import agent, catalog
+from vitdeploy.catalog import registry
+from vitdeploy.devices import agent
 
 ROOT = Path(__file__).parent.parent
 
 if TYPE_CHECKING:
-    from vitdeploy.benchmarks import probe_cpu, probe_jetson, probe_nvml
-    from vitdeploy.benchmarks.worker import Probe
-    from vitdeploy.exporters import on_rounded, to_onnx, to_onnx_fp16, to_tflite, to_torch, to_trt
+    from vitdeploy.devices import probe_cpu, probe_jetson, probe_nvml
+    from vitdeploy.devices.probe import Probe
+    from vitdeploy.exporters import to_onnx, to_onnx_fp16, to_tflite, to_torch, to_trt
+    from vitdeploy.exporters.half import on_rounded
     from vitdeploy.exporters.job import Exporter
     from vitdeploy.runtimes import on_ort, on_tflite, on_torch, on_trt
     from vitdeploy.runtimes.session import Runtime
@@ -41,8 +43,8 @@ def last_words(names: list[str | None]) -> set[str]:
 @pytest.mark.parametrize(
     ("name", "loaded"),
     [
-        ("EXPORTERS", last_words([row.exporter for row in catalog.TARGETS])),
-        ("RUNTIMES", last_words([name for row in catalog.TARGETS for name in (row.runtime, row.proof)])),
+        ("EXPORTERS", last_words([row.exporter for row in registry.TARGETS])),
+        ("RUNTIMES", last_words([name for row in registry.TARGETS for name in (row.runtime, row.proof)])),
         ("PROBES", last_words([*agent.PROBES])),
     ],
 )

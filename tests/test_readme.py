@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vitdeploy.cli import main
+from vitdeploy.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -27,7 +27,7 @@ def test_no_text_of_somebody_else_stands_in_a_line_of_shell():
 
 
 def test_every_command_of_ours_in_it_exists_with_its_options():
-    from vitdeploy.cli import main
+    from vitdeploy.cli.main import main
 
     text = WORKFLOW.read_text()
     for verb in sorted(set(re.findall(r"^[^#\n]*vitdeploy (\w+) ", text, re.MULTILINE))):

@@ -8,11 +8,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vitdeploy.api import bench, check, create_model, export
-    from vitdeploy.api_decide import accept, calibrate, compare, duel, verify
-    from vitdeploy.api_listings import doctor
-    from vitdeploy.api_predict import predict
-    from vitdeploy.api_report import report
+    from vitdeploy.api.accept import accept
+    from vitdeploy.api.bench import bench
+    from vitdeploy.api.calibrate import calibrate
+    from vitdeploy.api.check import check
+    from vitdeploy.api.compare import compare
+    from vitdeploy.api.doctor import doctor
+    from vitdeploy.api.duel import duel
+    from vitdeploy.api.export import create_model, export
+    from vitdeploy.api.predict import predict
+    from vitdeploy.api.report import report
+    from vitdeploy.api.verify import verify
 
 __version__ = "0.1.0"
 

@@ -1,5 +1,5 @@
 """``python -m vitdeploy`` is the command line."""
 
-from vitdeploy.cli import run
+from vitdeploy.cli.main import run
 
 run()

@@ -14,10 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tests import golden
-from vitdeploy import catalog
+from tests.doubles import golden
+from vitdeploy.catalog import registry
 from vitdeploy.errors import UnreadableFile, UsageError
-from vitdeploy.exporters.border import bordered
+from vitdeploy.exporters.io_wrapper import bordered
 from vitdeploy.models import deeplabv3plus, from_transformers
 from vitdeploy.models.create import count_macs, count_parameters, create
 
@@ -56,15 +56,15 @@ OF_SEGFORMER_PAPER = [
     ("segformer_b5_cityscapes", "1460.4"),
 ]
 
-NAMES = [name for name, spec in catalog.models().items() if "transformers" in spec.requires]
+NAMES = [name for name, spec in registry.models().items() if "transformers" in spec.requires]
 SMALL = ["segformer_b0_ade20k", "convnext_t"]
 """Cheap enough to run in every test."""
 
 
 def unfilled(name: str) -> nn.Module:
-    spec = catalog.find_model(name)
+    spec = registry.find_model(name)
     with torch.device("meta"):
-        return catalog.load(spec.builder)(spec.variant, attention="own").eval()
+        return registry.load(spec.builder)(spec.variant, attention="own").eval()
 
 
 def digits(value: float, like: str) -> str:
@@ -141,7 +141,7 @@ def test_files_that_transformers_saves_load_in_older_and_newer_names(name: str, 
     theirs.save_pretrained(tmp_path / "hub")  # the package writes the names that the hub's files have
     save_file({key: one.contiguous() for key, one in theirs.state_dict().items()}, tmp_path / "today.safetensors")
     for file in (tmp_path / "hub" / "model.safetensors", tmp_path / "today.safetensors"):
-        made = create(catalog.find_model(name), weights=file)
+        made = create(registry.find_model(name), weights=file)
         for key, tensor in theirs.state_dict().items():
             assert torch.equal(made.state_dict()[key], tensor), key
 
@@ -150,7 +150,7 @@ def test_the_hubs_names_of_segformer_are_the_older_ones(tmp_path: Path):
     state = as_older_hub(filled("segformer_b0_ade20k").state_dict())
     assert "segformer.encoder.block.0.0.attention.self.sr.weight" in state
     torch.save(state, tmp_path / "pytorch_model.bin")
-    made = create(catalog.find_model("segformer_b0_ade20k"), weights=tmp_path / "pytorch_model.bin")
+    made = create(registry.find_model("segformer_b0_ade20k"), weights=tmp_path / "pytorch_model.bin")
     same_function(made, filled("segformer_b0_ade20k"))
 
 
@@ -298,7 +298,7 @@ def test_the_authors_own_checkpoints_load(name: str, tmp_path: Path):
     state = renamed(reference.state_dict())
     assert not set(state) & {key for key in reference.state_dict() if not key.startswith("decode_head.")}
     torch.save({wrapper: state, "meta": {"epoch": 1}}, tmp_path / "authors.pth")
-    made = create(catalog.find_model(name), weights=tmp_path / "authors.pth")
+    made = create(registry.find_model(name), weights=tmp_path / "authors.pth")
     for key, tensor in reference.state_dict().items():
         assert torch.equal(made.state_dict()[key], tensor), key
 
@@ -307,7 +307,7 @@ def test_a_checkpoint_of_another_size_is_refused(tmp_path: Path):
     torch.save({"state_dict": as_nvidia(filled("segformer_b0_ade20k").state_dict())}, tmp_path / "b0.pth")
     for other in ("segformer_b1_ade20k", "segformer_b0_cityscapes", "convnext_t"):
         with pytest.raises(UnreadableFile, match=f"does not fit {other}"):
-            create(catalog.find_model(other), weights=tmp_path / "b0.pth")
+            create(registry.find_model(other), weights=tmp_path / "b0.pth")
 
 
 def same_function(one: nn.Module, other: nn.Module) -> None:
@@ -318,7 +318,7 @@ def same_function(one: nn.Module, other: nn.Module) -> None:
 
 @pytest.mark.parametrize("name", [*SMALL, "deeplabv3plus_mobilenetv2_cityscapes", "swin_b"])
 def test_random_weights_keep_activations_of_order_one(name: str):
-    spec = catalog.find_model(name)
+    spec = registry.find_model(name)
     size = spec.size_multiple * 2 if spec.size_multiple < 100 else spec.size_multiple
     with torch.no_grad():
         output = create(spec)(golden.image([1, 3, size, size]))
@@ -334,7 +334,7 @@ def test_swins_table_of_positions_is_computed_even_where_nothing_else_is():
 
 
 def test_labels_are_decided_on_logits_enlarged_bilinearly():
-    model, spec = filled("segformer_b0_ade20k"), catalog.find_model("segformer_b0_ade20k")
+    model, spec = filled("segformer_b0_ade20k"), registry.find_model("segformer_b0_ade20k")
     x = golden.image([1, 3, 64, 96])
     with torch.no_grad():
         large = nn.functional.interpolate(model(x), size=(64, 96), mode="bilinear", align_corners=False)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.adb_daemon import PhoneDouble
-from vitdeploy.devices.connection import Connection
-from vitdeploy.devices.local import LocalConnection
+from tests.doubles.adb_daemon import PhoneDouble
 from vitdeploy.errors import DeviceError, UnreadableFile
+from vitdeploy.processes.connection import Connection
+from vitdeploy.processes.local import LocalConnection
 
 ROOT = Path(__file__).parent.parent.parent
 HOLDER = """
@@ -32,7 +32,7 @@ class Local:
     def __init__(self, folder: Path) -> None:
         self.place = str(folder)
         self.holder = HOLDER.format(
-            make="from vitdeploy.devices.local import LocalConnection as L; link = L(lock_folder=Path(sys.argv[1]))"
+            make="from vitdeploy.processes.local import LocalConnection as L; link = L(lock_folder=Path(sys.argv[1]))"
         )
 
     def open(self) -> Connection:

@@ -10,22 +10,26 @@ import pytest
 for package in ("torch", "onnx", "onnxscript", "onnxruntime", "skimage"):
     pytest.importorskip(package, reason=f"exports are made with {package}")
 
-import onnx  # noqa: E402
-import onnxruntime  # noqa: E402
-import torch  # noqa: E402
-from torch import nn  # noqa: E402
+import onnx
+import onnxruntime
+import torch
+from torch import nn
 
-from vitdeploy import artifact, catalog  # noqa: E402
-from vitdeploy.artifact import Artifact  # noqa: E402
-from vitdeploy.exporters import rewrites, step, to_onnx  # noqa: E402
-from vitdeploy.exporters.job import Job  # noqa: E402
-from vitdeploy.models.create import create  # noqa: E402
-from vitdeploy.models.efficientvit import tanh_gelu  # noqa: E402
-from vitdeploy.models.efficientvit_blocks import ReluLinearAttention  # noqa: E402
+from vitdeploy.artifacts.manifest import (
+    Artifact,
+    open_artifact,
+)
+from vitdeploy.catalog import registry
+from vitdeploy.exporters import step, to_onnx
+from vitdeploy.exporters.job import Job
+from vitdeploy.exporters.rewrites import table
+from vitdeploy.models.create import create
+from vitdeploy.models.efficientvit import tanh_gelu
+from vitdeploy.models.efficientvit_blocks import ReluLinearAttention
 
-TARGETS = [name for name, target in catalog.targets().items() if target.exporter and target.parent is None]
+TARGETS = [name for name, target in registry.targets().items() if target.exporter and target.parent is None]
 """Engines, which are made from another target's graph, have tests of their own."""
-MODELS = [name for name, spec in catalog.models().items() if spec.builder.startswith("vitdeploy.models.efficientvit")]
+MODELS = [name for name, spec in registry.models().items() if spec.builder.startswith("vitdeploy.models.efficientvit")]
 SIZE = (64, 96)
 
 UNWANTED = frozenset({"Shape", "Gather", "ConstantOfShape", "Pad", "Expand", "Range", "Where", "Resize", "Cast"})
@@ -45,14 +49,14 @@ Make = Callable[..., Artifact]
 
 def needed(target: str) -> None:
     """Skip where a target's packages are not."""
-    for name in catalog.find_target(target).export_packages:
+    for name in registry.find_target(target).export_packages:
         pytest.importorskip(name, reason=f"{target} is made with {name}")
 
 
 def job_for(folder: Path, model: str, target: str = "onnx-fp32", **changes: Any) -> Job:
     size = (24, 32) if model.startswith("efficientvit_sr") else SIZE  # it keeps the size: softmax over all pixels
-    rewrites = changes.pop("rewrites", catalog.find_target(target).rewrites)
-    variant = catalog.variant_of(catalog.find_model(model), target, **{"size": size, **changes})
+    rewrites = changes.pop("rewrites", registry.find_target(target).rewrites)
+    variant = registry.variant_of(registry.find_model(model), target, **{"size": size, **changes})
     return Job(variant=variant, rewrites=rewrites, folder=folder)
 
 
@@ -66,7 +70,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
         if key not in made:
             folder = tmp_path_factory.mktemp("export")
             step.run(job_for(folder, model, target, **changes))
-            made[key] = artifact.open_artifact(folder)
+            made[key] = open_artifact(folder)
         return made[key]
 
     return export
@@ -74,9 +78,9 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 def graph_of(model: str, attention: str = "relu", size: tuple[int, int] = SIZE) -> Any:
     """The graph that `to_onnx` writes, without the proof."""
-    module = create(catalog.find_model(model), attention=attention)  # pyright: ignore[reportArgumentType]
-    names = catalog.find_target("onnx-fp32").rewrites
-    made, _ = rewrites.rewritten(module, names, torch.zeros(1, 3, *size))
+    module = create(registry.find_model(model), attention=attention)  # pyright: ignore[reportArgumentType]
+    names = registry.find_target("onnx-fp32").rewrites
+    made, _ = table.rewritten(module, names, torch.zeros(1, 3, *size))
     return to_onnx.exported(made, {"image": torch.zeros(1, 3, *size)}, ["logits"])
 
 
@@ -87,9 +91,9 @@ def graph_of(model: str, attention: str = "relu", size: tuple[int, int] = SIZE) 
 )
 def test_what_is_made_is_proven_and_described(make: Make, model: str, target: str):
     needed(target)
-    manifest, spec = make(model, target).manifest, catalog.find_model(model)
+    manifest, spec = make(model, target).manifest, registry.find_model(model)
     assert (manifest.model, manifest.target, manifest.size, manifest.batch) == (model, target, SIZE, 1)
-    assert manifest.file == catalog.find_target(target).file
+    assert manifest.file == registry.find_target(target).file
     assert manifest.parity is not None
     assert manifest.parity.passed
     assert manifest.parity.samples == 5, "noise and four photographs"
@@ -114,7 +118,7 @@ def test_the_same_request_gives_the_same_bytes(make: Make, tmp_path: Path, targe
     needed(target)
     first = make("efficientvit_b0", target)
     step.run(job_for(tmp_path, "efficientvit_b0", target))
-    assert artifact.open_artifact(tmp_path).manifest.sha256 == first.manifest.sha256
+    assert open_artifact(tmp_path).manifest.sha256 == first.manifest.sha256
 
 
 def test_an_onnx_file_says_nothing_of_the_machine_it_was_made_on(make: Make):
@@ -151,7 +155,7 @@ def test_no_model_leaves_shape_arithmetic_behind(model: str, attention: str):
 def test_every_model_is_equal_to_rounding(tmp_path: Path, model: str, attention: str, target: str):
     needed(target)
     step.run(job_for(tmp_path, model, target, attention=attention))
-    found = artifact.open_artifact(tmp_path).manifest.parity
+    found = open_artifact(tmp_path).manifest.parity
     assert found is not None
     assert found.passed
     assert (found.error_std or 0.0) < MEASURED_ERROR["fp32"]
@@ -202,8 +206,8 @@ def test_the_epsilon_of_the_attention_survives(tmp_path: Path):
     qkv[:, :16, :2] = -1.0
     expected = attention(qkv).numpy()
     assert np.isfinite(expected).all()
-    for names in ([], list(rewrites.REWRITES)):
-        made, _ = rewrites.rewritten(nn.Sequential(attention), names, qkv)
+    for names in ([], list(table.REWRITES)):
+        made, _ = table.rewritten(nn.Sequential(attention), names, qkv)
         graph = to_onnx.exported(made, {"image": qkv}, ["logits"])
         (found,) = _run(graph.SerializeToString(), qkv)
         np.testing.assert_allclose(found, expected, atol=1e-5)

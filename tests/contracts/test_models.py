@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests import golden
-from vitdeploy import catalog
+from tests.doubles import golden
+from vitdeploy.catalog import registry
 from vitdeploy.errors import Impossible, UsageError
 from vitdeploy.models import efficientvit, efficientvit_blocks, efficientvit_seg
 from vitdeploy.models.create import count_macs, count_parameters, create
@@ -52,13 +52,13 @@ COUNTS = [
     ("efficientvit_seg_l2_ade20k", 51_462_454, 404, ADE20K, "45.18"),
 ]
 BUILDERS = ("vitdeploy.models.efficientvit:build", "vitdeploy.models.efficientvit_seg:build")
-NAMES = [spec.name for spec in catalog.models().values() if spec.builder in BUILDERS]
+NAMES = [spec.name for spec in registry.models().values() if spec.builder in BUILDERS]
 
 
 def unfilled(name: str, attention: str = "relu") -> nn.Module:
-    spec = catalog.find_model(name)
+    spec = registry.find_model(name)
     with torch.device("meta"):
-        return catalog.load(spec.builder)(spec.variant, attention=attention).eval()
+        return registry.load(spec.builder)(spec.variant, attention=attention).eval()
 
 
 def test_every_row_of_the_table_is_counted_here():
@@ -152,7 +152,7 @@ def test_half_precision_sums_in_float32(dtype):
     ],
 )
 def test_torch_export_takes_it_and_keeps_its_function(name, shape, attention):
-    model = create(catalog.find_model(name), attention=attention)
+    model = create(registry.find_model(name), attention=attention)
     x = golden.image(list(shape))
     program = torch.export.export(model, (x,))
     torch.testing.assert_close(program.module()(x), model(x))
@@ -161,7 +161,7 @@ def test_torch_export_takes_it_and_keeps_its_function(name, shape, attention):
 
 
 def test_no_activation_or_resampling_is_hidden_in_a_forward():
-    model = create(catalog.find_model("efficientvit_seg_b0_cityscapes"))
+    model = create(registry.find_model("efficientvit_seg_b0_cityscapes"))
     program = torch.export.export(model, (torch.zeros(1, 3, 64, 64),))
     owners = {
         _owner(node)
@@ -172,7 +172,7 @@ def test_no_activation_or_resampling_is_hidden_in_a_forward():
 
 
 def test_create_returns_a_frozen_model_in_eval_mode():
-    model = create(catalog.find_model("efficientvit_b0"))
+    model = create(registry.find_model("efficientvit_b0"))
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert all(tensor.device.type == "cpu" for tensor in model.state_dict().values())
@@ -181,14 +181,14 @@ def test_create_returns_a_frozen_model_in_eval_mode():
 @pytest.mark.parametrize("name", ["efficientvit_b0", "efficientvit_seg_b0_cityscapes", "efficientvit_l1"])
 @pytest.mark.parametrize("attention", ["relu", "softmax"])
 def test_random_weights_keep_activations_of_order_one(name, attention):
-    model = create(catalog.find_model(name), attention=attention)
+    model = create(registry.find_model(name), attention=attention)
     with torch.no_grad():
         output = model(golden.image([1, 3, 128, 160]))
     assert 0.05 < float(output.std()) < 20
 
 
 def test_counting_leaves_the_model_alone():
-    model = create(catalog.find_model("efficientvit_b0"))
+    model = create(registry.find_model("efficientvit_b0"))
     before = model.state_dict()
     count_macs(model, (1, 3, 64, 64))
     assert all(tensor is before[key] or torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
@@ -210,9 +210,9 @@ def test_an_unknown_variant_is_a_usage_error(build: Callable[[str], nn.Module]):
 
 def test_an_attention_that_a_model_lacks_is_impossible():
     with pytest.raises(Impossible, match="efficientvit_b0 has no linear attention"):
-        create(catalog.find_model("efficientvit_b0"), attention="linear")  # pyright: ignore[reportArgumentType]
+        create(registry.find_model("efficientvit_b0"), attention="linear")  # pyright: ignore[reportArgumentType]
 
 
 def _owner(node: torch.fx.Node) -> type:
     kind = list(node.meta["nn_module_stack"].values())[-1][1]
-    return kind if isinstance(kind, type) else catalog.load(":".join(kind.rsplit(".", 1)))
+    return kind if isinstance(kind, type) else registry.load(":".join(kind.rsplit(".", 1)))

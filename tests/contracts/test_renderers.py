@@ -17,10 +17,9 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from tests import make_run
+from tests.doubles import make_run
 from tests.doubles.pages import HOSTILE, Page, hostile_run
-from vitdeploy import catalog
-from vitdeploy.record import Run
+from vitdeploy.catalog import registry
 from vitdeploy.reports import (
     as_bencher,
     as_benchmark_action,
@@ -32,6 +31,7 @@ from vitdeploy.reports import (
     as_markdown,
     report,
 )
+from vitdeploy.results.record import Run
 
 GOLDEN = Path(__file__).parent.parent / "data" / "reports"
 TEXTS = (as_markdown, as_csv, as_json)
@@ -67,7 +67,7 @@ def rounded(value: Any) -> Any:
 
 
 def test_every_format_of_the_catalog_renders_and_names_its_suffix(everything: report.Report):
-    for module in (catalog.load(reference) for name, reference in catalog.FORMATS.items() if name != "history"):
+    for module in (registry.load(reference) for name, reference in registry.FORMATS.items() if name != "history"):
         assert module.SUFFIX.startswith(".")
         assert isinstance(module.render(everything), bytes)
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests import golden
-from vitdeploy import catalog
+from tests.doubles import golden
+from vitdeploy.catalog import registry
 from vitdeploy.errors import Impossible, UsageError
 from vitdeploy.models import efficientnetv2, restormer, segnext, swinir
 from vitdeploy.models.create import count_macs, count_parameters, create
@@ -74,13 +74,13 @@ STRAYING = [
 ]
 
 FAMILIES = ("bsrn", "vapsr", "swinir", "restormer", "efficientvit_sr", "segnext", "efficientnetv2")
-NAMES = [name for name in catalog.models() if name.startswith(FAMILIES)]
+NAMES = [name for name in registry.models() if name.startswith(FAMILIES)]
 
 
 def unfilled(name: str) -> nn.Module:
-    spec = catalog.find_model(name)
+    spec = registry.find_model(name)
     with torch.device("meta"):
-        return catalog.load(spec.builder)(spec.variant).eval()
+        return registry.load(spec.builder)(spec.variant).eval()
 
 
 def test_every_row_of_the_table_is_counted_here():
@@ -107,7 +107,7 @@ def test_the_published_figures_come_out_to_the_digits_published(name, params, gm
 
 @pytest.mark.parametrize(("name", "published", "ratio"), STRAYING)
 def test_how_far_a_published_figure_is_from_the_released_architecture(name, published, ratio):
-    size = catalog.find_model(name).size
+    size = registry.find_model(name).size
     assert count_macs(unfilled(name), (1, 3, *size)) / 1e9 / published == pytest.approx(ratio, abs=5e-4)
 
 
@@ -169,7 +169,7 @@ def test_segnexts_bases_are_the_same_on_every_machine_and_say_so():
     torch.testing.assert_close(bases.square().sum(dim=0), torch.ones(16))
     # Numbers 0 and 16 of numpy's frozen generator with seed 0, one below the other.
     assert float(bases[1, 0] / bases[0, 0]) == pytest.approx(0.0202184 / 0.5488135, rel=1e-5)
-    assert "seed 0" in (catalog.find_model("segnext_t_cityscapes").note or "")
+    assert "seed 0" in (registry.find_model("segnext_t_cityscapes").note or "")
 
 
 def test_the_factorization_is_the_published_formula():
@@ -224,9 +224,9 @@ def test_padding_is_tensorflows(side):
     torch.testing.assert_close(conv(x), functional.conv2d(padded, conv.weight, stride=2))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if catalog.find_model(name).scale])
+@pytest.mark.parametrize("name", [name for name in NAMES if registry.find_model(name).scale])
 def test_an_image_comes_out_at_its_scale(name):
-    spec = catalog.find_model(name)
+    spec = registry.find_model(name)
     assert spec.scale is not None
     height = -(-spec.least_side // spec.size_multiple) * spec.size_multiple
     model = create(spec)
@@ -239,23 +239,23 @@ def test_an_image_comes_out_at_its_scale(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_variant_is_a_usage_error(name):
     with pytest.raises(UsageError, match="x77"):
-        catalog.load(catalog.find_model(name).builder)("x77")
+        registry.load(registry.find_model(name).builder)("x77")
 
 
 def test_what_is_our_own_design_says_so():
     for name in NAMES:
-        note = catalog.find_model(name).note or ""
+        note = registry.find_model(name).note or ""
         assert ("own design" in note) == name.startswith("efficientvit_sr")
 
 
 def test_an_attention_that_is_not_ours_to_choose_cannot_be_chosen():
     with pytest.raises(Impossible, match="bsrn_x2 is its own, not softmax"):
-        create(catalog.find_model("bsrn_x2"), attention="softmax")
+        create(registry.find_model("bsrn_x2"), attention="softmax")
 
 
 def test_a_side_below_the_least_is_answered_with_the_nearest_size():
     with pytest.raises(Impossible, match="no side below 15") as found:
-        catalog.check_size(catalog.find_model("bsrn_x4"), (14, 64))
+        registry.check_size(registry.find_model("bsrn_x4"), (14, 64))
     assert found.value.hint == "Use 15x64."
 
 

@@ -8,15 +8,20 @@ import pytest
 for package in ("torch", "onnx", "onnxscript", "onnxruntime", "skimage"):
     pytest.importorskip(package, reason=f"exports are made with {package}")
 
-import torch  # noqa: E402
+import torch
 
-from tests.doubles.rtx_builder import refusal  # noqa: E402
-from vitdeploy import artifact, catalog, packages  # noqa: E402
-from vitdeploy.artifact import Manifest  # noqa: E402
-from vitdeploy.exporters import fp16_graph, rewrites, step, to_onnx  # noqa: E402
-from vitdeploy.exporters.job import Job  # noqa: E402
-from vitdeploy.exporters.to_onnx_fp16 import HALF_REWRITES  # noqa: E402
-from vitdeploy.models.create import create  # noqa: E402
+from tests.doubles.rtx_builder import refusal
+from vitdeploy.artifacts.manifest import (
+    Manifest,
+    open_artifact,
+)
+from vitdeploy.catalog import packages, registry
+from vitdeploy.exporters import step, to_onnx
+from vitdeploy.exporters.half.graph import halved
+from vitdeploy.exporters.job import Job
+from vitdeploy.exporters.rewrites import table
+from vitdeploy.exporters.to_onnx_fp16 import HALF_REWRITES
+from vitdeploy.models.create import create
 
 SIZES = {
     "efficientvit_sr_x2": (24, 32),
@@ -39,21 +44,21 @@ ERROR = {"fp32": 1e-3, "fp16": 0.1}
 def exported(folder: Path, model: str, target: str, size: tuple[int, int] | None = None) -> Manifest:
     step.run(
         Job(
-            variant=catalog.variant_of(catalog.find_model(model), target, size=size or SIZES[model]),
-            rewrites=catalog.find_target(target).rewrites,
+            variant=registry.variant_of(registry.find_model(model), target, size=size or SIZES[model]),
+            rewrites=registry.find_target(target).rewrites,
             folder=folder,
         )
     )
-    return artifact.open_artifact(folder).manifest
+    return open_artifact(folder).manifest
 
 
 def half_graph(model: str, size: tuple[int, int]) -> Any:
     image = torch.zeros(1, 3, *size)
-    spec = catalog.find_model(model)
-    names = catalog.find_target("trt-rtx-fp16").rewrites
-    ready, _ = rewrites.rewritten(create(spec), names, image, table=HALF_REWRITES)
+    spec = registry.find_model(model)
+    names = registry.find_target("trt-rtx-fp16").rewrites
+    ready, _ = table.rewritten(create(spec), names, image, table=HALF_REWRITES)
     graph: Any = to_onnx.exported(ready, {"image": image}, [spec.output])
-    return fp16_graph.halved(graph, half_border=False)
+    return halved(graph, half_border=False)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +75,7 @@ def test_half_precision_is_proven_with_the_rewrite_that_it_needs(tmp_path, model
     assert manifest.parity is not None
     assert manifest.parity.passed, manifest.parity.reason
     assert (manifest.parity.error_std or 0.0) < ERROR["fp16"]
-    assert manifest.note == catalog.find_model(model).note
+    assert manifest.note == registry.find_model(model).note
 
 
 def test_a_group_norm_leaves_no_casts_to_its_own_type():
@@ -86,10 +91,10 @@ def test_a_group_norm_leaves_no_casts_to_its_own_type():
 @pytest.mark.parametrize("target", ["onnx-fp32", "onnx-fp16", "tflite-fp32"])
 @pytest.mark.parametrize("model", SIZES)
 def test_every_kind_of_graph_is_proven(tmp_path, model, target):
-    spec = catalog.find_model(model)
+    spec = registry.find_model(model)
     if target in spec.refused:
         pytest.skip(f"{model} is no {target}: {spec.refused[target]}")
-    for name in catalog.find_target(target).export_packages:
+    for name in registry.find_target(target).export_packages:
         pytest.importorskip(name, reason=f"{target} is made with {name}")
     manifest = exported(tmp_path, model, target)
     assert manifest.parity is not None
@@ -110,7 +115,7 @@ def test_nvidias_own_parser_and_builder_take_every_kind_of_graph(model):
 @pytest.mark.slow
 def test_the_largest_picture_of_segnext_stays_right_in_half_precision(tmp_path):
     """1024x2048 is 32 768 pixels for the factorization: sums over them leave half precision as published."""
-    spec = catalog.find_model("segnext_t_cityscapes")
+    spec = registry.find_model("segnext_t_cityscapes")
     assert spec.size == (1024, 2048)
     manifest = exported(tmp_path, spec.name, "onnx-fp16", spec.size)
     assert manifest.parity is not None

@@ -6,15 +6,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="models are torch modules")
 
-import numpy as np  # noqa: E402
-from torch import nn  # noqa: E402
+import numpy as np
+from torch import nn
 
-from tests import golden  # noqa: E402
-from vitdeploy import api, borders, catalog, prompts  # noqa: E402
-from vitdeploy.errors import Impossible, UnreadableFile, UsageError  # noqa: E402
-from vitdeploy.models.create import count_macs, count_parameters, create  # noqa: E402
-from vitdeploy.models.sam_decoder import Decoder  # noqa: E402
-from vitdeploy.prompts import Prompt  # noqa: E402
+from tests.doubles import golden
+from vitdeploy.api import export
+from vitdeploy.catalog import graph_io, registry, sam_prompts
+from vitdeploy.catalog.sam_prompts import Prompt
+from vitdeploy.errors import Impossible, UnreadableFile, UsageError
+from vitdeploy.models.create import count_macs, count_parameters, create
+from vitdeploy.models.sam_decoder import Decoder
 
 BOX = (100.0, 150.0, 620.0, 700.0)
 POINTS = ((500.0, 375.0, 1), (200.0, 300.0, 0))
@@ -34,14 +35,14 @@ DECODER = 6_220 + 4_058_340
 
 
 def unfilled(name: str) -> nn.Module:
-    spec = catalog.find_model(name)
+    spec = registry.find_model(name)
     with torch.device("meta"):
-        return catalog.load(spec.builder)(spec.variant, attention="relu").eval()
+        return registry.load(spec.builder)(spec.variant, attention="relu").eval()
 
 
 def count(name: str) -> int:
-    spec = catalog.find_model(name)
-    return count_macs(unfilled(name), *(one.shape for one in borders.inputs(spec, size=spec.size, batch=1)))
+    spec = registry.find_model(name)
+    return count_macs(unfilled(name), *(one.shape for one in graph_io.inputs(spec, size=spec.size, batch=1)))
 
 
 @pytest.mark.parametrize(("name", "params", "encoder", "keys", "gmacs", "published", "macs"), COUNTS)
@@ -79,9 +80,9 @@ def test_it_computes_what_the_reference_computes(name: str):
 
 @pytest.fixture(scope="module")
 def parts():
-    decoder = create(catalog.find_model("efficientvit_sam_l0.decoder"))
+    decoder = create(registry.find_model("efficientvit_sam_l0.decoder"))
     assert isinstance(decoder, Decoder)
-    return decoder.prompt_encoder, decoder.mask_decoder, decoder, golden.image([1, *prompts.EMBEDDING])
+    return decoder.prompt_encoder, decoder.mask_decoder, decoder, golden.image([1, *sam_prompts.EMBEDDING])
 
 
 def apart(parts, points, box):
@@ -105,14 +106,14 @@ def apart(parts, points, box):
         (POINTS, None),
         ((), BOX),
         (POINTS, BOX),
-        (tuple((40.0 * i, 60.0 * i, i % 2) for i in range(prompts.SLOTS)), None),
-        (tuple((40.0 * i, 60.0 * i, i % 2) for i in range(prompts.MOST_POINTS)), BOX),
+        (tuple((40.0 * i, 60.0 * i, i % 2) for i in range(sam_prompts.SLOTS)), None),
+        (tuple((40.0 * i, 60.0 * i, i % 2) for i in range(sam_prompts.MOST_POINTS)), BOX),
     ],
     ids=["a point", "points", "a box", "points and a box", "all slots are points", "all slots are taken"],
 )
 def test_the_static_graph_answers_every_prompt_as_the_parts_do(parts, points, box):
     *_, decoder, embedding = parts
-    asked = prompts.arrays([Prompt(points=points, box=box)], 1)
+    asked = sam_prompts.arrays([Prompt(points=points, box=box)], 1)
     with torch.no_grad():
         found = decoder(embedding, *(torch.from_numpy(one) for one in asked.values()))
     for expected, got in zip(apart(parts, points, box), found, strict=True):
@@ -122,12 +123,12 @@ def test_the_static_graph_answers_every_prompt_as_the_parts_do(parts, points, bo
 def test_objects_of_one_call_do_not_see_each_other_and_slots_have_no_order(parts):
     *_, decoder, embedding = parts
     several = [Prompt(box=BOX), Prompt(points=POINTS), Prompt(points=POINTS[:1], box=BOX)]
-    asked = prompts.arrays(several, 4)
+    asked = sam_prompts.arrays(several, 4)
     shuffled = {name: one[:, ::-1].copy() for name, one in asked.items()}
     with torch.no_grad():
         masks, _ = decoder(embedding, *(torch.from_numpy(one) for one in asked.values()))
         turned, _ = decoder(embedding, *(torch.from_numpy(one) for one in shuffled.values()))
-    assert masks.shape == (4, prompts.CANDIDATES, prompts.MASK_SIDE, prompts.MASK_SIDE)
+    assert masks.shape == (4, sam_prompts.CANDIDATES, sam_prompts.MASK_SIDE, sam_prompts.MASK_SIDE)
     for place, prompt in enumerate(several):
         expected, _ = apart(parts, prompt.points, prompt.box)
         torch.testing.assert_close(masks[place : place + 1], expected, rtol=1e-4, atol=1e-4)
@@ -138,8 +139,8 @@ def test_objects_of_one_call_do_not_see_each_other_and_slots_have_no_order(parts
 def test_a_slot_that_were_not_left_out_would_change_the_masks(parts):
     """The near-miss: padding taken for Meta's own padding token, as other exports do."""
     *_, decoder, embedding = parts
-    asked = prompts.arrays([Prompt(box=BOX)], 1)
-    wrong = asked | {prompts.LABELS: np.where(asked[prompts.LABELS] == -1, 0, asked[prompts.LABELS])}
+    asked = sam_prompts.arrays([Prompt(box=BOX)], 1)
+    wrong = asked | {sam_prompts.LABELS: np.where(asked[sam_prompts.LABELS] == -1, 0, asked[sam_prompts.LABELS])}
     with torch.no_grad():
         right, _ = decoder(embedding, *(torch.from_numpy(one) for one in asked.values()))
         missed, _ = decoder(embedding, *(torch.from_numpy(one.astype(np.float32)) for one in wrong.values()))
@@ -150,36 +151,36 @@ def test_a_mask_can_be_a_prompt(parts):
     encoder, masks, _, embedding = parts
     with torch.no_grad():
         sparse, dense = encoder(None, None, golden.image([2, 1, 256, 256]))
-        assert (tuple(sparse.shape), tuple(dense.shape)) == ((2, 0, 256), (2, *prompts.EMBEDDING))
+        assert (tuple(sparse.shape), tuple(dense.shape)) == ((2, 0, 256), (2, *sam_prompts.EMBEDDING))
         found, _ = masks(embedding, encoder.get_dense_pe(), sparse, dense, multimask_output=False)
     assert tuple(found.shape) == (2, 1, 256, 256)
 
 
 def test_a_part_has_the_weights_of_the_whole(tmp_path):
-    whole = api.create_model("efficientvit_sam_l0")
+    whole = export.create_model("efficientvit_sam_l0")
     expected = whole.state_dict()
     torch.save(expected, tmp_path / "l0.pt")
     for part in ("encoder", "decoder"):
-        made = api.create_model(f"efficientvit_sam_l0.{part}", weights=tmp_path / "l0.pt").state_dict()
-        seeded = api.create_model(f"efficientvit_sam_l0.{part}").state_dict()
+        made = export.create_model(f"efficientvit_sam_l0.{part}", weights=tmp_path / "l0.pt").state_dict()
+        seeded = export.create_model(f"efficientvit_sam_l0.{part}").state_dict()
         for key, tensor in made.items():
             assert torch.equal(tensor, expected[key])
             assert torch.equal(tensor, seeded[key])
     half = {key: tensor for key, tensor in whole.state_dict().items() if key.startswith("image_encoder")}
     torch.save(half, tmp_path / "half.pt")
     with pytest.raises(UnreadableFile, match="missing"):
-        api.create_model("efficientvit_sam_l0.encoder", weights=tmp_path / "half.pt")
+        export.create_model("efficientvit_sam_l0.encoder", weights=tmp_path / "half.pt")
 
 
 def test_names_of_parts_are_found_and_the_plain_name_means_both():
-    assert [spec.name for spec in catalog.exported_as("efficientvit_sam_l1")] == [
+    assert [spec.name for spec in registry.exported_as("efficientvit_sam_l1")] == [
         "efficientvit_sam_l1.encoder",
         "efficientvit_sam_l1.decoder",
     ]
-    assert catalog.exported_as("efficientvit_b0") == (catalog.find_model("efficientvit_b0"),)
-    assert catalog.find_model("efficientvit_sam_l1", "decoder").whole == "efficientvit_sam_l1"
+    assert registry.exported_as("efficientvit_b0") == (registry.find_model("efficientvit_b0"),)
+    assert registry.find_model("efficientvit_sam_l1", "decoder").whole == "efficientvit_sam_l1"
     with pytest.raises(UsageError, match="encodr") as caught:
-        catalog.find_model("efficientvit_sam_l1.encodr")
+        registry.find_model("efficientvit_sam_l1.encodr")
     assert "efficientvit_sam_l1.encoder" in caught.value.hint
     with pytest.raises(Impossible, match="512x512"):
-        catalog.check_size(catalog.find_model("efficientvit_sam_l1"), (512, 1024))
+        registry.check_size(registry.find_model("efficientvit_sam_l1"), (512, 1024))

@@ -7,13 +7,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="models are torch modules")
 
-from tests import golden  # noqa: E402
-from vitdeploy import api, prompts  # noqa: E402
-from vitdeploy.errors import Impossible, UnreadableFile  # noqa: E402
-from vitdeploy.models import sam_vit  # noqa: E402
-from vitdeploy.models.create import count_macs, count_parameters  # noqa: E402
-from vitdeploy.models.efficientvit_sam import Encoder, Sam  # noqa: E402
-from vitdeploy.models.sam_vit import CONFIGS, VitConfig  # noqa: E402
+from tests.doubles import golden
+from vitdeploy.api import export
+from vitdeploy.catalog import sam_prompts
+from vitdeploy.errors import Impossible, UnreadableFile
+from vitdeploy.models import sam_vit
+from vitdeploy.models.create import count_macs, count_parameters
+from vitdeploy.models.efficientvit_sam import Encoder, Sam
+from vitdeploy.models.sam_vit import CONFIGS, VitConfig
 
 SMALL = VitConfig(width=64, depth=3, heads=4, everywhere=(1,), side=320)
 """20x20 patches: windows of 14 have to be filled up. Source: a choice, small and not a multiple of the window."""
@@ -106,10 +107,10 @@ def test_the_decoder_computes_what_transformers_computes():
     filled[sam_vit.TIED] = filled[sam_vit.SHARED]
     theirs.load_state_dict(filled, strict=False)
     ours.load_state_dict(filled, assign=True)
-    embedding = golden.image([1, *prompts.EMBEDDING])
+    embedding = golden.image([1, *sam_prompts.EMBEDDING])
     points, box = ((500.0, 375.0, 1), (200.0, 300.0, 0)), (100.0, 150.0, 620.0, 700.0)
     for given, framed in ((points, None), ((), box), (points, box)):
-        asked = prompts.arrays([prompts.Prompt(points=given, box=framed)], 1)
+        asked = sam_prompts.arrays([sam_prompts.Prompt(points=given, box=framed)], 1)
         words: dict[str, Any] = {}
         if given:
             words["input_points"] = torch.tensor([[[one[:2] for one in given]]])
@@ -174,24 +175,24 @@ def test_checkpoints_of_the_hub_and_of_meta_load(tmp_path: Path, kind: str):
         "Meta": as_meta(state),
     }[kind]
     torch.save(stored, tmp_path / "sam.pth")
-    loaded = api.create_model("sam_vit_b", weights=tmp_path / "sam.pth").state_dict()
+    loaded = export.create_model("sam_vit_b", weights=tmp_path / "sam.pth").state_dict()
     assert set(loaded) == set(state)
     for key, tensor in loaded.items():
         assert torch.equal(tensor, state[key]), key
-    part = api.create_model("sam_vit_b.decoder", weights=tmp_path / "sam.pth").state_dict()
+    part = export.create_model("sam_vit_b.decoder", weights=tmp_path / "sam.pth").state_dict()
     assert all(torch.equal(tensor, state[key]) for key, tensor in part.items())
     del stored[next(iter(stored))]
     torch.save(stored, tmp_path / "broken.pth")
     with pytest.raises(UnreadableFile, match="missing"):
-        api.create_model("sam_vit_b", weights=tmp_path / "broken.pth")
+        export.create_model("sam_vit_b", weights=tmp_path / "broken.pth")
 
 
 def test_a_target_that_cannot_take_an_encoder_says_why_and_takes_the_rest(tmp_path: Path):
-    order = api.ExportOrder(target="tflite-fp32", out=tmp_path)
-    refused, *rest = api.export_plan(["sam_vit_b"], order)
+    order = export.ExportOrder(target="tflite-fp32", out=tmp_path)
+    refused, *rest = export.export_plan(["sam_vit_b"], order)
     assert "tflite-fp32 cannot take sam_vit_b.encoder: at 1024x1024" in refused
     assert [line.partition(" ")[0] for line in rest] == ["sam_vit_b.decoder"]
     with pytest.raises(Impossible, match="1024x1024"):
-        api.export(["efficientvit_sam_xl0.encoder"], order)
-    rows = api.export(["efficientvit_sam_xl0.encoder", "sam_vit_b.encoder"], order)
+        export.export(["efficientvit_sam_xl0.encoder"], order)
+    rows = export.export(["efficientvit_sam_xl0.encoder", "sam_vit_b.encoder"], order)
     assert [type(row.error) for row in rows] == [Impossible, Impossible]

@@ -8,11 +8,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests import artifacts
-from vitdeploy import catalog
-from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import inputs
+from tests.doubles import artifacts
+from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.catalog import registry
 from vitdeploy.errors import ToolchainFailed, UsageError, VitdeployError
+from vitdeploy.inference import inputs
 from vitdeploy.runtimes.session import Array, ProfiledSession, Runtime, Session, SessionOptions, infer
 
 NEEDS = {
@@ -35,9 +35,9 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> Artifact:
 
 
 def opened(made: Artifact, **options: bool) -> Session:
-    name = catalog.find_target(made.manifest.target).runtime
+    name = registry.find_target(made.manifest.target).runtime
     assert name is not None
-    runtime = cast("Runtime", catalog.load(name))
+    runtime = cast("Runtime", registry.load(name))
     return runtime.open_session(
         made.file, msgspec.to_builtins(made.manifest), SessionOptions(threads=1, profile=options.get("profile", False))
     )

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests import artifacts
-from vitdeploy.artifact import Artifact, Tensor
-from vitdeploy.spec import IMAGENET_MEAN, IMAGENET_STD
+from tests.doubles import artifacts
+from vitdeploy.artifacts.manifest import Artifact, Tensor
+from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD
 
 
 def doubled(folder: Path, size: tuple[int, int]) -> Artifact:

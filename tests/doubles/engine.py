@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
-from tests import artifacts
-from vitdeploy.artifact import Artifact, digest_of
+from tests.doubles import artifacts
+from vitdeploy.artifacts.manifest import Artifact, digest_of
 from vitdeploy.runtimes import on_trt
 from vitdeploy.runtimes.session import Session, SessionOptions, infer
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests import artifacts
-from vitdeploy.artifact import Artifact, Tensor
-from vitdeploy.evaluation import plans
+from tests.doubles import artifacts
+from vitdeploy.artifacts.manifest import Artifact, Tensor
+from vitdeploy.evaluation import prepare
 from vitdeploy.evaluation.evaluate import evaluate
 from vitdeploy.evaluation.record import ImageRecord
 
@@ -130,6 +130,6 @@ class Oracle:
         return {"masks": made, "iou_predictions": scores}
 
 
-def run(prepared: plans.Prepared, answers: Any) -> list[ImageRecord]:
+def run(prepared: prepare.Prepared, answers: Any) -> list[ImageRecord]:
     found: Iterator[list[ImageRecord]] = evaluate(prepared.items, prepared.start, answers)
     return [one for group in found for one in group]

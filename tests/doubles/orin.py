@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests import board
-from tests.ssh_server import SshServer
-from vitdeploy.cli import main
+from tests.doubles import board
+from tests.doubles.ssh_server import SshServer
+from vitdeploy.cli.main import main
 
 
 @pytest.fixture

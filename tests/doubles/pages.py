@@ -4,8 +4,8 @@ import html.parser
 
 import msgspec
 
-from tests import make_run
-from vitdeploy.record import Reason, Run
+from tests.doubles import make_run
+from vitdeploy.results.record import Reason, Run
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&amp;`|\"'=*_[x](http://evil.example)\n<!--{{7*7}}@user ${1}"
 

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from vitdeploy import record
-from vitdeploy.artifact import Parity
+from vitdeploy.artifacts.manifest import Parity
+from vitdeploy.results import record
 
 CASE = record.Case(
     model="efficientvit_b1",

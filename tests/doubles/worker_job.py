@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from vitdeploy.artifact import Artifact
+from vitdeploy.artifacts.manifest import Artifact
 
 
 def job_of(made: Artifact, runtime: str = "vitdeploy.runtimes.on_ort", **changes: Any) -> dict[str, Any]:
@@ -15,7 +15,7 @@ def job_of(made: Artifact, runtime: str = "vitdeploy.runtimes.on_ort", **changes
         "digests": {str(made.file): made.manifest.sha256},
         "manifest": {**manifest, "fake": changes.pop("fake", {})},
         "runtime": runtime,
-        "probe": "vitdeploy.benchmarks.probe_cpu",
+        "probe": "vitdeploy.devices.probe_cpu",
         "device": "cpu",
         "threads": 1,
         "streams": 1,

@@ -12,16 +12,16 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from vitdeploy import catalog, packages
-from vitdeploy.devices.connection import Connection
+from vitdeploy.catalog import packages, registry
+from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import DeviceError, UnreadableFile, unknown_name
-from vitdeploy.fact_table import DeviceFacts
+from vitdeploy.processes.connection import Connection
 
 Link = Literal["local", "ssh", "adb"]
 Threads = Literal["physical-cores", "big-cores"] | Annotated[int, msgspec.Meta(ge=1)]
 
 LINKS: Final[Mapping[str, str]] = {
-    "local": "vitdeploy.devices.local:open_connection",
+    "local": "vitdeploy.processes.local:open_connection",
     "ssh": "vitdeploy.devices.over_ssh:open_connection",
     "adb": "vitdeploy.devices.over_adb:open_connection",
 }
@@ -123,7 +123,7 @@ def read(path: Path) -> Device:
             f"{path} is not a valid device file: a URL without `benchmark_model_sha256` - at `$.benchmark_model`",
             "Add the digest of the file you mean.",
         )
-    unknown = [name for name in device.targets if name not in catalog.targets()]
+    unknown = [name for name in device.targets if name not in registry.targets()]
     if unknown:
         raise UnreadableFile(
             f"{path} is not a valid device file: no target {unknown[0]!r} - at `$.targets`",
@@ -190,7 +190,7 @@ def connect(device: Device) -> Connection:
         raise unreachable_error(device, why_not)
     if device.link == "adb":
         packages.require(("adbutils",))
-    connection: Connection = catalog.load(LINKS[device.link])(device)
+    connection: Connection = registry.load(LINKS[device.link])(device)
     return connection
 
 
@@ -203,7 +203,7 @@ def sweep(device: Device, *, dry_run: bool = False) -> int:
     """
     assert device.link == "adb", device.link
     packages.require(("adbutils",))
-    with catalog.load(LINKS["adb"])(device) as phone:
+    with registry.load(LINKS["adb"])(device) as phone:
         size_bytes: int = phone.size_bytes() if dry_run else phone.remove_all()
     return size_bytes
 

@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from vitdeploy.devices.adb_services import OutOfTime, Refused, Shell, StreamLost, Sync
-from vitdeploy.devices.connection import Result
 from vitdeploy.devices.over_adb_server import QUICK_S, Phone
 from vitdeploy.errors import DeviceError, Impossible, UnreadableFile
+from vitdeploy.processes.connection import Result
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device

@@ -18,10 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
-from vitdeploy import agent
-from vitdeploy.devices import remote
-from vitdeploy.devices.connection import Connection, Result
+from vitdeploy.devices import agent, remote
 from vitdeploy.errors import DeviceError, MissingPackage, UnreadableFile, UsageError
+from vitdeploy.processes.connection import Connection, Result
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device

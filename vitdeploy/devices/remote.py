@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from vitdeploy.devices import jetson_power
-from vitdeploy.devices.local import LocalConnection
 from vitdeploy.errors import DeviceError
+from vitdeploy.processes.local import LocalConnection
 
 HELD = "held"
 """Said when the lock is ours."""

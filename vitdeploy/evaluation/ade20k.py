@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vitdeploy import labels
+from vitdeploy.catalog.spec import Size
 from vitdeploy.evaluation.dataset import Found, Item, wrong_layout
-from vitdeploy.spec import Size
+from vitdeploy.images import labels
 
 IGNORE = 255
 SHORT_SIDE = 512

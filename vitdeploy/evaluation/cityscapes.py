@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vitdeploy import labels
 from vitdeploy.evaluation.dataset import Found, Item, contents, wrong_layout
+from vitdeploy.images import labels
 
 IGNORE = 255
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from vitdeploy.artifact import Artifact
+from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.catalog.spec import Size
 from vitdeploy.evaluation import pictures
-from vitdeploy.evaluation.asking import Dialogue, Request, output
 from vitdeploy.evaluation.dataset import Item
+from vitdeploy.evaluation.protocol import Dialogue, Request, output
 from vitdeploy.evaluation.record import ImageRecord
-from vitdeploy.photographs import Photo
-from vitdeploy.spec import Size
+from vitdeploy.images.photos import Photo
 
 TOP = 5
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitdeploy.spec import Size
+from vitdeploy.catalog.spec import Size
 
 A = -0.75
 """Source: OpenCV, modules/imgproc/src/resize.cpp, ``interpolateCubic``; ATen/native/UpSample.h."""

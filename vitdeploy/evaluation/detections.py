@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vitdeploy import catalog, stats
-from vitdeploy.evaluation import journal
+from vitdeploy.catalog import registry
+from vitdeploy.evaluation import image_records
 from vitdeploy.evaluation.coco import Extra
-from vitdeploy.evaluation.plans import Prepared
+from vitdeploy.evaluation.prepare import Prepared
 from vitdeploy.evaluation.record import ClassFigure, Figure
+from vitdeploy.results import stats
 
 GROUPS = 20
 """Of the jackknife. Source: Kott 2001 has 15 or more; each group costs one summing up."""
@@ -24,14 +25,14 @@ def figures(prepared: Prepared, ours: Path, theirs: Path | None) -> tuple[tuple[
     """
     extra: Extra = prepared.found.extra
     lvis = prepared.found.name == "lvis"
-    scored = [int(one.image) for one in journal.records(ours) if one.status == "scored"]
+    scored = [int(one.image) for one in image_records.records(ours) if one.status == "scored"]
     if theirs is not None:
-        other = {int(one.image) for one in journal.records(theirs) if one.status == "scored"}
+        other = {int(one.image) for one in image_records.records(theirs) if one.status == "scored"}
         scored = [image for image in scored if image in other]
-    truth: Any = catalog.load("vitdeploy.evaluation.by_pycocotools:AveragePrecision")(
+    truth: Any = registry.load("vitdeploy.evaluation.by_pycocotools:AveragePrecision")(
         extra.annotations, scored, lvis=lvis
     )
-    names = catalog.load("vitdeploy.evaluation.by_pycocotools:FIGURES")[prepared.found.name]
+    names = registry.load("vitdeploy.evaluation.by_pycocotools:FIGURES")[prepared.found.name]
     mine = truth.evaluate(_results(ours, set(scored)))
     reference = None if theirs is None else truth.evaluate(_results(theirs, set(scored)))
     values: list[float] = mine.percents()
@@ -96,7 +97,7 @@ def _without_each_group(images: list[int]) -> Iterator[list[int]]:
 
 def _results(path: Path, images: set[int]) -> Iterator[dict[str, Any]]:
     """The masks of the records, in COCO's results format."""
-    for one in journal.records(path):
+    for one in image_records.records(path):
         image = int(one.image)
         if image not in images:
             continue

@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from vitdeploy.errors import UnreadableFile
-from vitdeploy.evaluation.asking import Answers, Dialogue, Outputs, Request
 from vitdeploy.evaluation.dataset import Item
+from vitdeploy.evaluation.protocol import Answers, Dialogue, Outputs, Request
 from vitdeploy.evaluation.record import ImageRecord
 
 FIRST_GROUP = 4

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vitdeploy import labels
 from vitdeploy.errors import UnreadableFile
 from vitdeploy.evaluation.dataset import Found, Item, contents, wrong_layout
+from vitdeploy.images import labels
 
 CLASSES = 1000
 SPLIT = "val"

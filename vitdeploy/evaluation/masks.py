@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vitdeploy.artifact import Artifact, Tensor
+from vitdeploy.artifacts.manifest import Artifact, Tensor
+from vitdeploy.catalog.spec import Size
 from vitdeploy.errors import UnreadableFile
 from vitdeploy.evaluation import pictures
-from vitdeploy.evaluation.asking import Dialogue, Feed, Outputs, Request, channels_first
 from vitdeploy.evaluation.coco import Truth
 from vitdeploy.evaluation.dataset import Item
+from vitdeploy.evaluation.protocol import Dialogue, Feed, Outputs, Request, channels_first
 from vitdeploy.evaluation.record import ImageRecord, MaskRecord
-from vitdeploy.spec import Size
 
 Boolean = NDArray[np.bool_]
 Prompt = Literal["box", "detector", "point"]

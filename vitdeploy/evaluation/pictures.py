@@ -7,15 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from vitdeploy import photographs
+from vitdeploy.catalog.spec import Size
 from vitdeploy.errors import UnreadableFile
-from vitdeploy.photographs import Photo
-from vitdeploy.spec import Size
+from vitdeploy.images import photos
+from vitdeploy.images.photos import Photo
 
 
 def photo(path: Path) -> Photo:
     """The picture at ``path`` as RGB. Raises `UnreadableFile`."""
-    return photographs.read(path)
+    return photos.read(path)
 
 
 def label_map(path: Path) -> NDArray[np.uint8]:

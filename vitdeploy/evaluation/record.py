@@ -11,9 +11,9 @@ from typing import Any, Literal
 import msgspec
 
 from vitdeploy import documents
-from vitdeploy.record import Device, Version
-from vitdeploy.spec import Head, Io, Size
-from vitdeploy.variant import Variant
+from vitdeploy.catalog.spec import Head, Io, Size
+from vitdeploy.catalog.variant import Variant
+from vitdeploy.results.record import Device, Version
 
 SCHEMA = 1
 

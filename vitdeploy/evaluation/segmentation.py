@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitdeploy.artifact import Artifact
+from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.catalog.spec import Size
 from vitdeploy.evaluation import cubic, pictures
-from vitdeploy.evaluation.asking import Dialogue, Request, output
 from vitdeploy.evaluation.dataset import Item
+from vitdeploy.evaluation.protocol import Dialogue, Request, output
 from vitdeploy.evaluation.record import ImageRecord
-from vitdeploy.spec import Size
 
 Labels = NDArray[np.uint8]
 IGNORE = 255

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vitdeploy import stats
 from vitdeploy.evaluation import masks, segmentation
 from vitdeploy.evaluation.record import Bad, ClassFigure, Figure, ImageRecord
+from vitdeploy.results import stats
 
 Rows = NDArray[np.float64]
 """One row a picture: what it adds to the figures of the data set."""

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vitdeploy.artifact import Artifact
+from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.catalog.spec import Size
 from vitdeploy.evaluation import pictures
-from vitdeploy.evaluation.asking import Dialogue, Request, output
 from vitdeploy.evaluation.dataset import Found, Item, wrong_layout
+from vitdeploy.evaluation.protocol import Dialogue, Request, output
 from vitdeploy.evaluation.record import ImageRecord
-from vitdeploy.photographs import SUFFIXES, Photo
-from vitdeploy.spec import Size
+from vitdeploy.images.photos import SUFFIXES, Photo
 
 OVERLAP = 16
 """Input pixels that two tiles share, where a picture is larger than the artifact's input. Source: a choice."""

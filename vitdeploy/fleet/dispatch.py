@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
-from vitdeploy.artifact import Artifact
+from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.fleet import tasks
 from vitdeploy.fleet.messages import Done, Lacks, Pool, Refused, Task

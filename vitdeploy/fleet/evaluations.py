@@ -11,18 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vitdeploy import api_eval, api_eval_reference
-from vitdeploy.api_eval_items import Told
-from vitdeploy.artifact import Artifact
+from vitdeploy.api import evaluate, evaluate_reference
+from vitdeploy.api.evaluate_images import Told
+from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.errors import DeviceError, VitdeployError
-from vitdeploy.evaluation.order import EvalOrder, EvalOutcome
+from vitdeploy.evaluation.request import EvalOrder, EvalOutcome
 from vitdeploy.fleet import messages, shards, tasks
 from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, Watch, error_of, too_little, unserved
 from vitdeploy.fleet.messages import Done, Lacks, Pool, PoolLost
 from vitdeploy.fleet.plan import EvalJob, Plan
 from vitdeploy.fleet.shards import Parts, Shard, ShardTicket
 from vitdeploy.fleet.tasks import digest_of
-from vitdeploy.orders import OnTrial
+from vitdeploy.processes.progress import OnTrial
 
 REFERENCE_DEVICE = "local"
 PARTS = "parts"
@@ -127,7 +127,7 @@ class Evaluations:
         if not job.order.reference:
             return Asked(job=job, own=own, reference=None, why_not=None)
         try:
-            torches = api_eval_reference.made_for(job.artifacts, order, self._progress)
+            torches = evaluate_reference.made_for(job.artifacts, order, self._progress)
         except VitdeployError as error:
             return Asked(job=job, own=own, reference=None, why_not=f"{error.message}. {error.hint}")
         local = dataclasses.replace(order, device=REFERENCE_DEVICE, threads=None, runs=(), weights=None)
@@ -236,7 +236,7 @@ class Evaluations:
             why_not, reference = f"{reference.error.message}. {reference.error.hint}", None
         out = self._folder / f"{one.job.name}-{own.key[:6]}.json"
         try:
-            outcome = api_eval.collect(
+            outcome = evaluate.collect(
                 [made.folder for made in own.artifacts],
                 dataclasses.replace(own.order, runs=self._runs, out=out),
                 own.parts.paths(),

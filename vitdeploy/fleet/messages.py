@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol
 
+from vitdeploy.catalog.spec import Attention, Compute, Size
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, VitdeployError
-from vitdeploy.record import Case
-from vitdeploy.record import Protocol as RunProtocol
-from vitdeploy.spec import Attention, Compute, Size
+from vitdeploy.results.record import Case
+from vitdeploy.results.record import Protocol as RunProtocol
 
 MEMORY = "memory"
 """The resource of a worker that exports: bytes. Source: docs.dask.org, "Worker Resources", whose example it is."""

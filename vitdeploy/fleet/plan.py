@@ -22,14 +22,14 @@ from typing import Annotated
 
 import msgspec
 
-from vitdeploy import catalog, workload
-from vitdeploy.artifact import Artifact, open_artifact
+from vitdeploy.api import cases
+from vitdeploy.api.cases import BenchOrder, Planned
+from vitdeploy.artifacts.manifest import Artifact, open_artifact
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.spec import Attention, Boundary
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, unknown_name
 from vitdeploy.evaluation import dataset
-from vitdeploy.evaluation.order import EvalOrder
-from vitdeploy.orders import BenchOrder
-from vitdeploy.spec import Attention, Boundary
-from vitdeploy.workload import Planned
+from vitdeploy.evaluation.request import EvalOrder
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
@@ -255,7 +255,7 @@ def devices(wanted: Sequence[Wanted]) -> list[str]:
 def _of_rows(plan: Plan, rows: Rows) -> list[tuple[str, Planned, BenchOrder]]:
     found: list[tuple[str, Planned, BenchOrder]] = []
     for size in rows.sizes:
-        catalog.parse_size(size)
+        registry.parse_size(size)
     for device in rows.devices:
         for size in rows.sizes or (None,):
             order = BenchOrder(
@@ -271,5 +271,5 @@ def _of_rows(plan: Plan, rows: Rows) -> list[tuple[str, Planned, BenchOrder]]:
                 streams=rows.streams,
                 sustained_s=plan.sustained_s,
             )
-            found += [(device, planned, order) for planned in workload.plan(rows.models, (), order)]
+            found += [(device, planned, order) for planned in cases.plan(rows.models, (), order)]
     return found

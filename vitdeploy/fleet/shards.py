@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from vitdeploy import api_eval, documents
-from vitdeploy.api_eval_items import Told
-from vitdeploy.evaluation.order import EvalOrder
+from vitdeploy import documents
+from vitdeploy.api.evaluate import evaluate_shard
+from vitdeploy.api.evaluate_images import Told
+from vitdeploy.artifacts.store import Store
+from vitdeploy.evaluation.request import EvalOrder
 from vitdeploy.fleet import tasks
-from vitdeploy.fleet.journal import of_worker
 from vitdeploy.fleet.messages import Lacks
-from vitdeploy.store import Store
+from vitdeploy.fleet.trial_files import of_worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +56,7 @@ def evaluate(ticket: ShardTicket) -> Shard | Lacks:
         return Lacks(worker=tasks.address(), host=socket.gethostname(), digests=lacking)
     out = of_worker(ticket.run_id) / f"{ticket.key}-{ticket.index}.jsonl"
     folders = [store.folder(one) for one in ticket.digests]
-    told = api_eval.evaluate_shard(
-        folders, ticket.order, ticket.index, ticket.count, out, lock_wait_s=ticket.lock_wait_s
-    )
+    told = evaluate_shard(folders, ticket.order, ticket.index, ticket.count, out, lock_wait_s=ticket.lock_wait_s)
     return Shard(facts=told.facts, threads=told.threads, records=out.read_bytes())
 
 

@@ -12,23 +12,24 @@ from typing import Any
 import msgspec
 
 import vitdeploy
-from vitdeploy import record
-from vitdeploy.artifact import Artifact
-from vitdeploy.benchmarks import bench, resume, rows
-from vitdeploy.benchmarks.rows import Row
-from vitdeploy.benchmarks.trial import Lost, Turn
+from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.benchmarks import bench
+from vitdeploy.benchmarks.trial import resume, rows
+from vitdeploy.benchmarks.trial.launch import Lost, Turn
+from vitdeploy.benchmarks.trial.rows import Row
+from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import DeviceError, VitdeployError
-from vitdeploy.fact_table import DeviceFacts
-from vitdeploy.fleet import lanes, messages, tasks
+from vitdeploy.fleet import device_queue, messages, tasks
+from vitdeploy.fleet.artifact_supply import Got, Supply
+from vitdeploy.fleet.device_queue import Lane
 from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, Watch, error_of, too_little, unserved
-from vitdeploy.fleet.journal import Journal
-from vitdeploy.fleet.lanes import Lane
 from vitdeploy.fleet.messages import Changed, Done, Lacks, Pool, PoolLost, Refused, Surveyed, Ticket
 from vitdeploy.fleet.plan import Plan, Wanted, devices
-from vitdeploy.fleet.supply import Got, Supply
 from vitdeploy.fleet.tasks import digest_of
-from vitdeploy.orders import OnTrial
-from vitdeploy.record import Run, Trial
+from vitdeploy.fleet.trial_files import Journal
+from vitdeploy.processes.progress import OnTrial
+from vitdeploy.results import record
+from vitdeploy.results.record import Run, Trial
 
 MOST_DELIVERIES = 5
 """A device whose worker goes away so often while it is being sent its artifacts is given up."""
@@ -56,7 +57,7 @@ class Sweep:
         self.journal, self.earlier = journal, earlier
         self.progress, self.on_trial, self.take = progress, on_trial, take
         self.taken = self.twice = 0
-        self.rows = [lanes.empty_row(one, earlier) for one in wanted]
+        self.rows = [device_queue.empty_row(one, earlier) for one in wanted]
         self.turns: dict[int, list[Turn]] = {one.place: [] for one in wanted}
         for turn in bench.schedule(len(wanted), frame.id, frame.protocol):
             self.turns[turn.place].append(turn)
@@ -173,7 +174,7 @@ class Sweep:
         self.progress(
             f"{lane.device} is {done.value.device.title}, {DeviceFacts(done.value.facts).cpu or 'processor unknown'}"
         )
-        self.frame = lanes.described(
+        self.frame = device_queue.described(
             self.frame,
             lane,
             done.value,
@@ -247,11 +248,11 @@ class Sweep:
             case Trial() as trial:
                 self._arrived(row, trial)
             case Lacks() as lacking:  # another host serves the device now
-                digest = lanes.ticket(lane, turn, self.rows[turn.place], self.frame.protocol).digest
+                digest = device_queue.ticket(lane, turn, self.rows[turn.place], self.frame.protocol).digest
                 self._send(lacking, digest, lambda error, _: self._resubmit(lane, turn, error))
                 return
             case Changed(facts=facts):
-                self._give_up(lane, lanes.changed(lane, facts))
+                self._give_up(lane, device_queue.changed(lane, facts))
                 return
             case Refused(error=error):
                 self._fail(turn.place, error)
@@ -324,7 +325,7 @@ class Sweep:
 
     def _fill(self, place: int, surveyed: Surveyed) -> None:
         got = self._supply.of(place)
-        lanes.fill(self.rows[place], self.wanted[place], surveyed, self.frame.protocol, got.made, got.error)
+        device_queue.fill(self.rows[place], self.wanted[place], surveyed, self.frame.protocol, got.made, got.error)
 
     def _build(self, lane: Lane, made: Artifact) -> None:
         asked = (digest_of(made), lane.device, lane.lock_wait_s)
@@ -359,7 +360,7 @@ class Sweep:
                 lane,
                 f"trial-{turn.id}-",
                 self.take,
-                (lanes.ticket(lane, turn, self.rows[turn.place], self.frame.protocol),),
+                (device_queue.ticket(lane, turn, self.rows[turn.place], self.frame.protocol),),
                 lambda done, turn=turn: self._tried(lane, turn, done),
                 priority=-turn.order,
             )

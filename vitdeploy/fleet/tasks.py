@@ -19,15 +19,19 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 import vitdeploy
-from vitdeploy import api, artifact, catalog, documents
-from vitdeploy.artifact import MANIFEST, Artifact
+from vitdeploy import documents
+from vitdeploy.api import export
+from vitdeploy.api.export import ExportOrder
+from vitdeploy.artifacts import manifest
+from vitdeploy.artifacts.manifest import MANIFEST, Artifact
+from vitdeploy.artifacts.store import Store
+from vitdeploy.catalog import registry
 from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, UnreadableFile, VitdeployError
-from vitdeploy.fleet.journal import Journal, forget_old, of_worker
 from vitdeploy.fleet.messages import Bundle, Changed, Lacks, Make, Refused, Surveyed, Ticket
-from vitdeploy.orders import ExportOrder
-from vitdeploy.record import Trial
-from vitdeploy.store import Store
+from vitdeploy.fleet.trial_files import Journal, forget_old, of_worker
+from vitdeploy.processes import progress
+from vitdeploy.results.record import Trial
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,7 +61,7 @@ def survey(device: str, version: str, lock_wait_s: float) -> Surveyed:
     Raises:
         DeviceError: it is not known here, does not answer, or this worker runs another vitdeploy.
     """
-    from vitdeploy.benchmarks import machine
+    from vitdeploy.devices import device_facts
 
     here = socket.gethostname()
     if version != vitdeploy.__version__:
@@ -79,12 +83,12 @@ def survey(device: str, version: str, lock_wait_s: float) -> Surveyed:
         if found.power_mode is not None or found.hold_clocks:  # what its trials will see is what holds during the lock
             link = held.enter_context(inventory.connect(found))
             held.enter_context(link.lock(timeout_s=lock_wait_s))
-            facts = machine.found(found, link)
+            facts = device_facts.found(found, link)
         else:
-            facts = machine.of(found)
+            facts = device_facts.of(found)
     return Surveyed(
         device=found,
-        facts=machine.stable(found, facts),
+        facts=device_facts.stable(found, facts),
         threads=inventory.threads_of(found, facts),
         power_mode=facts.power_mode,
     )
@@ -102,7 +106,7 @@ def make(wanted: Make) -> Bundle:
             attention=wanted.attention,
             out=Path(place),
         )
-        row = api.export([wanted.model], order)[0]
+        row = export.export([wanted.model], order)[0]
         if row.artifact is None:
             raise row.error or VitdeployError(f"{wanted.words} was not made, and nobody said why")
         packed = pack(row.artifact, str(row.artifact.folder.relative_to(place)))
@@ -116,7 +120,8 @@ def build(digest: str, device: str, lock_wait_s: float) -> Bundle | Lacks:
     Raises:
         DeviceError: the device is busy or lost; another try may find it again.
     """
-    from vitdeploy.benchmarks import engine, machine
+    from vitdeploy.devices import device_facts
+    from vitdeploy.exporters.engines import remote_build
 
     store = Store()
     if store.find(digest) is None:
@@ -125,9 +130,9 @@ def build(digest: str, device: str, lock_wait_s: float) -> Bundle | Lacks:
     with tempfile.TemporaryDirectory(prefix="vitdeploy-fleet-") as place:
         near = Path(place) / "graph"
         shutil.copytree(store.folder(digest), near)  # its engine comes to lie beside it, which is not for the store
-        made = artifact.open_artifact(near, check_bytes=False)
-        facts = machine.of(found)
-        return pack(engine.build(made, found, found=facts, progress=api.silent, lock_wait_s=lock_wait_s), "")
+        made = manifest.open_artifact(near, check_bytes=False)
+        facts = device_facts.of(found)
+        return pack(remote_build.build(made, found, found=facts, progress=progress.silent, lock_wait_s=lock_wait_s), "")
 
 
 def pack(made: Artifact, folder: str) -> Bundle:
@@ -156,15 +161,15 @@ def unpack(bundle: Bundle, folder: Path) -> Artifact:
         raise UnreadableFile(f"{bundle.folder} names a file outside its folder", "Export the model again.")
     for name in sorted(bundle.files, key=lambda name: name == MANIFEST):
         documents.write_bytes(folder / name, bundle.files[name])
-    return artifact.open_artifact(folder)
+    return manifest.open_artifact(folder)
 
 
 def lying_below(folder: Path, digest: str | None) -> Artifact | None:
     """The artifact below a folder whose manifest has this digest, every byte checked; None where there is none."""
     for path in sorted(folder.rglob(MANIFEST)) if digest else ():
-        if artifact.digest_of(path) == digest:
+        if manifest.digest_of(path) == digest:
             try:
-                return artifact.open_artifact(path)
+                return manifest.open_artifact(path)
             except UnreadableFile:
                 return None
     return None
@@ -207,7 +212,7 @@ def take(ticket: Ticket) -> Trial | Lacks | Changed:
     store = Store()
     if store.find(ticket.digest) is None:
         return Lacks(worker=address(), host=socket.gethostname(), digests=(ticket.digest,))
-    made = artifact.open_artifact(store.folder(ticket.digest), check_bytes=False)
+    made = manifest.open_artifact(store.folder(ticket.digest), check_bytes=False)
     device = inventory.find(ticket.case.device)
     journal.folder.mkdir(parents=True, exist_ok=True)
     with inventory.connect(device) as link, link.lock(timeout_s=ticket.lock_wait_s):
@@ -221,15 +226,18 @@ def take(ticket: Ticket) -> Trial | Lacks | Changed:
 
 
 def _measured(ticket: Ticket, made: Artifact, device: inventory.Device, link: Any, log: Path) -> Trial | Changed:
-    from vitdeploy.benchmarks import machine, stand, trial
+    from vitdeploy.benchmarks.trial import launch, prepared_device
+    from vitdeploy.devices import device_facts
 
-    facts = machine.found(device, link)
-    stable = machine.stable(device, facts)
+    facts = device_facts.found(device, link)
+    stable = device_facts.stable(device, facts)
     if digest_of_facts(stable) != ticket.facts_digest:
         return Changed(facts=stable)
-    ready = stand.prepare(device, link, facts)
-    turn = trial.Turn(place=ticket.place, index=ticket.index, order=ticket.order, id=ticket.id)
-    found = stand.take(ready, turn, ticket.case, made, compute=ticket.compute, protocol=ticket.protocol, log=log)
+    ready = prepared_device.prepare(device, link, facts)
+    turn = launch.Turn(place=ticket.place, index=ticket.index, order=ticket.order, id=ticket.id)
+    found = prepared_device.take(
+        ready, turn, ticket.case, made, compute=ticket.compute, protocol=ticket.protocol, log=log
+    )
     if not isinstance(found, Trial):
         raise DeviceError(found.message, found.hint)
     return found
@@ -237,7 +245,7 @@ def _measured(ticket: Ticket, made: Artifact, device: inventory.Device, link: An
 
 def digest_of(made: Artifact) -> str:
     """Of an artifact's manifest: what stores have it by."""
-    return artifact.digest_of(made.folder / MANIFEST)
+    return manifest.digest_of(made.folder / MANIFEST)
 
 
 def digest_of_facts(facts: Mapping[str, Any]) -> str:
@@ -252,4 +260,4 @@ def forget(run_id: str) -> None:
 
 def address() -> str:
     """Of the worker that runs this."""
-    return catalog.load("vitdeploy.fleet.on_dask:address")()
+    return registry.load("vitdeploy.fleet.on_dask:address")()

@@ -10,9 +10,9 @@ https://github.com/mit-han-lab/efficientvit; the module is single-scale, so that
 
 from torch import Tensor, nn
 
-from vitdeploy.model_rows import ATTENTION_HEAD_DIM
+from vitdeploy.catalog.model_table import ATTENTION_HEAD_DIM
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.models.efficientvit_blocks import ConvLayer, ReluLinearAttention, SoftmaxAttention
-from vitdeploy.spec import Attention
 
 
 class AttentionModule(nn.Module):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
-from vitdeploy.spec import Attention
 
 SCALES = {"x2": 2, "x4": 4}
 

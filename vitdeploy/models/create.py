@@ -8,9 +8,9 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from vitdeploy import borders, catalog
+from vitdeploy.catalog import graph_io, registry
+from vitdeploy.catalog.spec import Attention, ModelSpec, is_own
 from vitdeploy.models.weights import fit, read_checkpoint, seeded
-from vitdeploy.spec import Attention, ModelSpec, is_own
 
 
 @runtime_checkable
@@ -40,17 +40,17 @@ def create(
     """
     if is_own(spec.name):
         return _own(spec, weights, seed)
-    chosen = catalog.attention_of(spec, attention)
+    chosen = registry.attention_of(spec, attention)
     # On the meta device nothing is allocated or initialized only to be overwritten.
     with torch.device("meta"):
-        module: nn.Module = catalog.load(spec.builder)(spec.variant, attention=chosen)
+        module: nn.Module = registry.load(spec.builder)(spec.variant, attention=chosen)
     if weights is None:
         state = seeded(module, seed)
     else:
-        rename = catalog.load(spec.weight_names) if spec.weight_names else None
+        rename = registry.load(spec.weight_names) if spec.weight_names else None
         checkpoint = read_checkpoint(weights)
         if spec.weight_tensors:
-            checkpoint = catalog.load(spec.weight_tensors)(checkpoint)
+            checkpoint = registry.load(spec.weight_tensors)(checkpoint)
         complete = fit(checkpoint, _whole(spec, module, chosen), rename=rename, path=weights, model=spec.whole)
         state = {key: complete[key] for key in module.state_dict()}
     module.load_state_dict(state, strict=True, assign=True)
@@ -65,25 +65,25 @@ def _whole(spec: ModelSpec, module: nn.Module, attention: Attention) -> nn.Modul
     """The model that a checkpoint must fit: of a part, all of it."""
     if spec.part is None:
         return module
-    whole = catalog.find_model(spec.whole)
+    whole = registry.find_model(spec.whole)
     with torch.device("meta"):
-        return catalog.load(whole.builder)(whole.variant, attention=attention)
+        return registry.load(whole.builder)(whole.variant, attention=attention)
 
 
 def unfilled(spec: ModelSpec) -> tuple[nn.Module, tuple[tuple[int, ...], ...]]:
     """The model without numbers, and the shapes of its inputs at its published size: enough to count."""
-    shapes = tuple(one.shape for one in borders.inputs(spec, size=spec.size, batch=1))
+    shapes = tuple(one.shape for one in graph_io.inputs(spec, size=spec.size, batch=1))
     if is_own(spec.name):
-        module: nn.Module = catalog.load(spec.builder)(spec.variant)
+        module: nn.Module = registry.load(spec.builder)(spec.variant)
     else:
         with torch.device("meta"):
-            module = catalog.load(spec.builder)(spec.variant, attention=catalog.attention_of(spec, None))
+            module = registry.load(spec.builder)(spec.variant, attention=registry.attention_of(spec, None))
     return module.eval(), shapes
 
 
 def _own(spec: ModelSpec, weights: Path | str | None, seed: int) -> nn.Module:
     """The user's own model: with its own weights, with those of a file, or seeded where it has none."""
-    module: nn.Module = catalog.load(spec.builder)(spec.variant)
+    module: nn.Module = registry.load(spec.builder)(spec.variant)
     inner = getattr(module, "model", module)
     if weights is not None:
         inner.load_state_dict(fit(read_checkpoint(weights), inner, path=weights, model=spec.name))

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import MobileNetV2Config, MobileNetV2Model
 
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
-from vitdeploy.spec import Attention
 
 CLASSES = {"cityscapes": 19}
 NORM_EPS = 1e-5

@@ -15,8 +15,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
-from vitdeploy.spec import Attention
 
 NORM_EPS = 1e-3
 """Source: ``BN_EPS_TF_DEFAULT`` of timm, TensorFlow's default."""

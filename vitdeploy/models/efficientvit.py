@@ -11,6 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
 from vitdeploy.models.efficientvit_blocks import (
     Activation,
@@ -24,7 +25,6 @@ from vitdeploy.models.efficientvit_blocks import (
     resblock,
     transformer_block,
 )
-from vitdeploy.spec import Attention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

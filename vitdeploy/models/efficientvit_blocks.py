@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitdeploy.spec import Attention
+from vitdeploy.catalog.spec import Attention
 
 Activation = Callable[[], nn.Module]
 """Makes the activation module of one layer."""

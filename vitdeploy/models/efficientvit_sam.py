@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from vitdeploy.catalog.sam_prompts import EMBEDDING
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
 from vitdeploy.models.efficientvit import ACTIVATIONS, L_BACKBONES, LBackbone, LStage, l_stages, set_norm_eps
 from vitdeploy.models.efficientvit_blocks import ConvLayer, Residual, UpsampleTo, chain, fused_mbconv
 from vitdeploy.models.sam_decoder import Decoder, LayerNorm2d, MaskDecoder, PromptEncoder
-from vitdeploy.prompts import EMBEDDING
-from vitdeploy.spec import Attention
 
 NORM_EPS = 1e-6
 """Epsilon of all batch and layer norms, those of the mask decoder too. Source: ``sam_model_zoo.py``."""

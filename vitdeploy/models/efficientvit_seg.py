@@ -10,6 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
 from vitdeploy.models.efficientvit import ACTIVATIONS, NORM_EPS, BBackbone, LBackbone, build_backbone, set_norm_eps
 from vitdeploy.models.efficientvit_blocks import (
@@ -21,7 +22,6 @@ from vitdeploy.models.efficientvit_blocks import (
     fused_mbconv,
     mbconv,
 )
-from vitdeploy.spec import Attention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

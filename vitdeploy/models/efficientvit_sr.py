@@ -10,10 +10,10 @@ Source: https://arxiv.org/abs/2205.14756, section 4.3 and table 5, for the block
 
 from torch import Tensor, nn
 
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
 from vitdeploy.models.efficientvit import ACTIVATIONS, NORM_EPS, set_norm_eps
 from vitdeploy.models.efficientvit_blocks import chain, transformer_block
-from vitdeploy.spec import Attention
 
 DEPTH = 5
 

@@ -23,8 +23,8 @@ from transformers import (
     SwinForImageClassification,
 )
 
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
-from vitdeploy.spec import Attention
 
 CLASSES = {"cityscapes": 19, "ade20k": 150}
 

@@ -9,8 +9,8 @@ Source: https://arxiv.org/abs/2111.09881, and https://github.com/swz30/Restormer
 import torch
 from torch import Tensor, nn
 
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
-from vitdeploy.spec import Attention
 
 WIDTH = 48
 DEPTHS = (4, 6, 6, 8)

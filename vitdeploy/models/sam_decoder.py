@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitdeploy.prompts import CANDIDATES, EMBEDDING, FRAME
+from vitdeploy.catalog.sam_prompts import CANDIDATES, EMBEDDING, FRAME
 
 WIDTH, HEIGHT_WIDTH = EMBEDDING[0], EMBEDDING[1:]
 HEADS = 8

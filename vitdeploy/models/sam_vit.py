@@ -19,12 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitdeploy.catalog.sam_prompts import EMBEDDING, FRAME
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
 from vitdeploy.models.efficientvit_sam import Encoder, Sam
 from vitdeploy.models.sam_decoder import Decoder, LayerNorm2d, MaskDecoder, PromptEncoder
 from vitdeploy.models.weights import StateDict
-from vitdeploy.prompts import EMBEDDING, FRAME
-from vitdeploy.spec import Attention
 
 EPS, FINAL_EPS = 1e-6, 1e-5
 """Epsilon of all layer norms, and of the decoder's last one.

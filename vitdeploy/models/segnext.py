@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
-from vitdeploy.spec import Attention
 
 CLASSES = {"cityscapes": 19, "ade20k": 150}
 

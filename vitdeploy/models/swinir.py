@@ -9,8 +9,8 @@ Source: https://arxiv.org/abs/2108.10257, and https://github.com/JingyunLiang/Sw
 import torch
 from torch import Tensor, nn
 
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
-from vitdeploy.spec import Attention
 
 SCALES = {"x2": 2, "x4": 4}
 

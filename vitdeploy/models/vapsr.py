@@ -7,8 +7,8 @@ Source: https://arxiv.org/abs/2210.05960, and https://github.com/zhoumumu/VapSR 
 
 from torch import Tensor, nn
 
+from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
-from vitdeploy.spec import Attention
 
 SCALES = {"x2": 2, "x4": 4}
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.errors import ToolchainFailed, UsageError
 from vitdeploy.runtimes.session import Array, Arrays, Session, SessionOptions
-from vitdeploy.spec import TensorSpec
 
 PROVIDER = "CPUExecutionProvider"
 

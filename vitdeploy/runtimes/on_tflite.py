@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.errors import ToolchainFailed, UsageError
 from vitdeploy.runtimes.profiled_tflite import ProfiledTflite
 from vitdeploy.runtimes.session import Array, Arrays, Session, SessionOptions
-from vitdeploy.spec import TensorSpec
 
 VERSION = metadata.version("ai-edge-litert")
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vitdeploy import catalog
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.spec import TensorSpec, is_own
 from vitdeploy.errors import Impossible, ToolchainFailed, UsageError
 from vitdeploy.runtimes.session import Arrays, Session, SessionOptions
-from vitdeploy.spec import TensorSpec, is_own
 
 
 class TorchSession:
@@ -111,10 +111,10 @@ def _load(file: Path, manifest: Mapping[str, Any]) -> torch.nn.Module:
             f"eager torch runs the module as published, not with head {manifest['head']} and io {manifest['io']}",
             "Export it to an ONNX target instead.",
         )
-    spec = catalog.find_model(manifest["model"], manifest["part"])
+    spec = registry.find_model(manifest["model"], manifest["part"])
     # On the meta device nothing is allocated or initialized only to be overwritten, so load_ns is the load's.
     with torch.device("cpu" if is_own(spec.name) else "meta"):
-        module: torch.nn.Module = catalog.load(spec.builder)(spec.variant, attention=manifest["attention"])
+        module: torch.nn.Module = registry.load(spec.builder)(spec.variant, attention=manifest["attention"])
     try:
         state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
         module.load_state_dict(state, strict=True, assign=True)

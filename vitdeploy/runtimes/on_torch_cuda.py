@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.errors import DeviceError, UsageError
 from vitdeploy.runtimes.session import Array, Arrays, SessionOptions
-from vitdeploy.spec import TensorSpec
 
 UNVERIFIED = "this runtime was made without a GPU and has not run on hardware"
 """Said in the facts of every trial."""

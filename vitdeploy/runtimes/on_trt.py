@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from vitdeploy import binding, gpu
+from vitdeploy.artifacts import engine_binding
+from vitdeploy.catalog.spec import TensorSpec
+from vitdeploy.devices import gpu
 from vitdeploy.errors import DeviceError, Impossible, MissingPackage, ToolchainFailed
 from vitdeploy.runtimes import cuda, profiled_trt
 from vitdeploy.runtimes.queued import QueuedSession
 from vitdeploy.runtimes.session import Session, SessionOptions
-from vitdeploy.spec import TensorSpec
 
 if TYPE_CHECKING:
     import tensorrt
@@ -121,7 +122,7 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
 def package_of(manifest: Mapping[str, Any]) -> str:
     """The Python package that runs an artifact's engine."""
     bound = manifest.get("bound_to") or {}
-    return next((name for name in binding.PACKAGES if name in bound), "tensorrt")
+    return next((name for name in engine_binding.PACKAGES if name in bound), "tensorrt")
 
 
 def imported(package: str) -> tuple[Any, str]:
@@ -155,7 +156,7 @@ def _checked_gpu(manifest: Mapping[str, Any], package: str, version: str) -> gpu
     there = gpu.here()
     if there is None:
         raise DeviceError("no NVIDIA GPU answers here, and an engine runs on nothing else", "Name the device with one.")
-    binding.check(
+    engine_binding.check(
         manifest.get("bound_to") or {},
         package=package,
         version=version,

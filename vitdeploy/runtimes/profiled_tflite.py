@@ -20,10 +20,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.runtimes import operator_table
 from vitdeploy.runtimes.session import Array, Arrays, SessionOptions
-from vitdeploy.spec import TensorSpec
 
 _Handle = ctypes.c_void_p
 _Index = ctypes.c_size_t

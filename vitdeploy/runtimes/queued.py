@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.errors import UsageError
 from vitdeploy.runtimes.cuda import Address, Cuda
 from vitdeploy.runtimes.session import Array, Arrays, SessionOptions
-from vitdeploy.spec import TensorSpec
 
 
 class QueuedSession:

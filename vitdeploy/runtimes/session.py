@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from vitdeploy.spec import Boundary, TensorSpec
+from vitdeploy.catalog.spec import Boundary, TensorSpec
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]

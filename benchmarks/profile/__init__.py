@@ -1,0 +1,1 @@
+"""Operator times: what explains the difference between two files."""

@@ -1,0 +1,60 @@
+"""Where the time of one inference goes on a phone: ``benchmark_model`` with its own profiler, never a timed block."""
+
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.benchmarks.trial import launch
+from vitdeploy.devices import probe_android
+from vitdeploy.devices.phone import benchmark_model, ready
+from vitdeploy.devices.phone.ready import Phone
+from vitdeploy.errors import ToolchainFailed
+from vitdeploy.inference import local_reference
+from vitdeploy.processes import child_reply
+from vitdeploy.runtimes import operator_table
+
+MIN_TIME_S = 1.0
+"""A profile of so many seconds: it explains a difference, and is no figure."""
+
+
+def by_tool(side: Artifact, phone: Phone, *, threads: int) -> dict[str, int]:
+    """Operator type → nanoseconds of an inference on the phone; empty when this build of the tool has no profiler.
+
+    Raises:
+        DeviceError: the phone was lost.
+        ToolchainFailed: the tool failed, or printed what cannot be read.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(side.manifest)
+    specs = local_reference.described(plain["inputs"])
+    graph = phone.link.push(side.file, sha256=side.manifest.sha256)
+    there: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="vitdeploy-phone-") as folder:
+        try:
+            for path in ready.write_inputs(specs, 0, Path(folder)):
+                there.append(phone.link.push(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()))  # noqa: PERF401
+            argv = benchmark_model.command(
+                phone.tool,
+                graph,
+                threads=threads,
+                mask=probe_android.mask(phone.cores(threads)),
+                min_time_s=MIN_TIME_S,
+                inputs=specs,
+                input_files=there,
+                output_file=f"{graph}.output",
+                profile=True,
+            )
+            done = ready.joined(phone.link.run(argv, timeout_s=launch.WORKER_LIMIT_S))
+        finally:
+            ready.remove(phone.link, [*there, f"{graph}.output"])
+    if done.exit_code:
+        last = child_reply.last_line(done.stderr)
+        raise ToolchainFailed(
+            f"benchmark_model ended with exit code {done.exit_code} while it profiled: {last}",
+            "Use a build with operator profiling.",
+        )
+    benchmark_model.parse(done.stderr)
+    return operator_table.by_type(done.stderr)

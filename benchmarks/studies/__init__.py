@@ -1,0 +1,1 @@
+"""Benchmarks of ourselves: run by hand, each prints a table for docs/."""

@@ -1,0 +1,359 @@
+"""Every model through the targets, each at its smallest sensible size, and one table of what came of it.
+
+    python -m vitdeploy.benchmarks.studies.catalogue [--models NAME…] [--targets NAME…] [--out catalogue.json] [--table FILE]
+
+Each export is a process of its own, and as many run at once as cores and memory allow. What is finished is kept in
+``--out`` after every export, so the same command again goes on; rows that failed are tried again. MACs are counted at
+the resolution of the published figures, exports are made at the small size that the table names.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vitdeploy import documents, units
+from vitdeploy.benchmarks.studies import published_counts
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.catalog.spec import ModelSpec, Size
+from vitdeploy.devices import host
+from vitdeploy.errors import Impossible
+
+TARGETS: Final = ("onnx-fp32", "onnx-fp16", "tflite-fp32", "trt-rtx-fp16")
+
+CI_MODELS: Final = ("efficientvit_b0", "efficientvit_seg_b0_cityscapes", "bsrn_x2", "segformer_b0_ade20k")
+"""The small part that CI runs, through ``onnx-fp32``: one of each kind that is made in seconds."""
+
+LIMIT_S = 3600.0
+"""An export that takes longer is a failed row."""
+
+BASE_BYTES: Final = {"tflite-fp32": 3 * 2**30}
+"""What an export takes beside its weights, for planning; 1.5 GiB where nothing else is said. Measured on this table's
+own peaks: interpreters, frameworks and the maps of a small input."""
+OTHER_BASE_BYTES = 3 * 2**29
+
+COPIES: Final = {"tflite-fp32": 8}
+"""How many times the weights lie in memory at the peak, for planning; 5 elsewhere: the module, its program, the graph,
+its bytes, the runtime's."""
+OTHER_COPIES = 5
+
+PHONE_BYTES = 400 * 10**6
+"""Larger fp32 weights are not converted for phones: a limit of this table, so that it ends, not of TFLite."""
+
+
+ELSEWHERE: Final[Mapping[tuple[str, str], Size]] = {
+    ("segnext_b_cityscapes", "tflite-fp32"): (64, 96),
+    ("segnext_l_cityscapes", "tflite-fp32"): (64, 96),
+    ("segnext_b_ade20k", "tflite-fp32"): (64, 96),
+    ("segnext_l_ade20k", "tflite-fp32"): (64, 96),
+}
+"""Where `smallest` is a size at which onnx2tf takes one axis for another of the same length: the 64 columns of a factor
+for its 64 rows, one for each pixel of a map of 8x8. The export refuses such a file."""
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one model at one target."""
+
+    model: str
+    target: str
+    size: Size
+    state: str
+    """``ready``, ``deferred``, ``failed`` or ``left out``."""
+    said: str | None = None
+    """Why it failed or was left out."""
+    parity_passed: bool | None = None
+    error_std: float | None = None
+    seconds: float | None = None
+    peak_bytes: int | None = None
+    """Largest resident memory of one process of the export."""
+    size_bytes: int | None = None
+    rewrites: tuple[str, ...] = ()
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True):
+    """Parameters, and MACs at the resolution of the published figures."""
+
+    model: str
+    parameters: int
+    macs: int
+    size: Size
+
+
+class Book(msgspec.Struct, kw_only=True):
+    """The file that a run goes on from."""
+
+    machine: dict[str, Any]
+    counts: list[Count] = []
+    cells: list[Cell] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One export that is to be made."""
+
+    spec: ModelSpec
+    target: str
+    size: Size
+    memory_bytes: int
+
+
+def smallest(spec: ModelSpec) -> Size:
+    """The smallest size at which every stage of a model still has a map worth the name."""
+    if spec.sizes:
+        return min(spec.sizes)
+    step = spec.size_multiple
+    side = max(64 if spec.task != "super-resolution" else 48, spec.least_side)
+    side = -(-side // step) * step
+    return (side, side)
+
+
+def expanded(names: Sequence[str]) -> list[ModelSpec]:
+    """The rows that are exported: a model's parts in its place."""
+    return [row for name in names for row in registry.exported_as(name)]
+
+
+def needed_bytes(parameters: int, target: str) -> int:
+    """An estimate of an export's memory, on the safe side."""
+    return BASE_BYTES.get(target, OTHER_BASE_BYTES) + 4 * parameters * COPIES.get(target, OTHER_COPIES)
+
+
+class Memory:
+    """Lets an export start when what it needs is free; one that needs more than there is runs alone."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total = total_bytes
+        self._free = total_bytes
+        self._changed = threading.Condition()
+
+    def take(self, wanted: int) -> int:
+        """Wait for so many bytes, or for all of them where that is more."""
+        asked = min(wanted, self._total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= asked)
+            self._free -= asked
+        return asked
+
+    def give(self, taken: int) -> None:
+        """Give back what `take` returned."""
+        with self._changed:
+            self._free += taken
+            self._changed.notify_all()
+
+
+def counts(specs: Iterable[ModelSpec]) -> list[Count]:
+    """Parameters and MACs of each model, counted on meta tensors."""
+    create = registry.load("vitdeploy.models.create")
+    found: list[Count] = []
+    for spec in specs:
+        module, shapes = create.unfilled(spec)
+        found.append(
+            Count(
+                model=spec.name,
+                parameters=create.count_parameters(module),
+                macs=create.count_macs(module, *shapes),
+                size=spec.size,
+            )
+        )
+    return found
+
+
+def export(work: Work, place: Path) -> Cell:
+    """Make one export with the command line, and see what it took."""
+    size = f"{work.size[0]}x{work.size[1]}"
+    command = [sys.executable, "-m", "vitdeploy", "export", work.spec.name, "--target", work.target, "--size", size]
+    command += ["--out", str(place / "artifacts"), "--json", "-", "--quiet"]
+    # A store of its own: what was made before would cost nothing here, and say nothing.
+    environment = {**os.environ, "XDG_CACHE_HOME": str((place / "cache").resolve())}
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = subprocess.Popen(command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=environment)
+        timer = threading.Timer(LIMIT_S, process.kill)
+        timer.start()
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+        finally:
+            timer.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.monotonic() - started
+        out.seek(0)
+        err.seek(0)
+        said, failed = out.read(), err.read().decode(errors="replace")
+    known: dict[str, Any] = {"seconds": seconds, "peak_bytes": used.ru_maxrss * 1024}
+    rows: list[dict[str, Any]] = json.loads(said) if said.strip().startswith(b"[") else []
+    manifest = rows[0]["manifest"] if rows else None
+    if manifest is None:
+        lines = [line for line in failed.splitlines() if line.startswith("error:")] or failed.splitlines()[-1:]
+        why = lines[0].removeprefix("error: ") if lines else f"exit code {process.returncode}"
+        # Exit 4: the target cannot take this model, and says why; trying again would say the same.
+        state = "left out" if process.returncode == Impossible.exit_code else "failed"
+        return Cell(model=work.spec.name, target=work.target, size=work.size, state=state, said=why, **known)
+    parity: dict[str, Any] | None = manifest["parity"]
+    error: dict[str, Any] = rows[0]["error"] or {}
+    return Cell(
+        model=work.spec.name,
+        target=work.target,
+        size=work.size,
+        state="failed" if error else manifest["state"],
+        said=error.get("message") or manifest["parity_skipped"],
+        parity_passed=parity["passed"] if parity else None,
+        error_std=parity["error_std"] if parity else None,
+        size_bytes=manifest["size_bytes"] + sum(one["size_bytes"] for one in manifest["beside"]),
+        rewrites=tuple(manifest["rewrites"]),
+        **known,
+    )
+
+
+def run(specs: Sequence[ModelSpec], targets: Sequence[str], out: Path, *, jobs: int) -> Book:
+    """Make all exports that ``out`` does not have yet; it is rewritten after each."""
+    facts = DeviceFacts(host.facts())
+    book = _opened(out, {key: facts[key] for key in ("cpu", "cores_logical", "memory_bytes", "python", "packages")})
+    known = {one.model for one in book.counts}
+    book.counts += counts(spec for spec in specs if spec.name not in known)
+    parameters = {one.model: one.parameters for one in book.counts}
+    done = {(cell.model, cell.target, cell.size) for cell in book.cells if cell.state != "failed"}
+    works: list[Work] = []
+    for spec in specs:
+        for target in targets:
+            size = ELSEWHERE.get((spec.name, target), smallest(spec))
+            if (spec.name, target, size) in done:
+                continue
+            book.cells = [c for c in book.cells if (c.model, c.target, c.size) != (spec.name, target, size)]
+            if target == "tflite-fp32" and 4 * parameters[spec.name] > PHONE_BYTES:
+                said = f"{units.size_bytes(4 * parameters[spec.name])} of weights are too many for a phone here"
+                book.cells.append(Cell(model=spec.name, target=target, size=size, state="left out", said=said))
+                continue
+            needs = needed_bytes(parameters[spec.name], target)
+            works.append(Work(spec=spec, target=target, size=size, memory_bytes=needs))
+    documents.write(out, book)
+    memory = Memory(int(0.85 * (facts.memory_free_bytes or 4 * 2**30)))
+    lock = threading.Lock()
+
+    def one(work: Work) -> Cell:
+        taken = memory.take(work.memory_bytes)
+        try:
+            return export(work, out.parent)
+        finally:
+            memory.give(taken)
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with (
+        Progress(*columns, disable=not sys.stderr.isatty(), console=_stderr()) as bar,
+        ThreadPoolExecutor(max_workers=jobs) as pool,
+    ):
+        task = bar.add_task("exports", total=len(works))
+        for future in as_completed([pool.submit(one, work) for work in works]):
+            cell = future.result()
+            with lock:
+                book.cells.append(cell)
+                documents.write(out, book)
+            bar.update(task, advance=1, description=f"{cell.model} {cell.target}")
+            print(_line(cell), file=sys.stderr, flush=True)
+    return book
+
+
+def table(book: Book, names: Sequence[str], targets: Sequence[str]) -> str:
+    """The catalogue as a Markdown table, models in the catalog's order, and below it why what is missing is missing."""
+    cells = {(cell.model, cell.target): cell for cell in book.cells}
+    counted = {one.model: one for one in book.counts}
+    heads = ["model", "parameters", "published", "GMACs", "published", "at", "exported at", *targets, "seconds", "peak"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    notes: list[str] = []
+    for name in names:
+        own = [cells[name, target] for target in targets if (name, target) in cells]
+        if not own or name not in counted:
+            continue
+        count = counted[name]
+        printed = published_counts.of(name, count.size)
+        took = sum(cell.seconds or 0 for cell in own)
+        peak = max((cell.peak_bytes or 0 for cell in own), default=0)
+        row = [
+            name,
+            f"{count.parameters:,}",
+            f"{printed.parameters_m}M" if printed and printed.parameters_m else "",
+            f"{count.macs / 1e9:.4g}",
+            f"{printed.macs_g}G" if printed and printed.macs_g else "",
+            _size(count.size),
+            _size(own[0].size),
+            *(_verdict(cells.get((name, target)), own[0].size) for target in targets),
+            f"{took:.0f}",
+            f"{peak / 2**30:.1f} GiB" if peak else "",
+        ]
+        lines.append("| " + " | ".join(row) + " |")
+        notes += [f"- {name} {cell.target}: {cell.said}." for cell in own if cell.said and cell.state != "ready"]
+        differ = (printed.parameters_differ, printed.macs_differ) if printed else ()
+        notes += [f"- {name}: {why}." for why in dict.fromkeys(differ) if why]
+    unproven = {cell.said for cell in book.cells if cell.state == "ready" and cell.parity_passed is None and cell.said}
+    notes += [f"- built, not run: {said}." for said in sorted(unproven)]
+    return "\n".join([*lines, "", *notes, ""])
+
+
+def _verdict(cell: Cell | None, usual: Size) -> str:
+    if cell is None:
+        return "not run"
+    if cell.parity_passed is not None:
+        found = f"{'yes' if cell.parity_passed else '**no**'} {cell.error_std:.0e}" if cell.error_std else "yes 0"
+        return found if cell.size == usual else f"{found} at {_size(cell.size)}"
+    return {"ready": "built", "deferred": "deferred"}.get(cell.state, cell.state)
+
+
+def _line(cell: Cell) -> str:
+    took = f" in {cell.seconds:.0f} s" if cell.seconds else ""
+    return f"{cell.model} {cell.target} {_size(cell.size)}: {_verdict(cell, cell.size)}{took}" + (
+        f" ({cell.said})" if cell.said else ""
+    )
+
+
+def _size(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _opened(out: Path, machine: dict[str, Any]) -> Book:
+    if not out.is_file():
+        return Book(machine=machine)
+    return msgspec.json.decode(out.read_bytes(), type=Book)
+
+
+def _stderr() -> Any:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is missing, print the table; 1 when a row failed."""
+    parser = argparse.ArgumentParser(prog="python -m vitdeploy.benchmarks.studies.catalogue", description=__doc__)
+    parser.add_argument("--models", nargs="+", help="default: all")
+    parser.add_argument("--ci", action="store_true", help="the small part that CI runs")
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS))
+    parser.add_argument("--out", type=Path, default=Path("build/catalogue/catalogue.json"))
+    parser.add_argument("--table", type=Path, help="write the table there as well")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="exports at once")
+    given = parser.parse_args(arguments)
+    names = given.models or (CI_MODELS if given.ci else list(registry.models()))
+    targets = ("onnx-fp32",) if given.ci else tuple(registry.find_target(name).name for name in given.targets)
+    specs = expanded(names)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    book = run(specs, targets, given.out, jobs=given.jobs)
+    made = table(book, [spec.name for spec in specs], targets)
+    print(made)
+    if given.table:
+        documents.write_bytes(given.table, made.encode())
+    wanted = {spec.name for spec in specs}
+    return int(any(cell.state == "failed" and cell.model in wanted for cell in book.cells))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

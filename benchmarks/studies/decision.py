@@ -1,0 +1,248 @@
+"""The whole decision on known truths: how often it cries wolf, and how often it finds what is there.
+
+    python -m vitdeploy.benchmarks.studies.decision [--duels 2000]
+
+Every duel is simulated down to the samples: inferences correlated in time, slow ones among them, a spread between
+fresh processes, a drift of the machine, a spread between builds. The verdicts are those of `vitdeploy duel`, early
+looks included. One table of false alarms where nothing changed, one of the changes that are found.
+"""
+
+import argparse
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from scipy import signal
+
+from vitdeploy.benchmarks.calibrate import binomial_interval
+from vitdeploy.benchmarks.duel import looks
+from vitdeploy.results import record, verdict
+from vitdeploy.results.record import Case, Result, Trial
+from vitdeploy.results.verdict import Verdict
+
+SAMPLES = 100
+"""Inferences of a simulated trial; real ones have at least so many at the usual sampling time."""
+
+ALPHA = verdict.ALPHA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """How a machine behaves. Deviations are on the log scale."""
+
+    name: str
+    within: float = 0.02
+    """Deviation of the inferences of one process."""
+    autocorrelation: float = 0.0
+    run_spread: float = 0.005
+    """Between fresh processes of the same file."""
+    heavy: float = 0.0
+    """Share of inferences that take half as long again; and t-distributed spreads with 3 degrees in their place."""
+    drift: float = 0.0
+    """Step of a random walk from trial to trial."""
+    trend: float = 0.0
+    """Steady change from trial to trial: a machine that warms up."""
+    build_spread: float = 0.0
+    """Between builds of the same engine; there are then as many builds as pairs."""
+
+
+QUIET: Final = World(name="quiet: 2 % within a process, 0.5 % between")
+WORLDS: Final = (
+    QUIET,
+    World(name="autocorrelation 0.5", autocorrelation=0.5),
+    World(name="autocorrelation 0.9", autocorrelation=0.9),
+    World(name="2 % between processes", run_spread=0.02),
+    World(name="5 % between processes", run_spread=0.05),
+    World(name="heavy tails", heavy=0.01, run_spread=0.01),
+    World(name="drift 0.4 % a trial, random walk", drift=0.004),
+    World(name="drift 0.4 % a trial, steady", trend=0.004),
+    World(name="1 % between builds", build_spread=0.01),
+    World(
+        name="all of it",
+        autocorrelation=0.7,
+        run_spread=0.02,
+        heavy=0.01,
+        drift=0.004,
+        trend=0.002,
+        build_spread=0.01,
+    ),
+)
+
+CASE: Final = Case(
+    model="simulated",
+    part=None,
+    attention="relu",
+    target="onnx-fp32",
+    size=(224, 224),
+    batch=1,
+    device="local",
+    threads=2,
+    boundary="host-to-host",
+    streams=1,
+    graph=False,
+    io="fp32",
+    head="logits",
+    prompts=None,
+    weights="random:0",
+    power_mode=None,
+    memory="pageable",
+)
+
+
+def duel(
+    world: World,
+    change: float,
+    generator: np.random.Generator,
+    *,
+    pairs: int,
+    max_slowdown: float,
+    alpha: float = ALPHA,
+) -> Verdict:
+    """The verdict of one simulated duel whose head is slower by ``change``, a share."""
+    base, head = sides(world, change, generator, pairs)
+    for count, share in looks(pairs).items():
+        before, after = (msgspec.structs.replace(side, trials=side.trials[:count]) for side in (base, head))
+        found = verdict.versus(before, after, max_slowdown=max_slowdown, alpha=alpha * share)
+        if found.verdict != "inconclusive":
+            return found.verdict
+    return "inconclusive"
+
+
+def sides(world: World, change: float, generator: np.random.Generator, pairs: int) -> tuple[Result, Result]:
+    """Both rows of one simulated duel."""
+    between = _spread(generator, world.run_spread, 2 * pairs, heavy=world.heavy > 0)
+    steps = np.arange(2 * pairs) * world.trend + np.cumsum(generator.normal(0, world.drift, 2 * pairs))
+    # Trials run in the order ABBA or BAAB; each pair's places in time are 2i and 2i + 1.
+    turned = generator.integers(0, 2, (pairs + 1) // 2).repeat(2)[:pairs] ^ (np.arange(pairs) % 2)
+    places = 2 * np.arange(pairs)
+    rows: list[Result] = []
+    for side, taken in (("A", places + turned), ("B", places + 1 - turned)):
+        level = between[taken] + steps[taken] + (math.log1p(change) if side == "B" else 0.0)
+        if world.build_spread:
+            level += generator.normal(0, world.build_spread, pairs)
+        samples = 1e7 * np.exp(level[:, None] + _inferences(world, generator, pairs))
+        builds = range(pairs) if world.build_spread else [None] * pairs
+        rows.append(_result(samples.round().astype(int), side="A" if side == "A" else "B", builds=builds))
+    return rows[0], rows[1]
+
+
+def rate(
+    world: World,
+    change: float,
+    wanted: Sequence[Verdict],
+    *,
+    duels: int,
+    pairs: int,
+    max_slowdown: float,
+    seed: int = 0,
+) -> int:
+    """Of so many simulated duels, those that end in one of the ``wanted`` verdicts."""
+    generator = np.random.default_rng(seed)
+    return sum(duel(world, change, generator, pairs=pairs, max_slowdown=max_slowdown) in wanted for _ in range(duels))
+
+
+def _inferences(world: World, generator: np.random.Generator, trials: int) -> NDArray[np.float64]:
+    """``(trials, SAMPLES)`` deviations of single inferences, each trial an AR(1) process of its own."""
+    rho = world.autocorrelation
+    noise = generator.normal(0, world.within * math.sqrt(1 - rho**2), (trials, SAMPLES))
+    noise[:, 0] /= math.sqrt(1 - rho**2)
+    found: NDArray[np.float64] = signal.lfilter([1.0], [1.0, -rho], noise, axis=1)
+    slow = generator.random((trials, SAMPLES)) < world.heavy
+    return found + math.log(1.5) * slow
+
+
+def _spread(generator: np.random.Generator, deviation: float, count: int, *, heavy: bool) -> NDArray[np.float64]:
+    if heavy:  # Student's t with 3 degrees has a variance of 3
+        return generator.standard_t(3, count) * deviation / math.sqrt(3)
+    return generator.normal(0, deviation, count)
+
+
+def _result(samples: NDArray[np.int_], *, side: record.Side, builds: Sequence[int | None]) -> Result:
+    trials = tuple(
+        Trial(
+            id=f"{side}/{pair}",
+            started_utc="",
+            order=pair,
+            pair=pair,
+            build=build,
+            artifact_sha256="",
+            sample_kind="inference",
+            samples_ns=tuple(row),
+            wall_ns=1,
+            stages_ns=None,
+            load_ns=0,
+            first_ns=0,
+            warmup_ns=0,
+            warmup_count=0,
+            peak_memory_bytes=0,
+            steady="steady",
+            telemetry=(),
+            throttled=False,
+            facts={},
+        )
+        for pair, (row, build) in enumerate(zip(samples.tolist(), builds, strict=True))
+    )
+    return Result(
+        case=CASE, artifact_sha256=None, parity=None, status="valid", reasons=(), trials=trials, summary=None, side=side
+    )
+
+
+def false_alarms(duels: int) -> Iterator[tuple[str, ...]]:
+    """Rows: a world without any change, and how often it is called slower or faster."""
+    for world in WORLDS:
+        for pairs in (6, 10, 20):
+            for bound in (0.02, 0.005):
+                slower = rate(world, 0.0, ["slower"], duels=duels, pairs=pairs, max_slowdown=bound)
+                same = rate(world, 0.0, ["same"], duels=duels, pairs=pairs, max_slowdown=bound)
+                low, high = binomial_interval(slower, duels)
+                yield (
+                    world.name,
+                    str(pairs),
+                    f"{bound:.1%}",
+                    _percent(slower, duels),
+                    f"{low:.2%} … {high:.2%}",
+                    _percent(same, duels),
+                )
+
+
+def power(duels: int) -> Iterator[tuple[str, ...]]:
+    """Rows: a true change, and how often it is found with 6, 10, 15 and 20 pairs at 0.5 % between processes."""
+    for bound in (0.02, 0.01):
+        for change in (0.003, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05):
+            found = [rate(QUIET, change, ["slower"], duels=duels, pairs=p, max_slowdown=bound) for p in (6, 10, 15, 20)]
+            yield f"{bound:.1%}", f"{change:+.1%}", *(_percent(count, duels) for count in found)
+
+
+def _percent(count: int, of: int) -> str:
+    return f"{count / of:.2%}"
+
+
+def _table(title: str, heads: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(head)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--duels", type=int, default=2000)
+    given: Any = parser.parse_args(arguments)
+    console = Console(width=140)
+    heads = ("nothing changed", "pairs", "bound", "slower", "95 % interval", "same")
+    console.print(_table(f"False alarms at α {ALPHA:g}, {given.duels} duels a row", heads, false_alarms(given.duels)))
+    heads = ("bound", "true change", "6 pairs", "10 pairs", "15 pairs", "20 pairs")
+    console.print(_table("Called slower, 0.5 % between processes", heads, power(given.duels)))
+
+
+if __name__ == "__main__":
+    main()

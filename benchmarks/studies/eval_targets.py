@@ -1,0 +1,100 @@
+"""What a target costs in accuracy, on photographs at hand: how far each file says what fp32 torch says.
+
+    python -m vitdeploy.benchmarks.studies.eval_targets --weights b0.pt [--targets onnx-fp32 tflite-fp32] [--out DIR]
+
+No data set is needed: the labels are those that PyTorch itself gives the bundled photographs, in the format of
+Cityscapes, so the reference scores 100 % and what a file has less is its own. It is no accuracy, and not called one.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from vitdeploy.api import evaluate, export
+from vitdeploy.api.export import ExportOrder
+from vitdeploy.artifacts import manifest
+from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.catalog import registry
+from vitdeploy.evaluation import segmentation
+from vitdeploy.evaluation.record import Figure
+from vitdeploy.evaluation.request import EvalOrder
+from vitdeploy.images import photos, postprocess
+from vitdeploy.runtimes import session
+
+MODEL = "efficientvit_seg_b0_cityscapes"
+TARGETS = ("onnx-fp32", "tflite-fp32")
+SIZE = (512, 1024)
+
+
+def made(target: str, weights: Path, folder: Path) -> Artifact:
+    """The model with these weights for a target.
+
+    Raises:
+        VitdeployError: it could not be made.
+    """
+    order = ExportOrder(target=target, size=f"{SIZE[0]}x{SIZE[1]}", weights=weights, out=folder)
+    row = export.export([MODEL], order)[0]
+    if row.artifact is None:
+        raise row.error or AssertionError(f"{target} was not made, and nobody said why")
+    return row.artifact
+
+
+def write_set(root: Path, torch: Artifact) -> None:
+    """The bundled photographs at the model's size, with the labels that ``torch`` gives them."""
+    spec, target = registry.find_model(MODEL), registry.find_target(torch.manifest.target)
+    assert target.runtime is not None, "torch runs here"
+    left, fine = root / "leftImg8bit/val/photos", root / "gtFine/val/photos"
+    left.mkdir(parents=True)
+    fine.mkdir(parents=True)
+    options = session.SessionOptions(threads=2)
+    runtime = registry.load(target.runtime)
+    with runtime.open_session(torch.file, manifest.as_json(torch.manifest), options) as opened:
+        for path in photos.bundled():
+            photo = photos.resize(photos.read(path), SIZE)
+            outputs = session.infer(opened, postprocess.feed(photo, torch.manifest, spec))
+            answer = postprocess.first(outputs[torch.manifest.outputs[0].name], torch.manifest.outputs[0].layout)
+            labels = segmentation.labels_of(answer, SIZE)
+            name = f"photos_{path.stem}"
+            Image.fromarray(photo).save(left / f"{name}_leftImg8bit.png")
+            Image.fromarray(labels.astype(np.uint8)).save(fine / f"{name}_gtFine_labelTrainIds.png")
+
+
+def show(found: dict[str, Figure], console: Console) -> None:
+    """One row a target."""
+    table = Table(title="Agreement with fp32 torch: mIoU with its own labels as the truth", show_lines=False)
+    for name in ("target", "mIoU", "of torch itself", "less by, 95 % interval"):
+        table.add_column(name)
+    for target, figure in found.items():
+        interval = "–" if figure.drop_ci95 is None else "{:.3f} … {:.3f} points".format(*figure.drop_ci95)
+        table.add_row(target, f"{figure.value:.3f} %", f"{figure.reference:.3f} %", interval)
+    console.print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Make the files and the set, evaluate, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--targets", nargs="+", default=list(TARGETS))
+    parser.add_argument("--out", type=Path, help="where files and pages are kept; default: a folder that is removed")
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="vitdeploy-eval-targets-") as temporary:
+        folder: Path = given.out or Path(temporary)
+        write_set(folder / "photos", made("torch-fp32", given.weights, folder / "artifacts"))
+        found: dict[str, Figure] = {}
+        for target in given.targets:
+            file = made(target, given.weights, folder / "artifacts")
+            order = EvalOrder(
+                dataset="cityscapes", root=folder / "photos", weights=given.weights, out=folder / f"{target}.json"
+            )
+            found[target] = evaluate.evaluate_artifact([file.folder], order).evaluation.figures[0]
+        show(found, Console(width=120))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,273 @@
+"""Half precision of every model: does NVIDIA's builder take it, and is it right? One table.
+
+    python -m vitdeploy.benchmarks.studies.fp16_models [--models NAME…] [--attentions relu…] [--out fp16.json] [--no-build]
+
+A row is one model with one attention, seeded random weights, made in a process of its own. **Right**: the graph runs
+with every tensor rounded to half precision after every node, on noise and on a photograph, and its largest error
+against torch in fp32 is told in deviations of the output; ``plain`` is the model as published, ``eps 1e-7`` what common
+converters make of it, ``ours`` what ``onnx-fp16`` is made with. This is at a small size. **Built**: TensorRT for RTX
+parses and builds the graph of ``ours`` at the size of the published latency, for one compute capability; it runs
+nothing. Finished rows are kept in ``--out``: the same command goes on, and tries again what failed.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+
+import argparse
+import itertools
+import logging
+import multiprocessing
+import resource
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import msgspec
+
+from vitdeploy import documents, units
+from vitdeploy.artifacts import parity
+from vitdeploy.benchmarks.studies import fp16_stress
+from vitdeploy.catalog import packages, registry
+from vitdeploy.catalog.spec import Attention, ModelSpec, Size
+from vitdeploy.errors import VitdeployError
+
+TARGET: Final = "onnx-fp16"
+
+LARGEST_SIDE = 256
+"""Numbers are looked at no larger than this, where the model may be smaller: their sizes grow with the pixels, which
+`fp16_stress` looks at with real weights."""
+
+SAMPLES = 2
+"""Noise, and a photograph. Source: the order of `photographs.parity_batches`."""
+
+COMPUTE_CAPABILITY = "8.0"
+"""An A100's. Source: developer.nvidia.com/cuda-gpus"""
+
+
+Graphs = Iterable[tuple[str, Any]]
+"""Names of `fp16_stress.GRAPHS` and their graphs."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one model with one attention."""
+
+    model: str
+    attention: str
+    size: Size | None = None
+    """At which its numbers were looked at."""
+    errors: dict[str, float | None] = {}
+    """Graph (`fp16_stress.GRAPHS`) → largest error in deviations; None: NaN or Inf. What nothing is rewritten in has
+    one graph, ours."""
+    built_at: Size | None = None
+    build_ns: int | None = None
+    """Parsing and building; None: not built."""
+    engine_bytes: int | None = None
+    failed: str | None = None
+    """What was said against it."""
+    peak_bytes: int = 0
+
+
+def cases(names: Sequence[str], attentions: Sequence[str] = get_args(Attention)) -> list[tuple[ModelSpec, Attention]]:
+    """Every model, a segment-anything model's parts in its place, with each of the attentions that it can have."""
+    return [
+        (spec, attention)
+        for name in names
+        for spec in registry.exported_as(name)
+        for attention in spec.attentions
+        if attention in attentions
+        # A decoder has no such attention; softmax over all pixels of a picture at its own resolution needs 38 400
+        # squared numbers for one head.
+        and (attention != "softmax" or (spec.task != "super-resolution" and spec.part != "decoder"))
+    ]
+
+
+def small(spec: ModelSpec) -> Size:
+    """The size at which a model's numbers are looked at."""
+    if spec.sizes:
+        return min(spec.sizes)
+    step = spec.size_multiple
+    height, width = (max(step, min(side, LARGEST_SIDE) // step * step) for side in spec.size)
+    return (height, width)
+
+
+def errors(model: Any, spec: ModelSpec, attention: Attention, size: Size, graphs: Graphs) -> dict[str, float | None]:
+    """The largest error of each graph in deviations of the output of ``model``; None: NaN or Inf.
+
+    Raises:
+        ToolchainFailed: the exporter or ONNX Runtime refuses a graph.
+    """
+    reference = registry.load("vitdeploy.exporters.reference")
+    subject = reference.Subject(
+        variant=registry.variant_of(spec, "onnx-fp16", size=size, attention=attention), weights=None, images=None
+    )
+    feeds = list(itertools.islice(reference.samples(subject), SAMPLES))
+    expected = [reference.outputs(model, feed) for feed in feeds]
+    found: dict[str, float | None] = {}
+    for kind, graph in graphs:
+        session = fp16_stress.session(graph)
+        evidence = parity.Evidence(spec.task)
+        for feed, outputs in zip(feeds, expected, strict=True):
+            for want, got in zip(outputs, session.run(list(spec.outputs), feed), strict=True):
+                evidence.add_further(want, got)
+        found[kind] = evidence.error_std if evidence.finite else None
+    return found
+
+
+def built(graph: Any) -> tuple[int, int]:
+    """Nanoseconds of parsing and building a half-precision graph, and the engine's bytes.
+
+    Raises:
+        ToolchainFailed: the parser or the builder refuses the graph.
+    """
+    builder = registry.load("vitdeploy.exporters.engines.build")
+    with tempfile.TemporaryDirectory(prefix="vitdeploy-fp16-") as place:
+        registry.load("vitdeploy.exporters.to_onnx:save")(graph, Path(place))
+        made = builder.build(
+            builder.Order(
+                graph=str(Path(place) / "model.onnx"),
+                engine=str(Path(place) / "model.engine"),
+                precision="fp16",
+                package="tensorrt_rtx",
+                compute_capability=[COMPUTE_CAPABILITY],
+            )
+        )
+    return made.build_ns, made.size_bytes
+
+
+def row(spec: ModelSpec, attention: Attention, *, build: bool) -> Row:
+    """One row; what refuses it is in the row."""
+    size = small(spec)
+    found: dict[str, float | None] = {}
+    engine: tuple[int | None, int | None] = (None, None)
+    failed = None
+    model = registry.load("vitdeploy.models.create:create")(spec, attention=attention)
+    try:
+        graphs = dict(fp16_stress.graphs(model, spec, attention, size))
+        found = errors(model, spec, attention, size, graphs.items())
+        if build and size == spec.size:
+            engine = built(graphs["ours"])
+        elif build:
+            del graphs
+            engine = built(dict(fp16_stress.graphs(model, spec, attention, spec.size, kinds=("ours",)))["ours"])
+    except (VitdeployError, RuntimeError) as error:  # torch's exporter has errors of its own
+        failed = _words(error)
+    return Row(
+        model=spec.name,
+        attention=attention,
+        size=size,
+        errors=found,
+        built_at=spec.size if build else None,
+        build_ns=engine[0],
+        engine_bytes=engine[1],
+        failed=failed,
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, VitdeployError):
+        return error.message
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+
+
+def _answer(pipe: Connection, name: str, attention: Attention, build: bool) -> None:
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    pipe.send_bytes(msgspec.json.encode(row(registry.find_model(name), attention, build=build)))
+
+
+def alone(spec: ModelSpec, attention: Attention, *, build: bool) -> Row:
+    """`row` in a process of its own, which may crash."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(theirs, spec.name, attention, build))
+    process.start()
+    theirs.close()
+    try:
+        return msgspec.json.decode(ours.recv_bytes(), type=Row)
+    except EOFError:
+        process.join()
+        return Row(model=spec.name, attention=attention, failed=f"its process ended with {process.exitcode}")
+    finally:
+        process.join()
+
+
+def run(todo: Sequence[tuple[ModelSpec, Attention]], out: Path | None, *, build: bool) -> Iterator[Row]:
+    """A row for each of `cases`, those of ``out`` that did not fail as they are; it is rewritten after each."""
+    kept = msgspec.json.decode(out.read_bytes(), type=list[Row]) if out is not None and out.is_file() else []
+    done = {(one.model, one.attention): one for one in kept}
+    for spec, attention in todo:
+        found = done.get((spec.name, attention))
+        if found is None or found.failed or (build and found.built_at is None):
+            found = alone(spec, attention, build=build)
+            done[spec.name, attention] = found
+            if out is not None:
+                documents.write(out, list(done.values()))
+        yield found
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows in Markdown, and below it what failed."""
+    lines = [
+        "| model | attention | at | plain | eps 1e-7 | ours | built at | in | engine |",
+        "|---|---|---|--:|--:|--:|---|--:|--:|",
+    ]
+    for one in rows:
+        cells = (
+            one.model,
+            one.attention,
+            _size(one.size),
+            *(_error(one.errors, kind) for kind in fp16_stress.GRAPHS),
+            _size(one.built_at) if one.build_ns is not None else "**no**" if one.built_at else "–",
+            f"{one.build_ns / 1e9:.1f} s" if one.build_ns is not None else "–",
+            units.size_bytes(one.engine_bytes) if one.engine_bytes is not None else "–",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *(f"- {one.model} {one.attention}: {one.failed}" for one in rows if one.failed), ""])
+
+
+def _error(found: dict[str, float | None], kind: str) -> str:
+    if kind not in found:
+        return "the same" if found and kind != "ours" else "–"
+    error = found[kind]
+    return "NaN or Inf" if error is None else f"{error:.4f}"
+
+
+def _size(size: Size | None) -> str:
+    return f"{size[0]}×{size[1]}" if size else "–"
+
+
+def right(one: Row) -> bool:
+    """Whether ours is finite and within the target's tolerance, and nothing refused it."""
+    error = one.errors.get("ours")
+    limit = registry.find_target(TARGET).tolerance.error_of(registry.find_model(one.model).task)
+    return one.failed is None and error is not None and error <= limit
+
+
+def main() -> int:
+    """Make the rows that are missing and print the table; 1 when a model is not right or not built."""
+    parser = argparse.ArgumentParser(description="Half precision of every model: right, and built.")
+    parser.add_argument("--models", nargs="+", help="default: all")
+    parser.add_argument("--attentions", nargs="+", choices=get_args(Attention), default=get_args(Attention))
+    parser.add_argument("--out", type=Path, help="JSON with the finished rows, which are not made again")
+    parser.add_argument("--no-build", action="store_true", help="look at the numbers only")
+    given = parser.parse_args()
+    build = not given.no_build and not packages.missing(["tensorrt_rtx"])
+    rows: list[Row] = []
+    try:
+        todo = cases(given.models or list(registry.models()), given.attentions)
+        for one in run(todo, given.out, build=build):
+            rows.append(one)
+            print(table([one]).splitlines()[2], one.failed or "", file=sys.stderr, flush=True)
+    except VitdeployError as error:
+        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    print(table(rows))
+    return int(not all(map(right, rows)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

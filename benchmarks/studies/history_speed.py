@@ -1,0 +1,85 @@
+"""How long the history page of many runs takes: a whole process, from files on disk to the page.
+
+    python -m vitdeploy.benchmarks.studies.history_speed RUN.json [--runs 1000] [--cases 50] [--times 5]
+
+The runs are copies of the given one in a temporary folder, under other dates, commits and sizes, with medians that
+move: made up, and thrown away. The aim is 2 s for 1000 runs of 50 cases.
+"""
+
+import argparse
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import msgspec
+
+from vitdeploy.results import record
+from vitdeploy.results.record import Run
+
+SPREAD = 0.005
+"""Of a case's median between runs, as a share."""
+
+
+def write_runs(run: Run, folder: Path, *, runs: int, cases: int) -> None:
+    """Write the copies, each with ``cases`` rows made of the run's first valid one; its samples stay in them."""
+    base = next(result for result in run.results if result.status == "valid" and result.summary is not None)
+    assert base.summary is not None
+    generator = random.Random(0)  # noqa: S311 - made-up figures
+    start = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    for place in range(runs):
+        rows: list[record.Result] = []
+        for number in range(cases):
+            factor = generator.lognormvariate(0, SPREAD) * (1.03 if place > runs / 2 and number % 10 == 0 else 1.0)
+            median_ms = base.summary.median_ms * factor
+            summary = msgspec.structs.replace(base.summary, median_ms=median_ms)
+            case = msgspec.structs.replace(base.case, size=(32 * (number + 1), 32))
+            rows.append(msgspec.structs.replace(base, case=case, summary=summary))
+        copy = msgspec.structs.replace(
+            run,
+            id=f"{place}",
+            started_utc=(start + timedelta(hours=place)).isoformat(),
+            commit=f"{place:040x}",
+            results=tuple(rows),
+        )
+        (folder / f"{place}.json").write_bytes(msgspec.json.encode(copy))
+
+
+def measure(folder: Path, times: int) -> list[float]:
+    """Seconds of each process."""
+    argv = [sys.executable, "-m", "vitdeploy", "report", str(folder), "--format", "history"]
+    argv += ["--out", str(folder.parent / "history.html"), "--quiet"]
+    found: list[float] = []
+    for _ in range(times):
+        began = time.perf_counter()
+        subprocess.run(argv, check=True)
+        found.append(time.perf_counter() - began)
+    return found
+
+
+def main() -> None:
+    """Print the median and the range."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--cases", type=int, default=50)
+    parser.add_argument("--times", type=int, default=5)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "runs"
+        folder.mkdir()
+        write_runs(record.load(given.run), folder, runs=given.runs, cases=given.cases)
+        size_mib = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
+        seconds = measure(folder, given.times)
+        page_kib = (folder.parent / "history.html").stat().st_size / 1024
+    middle, least, most = statistics.median(seconds), min(seconds), max(seconds)
+    print(f"{given.runs} runs of {given.cases} cases, {size_mib:.0f} MiB, to a page of {page_kib:.0f} KiB:")
+    print(f"{middle:.2f} s ({least:.2f} … {most:.2f}), median of {given.times} whole processes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""What the TFLite rewrites bring: ours with exact cubic upsampling against both converters' plain files, one table.
+
+    python -m vitdeploy.benchmarks.studies.tflite_speed [--models NAME…] [--size HxW] [--pairs 10] [--threads 1 2]
+                                                [--converter onnx2tf|litert-torch] [--files DIR]
+
+The plain files are made by onnx2tf and by litert-torch of the same model, made bilinear where it is cubic: a cubic
+resize is no operator of TFLite, so that is all they can do. Every visit is a fresh process. A pair is each file
+once and then each once more in the opposite order; its ratio is that of geometric means, so that a machine that
+drifts meets all alike. The interval is Student's t over the logarithms of the pairs' ratios.
+"""
+
+# pyright: reportUnknownMemberType=false
+
+import argparse
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.nn import functional
+
+from vitdeploy import units
+from vitdeploy.artifacts.manifest import Delegation
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.spec import Attention, ModelSpec, Size
+from vitdeploy.errors import ToolchainFailed, UsageError
+from vitdeploy.models.efficientvit_blocks import Upsample
+from vitdeploy.results import stats
+
+TARGET = "tflite-fp32"
+PLAIN = ("onnx2tf", "litert-torch")
+
+MODELS = (
+    *(f"efficientvit_seg_{variant}_cityscapes" for variant in ("b0", "b1", "b2")),
+    *(f"efficientvit_{variant}" for variant in ("b0", "b1", "b2", "b3", "l1", "l2", "l3")),
+)
+"""Where nothing is named: those that the project's own goals are about."""
+
+SEGMENTATION_SIZE = (512, 1024)
+"""Where nothing is asked: half the published height and width, and the size of the project's own goals."""
+
+VISIT_LIMIT_S = 600.0
+"""A visit that takes longer is an error."""
+
+COUNTED: Mapping[str, tuple[str, ...]] = {
+    "transp.": ("TRANSPOSE",),
+    "slices": ("STRIDED_SLICE", "SLICE"),
+    "pads": ("PAD", "PADV2"),
+}
+"""Columns that count operators which compute nothing."""
+
+
+class Bilinear(nn.Module):
+    """What stands for a cubic enlargement in a plain file."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(n, c, h, w)`` to ``(n, c, h * factor, w * factor)``."""
+        size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
+        return functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """One file and what is in it."""
+
+    path: Path
+    operators: Mapping[str, int]
+    delegation: Delegation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A plain file against ours."""
+
+    model: str
+    size: Size
+    threads: int
+    against: str
+    plain: File
+    ours: File
+    plain_ms: float
+    ours_ms: float
+    ratio: float
+    """Plain over ours: above 1, ours is faster."""
+    interval: tuple[float, float] | None
+
+
+def rows(
+    spec: ModelSpec,
+    size: Size,
+    attention: Attention,
+    *,
+    converter: str,
+    pairs: int,
+    threads: Sequence[int],
+    folder: Path,
+) -> Iterator[Row]:
+    """Make the three files and time them in turns, at each number of threads."""
+    ours = _file(_ours, spec, size, attention, converter, folder)
+    plain = {name: _file(_plain, spec, size, attention, name, folder) for name in PLAIN}
+    for count in threads:
+        files = {"ours": ours.path, **{name: file.path for name, file in plain.items()}}
+        times = in_turns(files, pairs=pairs, threads=count)
+        for name, file in plain.items():
+            ratios = [[other / own] for other, own in zip(times[name], times["ours"], strict=True)]
+            yield Row(
+                model=spec.name,
+                size=size,
+                threads=count,
+                against=name,
+                plain=file,
+                ours=ours,
+                plain_ms=statistics.median(times[name]),
+                ours_ms=statistics.median(times["ours"]),
+                ratio=stats.median_of_medians(ratios),
+                interval=stats.median_interval(ratios),
+            )
+
+
+def in_turns(files: Mapping[str, Path], *, pairs: int, threads: int) -> dict[str, list[float]]:
+    """Milliseconds of each file for each pair; each is the geometric mean of two visits."""
+    times: dict[str, list[float]] = {name: [] for name in files}
+    names = list(files)
+    for turn in range(pairs):
+        order = names[turn % len(names) :] + names[: turn % len(names)]  # another file begins each time
+        visits: dict[str, list[float]] = {name: [] for name in files}
+        for name in (*order, *reversed(order)):
+            visits[name].append(visit(files[name], threads))
+        for name, (first, second) in visits.items():
+            times[name].append(math.sqrt(first * second))
+    return times
+
+
+def visit(file: Path, threads: int) -> float:
+    """Median milliseconds of one inference, in a fresh process.
+
+    Raises:
+        ToolchainFailed: the file does not run.
+    """
+    command = [sys.executable, "-m", "vitdeploy.benchmarks.studies.tflite_visit", str(file), str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=VISIT_LIMIT_S, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise ToolchainFailed(f"{file} does not run: {last[:200]}", "Make the files again.")
+    return float(done.stdout) / 1e6
+
+
+def _file(make: Any, spec: ModelSpec, size: Size, attention: Attention, converter: str, folder: Path) -> File:
+    """The file of a maker, taken from the folder where it lies there already."""
+    kind = make.__name__.strip("_")
+    path = folder / f"{spec.name}-{attention}-{size[0]}x{size[1]}-{kind}-{converter}.tflite"
+    if not path.exists():
+        print(f"making {path.name}", file=sys.stderr)
+        module = registry.load("vitdeploy.models.create:create")(spec, attention=attention)
+        with tempfile.TemporaryDirectory(prefix="vitdeploy-tflite-speed-") as place:
+            made: Path = make(module, spec, size, converter, Path(place))
+            path.write_bytes(made.read_bytes())
+    inspect = registry.load("vitdeploy.exporters.tflite.inspect_file")
+    return File(path=path, operators=inspect.operators(path), delegation=inspect.delegation(path))
+
+
+def _ours(module: nn.Module, spec: ModelSpec, size: Size, converter: str, place: Path) -> Path:
+    job = registry.load("vitdeploy.exporters.job:Job")(
+        variant=registry.variant_of(spec, TARGET, size=size, converter=converter),
+        rewrites=registry.find_target(TARGET).rewrites,
+        folder=place,
+    )
+    return place / registry.load("vitdeploy.exporters.to_tflite:make")(module, spec, job).file
+
+
+def _plain(module: nn.Module, spec: ModelSpec, size: Size, converter: str, place: Path) -> Path:
+    """What everybody gets: the converter's file of the module as it is, but for the cubic resize."""
+
+    def bilinear(name: str, part: nn.Module) -> nn.Module | None:
+        del name
+        return Bilinear(part.factor) if isinstance(part, Upsample) else None
+
+    registry.load("vitdeploy.exporters.rewrites.modules:replace_modules")(module, bilinear)
+    image, file = torch.zeros(1, 3, *size), place / "plain.tflite"
+    convert = registry.load("vitdeploy.exporters.tflite.convert")
+    if converter == "onnx2tf":
+        graph = place / "plain.onnx"
+        registry.load("vitdeploy.exporters.to_onnx:plain")(module, image, graph)
+        convert.run_onnx2tf(graph, file, place, plain=True)
+    else:
+        convert.convert(module, {"image": image}, [spec.output], file, converter)
+    return file
+
+
+def table(found: Sequence[Row], converter: str, pairs: int, attention: str) -> Table:
+    """One line a comparison; counts are those of the plain file → ours."""
+    plain_ms = units.milliseconds([row.plain_ms for row in found])
+    ours_ms = units.milliseconds([row.ours_ms for row in found])
+    made = Table(
+        title=f"{attention} attention, batch 1, {pairs} pairs of fresh processes, ai-edge-litert with XNNPACK, random "
+        f"weights (seed 0); plain is bilinear, ours is exactly cubic and made by {converter}; counts: plain → ours"
+    )
+    heads = ("model", "size", "thr", "against", "plain, ms", "ours, ms", "faster", "95 % interval", "nodes", "parts")
+    for heading in (*heads, *COUNTED):
+        made.add_column(heading, justify="left" if heading in ("model", "against") else "right", no_wrap=True)
+    for row, before, after in zip(found, plain_ms, ours_ms, strict=True):
+        low, high = row.interval or (None, None)
+        old, new = row.plain, row.ours
+        made.add_row(
+            row.model,
+            f"{row.size[0]}x{row.size[1]}",
+            str(row.threads),
+            row.against,
+            before,
+            after,
+            f"{row.ratio:.2f}x",
+            units.interval(low, high, row.ratio),
+            f"{sum(old.operators.values())} → {sum(new.operators.values())}",
+            f"{old.delegation.partitions} → {new.delegation.partitions}",
+            *(f"{_count(old, names)} → {_count(new, names)}" for names in COUNTED.values()),
+        )
+    return made
+
+
+def _count(file: File, names: Sequence[str]) -> int:
+    return sum(file.operators.get(name, 0) for name in names)
+
+
+def _size(spec: ModelSpec, text: str | None) -> Size:
+    if text is None:
+        return SEGMENTATION_SIZE if spec.task == "segmentation" else spec.size
+    size = registry.parse_size(text)
+    registry.check_size(spec, size)
+    return size
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Time the models that are named, and print the table."""
+    parser = argparse.ArgumentParser(prog="tflite_speed", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME")
+    parser.add_argument("--size", default=None, metavar="HxW")
+    parser.add_argument("--attention", default="relu", choices=("relu", "softmax"))
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--converter", default=PLAIN[0], choices=PLAIN, help="who makes our file")
+    parser.add_argument("--files", type=Path, default=None, help="a folder that keeps the files for the next time")
+    given = parser.parse_args(arguments)
+    if min(given.pairs, *given.threads) < 1:
+        raise UsageError("--pairs and --threads are whole numbers from 1", "Use --pairs 10 --threads 1 2.")
+    registry.load("vitdeploy.exporters.tflite.litert_torch_env:require_litert_torch")()
+    specs = [registry.find_model(name) for name in given.models]
+    found: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="vitdeploy-tflite-speed-") as place:
+        folder: Path = given.files or Path(place)
+        folder.mkdir(parents=True, exist_ok=True)
+        for spec in specs:
+            size = _size(spec, given.size)
+            for row in rows(
+                spec,
+                size,
+                given.attention,
+                converter=given.converter,
+                pairs=given.pairs,
+                threads=given.threads,
+                folder=folder,
+            ):
+                print(f"{row.model} {row.threads} threads against {row.against}: {row.ratio:.2f}x", file=sys.stderr)
+                found.append(row)
+    Console(width=200).print(table(found, given.converter, given.pairs, given.attention))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

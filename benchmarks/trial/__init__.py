@@ -1,0 +1,1 @@
+"""One trial: the process that times, its parent, and the device it runs on."""

@@ -1,0 +1,59 @@
+"""Is an interrupted run the one that is to be gone on with? Every field that would make it another is named."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vitdeploy.errors import UsageError
+from vitdeploy.results.record import Case, Device, Protocol, Run
+
+Difference = tuple[str, Any, Any]
+"""A field, its value in the file, and its value now."""
+
+
+def check_same(
+    earlier: Run,
+    *,
+    protocol: Protocol,
+    device: Device,
+    cases: Sequence[Case],
+    digests: Sequence[str | None],
+    out: Path,
+) -> None:
+    """Refuse to go on with a run that was measured in another way, on another machine, or of other things.
+
+    Raises:
+        UsageError: it differs; the message names the first field that does.
+    """
+    found = next(_differences(earlier, protocol, device, cases, digests), None)
+    if found is not None:
+        name, before, after = found
+        raise UsageError(
+            f"{out} cannot be resumed: {name} is {before!r} there and {after!r} now",
+            "Resume it as it was begun, or choose another place with --out.",
+        )
+
+
+def _differences(
+    earlier: Run, protocol: Protocol, device: Device, cases: Sequence[Case], digests: Sequence[str | None]
+) -> Iterator[Difference]:
+    yield from _fields("protocol", earlier.protocol, protocol)
+    yield from _unequal("device.name", earlier.device.name, device.name)
+    for key in sorted({*earlier.device.facts, *device.facts}):
+        yield from _unequal(f"device.facts.{key}", earlier.device.facts.get(key), device.facts.get(key))
+    for place, (result, case) in enumerate(zip(earlier.results, cases, strict=False)):
+        yield from _fields(f"results[{place}].case", result.case, case)
+    yield from _unequal("the number of cases", len(earlier.results), len(cases))
+    for place, (result, digest) in enumerate(zip(earlier.results, digests, strict=False)):
+        if result.trials:
+            yield from _unequal(f"results[{place}].artifact_sha256", result.artifact_sha256, digest)
+
+
+def _fields(name: str, before: Protocol | Case, after: Protocol | Case) -> Iterator[Difference]:
+    for field in before.__struct_fields__:
+        yield from _unequal(f"{name}.{field}", getattr(before, field), getattr(after, field))
+
+
+def _unequal(name: str, before: Any, after: Any) -> Iterator[Difference]:
+    if before != after:
+        yield name, before, after

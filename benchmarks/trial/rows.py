@@ -1,0 +1,158 @@
+"""Rows of a run in the making: what became of each job so far, and the record's result that follows from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from vitdeploy.artifacts.manifest import MANIFEST, Artifact, digest_of
+from vitdeploy.benchmarks import phone_trial
+from vitdeploy.benchmarks.trial.launch import Lost
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.fact_table import TrialFacts
+from vitdeploy.catalog.spec import Compute
+from vitdeploy.devices import inventory
+from vitdeploy.errors import DeviceError, Impossible, VitdeployError
+from vitdeploy.results import record
+from vitdeploy.results.record import Case, Reason, Trial
+
+MOST_FOREIGN_CORES = 0.1
+"""A trial during which others took more than this many cores gets the reason ``foreign-load``.
+
+Source: a choice, well above what an idle machine shows (0.00 to 0.03 here). One look at EfficientViT-B1 on both
+of two virtual cores, seven rounds a competitor, is too noisy to place it: medians 20.2, 20.0, 21.7, 29.5, 25.2 ms
+at 0.01, 0.07, 0.11, 0.18, 0.22 foreign cores, while single trials without any ranged from 17.7 to 27.1 ms.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One row to be: a case, and its artifact or the error why there is none."""
+
+    case: Case
+    compute: Compute
+    """Where it computes; `machine.compute_of` decides."""
+    artifact: Artifact | None = None
+    error: VitdeployError | None = None
+    side: record.Side | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Row:
+    """What became of a job so far."""
+
+    job: Job
+    error: VitdeployError | None
+    trials: dict[str, Trial] = field(default_factory=dict[str, Trial])
+    lost: dict[str, Reason] = field(default_factory=dict[str, Reason])
+    """Trial id → why that trial has no samples."""
+    manifest_sha256: str | None = None
+
+
+def note(row: Row, trial_id: str, found: Trial | Lost, protocol: record.Protocol) -> None:
+    """Write down what became of a trial; the row has failed when too many were lost."""
+    if isinstance(found, Trial):
+        row.trials[trial_id] = found
+        return
+    row.lost[trial_id] = Reason(code="trial-lost", message=found.message, hint=found.hint)
+    # A hopeless case shall not cost all its trials, each up to its time limit.
+    if len(row.lost) > record.MOST_UNSTEADY * protocol.trials:
+        row.error = DeviceError(f"{len(row.lost)} of {protocol.trials} trials were lost", found.hint)
+
+
+def result_of(row: Row, protocol: record.Protocol) -> record.Result:
+    """The record of a row as far as it is now."""
+    artifact = row.job.artifact
+    trials = tuple(sorted(row.trials.values(), key=lambda taken: taken.order))
+    reasons: list[Reason] = []
+    if row.error is not None:
+        reasons.append(Reason(code=code_of(type(row.error)), message=row.error.message, hint=row.error.hint))
+    reasons += row.lost.values()
+    reasons += _foreign_load(trials)
+    reasons += _shared_gpu(trials)
+    if row.error is None and len(trials) + len(row.lost) < protocol.trials:
+        message = f"{len(trials)} of {protocol.trials} trials were run"
+        reasons.append(Reason(code="incomplete", message=message, hint="Go on with --resume."))
+    result = record.Result(
+        case=row.job.case,
+        artifact_sha256=artifact.manifest.sha256 if artifact else None,
+        parity=artifact.manifest.parity if artifact else None,
+        status="valid" if row.error is None else "failed",
+        reasons=tuple(reasons),
+        trials=trials,
+        summary=None,
+        params=artifact.manifest.params if artifact else None,
+        macs=artifact.manifest.macs if artifact else None,
+        size_bytes=artifact.manifest.size_bytes if artifact else None,
+        manifest_sha256=row.manifest_sha256,
+        side=row.job.side,
+    )
+    return record.rederive(result, protocol)
+
+
+def present(frame: record.Run, rows: Sequence[Row]) -> record.Run:
+    """The run as far as it is now."""
+    return msgspec.structs.replace(frame, results=tuple(result_of(row, frame.protocol) for row in rows))
+
+
+def _foreign_load(trials: Sequence[Trial]) -> list[Reason]:
+    """The reason, if other processes were busy during a trial; it does not make the row invalid."""
+    foreign = [TrialFacts(taken.facts).foreign_cores for taken in trials]
+    loaded = [cores for cores in foreign if cores is not None and cores > MOST_FOREIGN_CORES]
+    if not loaded:
+        return []
+    return [
+        Reason(
+            code="foreign-load",
+            message=f"others took up to {max(loaded):.1f} cores during {len(loaded)} of {len(trials)} trials",
+            hint="Stop other work on the machine and measure again.",
+        )
+    ]
+
+
+def _shared_gpu(trials: Sequence[Trial]) -> list[Reason]:
+    """The reason, if other processes held the GPU; it does not make the row invalid, as they may have been idle."""
+    counts = [TrialFacts(taken.facts).foreign_gpu_processes for taken in trials]
+    shared = [count for count in counts if count]
+    if not shared:
+        return []
+    return [
+        Reason(
+            code="foreign-load",
+            message=f"up to {max(shared)} other processes held the GPU during {len(shared)} of {len(trials)} trials",
+            hint="See `nvidia-smi`, stop them, and measure again.",
+        )
+    ]
+
+
+def refusal(job: Job, device: inventory.Device, protocol: record.Protocol) -> VitdeployError | None:
+    """Why a job cannot even be tried."""
+    if device.link == "adb" and (refused := phone_trial.refusal(job.case, protocol.sustained_s)) is not None:
+        return refused
+    target = registry.find_target(job.case.target)
+    if target.runtime is None:
+        why = target.unavailable or "its runtime is not built in this version"
+        return Impossible(f"{target.name} cannot be run: {why}", "Choose another target.")
+    if job.case.graph and job.compute != "cuda":
+        return Impossible(
+            f"--graph on: {target.name} computes on the CPU of {device.name}, and a CUDA graph is a GPU's",
+            "Leave --graph out, or time a trt or torch target where a GPU is.",
+        )
+    if job.artifact is None:
+        return VitdeployError(f"the job {job.case.name} has neither an artifact nor an error")
+    if job.artifact.manifest.state == "deferred":
+        return Impossible(
+            f"{job.artifact.folder} has still to be built on its device: {job.artifact.manifest.deferred}",
+            "Name that device with --device.",
+        )
+    return None
+
+
+def manifest_digest(artifact: Artifact | None) -> str | None:
+    """Digest of the manifest that lies beside the file."""
+    return digest_of(artifact.folder / MANIFEST) if artifact else None
+
+
+def code_of(kind: type[VitdeployError]) -> str:
+    """A reason's code for an error: ``ToolchainFailed`` → ``toolchain-failed``."""
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__).lstrip("-")

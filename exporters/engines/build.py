@@ -1,0 +1,284 @@
+"""Build a TensorRT engine from a graph: ``python -m vitdeploy.exporters.engines.build``, JSON on stdin and stdout.
+
+It runs where the engine shall run, so it needs Python 3.10 and the package ``tensorrt`` (or ``tensorrt_rtx``) and
+nothing else: no torch, no onnx. `vitdeploy.exporters.to_trt` calls `build` in its own process; the agent carries this
+file to boards. The job on stdin is an `Order`, one JSON object with its fields::
+
+    {"graph": "/somewhere/model.onnx", "engine": "/somewhere/model.engine", "precision": "fp16"}
+
+The reply is a `Built`, and travels as `vitdeploy.processes.child_process` says; what TensorRT says goes to stderr. A
+builder that crashes leaves no reply and no engine: the file is written under another name and renamed.
+
+Networks are strongly typed, so one path serves TensorRT 10.3 to 11 and TensorRT for RTX: every tensor has the type that
+the graph gives it, and no flag asks for a precision.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingImports=false, reportMissingTypeStubs=false, reportUnknownParameterType=false
+# pyright: reportMissingModuleSource=false
+
+import hashlib
+import importlib
+import os
+import re
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from vitdeploy.artifacts import engine_binding
+from vitdeploy.devices import gpu
+from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed, UnreadableFile, UsageError
+from vitdeploy.processes import child_process
+
+if TYPE_CHECKING:
+    import tensorrt
+
+WORKSPACE_BYTES = 2**31
+"""What the builder may use on the device while it tries tactics. Source: a choice; an Orin has several times that."""
+
+PRECISIONS = ("fp16", "bf16", "fp32")
+
+
+_KINDS: Final[dict[str, Any]] = {
+    **dict.fromkeys(("graph", "engine", "precision", "package"), str),
+    "timing_caches": str | None,
+    "workspace_bytes": int,
+    "compute_capability": list,
+}
+"""What the fields of an `Order` are in JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be built."""
+
+    graph: str
+    """Path of the ONNX file; what lies beside it is found by its name."""
+    engine: str
+    """Path of the file to write."""
+    precision: str
+    """Of the graph, one of `PRECISIONS`; it changes one thing: fp32 is computed without TF32."""
+    package: str = "tensorrt"
+    """``tensorrt``, which builds for the GPU here, or ``tensorrt_rtx``, which builds ahead of time."""
+    timing_caches: str | None = None
+    """Folder in which the builder's timings are kept; None: the user's cache folder. Only ``tensorrt`` has them."""
+    workspace_bytes: int = WORKSPACE_BYTES
+    compute_capability: list[str] = field(default_factory=list[str])
+    """What ``tensorrt_rtx`` builds for, ``["8.0"]``; empty: all that it can."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """An engine, and what its manifest has to say of it."""
+
+    engine: str
+    sha256: str
+    size_bytes: int
+    package: str
+    version: str
+    """Of the package."""
+    bound_to: dict[str, Any]
+    """See `vitdeploy.artifacts.engine_binding`."""
+    build_ns: int
+    """From the beginning of parsing to the serialized engine."""
+    timing_cache_sha256: str | None
+    """Of the timings after the build; None: the package has none."""
+    timing_cache_used: bool
+    """Whether there were timings of an earlier build to choose by."""
+
+
+def build(order: Order) -> Built:
+    """Build the engine.
+
+    Raises:
+        UsageError: a value of the order means nothing.
+        MissingPackage: the package is not here.
+        Impossible: no GPU is here, this TensorRT is too old, or the package does not build for a capability.
+        ToolchainFailed: the parser or the builder refuses the graph; their words are in the message.
+    """
+    if order.precision not in PRECISIONS or order.package not in engine_binding.PACKAGES:
+        raise UsageError(
+            f"{order.package} at {order.precision} is none of {', '.join(engine_binding.PACKAGES)} at {', '.join(PRECISIONS)}",
+            "Write the order anew.",
+        )
+    trt, version = _package(order.package)
+    ahead = order.package == "tensorrt_rtx"
+    found = None if ahead else _gpu_for(version)
+    said = _Logger(trt)
+    started = time.perf_counter_ns()
+    try:
+        builder: tensorrt.Builder = trt.Builder(said.logger)
+    except TypeError as error:  # what the bindings make of a null pointer, and it says nothing
+        raise ToolchainFailed(
+            f"{order.package} {version} does not start: {said.last}", "Look at the driver with `nvidia-smi`."
+        ) from error
+    # From 11 on it is accepted and ignored, every network is strongly typed. Before, it has to be asked for.
+    # Source: https://docs.nvidia.com/deeplearning/tensorrt/11.0.0/api/migration/tensorrt-10x-to-11x.html
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser: tensorrt.OnnxParser = trt.OnnxParser(network, said.logger)
+    if not parser.parse_from_file(order.graph):
+        refused = "; ".join(str(parser.get_error(place)) for place in range(parser.num_errors)) or said.last
+        raise ToolchainFailed(f"{order.package} {version} refuses the graph: {refused}", "Report it: it is our bug.")
+    config = builder.create_builder_config()
+    cache, used = None, False
+    if found is None:
+        capabilities = _aim(trt, version, config, order.compute_capability)
+    else:
+        capabilities = [found.compute_capability]
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_bytes)
+        cache = timing_cache(order.timing_caches, version, found)
+        used = _take(config, cache)
+    if order.precision == "fp32":
+        config.clear_flag(trt.BuilderFlag.TF32)  # on by default, and it keeps 10 bits of 23
+    engine = cast("tensorrt.IHostMemory | None", builder.build_serialized_network(network, config))
+    if engine is None:
+        raise ToolchainFailed(f"{order.package} {version} built nothing: {said.last}", "Read the step's log.")
+    data = bytes(engine)  # pyright: ignore[reportArgumentType] (a buffer)
+    build_ns = time.perf_counter_ns() - started
+    _write(Path(order.engine), data)
+    return Built(
+        engine=order.engine,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data),
+        package=order.package,
+        version=version,
+        bound_to=engine_binding.bound_to(
+            package=order.package,
+            version=version,
+            compute_capability=capabilities,
+            gpu=found.name if found else None,
+        ),
+        build_ns=build_ns,
+        timing_cache_sha256=_keep(config, cache) if cache else None,
+        timing_cache_used=used,
+    )
+
+
+def timing_cache(folder: str | None, version: str, found: gpu.Gpu) -> Path:
+    """Where the timings of a GPU's kernels are kept: they hold for one version of TensorRT and one GPU."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    name = re.sub(r"[^A-Za-z0-9]+", "-", f"{found.name}-sm{found.compute_capability.replace('.', '')}").strip("-")
+    return Path(folder or cache / "vitdeploy" / "timing") / f"tensorrt-{version}-{name}.cache"
+
+
+def _package(name: str) -> tuple[Any, str]:
+    try:
+        module = importlib.import_module(name)
+        return module, str(module.__version__)
+    except (ImportError, AttributeError) as error:  # a folder of type stubs imports and has no version
+        raise MissingPackage(
+            f"missing here: {name} ({error})", "Install it: JetPack and the extra trt hold it."
+        ) from None
+
+
+def _gpu_for(version: str) -> gpu.Gpu:
+    """The GPU to build for, if this TensorRT can.
+
+    Raises:
+        Impossible: it is too old, or no GPU is here.
+    """
+    numbers, oldest = tuple(int(part) for part in re.findall(r"\d+", version)[:2]), engine_binding.OLDEST_TENSORRT
+    if numbers < oldest:
+        raise Impossible(
+            f"TensorRT {version} is older than {oldest[0]}.{oldest[1]}, the first that this version builds with",
+            "Use JetPack 6.1 or later (6.0 has TensorRT 8.6), or leave --device out to defer the build.",
+        )
+    found = gpu.here()
+    if found is None:
+        raise Impossible("there is no CUDA GPU here to build the engine for", "Leave --device out to defer the build.")
+    return found
+
+
+def _aim(trt: Any, version: str, config: Any, asked: list[str]) -> list[str]:
+    """Have TensorRT for RTX compile for the capabilities that were asked for, or for all it can."""
+    known = {
+        f"{name[2:-1]}.{name[-1]}": value
+        for name, value in trt.ComputeCapability.__members__.items()
+        if name.startswith("SM")
+    }
+    every = sorted(known, key=float)
+    unknown = [one for one in asked if one not in known]
+    if unknown:
+        raise Impossible(
+            f"TensorRT for RTX {version} does not build for compute capability {', '.join(unknown)}",
+            f"It builds for {', '.join(every)}; an Orin (8.7) needs trt-fp16.",
+        )
+    aimed = asked or every
+    config.num_compute_capabilities = len(aimed)
+    for place, one in enumerate(aimed):
+        config.set_compute_capability(known[one], place)
+    return aimed
+
+
+def _take(config: "tensorrt.IBuilderConfig", path: Path) -> bool:
+    """Let the builder use the timings that are kept, and say whether it does; damaged or foreign ones are left out."""
+    kept = path.read_bytes() if path.is_file() else b""
+    for data in (kept, b""):
+        cache = cast("tensorrt.ITimingCache | None", config.create_timing_cache(data))
+        if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+            return bool(data)
+    return False
+
+
+def _keep(config: "tensorrt.IBuilderConfig", path: Path) -> str | None:
+    """Keep the timings after the build, and return their digest; None: the builder took no cache."""
+    cache = cast("tensorrt.ITimingCache | None", config.get_timing_cache())
+    if cache is None:
+        return None
+    data = bytes(cache.serialize())  # pyright: ignore[reportArgumentType] (a buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, data)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+class _Logger:
+    """The package's logger on stderr, with its last complaint."""
+
+    def __init__(self, trt: Any) -> None:
+        self.last = "it said nothing"
+        outer = self
+
+        class Logger(trt.ILogger):
+            def __init__(self) -> None:
+                trt.ILogger.__init__(self)
+
+            def log(self, severity: Any, text: str) -> None:
+                if int(severity) <= int(trt.ILogger.Severity.WARNING):
+                    print(text, file=sys.stderr)
+                if int(severity) <= int(trt.ILogger.Severity.ERROR):
+                    outer.last = text
+
+        self.logger: Any = Logger()
+
+
+def run(job: Any) -> dict[str, Any]:
+    """Build what the job on stdin orders; returns a `Built` as plain JSON.
+
+    Raises:
+        UsageError: it is no JSON object, or a field is missing, unknown or of another type.
+        UnreadableFile: the engine cannot be written.
+    """
+    order = child_process.job_of(Order, job)
+    for name, kind in _KINDS.items():
+        value = getattr(order, name)
+        if not isinstance(value, kind):
+            raise UsageError(f"the order's {name} is {value!r}", f"Give {name} its own type: see `Order`.")
+    try:
+        return asdict(build(order))
+    except OSError as error:
+        raise UnreadableFile(
+            f"cannot write {error.filename}: {error.strerror}", "Make room, or change its permissions."
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(child_process.answer(run))

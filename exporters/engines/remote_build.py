@@ -1,0 +1,308 @@
+"""A deferred artifact becomes an engine: built on its device, held there against its graph here, and brought home.
+
+The device gets the checked graph and builds it by `vitdeploy.exporters.engines.build`, which the agent carries and which
+keeps the builder's timings there. The engine then runs on the device for noise and photographs, and its outputs
+are held against those of the graph on this machine, which was itself proven against torch in fp32.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vitdeploy import documents
+from vitdeploy.artifacts import parity
+from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Manifest, Parity, as_json, digest_of, open_artifact
+from vitdeploy.artifacts.store import Store
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.catalog.spec import ModelSpec
+from vitdeploy.devices import host, inventory
+from vitdeploy.devices.inventory import Device
+from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed
+from vitdeploy.exporters.engines import trtexec_build
+from vitdeploy.images.photos import normalized, parity_batches, raw
+from vitdeploy.inference import inputs, local_reference
+from vitdeploy.processes import child_reply
+from vitdeploy.processes.connection import Connection
+from vitdeploy.processes.local import LocalConnection
+
+Progress = Callable[[str], None]
+
+RUN_LIMIT_S = 600.0
+LOCK_WAIT_S = 5.0
+
+
+def wanted(device: Device, facts: DeviceFacts, made: Artifact) -> bool:
+    """Whether an artifact has still to be built on the device.
+
+    Raises:
+        Impossible: it has, and the device has no GPU to build for.
+    """
+    if made.manifest.state != "deferred":
+        return False
+    if facts.compute_capability is None:
+        raise Impossible(
+            f"{made.folder} has still to be built on its device, and {device.name} has no NVIDIA GPU",
+            "Name the device that has one with --device.",
+        )
+    return True
+
+
+def place_of(made: Artifact, device: str) -> Path:
+    """The folder of the engine that a device builds: beside the deferred one."""
+    return made.folder.with_name(f"{made.folder.name.partition('@')[0]}@{device}")
+
+
+def there_already(made: Artifact, device: Device, facts: DeviceFacts) -> Artifact | None:
+    """The engine that this device built of this graph earlier, unless its TensorRT or GPU is another now."""
+    folder, store = place_of(made, device.name), Store()
+    if (folder / MANIFEST).is_file():
+        kept = open_artifact(folder)
+        if _fits(kept.manifest, made.manifest, facts):
+            keep(kept, device.name)
+            return kept
+    for entry in store.entries():
+        fits = _fits(entry.manifest, made.manifest, facts) and entry.key == key_of(entry.manifest, device.name)
+        if fits and store.find(entry.key) is not None:
+            return store.deliver(entry.key, folder)
+    return None
+
+
+def key_of(built: Manifest, device: str) -> str:
+    """What the store has an engine by: the device that built it, of which graph, how, and what it is bound to."""
+    made_from = {
+        "device": device,
+        "graph": built.parents[0],
+        "target": built.target,
+        "recipe": built.recipe,
+        "bound_to": built.bound_to,
+    }
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
+def keep(built: Artifact, device: str, *, replace: bool = False) -> None:
+    """Put an engine into the store, from which a later bench takes it and `compare --confirm` times it again.
+
+    Args:
+        built: the engine.
+        device: which built it.
+        replace: put it in the place of an earlier one.
+    """
+    store, key = Store(), key_of(built.manifest, device)
+    if not replace and store.find(key) is not None:
+        return
+    place = store.workplace(key)
+    try:
+        for name in (built.manifest.file, MANIFEST):
+            shutil.copyfile(built.folder / name, place / name)
+        store.add(key, place, replace=replace)
+    except OSError as error:
+        raise documents.cannot_write(store.folder(key), error) from error
+    finally:
+        store.discard(place)
+
+
+def _fits(kept: Manifest, graph: Manifest, facts: DeviceFacts) -> bool:
+    """Whether an engine was built of this graph, is right, and is bound to the GPU and TensorRT that are there now."""
+    if kept.state != "ready" or kept.parents[:1] != (graph.sha256,) or kept.target != graph.target:
+        return False
+    if kept.parity is not None and not kept.parity.passed:
+        return False
+    version = (facts.packages or {}).get("tensorrt")
+    capable = facts.compute_capability in kept.bound_to.get("compute_capability", ())
+    return capable and version in (None, kept.bound_to.get("tensorrt"))
+
+
+def build(
+    made: Artifact,
+    device: Device,
+    *,
+    found: DeviceFacts,
+    progress: Progress,
+    lock_wait_s: float = LOCK_WAIT_S,
+    force: bool = False,
+) -> Artifact:
+    """The engine of a deferred artifact: an earlier one of the same device and graph, or one built there now.
+
+    It lies beside the deferred one and in the store.
+
+    Args:
+        made: the deferred artifact.
+        device: that builds it.
+        found: the device's facts, of `machine.of`.
+        progress: told what happens.
+        lock_wait_s: how long to wait for a device that somebody else holds.
+        force: build it although an earlier one is there.
+
+    Raises:
+        MissingPackage: TensorRT is not there.
+        Impossible: it is too old there, or it has no GPU.
+        ToolchainFailed: parser or builder refuse the graph, or crash; the message names the log.
+        ParityFailed: the engine computes something else than its graph.
+        DeviceError: the device was lost, or is in use.
+    """
+    if not force and (kept := there_already(made, device, found)) is not None:
+        return kept
+    if made.manifest.beside:
+        raise Impossible(f"{made.folder} is in several files, which are not built on devices yet", "Build it there.")
+    folder = place_of(made, device.name)
+    work = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        work.mkdir(parents=True)
+        with inventory.connect(device) as link, link.lock(timeout_s=lock_wait_s):
+            progress(f"{device.name} builds {made.manifest.model} {made.manifest.target}")
+            manifest = _build(link, made, device, work)
+            documents.write(work / MANIFEST, manifest)
+        shutil.rmtree(folder, ignore_errors=True)
+        work.replace(folder)
+    except OSError as error:
+        raise documents.cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    seconds = f"built in {manifest.build_ns / 1e9:.1f} s"
+    progress(f"{device.name} {made.manifest.model} {made.manifest.target}: {seconds}")
+    finished = Artifact(folder, manifest)
+    if manifest.parity is not None and not manifest.parity.passed:
+        raise ParityFailed(
+            f"{finished.folder} does not compute what its graph computes: {manifest.parity.reason}",
+            "Do not deploy it; try trt-bf16 or trt-fp32.",
+        )
+    keep(finished, device.name, replace=force)
+    return finished
+
+
+def _build(link: Connection, made: Artifact, device: Device, work: Path) -> Manifest:
+    manifest = made.manifest
+    graph = link.push(made.file, sha256=manifest.sha256)
+    near = work if device.link == "local" else PurePosixPath(graph).parent
+    target = registry.find_target(manifest.target)
+    there, here = str(near / f"{target.file}.{os.getpid()}"), work / target.file
+    try:
+        log = work.with_name(f"{manifest.target}@{device.name}.log")
+        if device.trtexec:
+            said = trtexec_build.build(link, device.trtexec, graph, there, target.precision, log=log)
+        else:
+            order = {"graph": graph, "engine": there, "precision": target.precision}
+            said = child_reply.ask(
+                link,
+                "vitdeploy.exporters.engines.build",
+                order,
+                dict[str, Any],
+                what="the builder",
+                timeout_s=trtexec_build.BUILD_LIMIT_S,
+                log=log,
+            )
+        link.pull(there, here)
+        if device.trtexec:
+            said |= {"sha256": digest_of(here), "size_bytes": here.stat().st_size}
+        if digest_of(here) != said["sha256"]:
+            raise ToolchainFailed(f"{device.name} built an engine that came here changed", "Check the link.")
+        built = msgspec.structs.replace(
+            manifest,
+            file=target.file,
+            sha256=said["sha256"],
+            size_bytes=said["size_bytes"],
+            beside=(),
+            parents=(manifest.sha256, *manifest.parents),
+            recipe=f"{manifest.recipe.partition('; the engine')[0]}; parsed and built on {device.name} by "
+            f"{said['package']} {said['version']}, strongly typed",
+            tools={**manifest.tools, said["package"]: said["version"]},
+            bound_to=said["bound_to"],
+            build_ns=said["build_ns"],
+            timing_cache_sha256=said["timing_cache_sha256"],
+            state="ready",
+            deferred=None,
+            parity=None,
+            parity_skipped=None,
+        )
+        if device.trtexec:
+            return msgspec.structs.replace(built, parity_skipped=trtexec_build.UNPROVEN)
+        if manifest.part == "encoder":  # judged by its masks, which takes its decoder
+            skipped = "an encoder is judged by its masks, which is not done on devices; its graph was proven"
+            return msgspec.structs.replace(built, parity_skipped=skipped)
+        return msgspec.structs.replace(built, parity=_proven(link, made, built, there, near, log))
+    finally:
+        link.run(["rm", "-f", there], timeout_s=60)
+
+
+def _proven(
+    link: Connection, made: Artifact, built: Manifest, engine: str, near: Path | PurePosixPath, log: Path
+) -> Parity:
+    """Hold the engine on the device against its graph on this machine, output by output."""
+    target = registry.find_target(built.target)
+    parent = registry.find_target(target.parent or "")
+    spec = registry.find_model(built.model, built.part)
+    evidence = parity.Evidence(spec.task)
+    with tempfile.TemporaryDirectory(prefix="vitdeploy-engine-") as place:
+        folder = Path(place)
+        here, back = folder / "expected.npz", folder / "found.npz"
+        for feeds in _feeds(spec, built):
+            given = [folder / f"input-{number}" for number in range(len(feeds))]
+            for path, feed in zip(given, feeds, strict=True):
+                feed.tofile(path)
+            pushed = [link.push(path, sha256=digest_of(path)) for path in given]
+            there = str(near / f"outputs.{os.getpid()}.npz")
+            try:
+                _infer(link, engine, built, target.runtime or "", "cuda", pushed, there, log)
+                link.pull(there, back)
+            finally:
+                own = [path for path in pushed if Path(path) not in given]
+                link.run(["rm", "-f", there, *own], timeout_s=60)
+            runtime = parent.runtime or parent.proof or ""
+            paths = [str(path) for path in given]
+            _infer(LocalConnection(), str(made.file), made.manifest, runtime, "cpu", paths, str(here), log)
+            with np.load(here) as wanted_there, np.load(back) as found_there:
+                for number in range(len(built.outputs)):
+                    pair = wanted_there[f"arr_{number}"], found_there[f"arr_{number}"]
+                    (evidence.add_further if number else evidence.add)(*pair)
+    words = f"its graph {made.manifest.file} on this machine, proven against {_of(made)}"
+    return parity.verdict(evidence, target.tolerance, words)
+
+
+def _feeds(spec: ModelSpec, built: Manifest) -> Iterator[list[NDArray[Any]]]:
+    """Noise and photographs for what takes one picture, noise for all else; in the order of the inputs."""
+    if len(built.inputs) > 1:
+        pool = inputs.make_pool(local_reference.described(as_json(built)["inputs"]), seed=0)
+        yield from ([feeds[tensor.name] for tensor in built.inputs] for feeds in pool[:2])
+        return
+    entry = next(iter(built.inputs))
+    for photos in parity_batches(built.size, built.batch):
+        feed = raw(photos) if built.io == "uint8" else normalized(photos, spec)
+        yield [feed.astype(entry.dtype, copy=False)]
+
+
+def _of(made: Artifact) -> str:
+    return made.manifest.parity.reference if made.manifest.parity else "nothing"
+
+
+def _infer(
+    link: Connection,
+    file: str,
+    manifest: Manifest,
+    runtime: str,
+    device: Literal["cpu", "cuda"],
+    given: list[str],
+    outputs: str,
+    log: Path,
+) -> None:
+    job = local_reference.Job(
+        file=file,
+        manifest=as_json(manifest),
+        runtime=runtime,
+        device=device,
+        inputs=given,
+        outputs=outputs,
+        threads=host.cores_physical(),
+    )
+    what = f"the process that ran {file} for its proof"
+    child_reply.ask(link, local_reference.__name__, job, str, what=what, timeout_s=RUN_LIMIT_S, log=log)

@@ -1,0 +1,61 @@
+"""What stands at a graph's border: the element type that comes in, and logits or labels that go out."""
+
+import torch
+from torch import Tensor, nn
+
+from vitdeploy.catalog.spec import Head, Io, ModelSpec
+from vitdeploy.errors import Impossible
+from vitdeploy.models.efficientvit_blocks import Upsample
+
+BYTE = 255.0
+"""The largest value of an 8-bit channel; images are scaled by it before normalization."""
+
+
+class Bordered(nn.Module):
+    """A model with its border: bytes are normalized inside, and labels are decided inside, when asked for."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, model: nn.Module, spec: ModelSpec, *, head: Head, io: Io) -> None:
+        super().__init__()
+        self.model = model
+        self.head = head
+        self.io = io
+        # As published: logits are enlarged to the picture's size before the argmax, not labels after it.
+        self.enlarge = _enlarging(spec) if spec.output_stride and head == "labels" else None
+        self.register_buffer("mean", torch.tensor(spec.mean).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(spec.std).reshape(1, 3, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(n, 3, h, w)`` to the model's output, or to labels ``(n, h, w)`` or ``(n,)``."""
+        if self.io == "uint8":
+            image = (image.float() / BYTE - self.mean) / self.std
+        logits = self.model(image)
+        if self.head == "logits":
+            return logits
+        if self.enlarge is not None:
+            logits = self.enlarge(logits)
+        return logits.argmax(dim=1).to(torch.int32)
+
+
+def _enlarging(spec: ModelSpec) -> nn.Module:
+    factor = spec.output_stride or 1
+    if spec.enlarge == "bilinear":
+        return nn.Upsample(scale_factor=factor, mode="bilinear", align_corners=False)
+    return Upsample(factor)
+
+
+def bordered(model: nn.Module, spec: ModelSpec, *, head: Head, io: Io) -> nn.Module:
+    """``model`` with the border that was asked for; itself where the border is the published one.
+
+    Raises:
+        Impossible: the model has no such border.
+    """
+    if io == "fp16":
+        raise Impossible(f"{spec.name} in fp32 has no fp16 border", "Use --io fp32, or the target onnx-fp16.")
+    if head == "labels" and spec.task not in ("classification", "segmentation"):
+        raise Impossible(f"{spec.name} has no labels: it is for {spec.task}", "Use --head logits.")
+    if head == "logits" and io == "fp32":
+        return model
+    return Bordered(model, spec, head=head, io=io).eval()

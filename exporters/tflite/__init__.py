@@ -1,0 +1,1 @@
+"""TFLite conversion: the converters as processes, their checks, the faster of two files."""

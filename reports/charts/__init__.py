@@ -1,0 +1,1 @@
+"""Charts: data points and their drawing."""

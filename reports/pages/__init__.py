@@ -1,0 +1,1 @@
+"""HTML pages: frames shared by reports and studies."""

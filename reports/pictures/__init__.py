@@ -1,0 +1,1 @@
+"""Pictures: overlays of predictions, contact sheets."""

@@ -1,0 +1,217 @@
+"""Pictures of predictions: a label map over its photograph with a legend, or the likeliest classes beside it."""
+
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from vitdeploy import documents
+from vitdeploy.images import labels, postprocess
+from vitdeploy.images.labels import Color
+from vitdeploy.images.photos import Photo
+from vitdeploy.images.sam_predict import Segmented
+
+OPACITY = 0.6
+"""Of the class colors over the photograph: the picture stays readable below them."""
+
+MOST_CLASSES = 12
+"""Rows of a legend; smaller classes are summed up in its last line."""
+
+MOST_BORDERS = 0.15
+"""Where more than this share of the pixels lies on a border, borders would hide the classes: none are drawn."""
+
+LEAST_HEIGHT_PX = 420
+"""Smaller photographs are enlarged to this, so that the legend can be read."""
+
+MOST_WIDTH_PX = 2048
+"""Narrow strips are not enlarged beyond this."""
+
+_INK, _PAPER, _FAINT, _TRACK = (23, 33, 43), (255, 255, 255), (98, 108, 119), (233, 236, 240)
+_WARNING, _ACCENT = (176, 42, 18), (11, 102, 176)
+_OBJECTS: Final = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (86, 180, 233))
+"""Told apart by the color-blind too. Source: Okabe and Ito, https://jfly.uni-koeln.de/color/"""
+_WANTED, _UNWANTED = (40, 200, 70), (220, 40, 40)
+_GAP = 12
+
+
+def segmentation(
+    photo: Photo, label_map: NDArray[np.integer[Any]], dataset: str, *, note: str | None = None
+) -> Image.Image:
+    """``photo`` ``(h, w, 3)`` under its ``label_map`` ``(h, w)``, with a legend of the classes by area.
+
+    Args:
+        note: a warning that is printed in the picture, e.g. that the weights are random.
+    """
+    palette, names = labels.palette(dataset), labels.names(dataset)
+    painted = photo.astype(np.float32) * (1 - OPACITY) + np.asarray(palette, np.float32)[label_map] * OPACITY
+    border = _borders(label_map)
+    if border.mean() <= MOST_BORDERS:
+        painted[border] = 255
+    found = postprocess.shares(label_map)
+    rows = [(names[one.label], one.share, palette[one.label]) for one in found[:MOST_CLASSES]]
+    rest = found[MOST_CLASSES:]
+    more = f"and {len(rest)} more, {_percent(sum(one.share for one in rest))}" if rest else None
+    picture = Image.fromarray(painted.round().astype(np.uint8))
+    return _beside(picture, "Share of the pixels", rows, note=note, more=more, swatches=True)
+
+
+def classification(
+    photo: Photo, logits: NDArray[np.floating[Any]], names: Sequence[str], *, note: str | None = None
+) -> Image.Image:
+    """``photo`` ``(h, w, 3)`` with the likeliest classes of ``logits`` ``(classes,)`` and their probabilities.
+
+    Args:
+        note: a warning that is printed in the picture, e.g. that the weights are random.
+    """
+    rows = [(names[one.label], one.share, _ACCENT) for one in postprocess.likeliest(logits)]
+    return _beside(Image.fromarray(photo), "Probability", rows, note=note, more=None, swatches=False)
+
+
+def masks(photo: Photo, objects: Sequence[Segmented], *, note: str | None = None) -> Image.Image:
+    """``photo`` with the masks of ``objects`` and what asked for them; several candidates side by side.
+
+    Args:
+        note: a warning that is printed in the picture, e.g. that the weights are random.
+    """
+    panels = [_masked(photo, objects, place) for place in range(len(objects[0].candidates))]
+    height, width = panels[0].height, panels[0].width
+    sheet = Image.new("RGB", (len(panels) * width + (len(panels) - 1) * _GAP, height), _PAPER)
+    for place, panel in enumerate(panels):
+        sheet.paste(panel, (place * (width + _GAP), 0))
+    several = len(panels) > 1
+    rows = [
+        (f"{number}{f', mask {place + 1}' if several else ''}: {one.prompt.words}", candidate.score, color)
+        for number, (one, color) in enumerate(zip(objects, _colors(), strict=False), start=1)
+        for place, candidate in enumerate(one.candidates)
+    ]
+    rest = len(rows) - MOST_CLASSES
+    more = f"and {rest} more" if rest > 0 else None
+    return _beside(sheet, "Predicted IoU of object", rows[:MOST_CLASSES], note=note, more=more, swatches=True)
+
+
+def _colors() -> Iterator[Color]:
+    return itertools.cycle(_OBJECTS)
+
+
+def _masked(photo: Photo, objects: Sequence[Segmented], place: int) -> Image.Image:
+    """``photo`` with one candidate of every object."""
+    painted = photo.astype(np.float32)
+    for one, color in zip(objects, _colors(), strict=False):
+        mask = one.candidates[place].at(photo)
+        painted[mask] = painted[mask] * (1 - OPACITY) + np.asarray(color, np.float32) * OPACITY
+        border = _borders(mask.astype(np.int32))
+        if border.mean() <= MOST_BORDERS:
+            painted[border] = 255
+    picture = Image.fromarray(painted.round().astype(np.uint8))
+    draw = ImageDraw.Draw(picture)
+    thick = max(2, round(max(picture.size) / 320))
+    for one, color in zip(objects, _colors(), strict=False):
+        if one.prompt.box is not None:
+            draw.rectangle(one.prompt.box, outline=color, width=thick)
+        for x, y, wanted in one.prompt.points:
+            radius = 2.2 * thick
+            around = (x - radius, y - radius, x + radius, y + radius)
+            draw.ellipse(around, fill=_WANTED if wanted else _UNWANTED, outline=_PAPER, width=max(1, thick // 2))
+    return picture
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    """Write a PNG, whole or not at all.
+
+    Raises:
+        UnreadableFile: the place cannot be written.
+    """
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    documents.write_bytes(path, buffer.getvalue())
+
+
+def _beside(
+    picture: Image.Image,
+    heading: str,
+    rows: Sequence[tuple[str, float, Color]],
+    *,
+    note: str | None,
+    more: str | None,
+    swatches: bool,
+) -> Image.Image:
+    """``picture`` with a panel on its right: a heading, a bar of its share a row, and the note in warning color."""
+    picture = _enlarged(picture)
+    size = max(15, picture.height // 30)
+    font, small = ImageFont.load_default(size), ImageFont.load_default(round(size * 0.86))
+    step, margin, line = round(size * 2.05), round(size * 1.3), round(size * 1.25)
+    width = max(round(size * 19), picture.width // 4)
+    said = _wrapped(note, small, width - 2 * margin) if note else []
+    needed = 2 * margin + step * (len(rows) + (more is not None)) + 2 * line + line * (len(said) + 1)
+    sheet = Image.new("RGB", (picture.width + width, max(picture.height, needed)), _PAPER)
+    sheet.paste(picture, (0, 0))
+    draw = ImageDraw.Draw(sheet)
+    left, right, top = picture.width + margin, sheet.width - margin, margin
+    draw.text((left, top), heading, font=small, fill=_FAINT)
+    top += 2 * line
+    for name, share, color in rows:
+        indent = round(size * 1.15) if swatches else 0
+        text = _percent(share)
+        room = right - left - indent - draw.textlength(text, font=font) - size / 2
+        if swatches:
+            draw.rectangle((left, top + size * 0.2, left + size * 0.75, top + size * 0.95), fill=color)
+        draw.text((left + indent, top), _fitted(name, font, room), font=font, fill=_INK)
+        draw.text((right, top), text, font=font, fill=_INK, anchor="ra")
+        under, thick = top + round(size * 1.32), max(3, size // 5)
+        draw.rectangle((left, under, right, under + thick), fill=_TRACK)
+        bar = max(2, round((right - left) * min(1, share)))
+        draw.rectangle((left, under, left + bar, under + thick), fill=color)
+        top += step
+    if more:
+        draw.text((left, top), more, font=small, fill=_FAINT)
+    top = sheet.height - margin - line * len(said)
+    for words in said:
+        draw.text((left, top), words, font=small, fill=_WARNING)
+        top += line
+    return sheet
+
+
+def _borders(label_map: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Where a pixel's class differs from its right or lower neighbor's."""
+    border = np.zeros(label_map.shape, np.bool_)
+    border[:, :-1] |= label_map[:, 1:] != label_map[:, :-1]
+    border[:-1] |= label_map[1:] != label_map[:-1]
+    return border
+
+
+def _enlarged(picture: Image.Image) -> Image.Image:
+    scale = min(LEAST_HEIGHT_PX / picture.height, MOST_WIDTH_PX / picture.width)
+    if scale <= 1:
+        return picture
+    return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
+
+
+def _percent(share: float) -> str:
+    """``45.4 %``; what is there but rounds to nothing is ``< 0.1 %``."""
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{share * 100:.1f} %"
+
+
+def _fitted(text: str, font: Any, width: float) -> str:
+    """``text``, cut with an ellipsis where it is longer than ``width`` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text.rstrip()}…"
+
+
+def _wrapped(text: str, font: Any, width: float) -> list[str]:
+    """``text`` in lines that fit ``width`` pixels."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

@@ -1,0 +1,63 @@
+"""The command line starts where no heavy package is installed, and its help costs nothing."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+VERBS = (
+    "models targets devices suites doctor export check predict bench duel compare accept calibrate attention "
+    "reproduce eval sweep report verify cache"
+).split()
+
+HEAVY = (
+    "torch onnx onnxruntime onnxscript tensorflow tensorrt skimage altair vl_convert pandas scipy numpy safetensors"
+).split()
+
+HIDE = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {hidden!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Hidden())
+"""
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_help_imports_typer_and_nothing_heavier():
+    code = (
+        "import sys, json\nfrom vitdeploy.cli.main import main\nmain(['--help'])\n"
+        "print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    )
+    loaded = set(json.loads(run(code).stdout.splitlines()[-1]))
+    assert not loaded & set(HEAVY)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_without_any_optional_package(verb: str):
+    hidden = tuple(name for name in HEAVY if name not in ("scipy", "numpy"))
+    done = run(
+        HIDE.format(hidden=hidden) + f"from vitdeploy.cli.main import main\nsys.exit(main([{verb!r}, '--help']))"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["models", "targets", "devices", "suites"])
+def test_the_listings_work_without_any_optional_package(verb: str):
+    hidden = tuple(name for name in HEAVY if name not in ("scipy", "numpy", "pandas"))
+    done = run(
+        HIDE.format(hidden=hidden) + f"from vitdeploy.cli.main import main\nsys.exit(main([{verb!r}, '--json', '-']))"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+
+
+def test_importing_the_package_imports_nothing():
+    done = run("import sys, vitdeploy\nprint(len([m for m in sys.modules if m.startswith('vitdeploy')]))")
+    assert done.stdout.strip() == "1"

@@ -1,0 +1,475 @@
+"""The user's own models: what is found out about them, what is refused, and that they go through the same pipe."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vitdeploy.api import cases
+from vitdeploy.api.cases import BenchOrder
+from vitdeploy.artifacts.manifest import digest_of, open_artifact
+from vitdeploy.catalog import registry
+from vitdeploy.catalog import user_models as own_models
+from vitdeploy.errors import Impossible, MissingPackage, UnreadableFile, UsageError
+from vitdeploy.images import labels
+
+for package in ("torch", "onnx", "onnxscript", "onnxruntime", "skimage"):
+    pytest.importorskip(package, reason="own models are built and exported with it")
+
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from vitdeploy.exporters import step
+from vitdeploy.exporters.job import Job
+from vitdeploy.models import user
+from vitdeploy.models import user_onnx as own_onnx
+from vitdeploy.models.create import count_macs, count_parameters, create
+
+USERS_CODE = """
+import torch
+from torch import nn
+
+def classifier():
+    torch.manual_seed(1)
+    print("built")
+    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(8, 7))
+
+class Segmenter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.conv = nn.Conv2d(3, 19, 4, stride=4)
+    def forward(self, x):
+        return {"logits": self.conv(x), "more": x}
+
+def segmenter():
+    return Segmenter()
+
+def enlarger():
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2))
+
+def two_numbers():
+    return nn.Sequential(nn.Flatten(0))
+
+def no_module():
+    return 3
+
+def broken():
+    raise ValueError("out of luck")
+
+def crashing():
+    import os
+    os._exit(7)
+
+class Words(nn.Module):
+    def forward(self, x):
+        return "hello"
+
+def words():
+    return Words()
+
+not_callable = 4
+"""
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    (tmp_path / "users_nets.py").write_text(USERS_CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("users_nets", None)
+    own_models.find.cache_clear()
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Describe here, but for the tests that are marked: a process each would import torch forty times."""
+    if "own_process" not in request.fixturenames:
+        monkeypatch.setattr(own_models, "_described", user.describe)
+
+
+@pytest.fixture
+def own_process() -> None:
+    """Marks a test whose models are described in a process of their own, as users' are."""
+
+
+def onnx_file(path: Path, shape: tuple[Any, ...] = (1, 3, 32, 32), **changes: Any) -> Path:
+    """A convolution and a pooled answer of five classes."""
+    weight = numpy_helper.from_array(torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0)).numpy(), "w")
+    entry = helper.make_tensor_value_info("pixels", changes.get("dtype", TensorProto.FLOAT), shape)
+    leaving = helper.make_tensor_value_info("scores", changes.get("dtype", TensorProto.FLOAT), (None, 5))
+    nodes = [
+        helper.make_node("Conv", ["pixels", "w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("GlobalAveragePool", ["a"], ["b"]),
+        helper.make_node("Flatten", ["b"], ["scores"]),
+    ]
+    entries = [entry, *changes.get("more", ())]
+    graph = helper.make_graph(nodes, "net", entries, [leaving], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def job(folder: Path, name: str, target: str = "onnx-fp32", size: tuple[int, int] | None = None) -> Job:
+    return Job(
+        variant=registry.variant_of(registry.find_model(name), target, size=size),
+        rewrites=registry.find_target(target).rewrites,
+        folder=folder,
+    )
+
+
+# What is found out.
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ("classifier", ("classification", 7, None, None)),
+        ("segmenter", ("segmentation", 19, 4, None)),
+        ("enlarger", ("super-resolution", 0, None, 2)),
+    ],
+)
+def test_task_and_scale_follow_from_the_answer(function: str, expected: tuple[Any, ...]):
+    spec = registry.find_model(f"module:users_nets:{function}")
+    assert (spec.task, spec.classes, spec.output_stride, spec.scale) == expected
+    assert spec.size == (224, 224)
+    assert spec.attentions == ("own",)
+    assert spec.own_weights is not None
+
+
+def test_classes_have_names_even_where_nobody_told_them():
+    spec = registry.find_model("module:users_nets:classifier")
+    assert labels.names(spec.dataset)[6] == "class 6"
+    assert registry.find_model("module:users_nets:segmenter").dataset == "cityscapes"
+
+
+def test_an_onnx_file_says_its_size_and_counts_itself(place: Path):
+    spec = registry.find_model(f"onnx:{onnx_file(place / 'net.onnx')}")
+    assert (spec.task, spec.classes, spec.size, spec.sizes) == ("classification", 5, (32, 32), ((32, 32),))
+    assert spec.own_weights == digest_of(place / "net.onnx")
+    module = create(spec)
+    assert count_parameters(module) == 5 * 3 * 3 * 3
+    assert count_macs(module, (1, 3, 32, 32)) == 32 * 32 * 5 * 3 * 3 * 3
+    with pytest.raises(Impossible, match="takes 32x32"):
+        registry.check_size(spec, (64, 64))
+
+
+def test_an_open_size_is_fixed_by_the_order(place: Path):
+    spec = registry.find_model(f"onnx:{onnx_file(place / 'open.onnx', ('n', 3, 'h', 'w'))}")
+    assert spec.sizes == ()
+    assert create(spec)(torch.zeros(1, 3, 48, 64)).shape == (1, 5)
+
+
+def test_a_description_is_remembered_until_the_file_changes(
+    own_process: None, place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = onnx_file(place / "net.onnx")
+    asked: list[str] = []
+    described = own_models._described
+    monkeypatch.setattr(own_models, "_described", lambda name: (asked.append(name), described(name))[1])
+    for _ in range(2):
+        own_models.find.cache_clear()
+        registry.find_model(f"onnx:{path}")
+    assert len(asked) == 1
+    onnx_file(path, (1, 3, 64, 64))
+    own_models.find.cache_clear()
+    assert registry.find_model(f"onnx:{path}").size == (64, 64)
+    assert len(asked) == 2
+
+
+def test_a_model_of_transformers_in_a_folder(place: Path):
+    transformers: Any = pytest.importorskip("transformers", reason="hf: builds with it")
+    config = transformers.SegformerConfig(
+        hidden_sizes=(8, 8, 8, 8), depths=(1, 1, 1, 1), num_attention_heads=(1, 1, 1, 1), num_labels=4, image_size=64
+    )
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(place / "seg")
+    (place / "seg" / "preprocessor_config.json").write_text(
+        '{"size": {"height": 64, "width": 96}, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]}'
+    )
+    spec = registry.find_model(f"hf:{place / 'seg'}")
+    assert (spec.task, spec.classes, spec.size, spec.output_stride) == ("segmentation", 4, (64, 96), 4)
+    assert (spec.mean, spec.std) == ((0, 0, 0), (1, 1, 1))
+    made = step_of(place / "out", spec.name)
+    assert made.weights.sha256 == spec.own_weights
+
+
+def test_a_model_in_the_hubs_cache_is_found_by_its_name_and_again_when_it_changes(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+):
+    transformers: Any = pytest.importorskip("transformers", reason="hf: builds with it")
+    from huggingface_hub import constants
+
+    hub = place / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", str(hub))
+    for module, name in ((constants, "HF_HUB_CACHE"), (transformers.utils.hub, "HF_HUB_CACHE")):
+        monkeypatch.setattr(module, name, str(hub), raising=False)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    repository = hub / "models--someone--tiny"
+    config = transformers.ConvNextConfig(hidden_sizes=(8, 8, 8, 8), depths=(1, 1, 1, 1), num_labels=3)
+
+    def downloaded(commit: str, seed: int, side: int) -> None:
+        torch.manual_seed(seed)
+        snapshot = repository / "snapshots" / commit
+        transformers.ConvNextForImageClassification(config).save_pretrained(snapshot)
+        (snapshot / "preprocessor_config.json").write_text(f'{{"size": {{"height": {side}, "width": {side}}}}}')
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / "main").write_text(commit)
+
+    downloaded("a" * 40, 1, 64)
+    one = registry.find_model("hf:someone/tiny")
+    assert (one.task, one.classes, one.size) == ("classification", 3, (64, 64))
+    downloaded("b" * 40, 2, 96)
+    own_models.find.cache_clear()
+    other = registry.find_model("hf:someone/tiny")
+    assert other.size == (96, 96)
+    assert other.own_weights != one.own_weights
+
+
+def test_a_folder_without_all_its_weights_is_refused(place: Path):
+    transformers: Any = pytest.importorskip("transformers", reason="hf: builds with it")
+    config = transformers.ConvNextConfig(hidden_sizes=(8, 8, 8, 8), depths=(1, 1, 1, 1), num_labels=3)
+    transformers.ConvNextModel(config).save_pretrained(place / "backbone")
+    text = (place / "backbone" / "config.json").read_text().replace("ConvNextModel", "ConvNextForImageClassification")
+    (place / "backbone" / "config.json").write_text(text)
+    with pytest.raises(UnreadableFile, match=r"lacks 2 of its tensors \(classifier\.bias"):
+        registry.find_model(f"hf:{place / 'backbone'}")
+    (place / "backbone" / "model.safetensors").unlink()
+    own_models.find.cache_clear()
+    with pytest.raises(UnreadableFile, match="no weights that load"):
+        registry.find_model(f"hf:{place / 'backbone'}")
+
+
+def test_a_module_that_draws_its_weights_draws_the_same_ones_every_time(place: Path):
+    (place / "drawn_nets.py").write_text("from torch import nn\ndef make():\n    return nn.Conv2d(3, 4, 1)\n")
+    one, other = user.build_module("drawn_nets:make"), user.build_module("drawn_nets:make")
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+class StandIn:
+    """What timm offers, as far as it is asked."""
+
+    @staticmethod
+    def write(place: Path) -> None:
+        (place / "timm").mkdir()
+        (place / "timm" / "__init__.py").write_text(
+            "from torch import nn\n"
+            "def create_model(name, pretrained):\n"
+            "    assert not pretrained, 'nothing is downloaded'\n"
+            "    if name != 'tiny':\n"
+            "        raise RuntimeError(f'Unknown model ({name})')\n"
+            "    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1000))\n"
+            "    net.pretrained_cfg = {'input_size': (3, 96, 96), 'mean': (0.5, 0.5, 0.5), 'std': (0.5, 0.5, 0.5)}\n"
+            "    return net\n"
+        )
+
+
+def test_timm_by_a_stand_in(place: Path, monkeypatch: pytest.MonkeyPatch):
+    StandIn.write(place)
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[2]}:{place}")
+    spec = registry.find_model("timm:tiny")
+    assert (spec.task, spec.classes, spec.size, spec.mean) == ("classification", 1000, (96, 96), (0.5, 0.5, 0.5))
+    assert spec.own_weights is None
+    assert spec.note is not None
+    with pytest.raises(UsageError, match=r"Unknown model \(other\)"):
+        registry.find_model("timm:other")
+    one, other = create(spec), create(spec)
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+    sys.modules.pop("timm", None)
+
+
+def test_a_missing_timm_is_said_with_how_to_get_it():
+    if own_models.importlib.util.find_spec("timm") is not None:
+        pytest.skip("timm is here")
+    with pytest.raises(MissingPackage) as caught:
+        registry.find_model("timm:resnet18")
+    assert caught.value.exit_code == 3
+    assert "pip install timm" in caught.value.hint
+
+
+def test_tensors_beside_an_onnx_file_are_part_of_it(place: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = onnx_file(place / "whole.onnx")
+    path = place / "apart.onnx"
+    onnx.save(onnx.load(whole), path, save_as_external_data=True, location="tensors", size_threshold=0)
+    name = f"onnx:{path}"
+    before = registry.find_model(name)
+    manifest = step_of(place / "out", name)
+    assert manifest.params == 5 * 3 * 3 * 3
+    # As beyond 2 GiB: the tensors are not read until they are written.
+    monkeypatch.setattr(own_onnx, "READ_AT_ONCE_BYTES", 0)
+    step_of(place / "again", name)
+    made = [onnx.load(place / one / "model.onnx") for one in ("out", "again")]
+    step_of(place / "of-one-file", f"onnx:{whole}")
+    made.append(onnx.load(place / "of-one-file" / "model.onnx"))
+    weights = [numpy_helper.to_array(one.graph.initializer[0]) for one in made]
+    assert all((one == weights[0]).all() and one.any() for one in weights)
+    tensors = bytearray((place / "tensors").read_bytes())
+    tensors[:400] = bytes(400)
+    (place / "tensors").write_bytes(tensors)
+    own_models.find.cache_clear()
+    after = registry.find_model(name)
+    assert after.own_weights != before.own_weights, "what was made of the tensors that were there is not up to date"
+    (place / "tensors").unlink()
+    own_models.find.cache_clear()
+    with pytest.raises(UnreadableFile, match="tensors"):
+        registry.find_model(name)
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("onnx:", UsageError, "names no model"),
+        ("onnx:nowhere.onnx", UnreadableFile, "no ONNX file at nowhere.onnx"),
+        ("onnx:users_nets.py", UnreadableFile, "not a valid ONNX file"),
+        ("module:users_nets", UsageError, "names no function"),
+        ("module:no.such.module:f", UsageError, "no module no.such"),
+        ("module:users_nets:nothing", UsageError, "has no attribute 'nothing'"),
+        ("module:users_nets:not_callable", Impossible, "TypeError"),
+        ("module:users_nets:no_module", Impossible, "returned a int"),
+        ("module:users_nets:broken", Impossible, "ValueError: out of luck"),
+        ("module:users_nets:words", Impossible, "returns a str, not a tensor"),
+        ("module:users_nets:two_numbers", Impossible, "answers an image"),
+        ("hf:no/such-model-here", UnreadableFile, "neither a model's folder nor in the cache"),
+    ],
+)
+def test_bad_names_are_answered_with_what_is_wrong(
+    name: str, kind: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    if name.startswith("hf:"):
+        pytest.importorskip("transformers", reason="hf: builds with it")
+    with pytest.raises(kind, match=said):
+        registry.find_model(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("module:users_nets:crashing", "ended with exit code 7"),
+        ("module:users_nets:broken", "ValueError: out of luck"),
+    ],
+)
+def test_a_model_that_takes_its_process_along_does_not_take_ours(own_process: None, name: str, said: str):
+    with pytest.raises(Impossible, match=said):
+        registry.find_model(name)
+
+
+def test_what_a_users_code_prints_is_not_the_answer(own_process: None):
+    assert registry.find_model("module:users_nets:classifier").classes == 7
+
+
+def test_graphs_that_do_not_take_one_image_are_refused(place: Path):
+    other = helper.make_tensor_value_info("prompt", TensorProto.FLOAT, (1, 2))
+    for index, (changes, said) in enumerate(
+        (
+            ({"shape": (1, 32, 32, 3)}, "not float32"),
+            ({"more": (other,)}, "2 inputs"),
+            ({"shape": (4, 3, 32, 32)}, "4 images at once"),
+        )
+    ):
+        path = place / f"bad{index}.onnx"
+        try:
+            onnx_file(path, **changes)
+        except onnx.checker.ValidationError:
+            continue
+        with pytest.raises((Impossible, UnreadableFile), match=said):
+            registry.find_model(f"onnx:{path}")
+
+
+def test_an_onnx_file_keeps_its_weights_its_border_and_is_no_torch_module(place: Path):
+    spec = registry.find_model(f"onnx:{onnx_file(place / 'net.onnx')}")
+    for target, weights, border, said in (
+        ("onnx-fp32", True, ("logits", "fp32"), "its own weights"),
+        ("torch-fp32", False, ("logits", "fp32"), "no torch module"),
+        ("onnx-fp32", False, ("labels", "fp32"), "keeps the border"),
+        ("onnx-fp32", False, ("logits", "uint8"), "keeps the border"),
+    ):
+        with pytest.raises(Impossible, match=said):
+            own_models.check(spec, target, weights=weights, border=border)
+
+
+# Names.
+
+
+def test_folders_have_names_that_files_can_have():
+    assert own_models.folder_name("efficientvit_b0", "abc") == "efficientvit_b0"
+    assert own_models.folder_name("onnx:/data/my net.v2.onnx", "0123456789") == "onnx-my-net.v2-01234567"
+    assert own_models.folder_name("module:pkg.mod:make", None) == "module-pkg.mod-make"
+    assert own_models.folder_name("timm:efficientvit_b0.r224", None) == "timm-efficientvit_b0.r224"
+
+
+def test_benches_and_duels_take_own_names(place: Path):
+    name = f"onnx:{onnx_file(place / 'net.onnx')}"
+    planned = cases.plan([name], (), BenchOrder())
+    assert (planned[0].spec.name, planned[0].target.name) == (name, "onnx-fp32")
+    assert cases.side(f"{name}:onnx-fp16", BenchOrder()).target.name == "onnx-fp16"
+    assert cases.side(name, BenchOrder()).target.name == "onnx-fp32"
+
+
+# The pipe.
+
+
+def step_of(folder: Path, name: str, target: str = "onnx-fp32") -> Any:
+    folder.mkdir(parents=True)
+    step.run(job(folder, name, target))
+    manifest = open_artifact(folder).manifest
+    assert manifest.parity is not None
+    assert manifest.parity.passed, manifest.parity.reason
+    return manifest
+
+
+@pytest.mark.parametrize("target", ["onnx-fp32", "onnx-fp16"])
+def test_an_onnx_file_goes_through_and_keeps_its_function(place: Path, target: str):
+    manifest = step_of(place / "out", f"onnx:{onnx_file(place / 'net.onnx')}", target)
+    assert [one.name for one in manifest.inputs] == ["image"]
+    assert [one.name for one in manifest.outputs] == ["logits"]
+    assert manifest.weights.source == "file"
+    assert (manifest.params, manifest.macs) == (135, 32 * 32 * 135)
+
+
+@pytest.mark.parametrize("function", ["classifier", "segmenter", "enlarger"])
+def test_a_users_module_goes_through(place: Path, function: str):
+    manifest = step_of(place / "out", f"module:users_nets:{function}")
+    assert manifest.model == f"module:users_nets:{function}"
+    assert manifest.params > 0
+    assert manifest.macs > 0
+
+
+def test_a_file_that_computes_something_else_fails(place: Path, monkeypatch: pytest.MonkeyPatch):
+    """A planted failure: the exported graph is of other weights than the reference's."""
+    spec = registry.find_model("module:users_nets:classifier")
+    (place / "out").mkdir()
+    exporter: Any = registry.load("vitdeploy.exporters.to_onnx")
+    right = exporter.make
+
+    def wrong(model: Any, *rest: Any) -> Any:
+        inner = model.model[4]
+        with torch.no_grad():
+            kept = inner.weight.clone()
+            inner.weight.mul_(1.5)
+            made = right(model, *rest)
+            inner.weight.copy_(kept)
+        return made
+
+    monkeypatch.setattr(exporter, "make", wrong)
+    step.run(job(place / "out", spec.name))
+    parity = open_artifact(place / "out").manifest.parity
+    assert parity is not None
+    assert not parity.passed
+
+
+def test_meaning_of_shapes():
+    assert user.meaning("m", (1, 10), (64, 64)) == {"task": "classification", "classes": 10}
+    assert user.meaning("m", (1, 3, 64, 64), (64, 64)) == {"task": "super-resolution", "scale": 1}
+    assert user.meaning("m", (1, 2, 8, 8), (64, 64)) == {"task": "segmentation", "classes": 2, "output_stride": 8}
+    for shape in ((1, 5, 4), (2, 10), (1, 7, 60, 60), (1, 7, 32, 16)):
+        with pytest.raises(Impossible, match="answers an image"):
+            user.meaning("m", shape, (64, 64))

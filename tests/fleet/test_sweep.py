@@ -1,0 +1,203 @@
+"""Sweeps: plans, trials that are kept, and real Dask schedulers, workers and clients that are killed in the middle."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.doubles import make_run
+from tests.doubles.fleet_lab import Lab, told, wait_until
+from vitdeploy.cli.main import main
+from vitdeploy.errors import UnreadableFile, UsageError
+from vitdeploy.fleet import plan as planning
+from vitdeploy.fleet.trial_files import Journal
+from vitdeploy.results import record
+
+PLAN = """title = "Two boards"
+trials = 3
+[[rows]]
+models = ["efficientvit_b0", "efficientvit_b1"]
+targets = ["onnx-fp32"]
+sizes = ["64x64", "96x96"]
+devices = ["one", "two"]
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    pytest.importorskip("distributed", reason="Dask (extra fleet) is not installed")
+    pytest.importorskip("onnxruntime", reason="the trials are taken by ONNX Runtime")
+    made = Lab(tmp_path / "lab")
+    yield made
+    made.end()
+
+
+def read(folder: Path, text: str) -> planning.Plan:
+    (folder / "lab.toml").write_text(text)
+    return planning.read(folder / "lab.toml")
+
+
+def busy(lab: Lab) -> dict[str, list[tuple[float, float]]]:
+    """Device → from when to when each of its trials was measured, in seconds, in time."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for result in record.load(lab.folder / "run.json").results:
+        for trial in result.trials:
+            start_s = datetime.fromisoformat(trial.started_utc).timestamp()
+            took_s = (trial.load_ns + trial.first_ns + trial.warmup_ns + trial.wall_ns) / 1e9
+            found.setdefault(result.case.device, []).append((start_s, start_s + took_s))
+    return {name: sorted(spans) for name, spans in found.items()}
+
+
+def test_a_plan_is_every_model_at_every_target_and_size_on_every_device(tmp_path: Path):
+    wanted = planning.expand(read(tmp_path, PLAN))
+    assert [one.place for one in wanted] == list(range(8))
+    assert wanted[0].words == "efficientvit_b0 onnx-fp32 64x64 on one"
+    assert planning.devices(wanted) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("title = 1", "not a valid plan"),
+        (PLAN + "surprise = 1\n", "surprise"),
+        (PLAN.replace("trials = 3", "trials = 0"), "trials"),
+        (PLAN.replace('["one", "two"]', '["../etc"]'), "devices"),
+        ("[" * 5000, "not a valid plan"),
+    ],
+)
+def test_a_plan_that_is_none_names_what_is_wrong(tmp_path: Path, text: str, words: str):
+    with pytest.raises(UnreadableFile, match=words):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('"efficientvit_b1"', '"efficientvit_b9"', "rows 1: .*efficientvit_b9"),
+        ('"96x96"', '"64x64"', "both name efficientvit_b0 onnx-fp32 64x64 on one"),
+        ('"96x96"', '"ninety"', "rows 1: "),
+    ],
+)
+def test_what_a_plan_names_must_be_there_and_once(tmp_path: Path, before: str, after: str, words: str):
+    with pytest.raises(UsageError, match=words):
+        planning.expand(read(tmp_path, PLAN.replace(before, after)))
+
+
+def test_the_first_trial_of_an_id_stays_and_a_damaged_file_is_none(tmp_path: Path):
+    row = make_run.row("efficientvit_b1", "onnx-fp32", 7.0, seed=1, trials=2, count=10)
+    first = row.trials[0]
+    journal = Journal(tmp_path / "run.trials")
+    trial = record.Trial(**{**{name: getattr(first, name) for name in first.__struct_fields__}, "id": "run-1/0/0"})
+    assert journal.keep(trial)
+    assert not journal.keep(trial)
+    assert journal.find("run-1/0/0") == trial
+    assert list(journal.trials("run-1")) == [trial]
+    assert list(journal.trials("run-2")) == []
+    (tmp_path / "run.trials" / "0-0.json").write_text("{")
+    assert journal.find("run-1/0/0") is None
+    assert not list((tmp_path / "run.trials").glob("*.part"))
+
+
+def test_the_plan_is_printed_and_nothing_is_touched(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "lab.toml").write_text(PLAN)
+    assert main(["sweep", str(tmp_path / "lab.toml"), "--scheduler", "tcp://nowhere:1", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "24 trials on 2 devices, by tcp://nowhere:1" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["lab.toml"]
+
+
+def test_without_a_scheduler_this_machine_does_it_all(lab: Lab):
+    said = told(lab.sweep(lab.plan(trials=2), there=False))
+    assert "4 trials were taken" in said, said
+    run = record.load(lab.folder / "run.json")
+    assert sorted({result.case.device for result in run.results}) == ["one", "two"]
+    assert len(lab.trials()) == len(set(lab.trials())) == 4
+    assert not (lab.folder / "run.trials").exists()
+
+
+def test_a_worker_that_is_killed_costs_a_trial_which_is_taken_again(lab: Lab):
+    lab.scheduler()
+    workers = [lab.worker(f"device:{name}=1") for name in ("one", "one", "two", "two")]
+    client = lab.sweep(lab.plan(trials=6))
+    wait_until(lambda: len(lab.trials()) >= 2)
+    os.killpg(workers[0].pid, signal.SIGKILL)
+    said = told(client)
+    assert len(lab.trials()) == len(set(lab.trials())) == 12, said
+    for name, spans in busy(lab).items():
+        assert len(spans) == 6
+        ends = [end for _, end in spans]
+        starts = [start for start, _ in spans[1:]]
+        assert all(end <= start for end, start in zip(ends, starts, strict=False)), f"two trials at once on {name}"
+
+
+def test_a_client_that_is_killed_goes_on_where_it_was(lab: Lab):
+    lab.scheduler()
+    for name in ("one", "one", "two", "two"):
+        lab.worker(f"device:{name}=1")
+    plan = lab.plan(trials=6)
+    client = lab.sweep(plan)
+    wait_until(lambda: len(lab.trials()) >= 3)
+    os.killpg(client.pid, signal.SIGKILL)
+    client.communicate()
+    before = set(lab.trials())
+    assert len(before) < 12
+    said = told(lab.sweep(plan, "--resume"))
+    after = lab.trials()
+    assert len(after) == len(set(after)) == 12, said
+    assert before < set(after)
+    assert "trials are there" in said
+
+
+def test_a_scheduler_that_comes_back_loses_nothing(lab: Lab):
+    scheduler = lab.scheduler()
+    port = int(lab.address.rpartition(":")[2])
+    for name in ("one", "two"):
+        lab.worker(f"device:{name}=1")
+    client = lab.sweep(lab.plan(trials=6, wait_s=90))
+    wait_until(lambda: len(lab.trials()) >= 2)
+    os.killpg(scheduler.pid, signal.SIGKILL)
+    scheduler.communicate()
+    lab.scheduler(port)
+    for name in ("one", "two"):
+        lab.worker(f"device:{name}=1")
+    said = told(client)
+    assert "the scheduler is there again" in said
+    assert len(lab.trials()) == len(set(lab.trials())) == 12, said
+
+
+def test_a_device_that_no_worker_serves_ends_with_exit_7_and_the_others_go_on(lab: Lab):
+    lab.scheduler()
+    lab.worker("device:one=1")
+    client = lab.sweep(lab.plan(trials=2, wait_s=6))
+    said = told(client)
+    assert client.returncode == 7, said
+    assert "no worker served device:two for 6 s" in said
+    assert len(lab.trials()) == 2
+
+
+def test_an_address_that_is_none_is_said(lab: Lab):
+    lab.address = "tcp://127.0.0.1:9"
+    client = lab.sweep(lab.plan())
+    said = told(client)
+    assert client.returncode == 7, said
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in said
+    with contextlib.suppress(FileNotFoundError):
+        assert not (lab.folder / "run.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "address", ["lab", "tcp://lab", "tcp://lab:port", "tcp://lab:8786/x", "", "two words:1", "ftp://lab:1"]
+)
+def test_what_cannot_be_an_address_is_refused_at_once(tmp_path: Path, address: str):
+    pytest.importorskip("distributed", reason="Dask (extra fleet) is not installed")
+    from vitdeploy.fleet import on_dask
+
+    started = time.monotonic()
+    with pytest.raises(UsageError, match="no address of a Dask scheduler"):
+        on_dask.open_pool(address, ())
+    assert time.monotonic() - started < 5

@@ -1,0 +1,120 @@
+"""The history page: levels that changed are found and named by commit, noise is not, and every text is only text."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from tests.doubles import make_run
+from tests.doubles.pages import HOSTILE, Page
+from vitdeploy.cli.main import main
+from vitdeploy.errors import NothingToCompare, UnreadableFile
+from vitdeploy.reports import as_history
+from vitdeploy.results import history, record, stats
+
+BASE = make_run.row("efficientvit_b1", "onnx-fp32", 7.4, seed=1, trials=3, count=20)
+
+
+def write_runs(folder: Path, levels: list[float], *, spread: float = 0.004) -> Path:
+    """One run a level; commits ``c000`` …; the last file is written first, so that only dates order them."""
+    generator = random.Random(0)
+    folder.mkdir(exist_ok=True)
+    for place, level in reversed(list(enumerate(levels))):
+        median = level * math.exp(generator.gauss(0, spread))
+        assert BASE.summary is not None
+        summary = msgspec.structs.replace(BASE.summary, median_ms=median, median_ci95_ms=(median * 0.99, median * 1.01))
+        run = make_run.run(msgspec.structs.replace(BASE, summary=summary), name=f"run-{place}")
+        stamp = f"2026-{1 + place // 28:02d}-{1 + place % 28:02d}T00:00:00+00:00"
+        run = msgspec.structs.replace(run, started_utc=stamp, commit=f"c{place:03d}")
+        record.save(run, folder / f"{1000 - place}.json")
+    return folder
+
+
+def test_a_change_is_named_by_the_commits_on_both_sides(tmp_path: Path):
+    found = history.read([write_runs(tmp_path / "runs", [7.0] * 30 + [7.4] * 20 + [6.5] * 30)])
+    (series,) = found.series
+    assert [moment.commit for moment in found.moments[:3]] == ["c000", "c001", "c002"]
+    assert [(c.last.commit, c.first.commit) for c in series.changes] == [("c029", "c030"), ("c049", "c050")]
+    assert series.changes[0].ratio == pytest.approx(7.4 / 7.0, rel=0.01)
+
+
+def test_noise_and_a_single_excursion_are_no_change(tmp_path: Path):
+    levels = [7.0] * 40
+    levels[20] = 9.0
+    (series,) = history.read([write_runs(tmp_path / "runs", levels)]).series
+    assert series.changes == ()
+
+
+def test_a_change_too_small_to_matter_is_not_marked(tmp_path: Path):
+    (series,) = history.read([write_runs(tmp_path / "runs", [7.0] * 50 + [7.03] * 50, spread=0.0005)]).series
+    assert series.changes == ()
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 6, 50, 400])
+def test_pure_noise_has_few_change_points(size: int):
+    found = sum(len(stats.change_points(np.random.default_rng(seed).normal(size=size))) for seed in range(40))
+    assert found <= 8
+
+
+def test_a_constant_series_and_a_clean_step():
+    assert stats.change_points(np.ones(50)) == []
+    assert stats.change_points([1.0] * 10 + [2.0] * 10) == [10]
+
+
+def test_figures_that_may_not_be_quoted_are_counted_not_drawn(tmp_path: Path):
+    folder = write_runs(tmp_path / "runs", [7.0] * 6)
+    bad = msgspec.structs.replace(BASE, status="invalid")
+    record.save(msgspec.structs.replace(make_run.run(bad, name="bad"), commit="bad"), folder / "bad.json")
+    (series,) = history.read([folder]).series
+    assert (len(series.medians_ms), series.left_out) == (6, 1)
+
+
+def test_the_page_tells_the_change_and_carries_its_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = write_runs(tmp_path / "runs", [7.0] * 30 + [7.7] * 30)
+    out = tmp_path / "history.html"
+    assert main(["report", str(folder), "--format", "history", "--out", str(out)]) == 0
+    page = Page(out.read_text())
+    assert "1 change of level" in page.text
+    assert "between c029 and c030" in page.text
+    data = json.loads(page.scripts[0])
+    assert len(data["moments"]) == len(data["curves"][0]["medians"]) == 60
+    for _, attributes in page.elements:
+        assert attributes.get("src", "#").startswith(("#", "data:"))
+        assert attributes.get("href", "#").startswith(("#", "data:"))
+    assert capsys.readouterr().out.strip() == str(out)
+
+
+def test_hostile_texts_are_only_text():
+    row = make_run.row(HOSTILE, "onnx-fp32", 5.0, seed=1, weights=f"random:{HOSTILE}", device=HOSTILE)
+    assert row.summary is not None
+    moments = tuple(history.Moment(id=HOSTILE, started_utc=HOSTILE, commit=HOSTILE) for _ in range(2))
+    change = history.Change(place=1, before_ms=1.0, after_ms=2.0, last=moments[0], first=moments[1])
+    series = history.Series(
+        case=row.case,
+        places=(0, 1),
+        medians_ms=(1.0, 2.0),
+        intervals_ms=(None, (1.9, 2.1)),
+        changes=(change,),
+        left_out=1,
+    )
+    page = Page(as_history.render(history.History(moments=moments, series=(series,))).decode())
+    assert not [a for _, a in page.elements if any(name.startswith("on") for name in a)]
+    assert not [tag for tag, _ in page.elements if tag == "img"]
+    assert len(page.scripts) == 2
+
+
+def test_no_run_and_a_broken_one_are_told(tmp_path: Path):
+    with pytest.raises(NothingToCompare):
+        history.read([tmp_path])
+    (tmp_path / "x.json").write_text('{"schema": 1}')
+    with pytest.raises(UnreadableFile, match=r"x\.json is not a valid run file"):
+        history.read([tmp_path])
+    folder = write_runs(tmp_path / "runs", [7.0])
+    newer = folder / "1000.json"
+    newer.write_text(newer.read_text().replace('"schema": 1', '"schema": 99', 1))
+    with pytest.raises(UnreadableFile, match="schema 99"):
+        history.read([folder])

@@ -1,0 +1,111 @@
+"""A run keeps raw samples; what may be quoted is derived from them, again on every load."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.doubles.plain_run import result, run, trial
+from vitdeploy.artifacts.manifest import Metric, Parity
+from vitdeploy.errors import UnreadableFile
+from vitdeploy.results import record
+
+
+def test_a_row_says_what_its_trials_say():
+    row = result(*(trial(i) for i in range(5)))
+    assert row.status == "valid"
+    assert row.summary is not None
+    assert row.summary.median_ms == pytest.approx(5.0, rel=0.01)
+    assert row.summary.throughput_per_s == pytest.approx(200, rel=0.01)
+    assert row.summary.p99_ms is not None
+    low, high = row.summary.median_ci95_ms or (0, 0)
+    assert low < 5.0 < high
+
+
+def test_two_trials_have_no_interval_and_few_samples_no_p99():
+    row = result(trial(0, 100), trial(1, 100))
+    assert row.summary is not None
+    assert row.summary.median_ci95_ms is None
+    assert row.summary.p99_ms is None
+    assert row.summary.p90_ms is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"steady": "drifting"}, "not-steady"),
+        ({"throttled": True}, "throttled"),
+        ({"samples_ns": (5,) * 9}, "too-few-samples"),
+    ],
+)
+def test_a_spoilt_row_is_invalid_and_says_why(changes: dict[str, Any], code: str):
+    row = result(trial(0, **changes), trial(1, **changes), trial(2))
+    assert row.status == "invalid"
+    assert [reason.code for reason in row.reasons] == [code]
+
+
+def test_one_unsteady_trial_in_five_is_tolerated():
+    assert result(trial(0, steady="warming"), *(trial(i) for i in range(1, 5))).status == "valid"
+
+
+def test_a_failed_parity_makes_the_figure_invalid():
+    failed = Parity(
+        passed=False,
+        reference="torch fp32",
+        samples=1,
+        max_abs=None,
+        mean_abs=None,
+        cosine=None,
+        finite=False,
+        metric=Metric(name="pixel agreement", value=None, floor=0.999),
+        reason="the output holds NaN or Inf",
+    )
+    row = result(*(trial(i) for i in range(5)), parity=failed)
+    assert row.status == "invalid"
+    assert "NaN" in row.reasons[0].message
+
+
+def test_a_block_median_has_no_percentiles():
+    row = result(*(trial(i, sample_kind="block_median") for i in range(3)))
+    assert row.summary is not None
+    assert (row.summary.p90_ms, row.summary.p99_ms) == (None, None)
+
+
+def test_a_run_is_read_as_it_was_written_and_its_figures_derived_anew(tmp_path: Path):
+    honest = result(*(trial(i) for i in range(3)))
+    assert honest.summary is not None
+    flattered = msgspec.structs.replace(honest, summary=msgspec.structs.replace(honest.summary, median_ms=0.1))
+    record.save(run(flattered), tmp_path / "run.json")
+    loaded = record.load(tmp_path / "run.json")
+    assert loaded == run(honest)
+
+
+def test_deriving_twice_changes_nothing():
+    row = result(trial(0, throttled=True), trial(1), trial(2))
+    assert record.rederive(row) == row
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (b'"schema": 1', b'"schema": 99', "reads up to 1"),
+        (b'"batch":1', b'"batch": "one"', "$.results[0].case.batch"),
+        (b'"batch":1', b'"batch": 1, "surprise": true', "surprise"),
+        (b'"status":"valid"', b'"status": "superb"', "$.results[0].status"),
+    ],
+)
+def test_a_run_from_elsewhere_is_refused_by_field(tmp_path: Path, old: bytes, new: bytes, said: str):
+    path = tmp_path / "run.json"
+    record.save(run(result(trial(0))), path)
+    path.write_bytes(path.read_bytes().replace(old, new, 1))
+    with pytest.raises(UnreadableFile, match=said.replace("$", r"\$").replace("[", r"\[").replace("]", r"\]")):
+        record.load(path)
+
+
+def test_a_truncated_run_is_refused(tmp_path: Path):
+    path = tmp_path / "run.json"
+    record.save(run(result(trial(0))), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UnreadableFile, match="not a"):
+        record.load(path)

@@ -1,0 +1,87 @@
+"""What there is: models, targets, devices, suites, what this machine lacks, and what the store holds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vitdeploy.catalog import registry
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One row of `models`, `targets`, `devices` or `suites`."""
+
+    name: str
+    facts: Mapping[str, str]
+    usable: bool
+    why_not: str | None = None
+
+
+def models() -> list[Listed]:
+    """Every model, and whether the packages that build it are here."""
+    from vitdeploy.catalog import packages
+
+    missing = packages.missing(sorted({name for spec in registry.models().values() for name in spec.requires}))
+    return [
+        Listed(
+            name=spec.name,
+            facts={
+                "task": spec.task,
+                "data set": spec.dataset,
+                "size": f"{spec.size[0]}x{spec.size[1]}",
+                "attention": " ".join(spec.attentions),
+                "note": spec.note or "",
+            },
+            usable=not (lacking := [name for name in spec.requires if name in missing]),
+            why_not=packages.advice(lacking) if lacking else None,
+        )
+        for spec in registry.models().values()
+    ]
+
+
+def targets() -> list[Listed]:
+    """Every target, and whether it can be made and run here."""
+    from vitdeploy.catalog import packages
+
+    every = {name for t in registry.targets().values() for name in (*t.export_packages, *t.run_packages)}
+    missing = packages.missing(sorted(every))
+    rows: list[Listed] = []
+    for target in registry.targets().values():
+        lacking = [name for name in (*target.export_packages, *target.run_packages) if name in missing]
+        why_not = target.unavailable or (packages.advice(lacking) if lacking else None)
+        facts = {"file": target.file, "precision": target.precision, "extra": target.extra, "note": target.note or ""}
+        rows.append(Listed(name=target.name, facts=facts, usable=why_not is None, why_not=why_not))
+    return rows
+
+
+def devices() -> list[Listed]:
+    """Every device, and whether it can be reached as far as its file tells."""
+    from vitdeploy.devices import inventory
+
+    return [
+        Listed(
+            name=device.name,
+            facts={"title": device.title, "link": device.link, "targets": " ".join(device.targets)},
+            usable=(why_not := inventory.unreachable(device)) is None,
+            why_not=why_not,
+        )
+        for device in inventory.devices().values()
+    ]
+
+
+def suites() -> list[Listed]:
+    """Every suite, and whether it can be run in this version."""
+    from vitdeploy.benchmarks import suite
+
+    return [
+        Listed(
+            name=found.name,
+            facts={"title": found.title, "cases": str(len(found.entries))},
+            usable=found.unavailable is None,
+            why_not=found.unavailable,
+        )
+        for found in suite.suites().values()
+    ]

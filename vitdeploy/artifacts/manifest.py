@@ -1,0 +1,251 @@
+"""An artifact: one deployable file, what lies beside it, and the manifest that says what it is.
+
+    OUT/MODEL[+softmax][+OPTIONS]/HxW[-bN]/TARGET[@DEVICE]/{model.*, manifest.json}
+
+# Manifest schema history (newest first):
+#   1  first version
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from vitdeploy import documents
+from vitdeploy.catalog import user_models
+from vitdeploy.catalog.spec import Attention, Head, Io, Layout, Size, Task
+from vitdeploy.catalog.variant import Variant
+from vitdeploy.errors import UnreadableFile
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+
+
+_BLOCK_BYTES = 2**20
+"""Files are hashed in blocks: ``hashlib.file_digest`` is not in Python 3.10."""
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of everything in a manifest: immutable, and strict about what it does not know."""
+
+
+class Tensor(_Record, frozen=True, kw_only=True):
+    """One input or output of the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    layout: Layout
+
+
+class Weights(_Record, frozen=True, kw_only=True):
+    """Where the parameters come from."""
+
+    source: Literal["random", "file"]
+    seed: int | None = None
+    sha256: str | None = None
+    name: str | None = None
+
+    @property
+    def words(self) -> str:
+        """For tables: ``random weights (seed 0)`` or the checkpoint's name."""
+        return f"random weights (seed {self.seed})" if self.source == "random" else f"{self.name}"
+
+    @property
+    def identity(self) -> str:
+        """As a variant has it: ``random:SEED`` or ``sha256:…``."""
+        return f"random:{self.seed}" if self.source == "random" else f"sha256:{self.sha256}"
+
+
+class Metric(_Record, frozen=True, kw_only=True):
+    """The task's own measure of agreement with the reference."""
+
+    name: str
+    value: float | None
+    floor: float
+
+
+class Parity(_Record, frozen=True, kw_only=True):
+    """How far the file is from the fp32 torch reference on the same inputs."""
+
+    passed: bool
+    reference: str
+    samples: int
+    max_abs: float | None
+    mean_abs: float | None
+    cosine: float | None
+    finite: bool
+    metric: Metric
+    error_std: float | None = None
+    """Largest error over the standard deviation of the reference's output."""
+    error_std_limit: float | None = None
+    reason: str | None = None
+    """Why it failed; None when it passed."""
+
+
+class Beside(_Record, frozen=True, kw_only=True):
+    """A file that the model file needs in the same folder (external data)."""
+
+    file: str
+    sha256: str
+    size_bytes: int
+
+
+class Delegation(_Record, frozen=True, kw_only=True):
+    """How a runtime shares the nodes of a TFLite file between its delegate and itself."""
+
+    delegate: str
+    nodes: int
+    """Nodes that the delegate runs."""
+    partitions: int
+    """Connected parts that it was given; each border between two is a return to the interpreter."""
+    taken: Mapping[str, int]
+    """Operator → count of those that the delegate runs."""
+    left: Mapping[str, int]
+    """Operator → count of those that the interpreter runs itself."""
+    transposes: int
+    """Operators of the file that compute nothing and only put a map into another order."""
+
+    @property
+    def words(self) -> str:
+        """In one line: ``XNNPACK takes 267 of 267 nodes in 1 partition``."""
+        total = self.nodes + sum(self.left.values())
+        parts = f"{self.partitions} partition{'' if self.partitions == 1 else 's'}"
+        rest = ", ".join(f"{count} {name}" for name, count in self.left.items())
+        return f"{self.delegate} takes {self.nodes} of {total} nodes in {parts}" + (
+            f"; the interpreter runs {rest}" if rest else ""
+        )
+
+
+class Manifest(_Record, frozen=True, kw_only=True):
+    """What an artifact is, where it comes from and how it was proven."""
+
+    schema: int
+    model: str
+    part: str | None
+    task: Task
+    attention: Attention
+    target: str
+    file: str
+    sha256: str
+    size_bytes: int
+    beside: tuple[Beside, ...] = ()
+    size: Size
+    batch: int
+    precision: str
+    head: Head
+    io: Io
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    params: int
+    macs: int
+    weights: Weights
+    parents: tuple[str, ...]
+    recipe: str
+    rewrites: tuple[str, ...]
+    tools: Mapping[str, str]
+    """Only what changes bytes: a change of any of these means another file."""
+    bound_to: Mapping[str, Any]
+    build_ns: int
+    timing_cache_sha256: str | None
+    state: Literal["ready", "deferred"]
+    deferred: str | None = None
+    """What is still to be done on the device, when the state says so."""
+    operators: Mapping[str, int] = {}
+    """Operator type → count, of the graph in the file."""
+    note: str | None = None
+    """What has to be said of the model wherever its figures are shown."""
+    delegation: Delegation | None = None
+    """Who runs the nodes, for formats whose runtime has delegates."""
+    parity: Parity | None
+    parity_skipped: str | None
+
+    @property
+    def variant(self) -> Variant:
+        """What it is; which converter made it and which rewrites were left out is not kept."""
+        return Variant.of(self, self.weights.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A manifest and the folder it lies in."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def file(self) -> Path:
+        """The model file."""
+        return self.folder / self.manifest.file
+
+
+def open_artifact(path: Path, *, check_bytes: bool = True) -> Artifact:
+    """Find the artifact that ``path`` names: its folder, its manifest or its model file.
+
+    Raises:
+        UnreadableFile: there is none, or its bytes are not what the manifest says.
+    """
+    folder = path if path.is_dir() else path.parent
+    if not path.exists():
+        raise UnreadableFile(f"no artifact at {path}", "Name the folder that `vitdeploy export` printed.")
+    if not (folder / MANIFEST).is_file():
+        raise UnreadableFile(f"{folder} holds no {MANIFEST}", "Name the folder that `vitdeploy export` printed.")
+    manifest = documents.read(folder / MANIFEST, Manifest, schema=SCHEMA, what="manifest")
+    names = [manifest.file, *(b.file for b in manifest.beside)]
+    if any(Path(name).name != name or name in {"", ".", ".."} for name in names):
+        raise UnreadableFile(f"{folder / MANIFEST} names a file outside its folder", "Export the model again.")
+    if not path.is_dir() and path.name not in {MANIFEST, *names}:
+        raise UnreadableFile(f"{path} is not part of the artifact in {folder}", f"Name {folder}.")
+    artifact = Artifact(folder, manifest)
+    if check_bytes:
+        check_digests(artifact)
+    return artifact
+
+
+def as_json(manifest: Manifest) -> dict[str, Any]:
+    """The manifest as plain JSON data: what runtimes and workers, which have no msgspec, are given."""
+    return msgspec.to_builtins(manifest)
+
+
+def check_digests(artifact: Artifact) -> None:
+    """Compare every file of the artifact with its manifest.
+
+    Raises:
+        UnreadableFile: a file is missing, unreadable, or its bytes were changed.
+    """
+    manifest = artifact.manifest
+    for name, expected in ((manifest.file, manifest.sha256), *((b.file, b.sha256) for b in manifest.beside)):
+        found = digest_of(artifact.folder / name)
+        if found != expected:
+            raise UnreadableFile(
+                f"{artifact.folder / name} was changed: sha256 {found[:12]}…, the manifest says {expected[:12]}…",
+                "Export the model again.",
+            )
+
+
+def folder_of(manifest: Manifest, options: str = "", device: str | None = None) -> Path:
+    """Relative folder of an artifact. ``options``: words, joined by ``+``, for all that makes another file."""
+    own = user_models.folder_name(manifest.model, manifest.weights.sha256)
+    model = own + (f".{manifest.part}" if manifest.part else "")
+    name = "+".join([model, *(["softmax"] if manifest.attention == "softmax" else []), *([options] if options else [])])
+    size = manifest.variant.size_words + (f"-b{manifest.batch}" if manifest.batch > 1 else "")
+    return Path(name) / size / (manifest.target + (f"@{device}" if device else ""))
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        UnreadableFile: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            digest = hashlib.sha256()
+            while block := stream.read(_BLOCK_BYTES):
+                digest.update(block)
+            return digest.hexdigest()
+    except OSError as error:
+        raise UnreadableFile(f"cannot read {path}: {error.strerror}", "Check the path and its permissions.") from error

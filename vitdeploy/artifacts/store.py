@@ -1,0 +1,184 @@
+"""The store of finished artifacts: what was made once from the same ingredients is not made again.
+
+An entry is a folder named by the digest of everything that changes its bytes (model, weights, options,
+tool versions, our own source). It holds the files and their manifest, whose digests are checked on every use.
+"""
+
+import contextlib
+import errno
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from vitdeploy import documents
+from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Manifest, open_artifact
+from vitdeploy.errors import UnreadableFile
+
+_PART = ".part"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One stored artifact."""
+
+    key: str
+    folder: Path
+    manifest: Manifest
+    size_bytes: int
+    used_s: float
+    """Time of the last use, seconds since the epoch."""
+
+
+def default_root() -> Path:
+    """Where the store lies: below the user's cache folder."""
+    return Path(platformdirs.user_cache_dir("vitdeploy")) / "store"
+
+
+class Store:
+    """Artifacts by the digest of what they were made from."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root or default_root()
+
+    def find(self, key: str) -> Manifest | None:
+        """The manifest stored under ``key``, if every byte of the entry is as it was; a damaged one is removed."""
+        folder = self.folder(key)
+        if not (folder / MANIFEST).is_file():
+            return None
+        try:
+            found = open_artifact(folder)
+        except UnreadableFile:
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(folder / MANIFEST)
+        return found.manifest
+
+    def workplace(self, key: str) -> Path:
+        """A fresh folder to make the entry in; `add` takes it over, `discard` removes it."""
+        folder = self.root / f"{key}-{os.getpid()}-{threading.get_ident()}{_PART}"
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise documents.cannot_write(folder, error) from error
+        return folder
+
+    def add(self, key: str, made: Path, *, replace: bool = False) -> None:
+        """Take over the finished folder ``made`` (from `workplace`) as the entry of ``key``, in one rename.
+
+        Args:
+            replace: put it in the place of an entry that is there. Without it, what another process has made of the
+                same ingredients meanwhile stays, since somebody may be reading it, and ``made`` is left to `discard`.
+        """
+        folder = self.folder(key)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            if replace:
+                shutil.rmtree(folder, ignore_errors=True)
+            if not _moved(made, folder) and self.find(key) is None:  # `find` has removed what was damaged
+                made.rename(folder)
+        except OSError as error:
+            raise documents.cannot_write(folder, error) from error
+
+    def deliver(self, key: str, out: Path) -> Artifact:
+        """Put the entry's files into ``out``: the model first, the manifest last, each whole or not at all."""
+        source = self.folder(key)
+        manifest = open_artifact(source, check_bytes=False).manifest
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            if not _same(source / MANIFEST, out / MANIFEST):
+                (out / MANIFEST).unlink(missing_ok=True)
+            for name in (manifest.file, *(b.file for b in manifest.beside), MANIFEST):
+                _place(source / name, out / name)
+        except OSError as error:
+            raise documents.cannot_write(out, error) from error
+        return Artifact(out, manifest)
+
+    def discard(self, made: Path) -> None:
+        """Remove a workplace whose work failed."""
+        shutil.rmtree(made, ignore_errors=True)
+
+    def entries(self) -> list[Entry]:
+        """All readable entries, the last used first."""
+        return sorted(self._entries(), key=lambda entry: -entry.used_s)
+
+    def holding(self, sha256: str | None, target: str) -> Artifact | None:
+        """The stored artifact of a target whose model file has this digest, every byte checked; None: there is none.
+
+        The target counts, because an engine that is still to be built lies there as its graph, byte by byte.
+        """
+        for entry in self.entries():
+            same = (entry.manifest.sha256, entry.manifest.target) == (sha256, target)
+            if same and self.find(entry.key) is not None:
+                return Artifact(entry.folder, entry.manifest)
+        return None
+
+    def collect(self, *, older_than_days: float = 0.0, dry_run: bool = False) -> list[Entry]:
+        """Remove the entries that were not used for so many days, and abandoned workplaces; returns the entries."""
+        before = time.time() - older_than_days * 86400
+        gone = [entry for entry in self.entries() if entry.used_s <= before]
+        if not dry_run:
+            for entry in gone:
+                shutil.rmtree(entry.folder, ignore_errors=True)
+            for folder in self.root.glob(f"*{_PART}"):
+                if folder.stat().st_mtime <= before:
+                    shutil.rmtree(folder, ignore_errors=True)
+        return gone
+
+    def folder(self, key: str) -> Path:
+        """Where the entry of ``key`` lies, if there is one."""
+        return self.root / key[:2] / key
+
+    def _entries(self) -> Iterator[Entry]:
+        for path in self.root.glob(f"??/*/{MANIFEST}"):
+            try:
+                found = open_artifact(path.parent, check_bytes=False)
+                sizes = [file.stat().st_size for file in path.parent.iterdir()]
+                used = path.stat().st_mtime
+            except (UnreadableFile, OSError):
+                continue
+            yield Entry(
+                key=path.parent.name,
+                folder=path.parent,
+                manifest=found.manifest,
+                size_bytes=sum(sizes),
+                used_s=used,
+            )
+
+
+def _moved(made: Path, folder: Path) -> bool:
+    """Rename, unless an entry is there."""
+    try:
+        made.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
+
+
+def _place(source: Path, target: Path) -> None:
+    """A hard link where the file system has them, else a copy; renamed into place."""
+    if _same(source, target):
+        return
+    part = target.with_name(f".{target.name}.{os.getpid()}{_PART}")
+    try:
+        part.unlink(missing_ok=True)
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _same(source: Path, target: Path) -> bool:
+    return target.exists() and source.samefile(target)

@@ -1,0 +1,1 @@
+"""What there is: models, targets, report formats, graph inputs and outputs, packages."""

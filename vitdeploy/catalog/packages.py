@@ -1,0 +1,105 @@
+"""Which Python packages are usable here: found out by importing each in a worker, not from metadata.
+
+A package may be installed and not import (another CPU, a missing library), so only an import tells.
+What imported once is remembered until its files or the interpreter change.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import platformdirs
+
+from vitdeploy import documents
+from vitdeploy.catalog.registry import EXTRAS
+from vitdeploy.errors import MissingPackage, VitdeployError
+
+IMPORT_LIMIT_S = 120.0
+"""An import that takes longer is as good as none. TensorFlow's takes about 8 s on two cores."""
+
+
+def missing(names: Iterable[str]) -> dict[str, str]:
+    """Those of ``names`` (import names) that cannot be imported here, with the reason in a few words."""
+    wanted = list(dict.fromkeys(names))
+    absent = {name: "not installed" for name in wanted if _origin(name) is None}
+    known = _remembered()
+    unproven = [name for name in wanted if name not in absent and known.get(name) != _fingerprint(name)]
+    if unproven:
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            reasons = dict(zip(unproven, pool.map(_import_elsewhere, unproven), strict=True))
+        _remember({**known, **{name: _fingerprint(name) for name, reason in reasons.items() if reason is None}})
+        absent |= {name: reason for name, reason in reasons.items() if reason is not None}
+    return absent
+
+
+def require(names: Iterable[str]) -> None:
+    """Raise `MissingPackage`, naming all that are missing and the one command that installs them."""
+    absent = missing(names)
+    if absent:
+        said = ", ".join(name if why == "not installed" else f"{name} ({why})" for name, why in absent.items())
+        raise MissingPackage(f"missing here: {said}", f"Run `{advice(list(absent))}`.")
+
+
+def advice(names: Sequence[str]) -> str:
+    """The command that installs packages, by their extras where they have one."""
+    extras = sorted({EXTRAS[name] for name in names if name in EXTRAS})
+    others = [name for name in names if name not in EXTRAS]
+    return "pip install " + " ".join([f"'vitdeploy[{','.join(extras)}]'"] * bool(extras) + others)
+
+
+def _origin(name: str) -> Path | None:
+    """Where the package lies, or None. It is not imported."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    # A folder without any code of its own is none: the type stubs of a package leave one under its name.
+    return Path(spec.origin) if spec is not None and spec.origin else None
+
+
+def _fingerprint(name: str) -> str:
+    """Changes whenever the package is installed anew: its place and time of change."""
+    origin = _origin(name)
+    return f"{sys.executable}:{origin}:{origin.stat().st_mtime_ns}" if origin and origin.exists() else ""
+
+
+def _import_elsewhere(name: str) -> str | None:
+    """Import ``name`` in a fresh process; why it failed, or None."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", f"import {name}"],
+            capture_output=True,
+            text=True,
+            timeout=IMPORT_LIMIT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return f"its import takes more than {IMPORT_LIMIT_S:g} s"
+    if done.returncode == 0:
+        return None
+    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return f"does not import: {last[:160]}"
+
+
+def _memory() -> Path:
+    return Path(platformdirs.user_cache_dir("vitdeploy")) / "imports.json"
+
+
+def _remembered() -> Mapping[str, str]:
+    try:
+        return msgspec.json.decode(_memory().read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+
+
+def _remember(known: Mapping[str, str]) -> None:
+    try:
+        documents.write(_memory(), dict(known))
+    except VitdeployError:
+        return  # a cache that cannot be written costs time, not correctness

@@ -1,0 +1,260 @@
+"""The user's own model as a row like any other: ``onnx:FILE``, ``hf:NAME``, ``timm:NAME``, ``module:pkg.mod:function``.
+
+What such a model takes and returns is found out by running it once in a process of its own, and remembered until its
+files change. Nothing is ever downloaded.
+"""
+
+import hashlib
+import importlib.util
+import os
+import re
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import platformdirs
+
+from vitdeploy import documents
+from vitdeploy.catalog.spec import ModelSpec, Size, Task, is_own
+from vitdeploy.errors import DeviceError, Impossible, MissingPackage, UnreadableFile, UsageError, VitdeployError
+from vitdeploy.processes import child_reply
+from vitdeploy.processes.child_reply import Refusal
+from vitdeploy.processes.local import LocalConnection
+
+BUILDERS: Final = {
+    "onnx": "vitdeploy.models.user_onnx:build",
+    "hf": "vitdeploy.models.user:build_hf",
+    "timm": "vitdeploy.models.user:build_timm",
+    "module": "vitdeploy.models.user:build_module",
+}
+"""What stands before the colon → who builds it."""
+
+REQUIRES: Final = {
+    "onnx": ("torch", "onnx", "onnxruntime"),
+    "hf": ("torch", "transformers"),
+    "timm": ("torch", "timm"),
+    "module": ("torch",),
+}
+
+DESCRIBE_LIMIT_S = 600.0
+"""A model that takes longer to be built and run once is given up."""
+
+_NAME = re.compile(r"[\w.]+:[\w.]+")
+_SCHEMA = 2
+"""Counted up whenever a description means something else, so that remembered ones are not believed."""
+
+
+class Stamp(msgspec.Struct, frozen=True, kw_only=True):
+    """A file as it was: it is taken for unchanged while time and size are the same."""
+
+    path: str
+    mtime_ns: int
+    size_bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Stamp":
+        """The file as it is."""
+        found = path.stat()
+        return cls(path=str(path), mtime_ns=found.st_mtime_ns, size_bytes=found.st_size)
+
+    def holds(self) -> bool:
+        """Whether it still is as it was."""
+        try:
+            return Stamp.of(Path(self.path)) == self
+        except OSError:
+            return False
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """What the process found out."""
+
+    task: Task
+    size: Size
+    sizes: tuple[Size, ...] = ()
+    """The only sizes it takes; empty: it was not asked."""
+    classes: int = 0
+    output_stride: int | None = None
+    scale: int | None = None
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    weights: str | None
+    """Digest of the weights it comes with; None: it has none, and they are seeded."""
+    note: str | None = None
+    beside: tuple[Stamp, ...] = ()
+    """Files that it read beside the one that is named: those that an ONNX file keeps its tensors in."""
+
+
+def split_target(name: str, targets: frozenset[str]) -> tuple[str, str]:
+    """An own model and the target that follows it after a colon, if one does: ``onnx:a.onnx:onnx-fp16``."""
+    model, _, last = name.rpartition(":")
+    return (model, last) if last in targets and is_own(model) else (name, "")
+
+
+def folder_name(model: str, weights_sha256: str | None) -> str:
+    """A name for folders: ``onnx:/data/net.onnx`` → ``onnx-net-1a2b3c4d``; catalog names stay as they are."""
+    if not is_own(model):
+        return model
+    kind, _, rest = model.partition(":")
+    stem = Path(rest).stem if kind == "onnx" else Path(rest).name if Path(rest).is_dir() else rest
+    clean = re.sub(r"[^\w.+-]+", "-", stem).strip("-.") or "model"
+    return "-".join([kind, clean, *([weights_sha256[:8]] if weights_sha256 else [])])
+
+
+@cache
+def find(name: str) -> ModelSpec:
+    """The row of an own model.
+
+    Raises:
+        UsageError: the name is not of its kind's form.
+        UnreadableFile: the file or folder cannot be read.
+        MissingPackage: what builds it is not here.
+        Impossible: it is built, and it is not a model from one image to one answer.
+    """
+    kind, _, rest = name.partition(":")
+    rest = _checked(kind, rest)
+    name = f"{kind}:{rest}"
+    found = _remembered(name, kind, rest)
+    return ModelSpec(
+        name=name,
+        task=found.task,
+        builder=BUILDERS[kind],
+        variant=rest,
+        size=found.size,
+        size_multiple=1,
+        sizes=found.sizes,
+        dataset=_dataset(found),
+        classes=found.classes,
+        output="enlarged" if found.task == "super-resolution" else "logits",
+        output_stride=found.output_stride,
+        scale=found.scale,
+        enlarge="bilinear",
+        attentions=("own",),
+        mean=found.mean,
+        std=found.std,
+        requires=REQUIRES[kind],
+        own_weights=found.weights,
+        note=found.note,
+        source="the user's own",
+    )
+
+
+def check(spec: ModelSpec, target: str, *, weights: bool, border: tuple[str, str]) -> None:
+    """Refuse what an own model cannot have.
+
+    Raises:
+        Impossible: weights, a target or a border that its kind does not take.
+    """
+    kind = spec.name.partition(":")[0]
+    if weights and kind in ("onnx", "hf"):
+        raise Impossible(f"{spec.name} has its own weights", "Leave --weights out.")
+    if kind == "onnx" and target.startswith("torch"):
+        raise Impossible(f"{spec.name} is no torch module, so there is no {target} of it", "Use --target onnx-fp32.")
+    if kind == "onnx" and (border[0] != "logits" or border[1] == "uint8"):
+        raise Impossible(f"{spec.name} keeps the border it has", "Leave --head and --io out.")
+
+
+def _dataset(found: Described) -> str:
+    """What its classes are called: as many as a known data set has are taken for that one's."""
+    if found.task == "super-resolution":
+        return "sr"
+    known = {("classification", 1000): "imagenet", ("segmentation", 19): "cityscapes", ("segmentation", 150): "ade20k"}
+    return known.get((found.task, found.classes), f"classes:{found.classes}")
+
+
+def _checked(kind: str, rest: str) -> str:
+    """What follows the colon, with paths made absolute; refused before any process is started."""
+    if not rest:
+        raise UsageError(f"{kind}: names no model", f"Write it as {_form(kind)}.")
+    if kind == "onnx":
+        path = Path(rest).expanduser()
+        if not path.is_file():
+            raise UnreadableFile(f"no ONNX file at {rest}", "Check the path.")
+        return str(path.resolve())
+    if kind == "module":
+        if not _NAME.fullmatch(rest):
+            raise UsageError(f"module:{rest} names no function of a module", f"Write it as {_form(kind)}.")
+        _source_of(rest.partition(":")[0])
+    if kind == "hf" and Path(rest).expanduser().is_dir():
+        return str(Path(rest).expanduser().resolve())
+    if kind == "timm" and importlib.util.find_spec("timm") is None:
+        raise MissingPackage("missing here: timm", "Run `pip install timm`; it needs a torchvision that fits torch.")
+    return rest
+
+
+def _form(kind: str) -> str:
+    return {"onnx": "onnx:FILE", "hf": "hf:FOLDER", "timm": "timm:NAME"}.get(kind, "module:package.module:function")
+
+
+def _source_of(module: str) -> Path | None:
+    """The file of a user's module; it is found from the working directory, as ``python -m`` finds it."""
+    here = os.getcwd()  # noqa: PTH109  # as sys.path spells it
+    added = here not in sys.path and "" not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError, AttributeError) as error:
+        raise UsageError(f"no module {module}: {error}", "Start where its package lies, or install it.") from error
+    finally:
+        if added:
+            sys.path.remove(here)
+    if spec is None:
+        raise UsageError(f"no module {module}", "Start where its package lies, or install it.")
+    return Path(spec.origin) if spec.origin and Path(spec.origin).is_file() else None
+
+
+def _remembered(name: str, kind: str, rest: str) -> Described:
+    place = Path(platformdirs.user_cache_dir("vitdeploy")) / "own-models" / f"{_fingerprint(name, kind, rest)}.json"
+    try:
+        known = msgspec.json.decode(place.read_bytes(), type=Described)
+        if all(stamp.holds() for stamp in known.beside):
+            return known
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        pass
+    found = _described(name)
+    try:
+        documents.write(place, found)
+    except VitdeployError:
+        return found  # a cache that cannot be written costs time, not correctness
+    return found
+
+
+def _fingerprint(name: str, kind: str, rest: str) -> str:
+    """Changes whenever the model's files do, as far as their times and sizes tell."""
+    if kind == "module":
+        source = _source_of(rest.partition(":")[0])
+        files = sorted(source.parent.rglob("*.py"))[:1000] if source else []
+    elif kind == "hf":
+        files = sorted(p for p in Path(rest).rglob("*") if p.is_file()) if Path(rest).is_dir() else _hub_files(rest)
+    else:
+        files = [Path(rest)] if kind == "onnx" else []
+    stats = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+    return hashlib.sha256(repr((_SCHEMA, name, sys.executable, stats)).encode()).hexdigest()
+
+
+def _hub_files(name: str) -> list[Path]:
+    """What says which version of a model the hub's cache holds.
+
+    Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache for the folders and the variables.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = Path(os.environ.get("HF_HOME") or cache / "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    version = hub / f"models--{name.replace('/', '--')}" / "refs" / "main"
+    return [version] if version.is_file() else []
+
+
+def _described(name: str) -> Described:
+    try:
+        done = child_reply.start(LocalConnection(), "vitdeploy.models.user", name, timeout_s=DESCRIBE_LIMIT_S)
+    except DeviceError as error:
+        raise Impossible(
+            f"{name} was not built and run once in {DESCRIBE_LIMIT_S:g} s", "Try it alone in Python."
+        ) from error
+    reply = child_reply.decode(done, Described)
+    if isinstance(reply, Described):
+        return reply
+    error = child_reply.error_of(reply, f"the process that builds {name}", done, None)
+    raise error if isinstance(reply, Refusal) else Impossible(error.message, "Try it alone in Python.")

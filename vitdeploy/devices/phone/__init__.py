@@ -1,0 +1,1 @@
+"""Android phones: Google's benchmark_model on them, and what it needs there."""

@@ -1,0 +1,75 @@
+"""A phone ready for work: the measuring tool and the inputs on it, and what is removed afterwards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.catalog.spec import TensorSpec
+from vitdeploy.devices.inventory import Device
+from vitdeploy.devices.phone.tool import find
+from vitdeploy.errors import DeviceError
+from vitdeploy.inference import inputs
+from vitdeploy.processes.connection import Connection, Result
+
+REMOVE_LIMIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phone:
+    """A phone that is ready to be timed."""
+
+    link: Connection
+    tool: str
+    """Where ``benchmark_model`` lies on it."""
+    tool_sha256: str
+    big: tuple[int, ...]
+    every: tuple[int, ...]
+    """Its cores."""
+
+    def cores(self, threads: int) -> tuple[int, ...]:
+        """The cores for so many threads: the big ones, as long as they suffice."""
+        return self.big if threads <= len(self.big) else self.every
+
+
+def prepare(device: Device, link: Connection, facts: DeviceFacts) -> Phone:
+    """Put the tool on the phone.
+
+    Raises:
+        DeviceError: no tool is configured, or the phone was lost.
+    """
+    assert facts.big_mask is not None, "a phone tells its cores"
+    assert facts.cores_logical is not None, "a phone tells its cores"
+    path, sha256 = find(device)
+    big = tuple(core for core in range(64) if int(facts.big_mask, 16) >> core & 1)
+    return Phone(
+        link=link,
+        tool=link.push(path, sha256=sha256),
+        tool_sha256=sha256,
+        big=big,
+        every=tuple(range(facts.cores_logical)),
+    )
+
+
+def write_inputs(specs: Sequence[TensorSpec], seed: int, folder: Path) -> list[Path]:
+    """One input, a file of raw bytes a tensor, in the graph's order."""
+    made = inputs.make_one(specs, seed)
+    paths = [folder / f"input{place}" for place in range(len(specs))]
+    for spec, path in zip(specs, paths, strict=True):
+        path.write_bytes(np.ascontiguousarray(made[spec.name]).tobytes())
+    return paths
+
+
+def joined(done: Result) -> Result:
+    """Both streams as one: versions differ in which one they use."""
+    return Result(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}".strip())
+
+
+def remove(link: Connection, paths: Sequence[str]) -> None:
+    """Inputs and outputs of a trial are no good to the next one, and large."""
+    try:
+        link.run(["rm", "-f", *paths], timeout_s=REMOVE_LIMIT_S)
+    except DeviceError:
+        return  # `cache gc` finds them; what was lost is told by what raised first

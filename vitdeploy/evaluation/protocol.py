@@ -1,0 +1,59 @@
+"""What a picture's evaluation asks of an artifact, and the protocol of whatever answers."""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.evaluation.record import ImageRecord
+
+Outputs = Mapping[str, NDArray[Any]]
+"""Output name → array of one picture: without the batch's axis, maps in the layout of the manifest."""
+
+Feed = Mapping[str, NDArray[Any]]
+"""Input name → bytes ``(h, w, 3)`` of a picture that is normalized where it is run, or arrays of the full shape."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One artifact and what it is fed."""
+
+    artifact: Artifact
+    feeds: tuple[Feed, ...]
+    held_bytes: int = 0
+    """What the dialogue keeps beside them until it ends, where that is much."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all arrays and of what is kept."""
+        return self.held_bytes + sum(array.nbytes for feed in self.feeds for array in feed.values())
+
+
+Dialogue = Generator[Request, Sequence[Outputs], ImageRecord]
+"""The evaluation of one picture: it asks, is sent the answers, asks again or returns what became of it."""
+
+
+class Answers(Protocol):
+    """Runs artifacts on a device."""
+
+    def __call__(self, artifact: Artifact, feeds: Sequence[Feed], /) -> list[Outputs]:
+        """One answer a feed, in order.
+
+        Raises:
+            vitdeploy.errors.VitdeployError: the device was lost, or the runtime failed.
+        """
+        ...
+
+
+def channels_first(value: NDArray[Any], layout: str) -> NDArray[Any]:
+    """A map of one picture as ``(c, h, w)``; what is no map stays as it is."""
+    return np.moveaxis(value, -1, 0) if layout == "NHWC" and value.ndim == 3 else value
+
+
+def output(answer: Outputs, artifact: Artifact) -> NDArray[Any]:
+    """The first output of one picture, channels first."""
+    described = artifact.manifest.outputs[0]
+    return channels_first(answer[described.name], described.layout)

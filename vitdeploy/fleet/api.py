@@ -1,0 +1,251 @@
+"""The verb that uses many devices at once, as a function: `sweep`; a composer of rooms, as `api` is."""
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from vitdeploy import documents
+from vitdeploy.api import evaluate
+from vitdeploy.api.devices import reachable
+from vitdeploy.catalog import packages, registry
+from vitdeploy.errors import Impossible, UnreadableFile, UsageError, worst_exit_code
+from vitdeploy.fleet import messages
+from vitdeploy.fleet import plan as planning
+from vitdeploy.fleet.plan import EvalJob, Plan, Wanted
+from vitdeploy.fleet.request import SweepOrder, SweepOutcome
+from vitdeploy.fleet.trial_files import Journal, beside
+from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
+from vitdeploy.results import record
+from vitdeploy.results.record import Run
+
+if TYPE_CHECKING:
+    from vitdeploy.fleet.evaluations import Evaluated
+
+EVALS = ".evals"
+"""Ends the name of the folder of a sweep's evaluations, beside its run."""
+
+
+def sweep_plan(path: Path, order: SweepOrder) -> list[str]:
+    """What `sweep` would do, one case a line; no scheduler, worker or device is asked.
+
+    Raises:
+        VitdeployError: the plan cannot be read or names what is not there.
+    """
+    plan = planning.read(path)
+    wanted, jobs = planning.expand(plan), _evaluations(plan)
+    names = _devices(wanted, jobs)
+    if order.scheduler is None:
+        _reachable(names)
+    where = order.scheduler or "a local Dask cluster, a process a device and one with memory"
+    lines = [f"{one.words}: {plan.trials} trials of at least {plan.min_time_s:g} s" for one in wanted]
+    lines += [f"{job.words}: {job.count} parts of the pictures in {job.order.root}" for job in jobs]
+    evaluations = f"{len(jobs)} evaluation{'s' * (len(jobs) != 1)}"
+    counts = [f"{len(wanted) * plan.trials} trials"] * bool(wanted) + [evaluations] * bool(jobs)
+    return [*lines, f"{' and '.join(counts)} on {len(names)} devices, by {where}"]
+
+
+def sweep(path: Path, order: SweepOrder, *, progress: Progress = silent, on_trial: OnTrial = unseen) -> SweepOutcome:
+    """Time a plan's models on its devices, then evaluate what it names; each by whichever worker serves the device.
+
+    One run file holds what was timed; evaluations lie beside it in ``RUN.evals/``.
+
+    Raises:
+        UsageError: an unknown name or address, a run that exists, or one that is resumed otherwise than it was begun.
+        UnreadableFile: the plan or the run cannot be read or written.
+        MissingPackage: Dask is not here.
+        DeviceError: no scheduler answers, or it went away and did not come back.
+    """
+    from vitdeploy.results import provenance
+
+    plan = planning.read(path)
+    wanted, jobs = planning.expand(plan), _evaluations(plan)
+    name = planning.name_of(path)
+    if order.resume and order.out is None:
+        raise UsageError("--resume needs the run file", "Name it with --out.")
+    out = order.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    provenance.check_out(out, resume=order.resume)
+    provenance.check_out(out.with_suffix(EVALS), resume=order.resume)
+    if order.scheduler is None:
+        _reachable(_devices(wanted, jobs))
+    packages.require(("distributed",))
+    with registry.load("vitdeploy.fleet.on_dask:open_pool")(order.scheduler, _resources(plan, wanted, jobs)) as pool:
+        if pool.dashboard:
+            progress(f"Dask's dashboard: {pool.dashboard}")
+        outcome = SweepOutcome(run=None, path=out, exit_code=0, taken=0, found=0, twice=0)
+        if wanted:
+            outcome = _timed(plan, wanted, pool, name, out, order, progress, on_trial)
+        if not jobs:
+            return outcome
+        evaluated = _evaluated(plan, jobs, pool, out, (out,) if wanted else (), progress, on_trial)
+    codes = (outcome.exit_code, *(one.error.exit_code for one in evaluated if one.error is not None))
+    return dataclasses.replace(outcome, evaluated=evaluated, exit_code=worst_exit_code(codes))
+
+
+def _timed(
+    plan: Plan,
+    wanted: Sequence[Wanted],
+    pool: messages.Pool,
+    name: str,
+    out: Path,
+    order: SweepOrder,
+    progress: Progress,
+    on_trial: OnTrial,
+) -> SweepOutcome:
+    from vitdeploy.benchmarks import bench as timing
+    from vitdeploy.fleet.sweep import Sweep
+
+    earlier = record.load(out) if order.resume and out.exists() else None
+    journal = Journal(beside(out))
+    if earlier is None:
+        journal.remove()  # of a run that was removed
+    sweeping = Sweep(
+        plan,
+        wanted,
+        pool,
+        frame=frame(plan, wanted, name, earlier, out),
+        out=out,
+        journal=journal,
+        artifacts=order.artifacts,
+        earlier=earlier,
+        progress=progress,
+        on_trial=on_trial,
+    )
+    if sweeping.found:
+        progress(f"going on with {out}: {sweeping.found} of {sweeping.total} trials are there")
+    run = sweeping.run()
+    return SweepOutcome(
+        run=run,
+        path=out,
+        exit_code=worst_exit_code(timing.exit_code_of(result) for result in run.results),
+        taken=sweeping.taken,
+        found=sweeping.found,
+        twice=sweeping.twice,
+    )
+
+
+def _evaluated(
+    plan: Plan,
+    jobs: Sequence[EvalJob],
+    pool: messages.Pool,
+    out: Path,
+    runs: tuple[Path, ...],
+    progress: Progress,
+    on_shard: OnTrial,
+) -> "tuple[Evaluated, ...]":
+    from vitdeploy.fleet.evaluations import Evaluations
+
+    folder = out.with_suffix(EVALS)
+    evaluating = Evaluations(
+        plan, jobs, pool, run_id=_id_of(folder), folder=folder, runs=runs, progress=progress, on_shard=on_shard
+    )
+    if evaluating.found:
+        progress(f"going on with {folder}: {evaluating.found} of {evaluating.total} parts are there")
+    return tuple(evaluating.run())
+
+
+def _id_of(folder: Path) -> str:
+    """What the workers know these evaluations by: drawn once, and the same when a sweep is resumed."""
+    path = folder / "id"
+    if not path.exists():
+        documents.write_bytes(path, f"evals-{os.urandom(6).hex()}".encode())
+    return path.read_text()
+
+
+def _evaluations(plan: Plan) -> list[EvalJob]:
+    """The plan's evaluations, their data sets looked at: a wrong folder is said before hours of timing."""
+    jobs = planning.evaluations(plan)
+    for job in jobs:
+        _look(job)
+    return jobs
+
+
+def _look(job: EvalJob) -> None:
+    try:
+        evaluate.look(job.artifacts, job.order)
+    except (UsageError, Impossible, UnreadableFile) as error:
+        raise type(error)(f"{job.words}: {error.message}", error.hint) from error
+
+
+def _devices(wanted: Sequence[Wanted], jobs: Sequence[EvalJob]) -> list[str]:
+    return list(dict.fromkeys([*planning.devices(wanted), *(job.order.device for job in jobs)]))
+
+
+def frame(plan: Plan, wanted: Sequence[Wanted], name: str, earlier: Run | None, out: Path) -> Run:
+    """The run without its results; of an interrupted one, that one's.
+
+    Raises:
+        UsageError: it was begun by another plan.
+    """
+    from vitdeploy.benchmarks import bench as timing
+    from vitdeploy.results import provenance
+
+    protocol = timing.make_protocol(
+        suite=name,
+        trials=plan.trials,
+        min_time_s=plan.min_time_s,
+        sustained_s=plan.sustained_s,
+        order=f"{timing.ORDER}, devices beside each other",
+    )
+    names = planning.devices(wanted)
+    facts = {} if len(names) == 1 else {"title": plan.title, "link": "fleet"}
+    device = record.Device(name=names[0] if len(names) == 1 else name, facts=facts)
+    if earlier is None:
+        return provenance.new_run(device, protocol, datetime.now(timezone.utc))
+    _check_same(plan, wanted, device, protocol, earlier, out)
+    return msgspec.structs.replace(earlier, results=())
+
+
+def _check_same(
+    plan: Plan, wanted: Sequence[Wanted], device: record.Device, protocol: record.Protocol, earlier: Run, out: Path
+) -> None:
+    """Refuse to go on with a run of another plan; what only its devices can tell is checked when they do."""
+    from vitdeploy.benchmarks.trial.resume import check_same
+
+    del plan
+    cases = [
+        msgspec.structs.replace(
+            result.case,
+            model=one.planned.spec.whole,
+            part=one.planned.spec.part,
+            target=one.planned.target.name,
+            size=one.planned.size,
+            batch=one.planned.batch,
+            attention=one.planned.attention,
+            streams=one.planned.streams,
+            device=one.device,
+        )
+        for one, result in zip(wanted, earlier.results, strict=False)
+    ]
+    cases += [earlier.results[0].case] * (len(wanted) - len(cases)) if earlier.results else []
+    check_same(
+        earlier,
+        protocol=msgspec.structs.replace(protocol, inputs=earlier.protocol.inputs),
+        device=record.Device(name=device.name, facts=earlier.device.facts),
+        cases=cases,
+        digests=[result.artifact_sha256 for result in earlier.results],
+        out=out,
+    )
+
+
+def _reachable(devices: Sequence[str]) -> None:
+    """Without a scheduler this machine serves all devices: each has to be configured here."""
+    for device in devices:
+        reachable(device)
+
+
+def _resources(plan: Plan, wanted: Sequence[Wanted], jobs: Sequence[EvalJob]) -> list[Mapping[str, float]]:
+    """The workers of a local cluster: one a device, and one that exports and runs torch with the memory there is."""
+    from vitdeploy.catalog.fact_table import DeviceFacts
+    from vitdeploy.devices import host
+
+    found: list[Mapping[str, float]] = [{messages.resource(name): 1.0} for name in _devices(wanted, jobs)]
+    if any(one.planned.artifact is None for one in wanted) or any(job.order.reference for job in jobs):
+        claim = plan.export_memory_gib * messages.GIB
+        found.append({messages.MEMORY: max(claim, float(DeviceFacts(host.facts()).memory_free_bytes or 0))})
+    return found

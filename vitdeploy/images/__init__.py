@@ -1,0 +1,1 @@
+"""Pictures in, pictures out: photographs, postprocessing, label names."""

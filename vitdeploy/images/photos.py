@@ -1,0 +1,183 @@
+"""Real photographs as model inputs: those that scikit-image and scikit-learn ship, and the user's own.
+
+Parity is measured on these as well as on noise: natural images have the flat areas, edges and
+saturated regions that noise never shows.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from vitdeploy.catalog.spec import IMAGENET_MEAN, ModelSpec, Size
+from vitdeploy.errors import MissingPackage, UnreadableFile, UsageError
+
+Photo = NDArray[np.uint8]
+"""An RGB image, ``(h, w, 3)``."""
+
+BUNDLED = (
+    ("sklearn", "datasets/images/china.jpg"),
+    ("skimage", "data/astronaut.png"),
+    ("skimage", "data/coffee.png"),
+    ("skimage", "data/chelsea.png"),
+    ("skimage", "data/rocket.jpg"),
+    ("sklearn", "datasets/images/flower.jpg"),
+)
+"""Package and path of each photograph: public domain, CC0 or CC BY 2.0.
+
+Source: skimage/data/README.txt and sklearn/datasets/images/README.txt.
+"""
+
+Fit = Callable[[Photo, Size], Photo]
+"""Brings a photograph to a size."""
+
+FILL = tuple(round(255 * mean) for mean in IMAGENET_MEAN)
+"""RGB of what `letterbox` leaves empty: the color that is zero after normalization, to rounding."""
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+
+Image.MAX_IMAGE_PIXELS = 2**28
+"""Larger files are refused as decompression bombs (256 Mpixel is 0.75 GiB as RGB)."""
+
+
+def bundled() -> list[Path]:
+    """Paths of the photographs that come with two packages; the packages are found, not imported.
+
+    Raises:
+        MissingPackage: one of them is not installed.
+    """
+    found = [_folder(package) / path for package, path in BUNDLED]
+    absent = [path for path in found if not path.is_file()]
+    if absent:
+        raise MissingPackage(f"the photograph {absent[0]} is not here", "Run `pip install 'vitdeploy[torch]'`.")
+    return found
+
+
+def _folder(package: str) -> Path:
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    return Path(folders[0]) if folders else Path(package)
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """The images in ``folder``, by name.
+
+    Raises:
+        UnreadableFile: no such folder, or no image in it.
+    """
+    if not folder.is_dir():
+        raise UnreadableFile(f"no folder of images at {folder}", "Name a folder that holds PNG or JPEG files.")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise UnreadableFile(f"{folder} holds no image", "Name a folder that holds PNG or JPEG files.")
+    return found
+
+
+SAMPLE = "sample:"
+"""Prefix of the bundled photographs' names where a picture is asked for: ``sample:coffee``."""
+
+
+def open_named(name: str) -> Photo:
+    """The picture at a path, or the bundled photograph ``sample:NAME``.
+
+    Raises:
+        UsageError: no bundled photograph has that name.
+        UnreadableFile: it cannot be read.
+    """
+    if not name.startswith(SAMPLE):
+        return read(Path(name))
+    samples = {path.stem: path for path in bundled()}
+    wanted = name.removeprefix(SAMPLE)
+    if wanted not in samples:
+        known = ", ".join(SAMPLE + stem for stem in samples)
+        raise UsageError(f"no bundled photograph is called {wanted!r}", f"There are {known}.")
+    return read(samples[wanted])
+
+
+def read(path: Path) -> Photo:
+    """The image at ``path`` as RGB.
+
+    Raises:
+        UnreadableFile: not there, not an image, truncated, or absurdly large.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except FileNotFoundError as error:
+        raise UnreadableFile(f"no image at {path}", "Check the path.") from error
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableFile(f"{path} is not a readable image: {error}", "Use a PNG or JPEG file.") from error
+
+
+def resize(photo: Photo, size: Size) -> Photo:
+    """``photo`` as ``(h, w, 3)`` of ``size``; the aspect ratio is not kept."""
+    height, width = size
+    return np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def center_crop(photo: Photo, size: Size) -> Photo:
+    """The largest centered part of ``photo`` with the aspect ratio of ``size``, resized to it."""
+    height, width = photo.shape[:2]
+    scale = min(height / size[0], width / size[1])
+    part_h, part_w = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+    top, left = (height - part_h) // 2, (width - part_w) // 2
+    return resize(photo[top : top + part_h, left : left + part_w], size)
+
+
+def letterbox(photo: Photo, size: Size) -> Photo:
+    """``photo`` in the upper left corner of ``size``, as large as fits; the rest is `FILL`."""
+    height, width = inner_size(photo, size)
+    boxed = np.empty((*size, 3), np.uint8)
+    boxed[:] = np.asarray(FILL, np.uint8)
+    boxed[:height, :width] = resize(photo, (height, width))
+    return boxed
+
+
+def inner_size(photo: Photo, size: Size) -> Size:
+    """Height and width that `letterbox` gives to a photo: the aspect ratio is kept.
+
+    Source: ``ResizeLongestSide`` of https://github.com/facebookresearch/segment-anything, rounded as there.
+    """
+    scale = min(size[0] / photo.shape[0], size[1] / photo.shape[1])
+    height, width = (max(1, int(side * scale + 0.5)) for side in photo.shape[:2])
+    return min(height, size[0]), min(width, size[1])
+
+
+def normalized(photos: Sequence[Photo], spec: ModelSpec) -> NDArray[np.float32]:
+    """``photos`` of one size as the model's fp32 input, ``(n, 3, h, w)``."""
+    stacked = np.stack(photos).astype(np.float32) / np.float32(255)
+    mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
+    return np.ascontiguousarray(((stacked - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def noise(size: Size, batch: int, seed: int) -> list[Photo]:
+    """``batch`` images of uniform noise, the same on every machine."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(batch)]
+
+
+def raw(photos: Sequence[Photo]) -> NDArray[np.uint8]:
+    """``photos`` of one size as bytes, ``(n, 3, h, w)``: for graphs that normalize inside."""
+    return np.ascontiguousarray(np.stack(photos).transpose(0, 3, 1, 2))
+
+
+def parity_batches(
+    size: Size, batch: int, folder: Path | None = None, samples: int = 4, *, fit: Fit | None = None
+) -> Iterator[list[Photo]]:
+    """Pictures that parity is measured on: one batch of noise, then photographs, each list one batch.
+
+    Args:
+        size: of each picture.
+        batch: how many pictures a list holds.
+        folder: the user's photographs; None: the bundled ones.
+        samples: how many of the bundled photographs; they repeat to fill a batch.
+        fit: how a photograph is brought to the size; None: `center_crop`.
+    """
+    yield noise(size, batch, seed=0)
+    paths = in_folder(folder) if folder else bundled()[:samples]
+    for start in range(0, len(paths), batch):
+        chosen = [paths[(start + i) % len(paths)] for i in range(batch)]
+        yield [(fit or center_crop)(read(path), size) for path in chosen]

@@ -1,0 +1,117 @@
+"""From a picture to a model's input and from its raw output to classes; what `predict` shows."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vitdeploy.artifacts.manifest import Manifest
+from vitdeploy.catalog.spec import ModelSpec, Size
+from vitdeploy.images import photos
+from vitdeploy.images.photos import Photo
+
+Logits = NDArray[np.floating[Any]]
+Labels = NDArray[np.integer[Any]]
+
+TOP = 5
+"""How many classes of a classification are shown; the papers report top-1 and top-5."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One class and how much of the answer it is."""
+
+    label: int
+    share: float
+    """Of the pixels for segmentation, the softmax probability for classification; 0–1."""
+
+
+def feed(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str, NDArray[Any]]:
+    """``photo``, resized to the artifact's input, as the arrays its session takes (the batch repeats it).
+
+    Segmentation takes the whole picture, as published; classification the largest centered part with the
+    input's aspect ratio. Source: the official evaluation scripts' transforms.
+    """
+    described = manifest.inputs[0]
+    fitted = (photos.resize if spec.task == "segmentation" else photos.center_crop)(photo, manifest.size)
+    if described.dtype == "uint8":
+        array: NDArray[Any] = np.stack([fitted.transpose(2, 0, 1)] * manifest.batch)
+    else:
+        array = photos.normalized([fitted] * manifest.batch, spec).astype(described.dtype)
+    if described.layout == "NHWC":
+        array = array.transpose(0, 2, 3, 1)
+    return {described.name: np.ascontiguousarray(array)}
+
+
+def image(output: NDArray[Any]) -> Photo:
+    """An image ``(3, h, w)`` on a 0–1 scale as bytes ``(h, w, 3)``; what lies outside the scale is cut off."""
+    channels_last = np.moveaxis(output.astype(np.float32), 0, -1)
+    return np.asarray((np.clip(channels_last, 0, 1) * 255).round(), np.uint8)
+
+
+def against(photo: Photo, output: Photo, size: Size) -> tuple[float, float] | None:
+    """How near ``output`` is to ``photo`` at its size, and how near bicubic enlargement of the same ``size`` comes.
+
+    In dB; None where the photograph itself is smaller than the output: then nobody knows what is right.
+
+    Args:
+        photo: the picture that was asked for.
+        output: what was made of it, ``(h, w, 3)``.
+        size: the height and width that the model saw.
+    """
+    height, width = output.shape[:2]
+    if min(photo.shape[0] / height, photo.shape[1] / width) < 1:
+        return None
+    truth = photos.center_crop(photo, (height, width))
+    cubic = photos.resize(photos.center_crop(photo, size), (height, width))
+    return psnr_db(truth, output), psnr_db(truth, cubic)
+
+
+def psnr_db(truth: Photo, output: Photo) -> float:
+    """Peak signal-to-noise ratio of bytes over all three channels, in dB; infinite where they are equal."""
+    square = float(np.mean(np.square(truth.astype(np.float64) - output.astype(np.float64))))
+    return 10 * math.log10(255**2 / square) if square else math.inf
+
+
+def first(output: NDArray[Any], layout: str) -> NDArray[Any]:
+    """The first image's output, channels first."""
+    return np.moveaxis(output[0], -1, 0) if layout == "NHWC" and output.ndim == 4 else output[0]
+
+
+def label_map(output: NDArray[Any], size: Size, *, enlarge: str = "bicubic") -> Labels:
+    """Class of every pixel at ``size``: logits ``(classes, h, w)`` are enlarged before the argmax, labels after.
+
+    Source: the official protocols enlarge logits to the label's size, bicubic for EfficientViT and bilinear for
+    SegFormer, then take the argmax.
+    """
+    method = Image.Resampling.BILINEAR if enlarge == "bilinear" else Image.Resampling.BICUBIC
+    height, width = size
+    if np.issubdtype(output.dtype, np.integer):
+        small = Image.fromarray(output.astype(np.int32), mode="I")
+        return np.asarray(small.resize((width, height), Image.Resampling.NEAREST))
+    best = np.full(size, -np.inf, np.float32)
+    labels = np.zeros(size, np.int32)
+    for index, channel in enumerate(output.astype(np.float32)):  # one channel at a time: 150 full-size maps are 1 GiB
+        large = np.asarray(Image.fromarray(channel, mode="F").resize((width, height), method))
+        better = large > best
+        best[better] = large[better]
+        labels[better] = index
+    return labels
+
+
+def shares(labels: Labels) -> list[Share]:
+    """The classes of a label map by falling area."""
+    found, counts = np.unique(labels, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return [Share(label=int(found[i]), share=float(counts[i]) / labels.size) for i in order]
+
+
+def likeliest(logits: Logits) -> list[Share]:
+    """The `TOP` classes of logits ``(classes,)`` with their softmax probabilities."""
+    exponents = np.exp(logits.astype(np.float64) - float(logits.max()))
+    probabilities = exponents / exponents.sum()
+    order = np.argsort(-probabilities, kind="stable")[:TOP]
+    return [Share(label=int(i), share=float(probabilities[i])) for i in order]

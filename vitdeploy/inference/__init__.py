@@ -1,0 +1,1 @@
+"""Outputs of an artifact on any device, for accuracy and parity, never for timing."""

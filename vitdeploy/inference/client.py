@@ -1,0 +1,173 @@
+"""Bring inputs to an artifact wherever it runs, and its outputs back: the near side of `infer`."""
+
+import hashlib
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.catalog.spec import Compute
+from vitdeploy.devices import device_facts
+from vitdeploy.devices.inventory import Device
+from vitdeploy.devices.phone import ready
+from vitdeploy.errors import DeviceError, Impossible
+from vitdeploy.inference import phone_client, worker
+from vitdeploy.processes import child_reply
+from vitdeploy.processes.connection import Connection
+
+Feed = Mapping[str, NDArray[Any]]
+Outputs = Mapping[str, NDArray[Any]]
+
+LIMIT_S = 900.0
+"""A process may take so long to load, and `EACH_S` for every feed."""
+
+EACH_S = 120.0
+"""Source: a choice; the largest model here takes half a minute for a 1024x2048 picture on one slow core."""
+
+CLEAN_LIMIT_S = 30.0
+
+
+class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the process answers."""
+
+    outputs: list[list[dict[str, Any]]]
+    facts: dict[str, str]
+
+
+def of(
+    device: Device,
+    link: Connection,
+    facts: DeviceFacts,
+    *,
+    threads: int,
+    log: Path,
+    on_facts: Callable[[Mapping[str, str]], None] = lambda _: None,
+) -> Callable[[Artifact, Sequence[Feed]], list[Outputs]]:
+    """What answers feeds on a device, whatever its link: a fresh process a call, or a phone's tool.
+
+    Args:
+        device: where.
+        link: to it.
+        threads: of the runtime.
+        log: what a failed process said is appended to it.
+        on_facts: told what ran the artifact, in the runtime's own words.
+    """
+    if device.link == "adb":
+        phone = ready.prepare(device, link, facts)
+        return phone_client.answers(phone, threads=threads, log=log, on_facts=on_facts)
+
+    def answer(artifact: Artifact, feeds: Sequence[Feed]) -> list[Outputs]:
+        compute = device_facts.compute_of(artifact.manifest.target, device, facts)
+        with tempfile.TemporaryDirectory(prefix="vitdeploy-eval-") as folder:
+            return _answer(link, artifact, feeds, Path(folder), compute, threads, log, on_facts)
+
+    return answer
+
+
+def _answer(
+    link: Connection,
+    artifact: Artifact,
+    feeds: Sequence[Feed],
+    folder: Path,
+    compute: Compute,
+    threads: int,
+    log: Path,
+    on_facts: Callable[[Mapping[str, str]], None],
+) -> list[Outputs]:
+    assert compute != "phone", "a phone answers by its own tool"
+    manifest = artifact.manifest
+    target, spec = registry.find_target(manifest.target), registry.find_model(manifest.model)
+    if target.runtime is None:
+        raise Impossible(f"this version has nothing that runs {target.name}", "Use an artifact of another target.")
+    if manifest.state == "deferred":
+        raise Impossible(
+            f"{artifact.file} is not built yet: {manifest.deferred}", "Export it again with --device, on its device."
+        )
+    # A name of its own: two evaluations may send the same bytes, and each removes its own.
+    data = folder / f"feeds-{uuid.uuid4().hex}.bin"
+    table, sha256 = _write(feeds, data)
+    there = link.push(data, sha256=sha256)
+    outputs = f"{there}.out"
+    try:
+        file = link.push(artifact.file, sha256=manifest.sha256)
+        beside = {link.push(artifact.folder / b.file, sha256=b.sha256): b.sha256 for b in manifest.beside}
+        job = worker.Job(
+            file=file,
+            digests={file: manifest.sha256, **beside},
+            manifest=msgspec.to_builtins(manifest),
+            runtime=target.runtime,
+            device=compute,
+            threads=threads,
+            mean=spec.mean,
+            std=spec.std,
+            feeds=table,
+            data=there,
+            outputs=outputs,
+        )
+        reply = child_reply.ask(
+            link,
+            worker.__name__,
+            job,
+            Reply,
+            what=f"the process that ran {artifact.file} on {len(feeds)} inputs",
+            timeout_s=LIMIT_S + EACH_S * len(feeds),
+            log=log,
+        )
+        on_facts(reply.facts)
+        back = folder / "outputs.bin"
+        link.pull(outputs, back)
+    finally:
+        _remove(link, (there, outputs))
+    return [_read(contents, back) for contents in reply.outputs]
+
+
+def _write(feeds: Sequence[Feed], path: Path) -> tuple[list[list[dict[str, Any]]], str]:
+    """All arrays one after another, their table of contents, and the digest of the file."""
+    digest = hashlib.sha256()
+    table: list[list[dict[str, Any]]] = []
+    offset = 0
+    written: dict[int, int] = {}  # an embedding is the input of many prompts
+    with path.open("wb") as stream:
+        for feed in feeds:
+            entries: list[dict[str, Any]] = []
+            for name, array in feed.items():
+                kind = worker.PICTURE if array.dtype == np.uint8 and array.ndim == 3 else worker.ARRAY
+                entry = {"name": name, "kind": kind, "dtype": array.dtype.name, "shape": list(array.shape)}
+                if id(array) not in written:
+                    raw = np.ascontiguousarray(array).tobytes()
+                    digest.update(raw)
+                    written[id(array)] = offset
+                    offset += stream.write(raw)
+                entries.append({**entry, "offset": written[id(array)]})
+            table.append(entries)
+    return table, digest.hexdigest()
+
+
+def _read(contents: Sequence[Mapping[str, Any]], path: Path) -> Outputs:
+    """One feed's outputs; mapped, so that they are in memory only while they are looked at."""
+    found: dict[str, NDArray[Any]] = {}
+    for entry in contents:
+        shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
+        mapped = bool(int(np.prod(shape, dtype=np.int64)))
+        found[entry["name"]] = (
+            np.memmap(path, dtype=dtype, mode="r", offset=entry["offset"], shape=shape)
+            if mapped
+            else np.zeros(shape, dtype)
+        )
+    return found
+
+
+def _remove(link: Connection, places: Sequence[str]) -> None:
+    """What is no artifact does not stay on the device; a lost link cannot be cleaned, and that is not the news."""
+    try:
+        link.run(["rm", "-f", *places], timeout_s=CLEAN_LIMIT_S)
+    except DeviceError:
+        return

@@ -1,0 +1,218 @@
+"""Build the user's own model, and find out what it takes and returns: ``python -m vitdeploy.models.user NAME``.
+
+Such a model becomes a module from one image ``(n, 3, h, w)`` to one tensor, whatever its authors wrapped that in.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, Attention, Size, Task
+from vitdeploy.catalog.user_models import BUILDERS, Described
+from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
+from vitdeploy.processes import child_process
+
+DEFAULT_SIZE: Size = (224, 224)
+"""Where neither the model nor its files say what they were made for."""
+
+FIELDS = ("logits", "reconstruction", "predicted_depth", "last_hidden_state")
+"""Of an output with names, the first of these that is there is the answer."""
+
+
+class Plain(nn.Module):
+    """A model that takes an image and returns the one tensor of its answer."""
+
+    def __init__(self, model: nn.Module, name: str) -> None:
+        super().__init__()
+        self.model = model
+        self.name = name
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(n, 3, h, w)`` to the first tensor of what the model returns."""
+        return first(self.model(image), self.name)
+
+
+def first(output: Any, name: str) -> Tensor:
+    """The answer in what a model returned.
+
+    Raises:
+        Impossible: there is no tensor in it.
+    """
+    if isinstance(output, Tensor):
+        return output
+    for field in FIELDS:
+        found = output.get(field) if isinstance(output, Mapping) else getattr(output, field, None)
+        if isinstance(found, Tensor):
+            return found
+    values = list(output.values()) if isinstance(output, Mapping) else output
+    if isinstance(values, list | tuple) and values and isinstance(values[0], Tensor):
+        return values[0]
+    raise Impossible(f"{name} returns a {type(output).__name__}, not a tensor", "Let it return a tensor.")
+
+
+def build_module(variant: str, *, attention: Attention = "own") -> nn.Module:
+    """What ``package.module:function`` returns when it is called without arguments."""
+    del attention
+    if os.getcwd() not in sys.path:  # noqa: PTH109  # as sys.path spells it
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    name = f"module:{variant}"
+    torch.manual_seed(0)  # so that a model that draws its weights draws the same ones in every process
+    try:
+        made = registry.load(variant)()
+    except AttributeError as error:
+        raise UsageError(f"{name}: {error}", "Name a function of the module, without arguments.") from error
+    except Exception as error:  # a stranger's code can raise anything at all
+        raise Impossible(f"{name} raised {type(error).__name__}: {error}", "Try it alone in Python.") from error
+    if not isinstance(made, nn.Module):
+        raise Impossible(f"{name} returned a {type(made).__name__}, not a torch.nn.Module", "Return the module.")
+    return Plain(made.eval().float(), name)
+
+
+def build_timm(variant: str, *, attention: Attention = "own") -> nn.Module:
+    """Timm's model of that name, without its weights: those would have to be downloaded."""
+    del attention
+    name = f"timm:{variant}"
+    try:
+        made: Any = registry.load("timm:create_model")(variant, pretrained=False)
+    except ImportError as error:
+        raise Impossible(f"timm does not import here: {error}", "Repair it with `pip install timm`.") from error
+    except Exception as error:  # its own errors are of many classes
+        raise UsageError(f"{name}: {error}", "Name a model of `timm.list_models()`.") from error
+    return Plain(made.eval(), name)
+
+
+def build_hf(variant: str, *, attention: Attention = "own") -> nn.Module:
+    """The model in a folder of transformers, or in its cache; never a download."""
+    del attention
+    from transformers import AutoConfig
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    name = f"hf:{variant}"
+    hint = "Name a folder with config.json and model.safetensors, or download the model first: nothing is downloaded."
+    try:
+        config: Any = AutoConfig.from_pretrained(variant, local_files_only=True)
+    except Exception as error:  # its own errors are of many classes
+        raise UnreadableFile(f"{name} is neither a model's folder nor in the cache: {_line(error)}", hint) from error
+    import transformers
+
+    kinds = [getattr(transformers, one, None) for one in config.architectures or ()]
+    if not kinds or kinds[0] is None:
+        raise Impossible(
+            f"{name} names no architecture that transformers has: {config.architectures}",
+            "Name a model whose config.json has `architectures`.",
+        )
+    try:
+        made, found = kinds[0].from_pretrained(
+            variant, config=config, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+    except Exception as error:
+        raise UnreadableFile(f"{name} has no weights that load: {_line(error)}", hint) from error
+    if found["missing_keys"]:
+        lacking = sorted(found["missing_keys"])
+        raise UnreadableFile(f"{name} lacks {len(lacking)} of its tensors ({lacking[0]}, …)", hint)
+    return Plain(made.eval(), name)
+
+
+def describe(name: str) -> Described:
+    """Build the model, run it once on zeros, and say what it is.
+
+    Raises:
+        VitdeployError: it cannot be built, or does not answer an image with one tensor.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "onnx":
+        return registry.load("vitdeploy.models.user_onnx:describe")(rest)
+    module: nn.Module = registry.load(BUILDERS[kind])(rest)
+    size, mean, std = _preprocessing(rest, module) if kind == "hf" else _marked(module)
+    try:
+        with torch.inference_mode():
+            shape = tuple(module(torch.zeros(1, 3, *size)).shape)
+    except VitdeployError:
+        raise
+    except Exception as error:
+        raise Impossible(
+            f"{name} does not take an image (1, 3, {size[0]}, {size[1]}): {type(error).__name__}: {_line(error)}",
+            "Let it take one float32 tensor (n, 3, h, w).",
+        ) from error
+    seen = meaning(name, shape, size)
+    weights = None if kind == "timm" else _digest(module)
+    note = "its weights are random here: timm's would be a download" if kind == "timm" else None
+    return Described(size=size, mean=mean, std=std, weights=weights, note=note, **seen)
+
+
+def meaning(name: str, shape: tuple[int, ...], size: Size) -> dict[str, Any]:
+    """Task, classes, stride and scale by the shape of the answer to one image of ``size``.
+
+    Raises:
+        Impossible: an answer that is neither classes, nor a map of classes, nor an image.
+    """
+    task: Task
+    if len(shape) == 2 and shape[0] == 1:
+        return {"task": "classification", "classes": shape[1]}
+    if len(shape) == 4 and shape[0] == 1:
+        height, width = shape[2:]
+        for a, b in (((height, width), size), (size, (height, width))):
+            if a[0] % b[0] == 0 and a[1] % b[1] == 0 and a[0] // b[0] == a[1] // b[1]:
+                factor = a[0] // b[0]
+                if a is not size and shape[1] == 3:
+                    return {"task": "super-resolution", "scale": factor}
+                if a is size or factor == 1:
+                    task = "segmentation"
+                    return {"task": task, "classes": shape[1], "output_stride": factor}
+    raise Impossible(
+        f"{name} answers an image {(1, 3, *size)} with {shape}",
+        "Let it return classes (n, c), a map of classes (n, c, h / s, w / s) or an image (n, 3, s · h, s · w).",
+    )
+
+
+def _marked(module: nn.Module) -> tuple[Size, Any, Any]:
+    """Input size and normalization, as timm marks its models (``pretrained_cfg``); else ImageNet's."""
+    marks: Any = getattr(getattr(module, "model", module), "pretrained_cfg", None) or {}
+    size = tuple(marks.get("input_size", (3, *DEFAULT_SIZE)))[-2:]
+    return (int(size[0]), int(size[1])), marks.get("mean", IMAGENET_MEAN), marks.get("std", IMAGENET_STD)
+
+
+def _preprocessing(name: str, module: nn.Module) -> tuple[Size, Any, Any]:
+    """Input size and normalization from ``preprocessor_config.json``; else the configuration's size and ImageNet's."""
+    from transformers.utils import hub
+
+    try:  # OSError: neither in the folder nor in the cache
+        file = hub.cached_file(name, "preprocessor_config.json", local_files_only=True)
+        said: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+    except (OSError, ValueError):
+        said = {}
+    asked: Any = said.get("crop_size") or said.get("size") or getattr(module.model.config, "image_size", None)  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(asked, dict):
+        asked = (asked["height"], asked["width"]) if "height" in asked else asked.get("shortest_edge")
+    size = (asked, asked) if isinstance(asked, int) else tuple(asked or DEFAULT_SIZE)
+    mean, std = said.get("image_mean") or IMAGENET_MEAN, said.get("image_std") or IMAGENET_STD
+    return (int(size[0]), int(size[1])), tuple(mean), tuple(std)
+
+
+def _digest(module: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for key, tensor in module.state_dict().items():
+        digest.update(key.encode())
+        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+if __name__ == "__main__":
+    sys.exit(child_process.answer(lambda name: msgspec.to_builtins(describe(name))))

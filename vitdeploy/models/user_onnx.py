@@ -1,0 +1,218 @@
+"""The user's ONNX file as a module: ONNX Runtime computes the reference, and its graph goes where others are exported.
+
+The graph keeps the user's nodes; its input and output get our names, and a size that is open is fixed.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import external_data_helper
+from torch import Tensor, nn
+
+from vitdeploy.artifacts import manifest
+from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, Attention, Size
+from vitdeploy.catalog.user_models import Described, Stamp
+from vitdeploy.errors import Impossible, UnreadableFile
+from vitdeploy.models.user import DEFAULT_SIZE, meaning
+
+IMAGE = "image"
+FLOATS = frozenset(
+    {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
+)
+
+
+READ_AT_ONCE_BYTES = 2**20
+"""Tensors beside the file that are larger are not read for checks and shapes: onnx does neither beyond 2 GiB."""
+
+
+class OnnxModule(nn.Module):
+    """A graph that ONNX Runtime runs, called like a torch module with one image."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self.proto = read(path)
+        self._session: Any = None
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "OnnxModule":
+        return self
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(n, 3, h, w)`` to the graph's first output; on meta only its shape is found."""
+        if image.is_meta:
+            shape = self.fixed(tuple(image.shape), "logits").graph.output[0].type.tensor_type.shape
+            return torch.empty([d.dim_value for d in shape.dim], device="meta")
+        if self._session is None:
+            options = onnxruntime.SessionOptions()
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+            self._session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+        name = entry(self.proto, self.path).name
+        return torch.from_numpy(np.asarray(self._session.run(None, {name: image.numpy()})[0]))
+
+    def fixed(self, shape: tuple[int, ...], output: str) -> Any:
+        """The graph for images of ``shape``, its input called ``image`` and its first output ``output``.
+
+        Large tensors beside the file stay there: `with_tensors` reads them.
+
+        Raises:
+            Impossible: the graph's own size is another one.
+        """
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        graph = proto.graph
+        del graph.output[1:]
+        _rename(graph, entry(proto, self.path).name, IMAGE)
+        _rename(graph, graph.output[0].name, output)
+        dims = entry(proto, self.path).type.tensor_type.shape.dim
+        for dim, wanted in zip(dims, shape, strict=True):
+            if dim.dim_value not in (0, wanted):
+                raise Impossible(
+                    f"{self.path.name} takes images {[d.dim_value or '?' for d in dims]}, not {list(shape)}",
+                    "Leave --size and --batch out, or export the file for that size.",
+                )
+            dim.dim_value = wanted
+        graph.output[0].type.tensor_type.ClearField("shape")
+        graph.ClearField("value_info")
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+
+    def with_tensors(self, proto: Any) -> Any:
+        """``proto`` with all tensors in it that lie beside the file."""
+        external_data_helper.load_external_data_for_model(proto, str(self.path.parent))
+        return proto
+
+    def parameter_count(self) -> int:
+        """How many floating numbers the graph holds as weights."""
+        return sum(math.prod(one.dims) for one in self.proto.graph.initializer if one.data_type in FLOATS)
+
+    def macs(self, shape: tuple[int, ...]) -> int:
+        """Multiply-accumulates of convolutions, linear layers and matmuls for images of ``shape``."""
+        graph = self.fixed(shape, "logits").graph
+        weights = {one.name: list(one.dims) for one in graph.initializer}
+        known = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
+        known |= {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.output} | weights
+        macs = 0
+        for node in graph.node:
+            made = math.prod(known.get(node.output[0], [0])) if node.output else 0
+            first, second = (known.get(name, [0]) for name in (*node.input, "", "")[:2])
+            if node.op_type == "Conv":
+                macs += made * math.prod(second[1:])
+            elif node.op_type == "ConvTranspose":
+                macs += math.prod(known.get(node.input[0], [0])) * math.prod(second[1:])
+            elif node.op_type in ("MatMul", "Gemm"):
+                turned = any(a.name == "transA" and a.i for a in node.attribute)
+                macs += made * (first[0] if turned else first[-1])
+        return macs
+
+
+def build(variant: str, *, attention: Attention = "own") -> nn.Module:
+    """The file as a module."""
+    del attention
+    return OnnxModule(Path(variant)).eval()
+
+
+def read(path: Path) -> Any:
+    """The graph, checked.
+
+    Raises:
+        UnreadableFile: it is no valid ONNX file.
+        Impossible: it does not take one float32 image with its channels first.
+    """
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+        onnx.checker.check_model(str(path))
+        for tensor in _beside(proto):
+            if math.prod(tensor.dims) * 8 <= READ_AT_ONCE_BYTES:
+                external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
+                tensor.data_location = onnx.TensorProto.DEFAULT
+                del tensor.external_data[:]
+    except Exception as error:  # protobuf, checker and file errors are of many classes
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UnreadableFile(f"{path} is not a valid ONNX file: {said}", "Export it again.") from error
+    dims = entry(proto, path).type.tensor_type.shape.dim
+    kind = entry(proto, path).type.tensor_type.elem_type
+    if len(dims) != 4 or dims[1].dim_value not in (0, 3) or kind != onnx.TensorProto.FLOAT:
+        shape = [d.dim_value or d.dim_param or "?" for d in dims]
+        raise Impossible(
+            f"{path.name} takes {onnx.TensorProto.DataType.Name(kind)} {shape}, not float32 (n, 3, h, w)",
+            "Export it with a float32 input and its channels first.",
+        )
+    return proto
+
+
+def files_beside(path: Path) -> list[Path]:
+    """The files that an ONNX file keeps tensors in."""
+    proto = onnx.load(str(path), load_external_data=False)
+    names = {said.value for tensor in _beside(proto) for said in tensor.external_data if said.key == "location"}
+    return [path.parent / name for name in sorted(names)]
+
+
+def _beside(proto: Any) -> list[Any]:
+    """The tensors that lie in other files, constants of nodes too."""
+    constants = (a.t for node in proto.graph.node for a in node.attribute if a.type == onnx.AttributeProto.TENSOR)
+    found = (*proto.graph.initializer, *constants)
+    return [one for one in found if external_data_helper.uses_external_data(one)]
+
+
+def entry(proto: Any, path: Path) -> Any:
+    """The one input that is no weight."""
+    weights = {one.name for one in proto.graph.initializer}
+    found = [one for one in proto.graph.input if one.name not in weights]
+    if len(found) != 1 or not proto.graph.output:
+        names = ", ".join(one.name for one in found) or "none"
+        raise Impossible(f"{path.name} has {len(found)} inputs ({names}), not one image", "Export it with one input.")
+    return found[0]
+
+
+def describe(rest: str) -> Described:
+    """What the file takes and returns."""
+    path = Path(rest)
+    module = OnnxModule(path)
+    dims = [d.dim_value for d in entry(module.proto, path).type.tensor_type.shape.dim]
+    if dims[0] not in (0, 1):
+        raise Impossible(f"{path.name} takes {dims[0]} images at once", "Export it for one image, or an open batch.")
+    size: Size = (dims[2] or DEFAULT_SIZE[0], dims[3] or DEFAULT_SIZE[1])
+    try:
+        shape = tuple(module(torch.zeros(1, 3, *size)).shape)
+    except Exception as error:  # ONNX Runtime's errors share no public base
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise Impossible(
+            f"ONNX Runtime does not run {path.name} at {size[0]}x{size[1]}: {said}", "Run it alone."
+        ) from error
+    others = len(module.proto.graph.output) - 1
+    beside = files_beside(path)
+    weights = manifest.digest_of(path)
+    if beside:
+        weights = hashlib.sha256("".join([weights, *map(manifest.digest_of, beside)]).encode()).hexdigest()
+    note = f"of its {others + 1} outputs the first is taken, {module.proto.graph.output[0].name}" if others else None
+    return Described(
+        size=size,
+        sizes=(size,) if dims[2] and dims[3] else (),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        weights=weights,
+        note=note,
+        beside=tuple(map(Stamp.of, beside)),
+        **meaning(path.name, shape, size),
+    )
+
+
+def _rename(graph: Any, old: str, new: str) -> None:
+    """Give a value another name everywhere; a value that has the new name already gets the old one's place."""
+    if old == new:
+        return
+    swap = {old: new, new: f"{new}_of_the_file"}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = swap.get(name, name)
+    for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        value.name = swap.get(value.name, value.name)

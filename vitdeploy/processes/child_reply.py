@@ -1,0 +1,218 @@
+"""Child processes, the parent's side: start one, wait, keep its log, and make out what became of it.
+
+What the child does is in `child_process`. Its reply is taken even where the process crashed after it; its error is
+raised as itself; without a reply the signal, the memory or the last line of its log say why.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import platformdirs
+
+from vitdeploy import documents, errors
+from vitdeploy.errors import ToolchainFailed, VitdeployError
+from vitdeploy.processes.connection import Connection, Result
+
+T = TypeVar("T")
+
+LARGEST_LINE = 300
+"""Characters of a log's line in a message."""
+
+
+class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An error on its way from a child to its parent."""
+
+    kind: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What a child left that is no reply."""
+
+    words: str
+
+
+class _Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a child writes to stdout: one of the two."""
+
+    reply: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: Refusal | None = None
+
+
+def ask(
+    link: Connection, module: str, job: Any, kind: type[T], *, what: str, timeout_s: float, log: Path | None = None
+) -> T:
+    """Have a module of ours do a job behind a link, and return its reply.
+
+    Args:
+        kind: what the reply is decoded as.
+        what: the process, for messages and as its title in the log.
+        log: what a failed process said on stderr is appended to it.
+
+    Raises:
+        DeviceError: the device was lost, or time was up.
+        VitdeployError: the error that the process answered with, of its own class.
+        ToolchainFailed: it left no reply, or one that cannot be read.
+    """
+    return read(start(link, module, job, timeout_s=timeout_s), kind, what=what, log=log)
+
+
+def start(link: Connection, module: str, job: Any, *, timeout_s: float) -> Result:
+    """Have a module of ours do a job behind a link; its reply is still to be read.
+
+    Raises:
+        DeviceError: the device was lost, or time was up.
+    """
+    return link.run([*link.interpreter(), "-m", module], stdin=encode(job), timeout_s=timeout_s)
+
+
+def read(done: Result, kind: type[T], *, what: str, log: Path | None = None) -> T:
+    """The reply of a process that has ended. Arguments and errors as of `ask`."""
+    reply = decode(done, kind)
+    if not isinstance(reply, Refusal | Unread):
+        return reply
+    if log is not None:
+        keep_log(log, what, done)
+    raise error_of(reply, what, done, log)
+
+
+def decode(done: Result, kind: type[T]) -> T | Refusal | Unread:
+    """What a process left on stdout: its reply as ``kind``, the error that it met, or what is neither."""
+    if not done.stdout.strip():
+        return Unread("no reply")
+    if len(done.stdout) > documents.LARGEST_BYTES:
+        return Unread(f"a reply of {len(done.stdout)} characters, more than any")
+    try:
+        answer = msgspec.json.decode(done.stdout, type=_Reply)
+        if isinstance(answer.reply, msgspec.Raw):
+            return msgspec.json.decode(answer.reply, type=kind)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        return Unread(f"a reply that cannot be read ({error})")
+    return answer.error or Unread("an empty reply")
+
+
+def run_local(
+    command: Sequence[str],
+    job: Any = None,
+    *,
+    what: str,
+    timeout_s: float,
+    log: Path,
+    own_group: bool = True,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Result:
+    """Start a process here that ends with this one, and wait for it; what it prints goes to ``log`` meanwhile.
+
+    Args:
+        job: what it reads from stdin; None: it gives no reply, so its stdout belongs to the log as well.
+        own_group: give it a process group, which is killed whole when time is up or we are interrupted.
+        folder: where it runs; None: here.
+        environment: its variables; None: ours.
+
+    Raises:
+        ToolchainFailed: time was up.
+        UnreadableFile: the log cannot be written.
+    """
+    try:
+        stream = log.open("wb")
+    except OSError as error:
+        raise documents.cannot_write(log, error) from error
+    with stream:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL if job is None else subprocess.PIPE,
+            stdout=stream if job is None else subprocess.PIPE,
+            stderr=stream,
+            start_new_session=own_group,
+        )
+        try:
+            stdout, _ = process.communicate(None if job is None else encode(job).encode(), timeout=timeout_s)
+        except BaseException as error:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL) if own_group else process.kill()
+            process.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ToolchainFailed(f"{what} took more than {timeout_s:g} s", f"Read {log}.") from error
+            raise
+    said = log.read_text(errors="replace")
+    return Result(exit_code=process.returncode, stdout=(stdout or b"").decode(errors="replace"), stderr=said)
+
+
+def encode(job: Any) -> str:
+    """A job as JSON in ASCII, whatever the link's encoding: plain values, dataclasses, structs and paths."""
+    return json.dumps(msgspec.to_builtins(job, enc_hook=os.fspath))
+
+
+def error_of(left: Refusal | Unread, what: str, done: Result, log: Path | None) -> VitdeployError:
+    """The error that a child met, as itself again, or the one of a child that left no reply."""
+    if isinstance(left, Unread):
+        return failure(what, done, log, left)
+    tree = {kind.__name__: kind for kind in errors.kinds()}
+    return tree.get(left.kind, ToolchainFailed)(left.message, left.hint)
+
+
+def last_line(said: str) -> str:
+    """The line of a log that tells most: the last one that names an error, else the last one."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if "Error" in line or "error" in line]
+    return (telling or lines or ["nothing on stderr"])[-1][:LARGEST_LINE]
+
+
+def log_file(name: str) -> Path:
+    """Where a local process of this one keeps its log.
+
+    Raises:
+        UnreadableFile: the folder cannot be made.
+    """
+    folder = Path(platformdirs.user_cache_dir("vitdeploy")) / "logs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise documents.cannot_write(folder, error) from error
+    return folder / f"{name}-{os.getpid()}.log"
+
+
+def keep_log(log: Path, title: str, done: Result) -> None:
+    """Append what a command said on stderr to the log.
+
+    Raises:
+        UnreadableFile: it cannot be written.
+    """
+    try:
+        with log.open("a") as stream:
+            stream.write(f"== {title}: exit code {done.exit_code}\n{done.stderr}\n")
+    except OSError as error:
+        raise documents.cannot_write(log, error) from error
+
+
+def failure(what: str, done: Result, log: Path | None, left: Unread | None = None) -> ToolchainFailed:
+    """The error of a process that ended badly; ``left`` is what it left in the place of a reply."""
+    hint = f"Read {log}." if log else "Try again."
+    if done.exit_code == -signal.SIGKILL:  # nobody here sends it to a process that is within its time: the system does
+        return ToolchainFailed(
+            f"{what} was killed: the machine ran out of memory, most likely",
+            f"Free memory, or choose a smaller --size or --batch. {hint}",
+        )
+    how = f"ended with exit code {done.exit_code}" if done.exit_code >= 0 else f"was killed by {signal_name(done)}"
+    return ToolchainFailed(f"{what} {how}{f' and left {left.words}' if left else ''}: {last_line(done.stderr)}", hint)
+
+
+def signal_name(done: Result) -> str:
+    """The signal that ended a process."""
+    try:
+        return signal.Signals(-done.exit_code).name
+    except ValueError:
+        return f"signal {-done.exit_code}"

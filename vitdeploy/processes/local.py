@@ -1,0 +1,170 @@
+"""This machine as a device: commands in process groups that never outlive their time, and one lock.
+
+The lock is the kernel's (``flock``), so a holder that died holds nothing; the file only says who it is.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from vitdeploy.errors import DeviceError, UnreadableFile
+from vitdeploy.processes.connection import Connection, Result
+
+if TYPE_CHECKING:
+    from vitdeploy.devices.inventory import Device
+
+LOCK_POLL_S = 0.05
+"""How often a held lock is asked for again."""
+
+
+class LocalConnection:
+    """The link that is no link."""
+
+    def __init__(self, name: str = "local", lock_folder: Path | None = None) -> None:
+        self._name = name
+        # One place for all users of the machine: they share its cores.
+        self._lock_file = (lock_folder or Path(tempfile.gettempdir())) / f"vitdeploy-{name}.lock"
+        self._lock: int | None = None
+
+    def __enter__(self) -> "LocalConnection":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def interpreter(self) -> tuple[str, ...]:
+        """This Python."""
+        return (sys.executable,)
+
+    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
+        """Run ``argv`` in a process group of its own, which is killed whole when time is up or we are interrupted.
+
+        Raises:
+            DeviceError: it cannot be started, or took longer than ``timeout_s``.
+        """
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+                # If we are killed, what we started goes on for a while: it holds the machine until it ends.
+                pass_fds=() if self._lock is None else (self._lock,),
+            )
+        except OSError as error:
+            raise DeviceError(f"cannot start {argv[0]}: {error.strerror}", "Install it, or check its path.") from error
+        try:
+            stdout, stderr = process.communicate(stdin, timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            _kill_group(process)
+            raise DeviceError(
+                f"{Path(argv[0]).name} {' '.join(argv[1:3])} was killed after {timeout_s:g} s",
+                "Raise the limit, or choose a smaller case.",
+            ) from error
+        except BaseException:
+            _kill_group(process)
+            raise
+        return Result(exit_code=process.returncode, stdout=stdout, stderr=stderr)
+
+    def push(self, path: Path, *, sha256: str) -> str:
+        """Nothing is copied: what lies here lies on the device."""
+        del sha256
+        return str(path.resolve())
+
+    def pull(self, remote: str, path: Path) -> None:
+        """Copy ``remote`` to ``path``, whole or not at all.
+
+        Raises:
+            UnreadableFile: it cannot be read, or ``path`` cannot be written.
+        """
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            shutil.copyfile(remote, part)
+            part.replace(path)
+        except OSError as error:
+            raise UnreadableFile(f"cannot copy {remote} to {path}: {error.strerror}", "Check both paths.") from error
+        finally:
+            part.unlink(missing_ok=True)
+
+    def lock(self, *, timeout_s: float) -> AbstractContextManager[None]:
+        """Hold this machine alone, among all that ask here.
+
+        Raises:
+            DeviceError: somebody else holds it; the message names the process.
+        """
+        return self._holding(timeout_s)
+
+    @contextlib.contextmanager
+    def _holding(self, timeout_s: float) -> Generator[None]:
+        with _held(self._lock_file, self._name, timeout_s) as descriptor:
+            self._lock = descriptor
+            try:
+                yield
+            finally:
+                self._lock = None
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def open_connection(device: "Device") -> Connection:
+    """The connection to this machine."""
+    return LocalConnection(device.name)
+
+
+@contextlib.contextmanager
+def _held(file: Path, name: str, timeout_s: float) -> Generator[int]:
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise DeviceError(f"cannot open the lock {file}: {error.strerror}", "Check its permissions.") from error
+    try:
+        deadline = time.monotonic() + timeout_s
+        while not _try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
+                raise DeviceError(f"{name} is in use by process {holder}", "Wait for it, or stop it.")
+            time.sleep(LOCK_POLL_S)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)  # releases the lock; the file stays, or two could hold two files of one name
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _kill_group(process: "subprocess.Popen[str]") -> None:
+    """End the process and all it started.
+
+    The leader is not waited for first: while it is a zombie its number, and the group's, cannot be another's.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()

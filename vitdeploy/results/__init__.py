@@ -1,0 +1,1 @@
+"""What was measured and what it means: records, statistics, verdicts, baselines, history."""

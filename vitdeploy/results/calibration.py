@@ -1,0 +1,78 @@
+"""What the A/A measurement of a device said: its noise floor and false-alarm rate, kept for later comparisons.
+
+# Calibration schema history (newest first):
+#   1  first version
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import platformdirs
+
+from vitdeploy import documents
+from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.errors import UnreadableFile
+
+SCHEMA = 1
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One device's noise, measured by timing the same file against itself."""
+
+    schema: int
+    device: str
+    facts: Mapping[str, Any]
+    """The device's, so that another machine of the same name is not mistaken for it."""
+    run_id: str
+    case: str
+    started_utc: str
+    pairs: int
+    run_spread: float
+    """Standard deviation of a trial's log median beside the drift that both sides of a pair share."""
+    drift: float
+    """Standard deviation of that shared drift over the session, on the log scale."""
+    autocorrelation: float
+    """Lag 1, of the samples of one process; the median over the trials."""
+    comparisons: int
+    """Null comparisons made from the pairs."""
+    alpha: float
+    false_alarms: int
+    """Of those, how many came out ``slower`` at ``max_slowdown``."""
+    false_alarm_rate_ci95: tuple[float, float]
+    false_alarms_any: int
+    """How many had an interval above no change, whatever their size: the error without ``max_slowdown``'s margin."""
+    false_alarm_any_rate_ci95: tuple[float, float]
+    max_slowdown: float
+    detectable: Mapping[str, float]
+    """Number of pairs → smallest slowdown that they show with a chance of 95 %, as a ratio."""
+    recommended_pairs: int | None
+    """Fewest pairs that show the change that ``max_slowdown`` lets through; None: not even the most."""
+    recommended_max_slowdown: float
+    """Smallest bound at which the default number of pairs shows a change of twice the bound."""
+
+
+def place(device: str) -> Path:
+    """Where the calibration of a device lies."""
+    return Path(platformdirs.user_data_dir("vitdeploy")) / "calibrations" / f"{device}.json"
+
+
+def save(calibration: Calibration) -> Path:
+    """Keep it; returns where."""
+    path = place(calibration.device)
+    documents.write(path, calibration)
+    return path
+
+
+def find(device: str, facts: Mapping[str, Any]) -> Calibration | None:
+    """The calibration of a device, if it was made on a machine with the same facts and can be read."""
+    path = place(device)
+    if not path.exists():
+        return None
+    try:
+        found = documents.read(path, Calibration, schema=SCHEMA, what="calibration")
+    except UnreadableFile:
+        return None
+    same = DeviceFacts(found.facts).without_packages() == DeviceFacts(facts).without_packages()
+    return found if same else None

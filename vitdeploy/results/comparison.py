@@ -1,0 +1,145 @@
+"""Two runs, or the two sides of a duel: are they comparable, what is the verdict on every case, how does it end.
+
+Environments that differ are refused by field; what the verdicts ask the command to exit with follows the contract.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.errors import Inconclusive, NothingToCompare, Regression
+from vitdeploy.results import verdict
+from vitdeploy.results.record import Attribution, Run
+from vitdeploy.results.verdict import Comparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """Every case's verdict, and what a reader must know of how it came about."""
+
+    base: str
+    head: str
+    """The sides in words."""
+    comparisons: tuple[Comparison, ...]
+    max_slowdown: float
+    alpha: float
+    historical: bool
+    notes: tuple[str, ...]
+    attribution: Attribution | None = None
+
+    def exit_code(self, *, strict: bool) -> int:
+        """10 where a case is slower, 11 where no case can be compared, with ``strict`` 12 where one cannot be told."""
+        verdicts = {one.verdict for one in self.comparisons}
+        if "slower" in verdicts:
+            return Regression.exit_code
+        if not any(one.ratio for one in self.comparisons):
+            return NothingToCompare.exit_code
+        if strict and verdicts & {"inconclusive", "unpaired"}:
+            return Inconclusive.exit_code
+        return 0
+
+
+def runs(
+    base: Run, head: Run, *, max_slowdown: float, alpha: float, drift: float = 0.0, notes: Sequence[str] = ()
+) -> Compared:
+    """The comparison of two stored runs; ``drift`` is the machine's, from its calibration.
+
+    Raises:
+        NothingToCompare: they were measured on unlike devices, by unlike software or protocols, and all fields are
+            named; or one of them is a duel.
+    """
+    for run in (base, head):
+        if run.duel is not None:
+            raise NothingToCompare(f"run {run.id} is a duel", "Name it alone: its sides are compared with each other.")
+    fields = differences(head, base)
+    if fields:
+        raise NothingToCompare(
+            f"runs {base.id} and {head.id} were measured under other conditions: {_told(base, head, fields)}",
+            "Measure both in one session with `vitdeploy duel`.",
+        )
+    return Compared(
+        base=f"run {base.id}",
+        head=f"run {head.id}",
+        comparisons=tuple(
+            verdict.compare(
+                base.results,
+                head.results,
+                max_slowdown=max_slowdown,
+                alpha=alpha,
+                historical=True,
+                drift=drift,
+                clocked=has_own_clock(head),
+            )
+        ),
+        max_slowdown=max_slowdown,
+        alpha=alpha,
+        historical=True,
+        notes=(
+            "Historical: the sides were measured at different times, so drift of the machine is not controlled.",
+            *notes,
+        ),
+    )
+
+
+def duel(run: Run, *, max_slowdown: float | None = None, alpha: float | None = None) -> Compared:
+    """The comparison of a duel's sides: B is the head. Its own error and bound hold unless others are given.
+
+    Raises:
+        NothingToCompare: the run is no duel.
+    """
+    if run.duel is None or run.sides is None:
+        raise NothingToCompare(f"run {run.id} is no duel", "Name the run to compare it with before it.")
+    bound = run.duel.max_slowdown if max_slowdown is None else max_slowdown
+    level = run.duel.alpha if alpha is None else alpha
+    found = verdict.versus(*run.sides, max_slowdown=bound, alpha=level, clocked=has_own_clock(run))
+    planned = f"{run.duel.pairs} of at most {run.duel.most_pairs} pairs"
+    return Compared(
+        base=f"A: {run.duel.names[0]}",
+        head=f"B: {run.duel.names[1]}",
+        comparisons=(found,),
+        max_slowdown=bound,
+        alpha=level,
+        historical=False,
+        notes=(f"{planned} were run" + (f": {run.duel.stopped}." if run.duel.stopped else "."),),
+        attribution=run.duel.attribution,
+    )
+
+
+def explained(found: Attribution | None) -> list[str]:
+    """What explains a difference, in sentences: the operators with their times, and what changed in the graph."""
+    if found is None:
+        return []
+    lines = [
+        f"{one.name}: {one.base_ms:.3g} → {one.head_ms:.3g} ms an inference ({one.head_ms - one.base_ms:+.3g})"
+        for one in found.operators
+    ]
+    changed = ", ".join(f"{name} {before} → {after}" for name, (before, after) in found.graph.items())
+    lines.append(f"In the graph: {changed}" if changed else "The graphs have the same operators")
+    return [*lines, *([found.said] if found.said else [])]
+
+
+def differences(run: Run, other: Run) -> list[str]:
+    """Names of what differs between the two runs' devices and protocols and makes their figures incomparable."""
+    mine, theirs = _deciding(run), _deciding(other)
+    return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
+
+
+def has_own_clock(run: Run) -> bool:
+    """Whether the telemetry shows the clock of what computes: phones and boards, not a workstation's mean of cores."""
+    return DeviceFacts(run.device.facts).link not in (None, "local")
+
+
+def _deciding(run: Run) -> dict[str, Any]:
+    return {
+        "device": run.device.name,
+        **DeviceFacts(run.device.facts).deciding(),
+        "min_time_s": run.protocol.min_time_s,
+        "inputs": run.protocol.inputs,
+        "sustained_s": run.protocol.sustained_s,
+    }
+
+
+def _told(base: Run, head: Run, fields: Sequence[str]) -> str:
+    before, after = _deciding(base), _deciding(head)
+    return ", ".join(f"{name} ({before.get(name)!r} → {after.get(name)!r})" for name in fields)

@@ -1,0 +1,55 @@
+"""Where a run comes from: version and commit of vitdeploy, an id, and a file that is not overwritten."""
+
+import os
+import subprocess
+from datetime import datetime
+from pathlib import Path
+
+import vitdeploy
+from vitdeploy.devices import host
+from vitdeploy.errors import UsageError
+from vitdeploy.results import record
+from vitdeploy.results.record import Run
+
+
+def check_out(out: Path, *, resume: bool) -> None:
+    """Refuse, before any work, to overwrite a run.
+
+    Raises:
+        UsageError: ``out`` exists and is not to be resumed.
+    """
+    if out.exists() and not resume:
+        raise UsageError(f"{out} exists", "Go on with it by --resume, or choose another place with --out.")
+
+
+def new_run(device: record.Device, protocol: record.Protocol, started: datetime) -> Run:
+    """A run that has no results yet, with an id of its own."""
+    return Run(
+        schema=record.SCHEMA,
+        id=f"{started:%Y%m%dT%H%M%S}-{os.urandom(3).hex()}",
+        started_utc=started.isoformat(timespec="seconds"),
+        vitdeploy=_version(),
+        device=device,
+        host=host.facts(),
+        protocol=protocol,
+        results=(),
+        commit=os.environ.get("GITHUB_SHA") or _git(Path.cwd(), "rev-parse", "HEAD") or None,
+    )
+
+
+def _version() -> record.Version:
+    """This vitdeploy, and its commit where it runs from a checkout."""
+    root = Path(vitdeploy.__file__).parent.parent
+    commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
+    changes = None if commit is None else _git(root, "status", "--porcelain")
+    return record.Version(
+        version=vitdeploy.__version__, commit=commit or None, dirty=None if changes is None else bool(changes)
+    )
+
+
+def _git(root: Path, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,415 @@
+"""A run: what was timed, under which protocol, every raw sample of it, and what follows from them.
+
+Raw nanoseconds are kept; `Summary` is derived from the trials and derived again on loading.
+
+# Run schema history (newest first):
+#   1  first version
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from vitdeploy import documents
+from vitdeploy.artifacts.manifest import Parity
+from vitdeploy.catalog.fact_table import TrialFacts
+from vitdeploy.catalog.spec import Attention, Boundary, Head, Io, Size
+from vitdeploy.catalog.variant import Variant
+from vitdeploy.results import stats, sustained
+
+SCHEMA = 1
+
+Status = Literal["valid", "invalid", "failed"]
+Steady = Literal["steady", "warming", "drifting"]
+Side = Literal["A", "B"]
+Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=10**16)]
+"""A time; a third of a year is beyond any run, and what is larger would overflow the statistics."""
+Sample = Annotated[int, msgspec.Meta(ge=1, le=10**16)]
+"""A time that was measured: its logarithm is taken."""
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+MOST_UNSTEADY = 0.2
+"""More than this share of trials that are not steady makes a row invalid. Source: contract, "A run"."""
+FEWEST_SAMPLES = 10
+"""A trial with fewer samples says too little of itself. Source: peers.md, E (hyperfine's least count)."""
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of everything in a run: immutable, and strict about what it does not know."""
+
+
+class Case(_Record, frozen=True, kw_only=True):
+    """What was timed. Two figures are comparable exactly when their cases are equal."""
+
+    model: str
+    part: str | None
+    attention: Attention
+    target: str
+    size: Size
+    batch: int
+    device: str
+    threads: int
+    boundary: Boundary
+    streams: int
+    graph: bool
+    io: Io
+    head: Head
+    prompts: str | None
+    weights: str
+    """``random:0`` or ``sha256:…``: values can change the time (denormals, zeros)."""
+    power_mode: str | None
+    memory: str | None
+    """``pageable``, ``pinned``, ``mapped``: where the host buffers lie."""
+
+    @property
+    def variant(self) -> Variant:
+        """Which file was timed."""
+        return Variant.of(self, self.weights)
+
+    @property
+    def name(self) -> str:
+        """Short and unique within a device: ``efficientvit_b1 onnx-fp32 224x224``."""
+        words = [self.variant.words]
+        words += [f"{self.streams} streams"] if self.streams > 1 else []
+        words += [self.boundary] if self.boundary != "host-to-host" else []
+        words += [self.head] if self.head != "logits" else []
+        words += [self.io] if self.io != "fp32" else []
+        return " ".join(words)
+
+
+class Reason(_Record, frozen=True, kw_only=True):
+    """Why a row is what it is: a code for programs, a sentence and a hint for people."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class Stages(_Record, frozen=True, kw_only=True):
+    """Where the time of each inference went, by device events, in sample order."""
+
+    h2d: tuple[int, ...]
+    compute: tuple[int, ...]
+    d2h: tuple[int, ...]
+
+
+class Reading(_Record, frozen=True, kw_only=True):
+    """One look at the machine's state during a trial."""
+
+    t_ns: int
+    clock_hz: int | None
+    temp_c: float | None
+    power_mw: int | None
+
+
+class Trial(_Record, frozen=True, kw_only=True):
+    """One fresh process that loaded the artifact, warmed up and sampled."""
+
+    id: str
+    started_utc: str
+    order: int
+    """Position in the run's interleaved order, from 0."""
+    pair: int | None
+    build: int | None
+    artifact_sha256: str
+    sample_kind: Literal["inference", "block_median"]
+    samples_ns: tuple[Sample, ...]
+    """Every sample in the order taken; nothing is dropped."""
+    wall_ns: Sample
+    """From the first sample's start to the last one's end: throughput comes from it."""
+    stages_ns: Stages | None
+    load_ns: Nanoseconds
+    first_ns: Nanoseconds
+    warmup_ns: Nanoseconds
+    warmup_count: int
+    peak_memory_bytes: int
+    steady: Steady
+    telemetry: tuple[Reading, ...]
+    throttled: bool
+    facts: Mapping[str, str]
+    """What the runtime said of itself: version, provider, threads."""
+    parity: Parity | None = None
+    """Of this trial's own output, where it is fetched from the device."""
+    block_inferences: int | None = None
+    """Of a block median: how many inferences it is the median of."""
+
+    @property
+    def inferences(self) -> int:
+        """How many timed inferences its figures come from."""
+        return len(self.samples_ns) if self.block_inferences is None else self.block_inferences
+
+
+class Summary(_Record, frozen=True, kw_only=True):
+    """What the trials say. Percentiles are null where the count does not allow them."""
+
+    samples: int
+    trials: int
+    median_ms: Positive
+    median_ci95_ms: tuple[Positive, Positive] | None
+    p90_ms: Positive | None
+    p99_ms: Positive | None
+    throughput_per_s: Positive
+    energy_mj: float | None
+
+
+class Sustained(_Record, frozen=True, kw_only=True):
+    """What a long load did to the figure; derived from the samples."""
+
+    burst_ms: Positive
+    """Median of what a usual trial would have measured."""
+    sustained_ms: Positive
+    """Median of the last tenth of the time."""
+    slowed_after_s: float | None
+    """When it became slower than the burst for good; None: it did not."""
+    throttled_after_s: float | None
+    """When the machine first said that it slows itself down; None: it did not, or does not show it."""
+
+
+class Result(_Record, frozen=True, kw_only=True):
+    """One row: a case, the artifact that was timed, its trials and whether the figure may be quoted."""
+
+    case: Case
+    artifact_sha256: str | None
+    parity: Parity | None
+    status: Status
+    reasons: tuple[Reason, ...]
+    trials: tuple[Trial, ...]
+    summary: Summary | None
+    params: int | None = None
+    macs: int | None = None
+    size_bytes: int | None = None
+    """Of the artifact's files together."""
+    manifest_sha256: str | None = None
+    """Of the manifest that lay beside the file when it was timed."""
+    side: Side | None = None
+    """Which side of a duel this is."""
+    sustained: Sustained | None = None
+    """Where the run was made with ``--sustained`` and the trials were long enough."""
+
+
+class Protocol(_Record, frozen=True, kw_only=True):
+    """How the run was measured."""
+
+    suite: str | None
+    trials: int
+    min_time_s: float
+    warmup_limit_s: float
+    order: str
+    seed: int
+    inputs: str
+    """What the timed inputs are, and how many distinct ones."""
+    sustained_s: float | None = None
+
+
+class OperatorShare(_Record, frozen=True, kw_only=True):
+    """The time of one operator type on both sides of a duel."""
+
+    name: str
+    base_ms: float
+    head_ms: float
+
+
+class Attribution(_Record, frozen=True, kw_only=True):
+    """What explains a duel's difference."""
+
+    operators: tuple[OperatorShare, ...]
+    """Those that explain most of it, the largest first."""
+    graph: Mapping[str, tuple[int, int]]
+    """Operator type → its count in A's graph and in B's, where they differ."""
+    said: str | None
+    """Why there are no operator times; None when there are."""
+
+
+class Duel(_Record, frozen=True, kw_only=True):
+    """That a run is a duel: two rows, A and B, measured in interleaved pairs of fresh processes."""
+
+    names: tuple[str, str]
+    """What was asked for, A and B."""
+    pairs: int
+    """How many were run."""
+    most_pairs: int
+    alpha: float
+    """What is left of the error for the verdict on the pairs that were run."""
+    max_slowdown: float
+    stopped: str | None
+    """Why it ended before ``most_pairs``; None: it did not."""
+    attribution: Attribution | None = None
+    """Where a side was slower: what explains it."""
+
+
+class Device(_Record, frozen=True, kw_only=True):
+    """The device's name and what was found on it."""
+
+    name: str
+    facts: Mapping[str, Any]
+
+
+class Version(_Record, frozen=True, kw_only=True):
+    """Which vitdeploy measured."""
+
+    version: str
+    commit: str | None
+    dirty: bool | None
+
+
+class Run(_Record, frozen=True, kw_only=True):
+    """One run file."""
+
+    schema: int
+    id: str
+    started_utc: str
+    vitdeploy: Version
+    device: Device
+    host: Mapping[str, Any]
+    protocol: Protocol
+    results: tuple[Result, ...]
+    duel: Duel | None = None
+    commit: str | None = None
+    """Of the repository that the command was run in: what a regression is told by."""
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """What the trials' runtimes said of themselves, each once."""
+        said = (TrialFacts(trial.facts).runtime for result in self.results for trial in result.trials)
+        return tuple(dict.fromkeys(runtime for runtime in said if runtime is not None))
+
+    @property
+    def sides(self) -> tuple[Result, Result] | None:
+        """Rows A and B of a duel; None where this is none."""
+        by_side = {result.side: result for result in self.results}
+        return (by_side["A"], by_side["B"]) if self.duel and {"A", "B"} <= by_side.keys() else None
+
+
+def load(path: Path) -> Run:
+    """Read a run; its summaries and statuses are derived anew from the trials.
+
+    Raises:
+        UnreadableFile: truncated, empty, of a newer schema, or with fields that are unknown.
+    """
+    run = documents.read(path, Run, schema=SCHEMA, what="run")
+    return msgspec.structs.replace(run, results=tuple(rederive(result, run.protocol) for result in run.results))
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a run, whole or not at all: indented for people, but a row with its thousands of samples in one line."""
+    frame = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(run, results=())), indent=1)
+    before, empty, after = frame.partition(b'"results": []')
+    assert empty, "the frame has an empty list of results"
+    rows = b",\n  ".join(msgspec.json.encode(result) for result in run.results)
+    data = b'"results": [' + (b"\n  " + rows + b"\n " if rows else b"") + b"]"
+    documents.write_bytes(path, before + data + after + b"\n")
+
+
+def rederive(result: Result, protocol: Protocol | None = None) -> Result:
+    """``result`` with the summary and status that its trials support; failed rows stay failed.
+
+    Under a long load slowing down is what is measured, and does not make a row invalid.
+    """
+    if result.status == "failed":
+        return result
+    long = protocol is not None and protocol.sustained_s is not None
+    derived = {reason.code for reason in result.reasons} & _DERIVED
+    kept = tuple(r for r in result.reasons if r.code not in derived)
+    found = tuple(r for r in _reasons(result.trials, result.parity) if not (long and r.code in _OF_HEAT))
+    return msgspec.structs.replace(
+        result,
+        summary=summarize(result.trials, result.case.batch),
+        reasons=(*found, *kept),
+        status="invalid" if found or not result.trials else "valid",
+        sustained=_sustained(result, protocol) if long and protocol is not None else None,
+    )
+
+
+def _sustained(result: Result, protocol: Protocol) -> Sustained | None:
+    trials = result.trials
+    heat = sustained.of_trials(
+        [trial.samples_ns for trial in trials if trial.sample_kind == "inference"],
+        burst_s=protocol.min_time_s,
+        streams=result.case.streams,
+    )
+    if heat is None:
+        return None
+    throttled = [TrialFacts(trial.facts).throttled_after_s for trial in trials]
+    return Sustained(
+        burst_ms=heat.burst_ns / 1e6,
+        sustained_ms=heat.sustained_ns / 1e6,
+        slowed_after_s=heat.slowed_after_s,
+        throttled_after_s=min((time_s for time_s in throttled if time_s is not None), default=None),
+    )
+
+
+def summarize(trials: Sequence[Trial], batch: int) -> Summary | None:
+    """The figures of a row; None without a sample."""
+    blocks = [trial.samples_ns for trial in trials if trial.samples_ns]
+    if not blocks:
+        return None
+    latencies = all(trial.sample_kind == "inference" for trial in trials)
+    interval = stats.median_interval(blocks)
+    return Summary(
+        samples=sum(map(len, blocks)),
+        trials=len(blocks),
+        median_ms=stats.median_of_medians(blocks) / 1e6,
+        median_ci95_ms=None if interval is None else (interval[0] / 1e6, interval[1] / 1e6),
+        p90_ms=_ms(stats.percentile(blocks, 0.90)) if latencies else None,
+        p99_ms=_ms(stats.percentile(blocks, 0.99)) if latencies else None,
+        throughput_per_s=batch * sum(map(len, blocks)) / (sum(t.wall_ns for t in trials if t.samples_ns) / 1e9),
+        energy_mj=None,
+    )
+
+
+_DERIVED = frozenset({"parity-failed", "throttled", "not-steady", "too-few-samples"})
+"""Reasons that follow from the trials and the parity; they make a row invalid."""
+_OF_HEAT = frozenset({"throttled", "not-steady"})
+
+
+def _reasons(trials: Sequence[Trial], parity: Parity | None) -> list[Reason]:
+    found: list[Reason] = []
+    if parity is not None and not parity.passed:
+        found.append(
+            Reason(
+                code="parity-failed",
+                message=f"the file does not compute what the model computes: {parity.reason}",
+                hint="Run `vitdeploy check` on the artifact, and do not deploy it.",
+            )
+        )
+    refused = [trial.parity.reason for trial in trials if trial.parity is not None and not trial.parity.passed]
+    if refused:
+        found.append(
+            Reason(
+                code="parity-failed",
+                message=f"the device computed something else in {len(refused)} of {len(trials)} trials: {refused[0]}",
+                hint="Do not deploy it there; look for fp16 arithmetic or another runtime on the device.",
+            )
+        )
+    if throttled := sum(trial.throttled for trial in trials):
+        found.append(
+            Reason(
+                code="throttled",
+                message=f"the clock was throttled in {throttled} of {len(trials)} trials",
+                hint="Let the device cool down, or measure with --sustained.",
+            )
+        )
+    unsteady = [trial.steady for trial in trials if trial.steady != "steady"]
+    if len(unsteady) > MOST_UNSTEADY * len(trials):
+        found.append(
+            Reason(
+                code="not-steady",
+                message=f"{len(unsteady)} of {len(trials)} trials were not steady ({', '.join(sorted(set(unsteady)))})",
+                hint="Stop other work on the machine, or raise --min-time.",
+            )
+        )
+    fewest = min((trial.inferences for trial in trials), default=0)
+    if trials and fewest < FEWEST_SAMPLES:
+        found.append(
+            Reason(
+                code="too-few-samples",
+                message=f"a trial has {fewest} samples, fewer than {FEWEST_SAMPLES}",
+                hint="Raise --min-time.",
+            )
+        )
+    return found
+
+
+def _ms(value_ns: float | None) -> float | None:
+    return None if value_ns is None else value_ns / 1e6

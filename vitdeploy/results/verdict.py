@@ -1,0 +1,352 @@
+"""Slower, faster, the same, or not to be told: two sets of trials in, one comparison a case out.
+
+The unit of inference is what was repeated: a pair of interleaved trials, else a trial (a fresh
+process), and a build where both sides' engines were built several times. Its log median is one
+observation; Student's t on those decides. Samples inside one process are never treated as independent.
+
+Source: Kalibera & Jones, "Quantifying Performance Changes with Effect Size Confidence Intervals",
+arXiv:2007.10899 (interval of the ratio from the level where variance enters); Schuirmann 1987 (two
+one-sided tests for ``same``); Holm 1979 (family-wise error over cases).
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+from scipy import special
+
+from vitdeploy.results.record import Case, Result, Trial
+
+Verdict = Literal["slower", "faster", "same", "inconclusive", "unpaired"]
+Unit = Literal["pair", "trial", "build"]
+
+MAX_SLOWDOWN = 0.02
+"""A slowdown up to this is tolerated by default. Source: contract, "Commands"."""
+
+ALPHA = 0.01
+"""Family-wise chance of a false alarm by default. Source: contract, "Commands"."""
+
+FEWEST_UNITS = 3
+"""Below three observations a side (or three pairs) no spread can be told from two points by chance."""
+
+POWER = 0.95
+"""The smallest change the data could have shown is the one they would have shown this often."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """The estimated change of one case and how well it is known."""
+
+    log_ratio: float
+    """Natural logarithm of head's median over base's."""
+    standard_error: float
+    degrees: float
+    """Degrees of freedom of its t distribution."""
+    unit: Unit
+    count: int
+    """Pairs, or observations of the smaller side."""
+
+    def chance_of(self, at_least: float) -> float:
+        """One-sided p-value of the data where the true log ratio is at most ``at_least``."""
+        if self.standard_error == 0:
+            return 0.0 if self.log_ratio > at_least else 1.0
+        return float(special.stdtr(self.degrees, -(self.log_ratio - at_least) / self.standard_error))
+
+    def half_width(self, alpha: float) -> float:
+        """Half of the interval whose either end errs with chance ``alpha``, on the log scale."""
+        return float(special.stdtrit(self.degrees, 1 - alpha)) * self.standard_error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What may be said of one case."""
+
+    case: Case
+    verdict: Verdict
+    ratio: float | None
+    """Head's median over base's."""
+    interval: tuple[float, float] | None
+    alpha: float
+    """Chance that either end of the interval errs, after the correction for many cases."""
+    detectable: float | None
+    """Smallest slowdown that these data would have shown, as a ratio."""
+    unit: Unit | None
+    count: int
+    historical: bool
+    """The sides come from two runs: drift between them is not controlled."""
+    reason: str
+
+
+def compare(
+    base: Sequence[Result],
+    head: Sequence[Result],
+    *,
+    max_slowdown: float = MAX_SLOWDOWN,
+    alpha: float = ALPHA,
+    historical: bool,
+    drift: float = 0.0,
+    clocked: bool = False,
+) -> list[Comparison]:
+    """One comparison for every case of either side, head's order first.
+
+    Args:
+        base: rows, one a case.
+        head: rows, one a case.
+        max_slowdown: changes up to this share do not matter.
+        alpha: family-wise chance of each kind of false claim.
+        historical: the sides were not interleaved, so nothing is paired.
+        drift: standard deviation of the slow drift of the machine, on the log scale, from its calibration; it adds
+            to the error of historical comparisons.
+        clocked: the telemetry is the clock of what computes; a change must then show in clock cycles too.
+    """
+    before = {result.case: result for result in base}
+    after = {result.case: result for result in head}
+    effects: dict[Case, Effect] = {}
+    refused: dict[Case, str] = {}
+    for case in dict.fromkeys((*after, *before)):
+        reason = _refusal(before.get(case), after.get(case))
+        found = None if reason else effect(before[case].trials, after[case].trials, interleaved=not historical)
+        if found is not None:
+            effects[case] = _drifting(found, drift) if historical else found
+        else:
+            refused[case] = reason or f"fewer than {FEWEST_UNITS} trials a side say nothing of their spread"
+    decided = decide(effects, max_slowdown=max_slowdown, alpha=alpha)
+    if clocked:
+        decided = {
+            case: _clock_checked(one, before[case], after[case], max_slowdown, not historical)
+            for case, one in decided.items()
+        }
+    return [
+        _comparison(case, decided[case], effects[case], max_slowdown, historical)
+        if case in effects
+        else Comparison(
+            case=case,
+            verdict="inconclusive" if case in before and case in after else "unpaired",
+            ratio=None,
+            interval=None,
+            alpha=alpha,
+            detectable=None,
+            unit=None,
+            count=0,
+            historical=historical,
+            reason=refused[case],
+        )
+        for case in dict.fromkeys((*after, *before))
+    ]
+
+
+def versus(
+    base: Result, head: Result, *, max_slowdown: float = MAX_SLOWDOWN, alpha: float = ALPHA, clocked: bool = False
+) -> Comparison:
+    """The comparison of a duel's two sides, whatever their cases are; it goes under the head's case."""
+    alike = msgspec.structs.replace(base, case=head.case)
+    (found,) = compare([alike], [head], max_slowdown=max_slowdown, alpha=alpha, historical=False, clocked=clocked)
+    return found
+
+
+def effect(base: Sequence[Trial], head: Sequence[Trial], *, interleaved: bool = True) -> Effect | None:
+    """The change from ``base`` to ``head``; None when there are too few trials to tell a spread.
+
+    Args:
+        base: trials of one case.
+        head: trials of the same case.
+        interleaved: equal pair numbers of the two sides are pairs: they were run next to each other.
+    """
+    return _effect(base, head, _log_median, interleaved)
+
+
+def _effect(
+    base: Sequence[Trial], head: Sequence[Trial], value: Callable[[Trial], float], interleaved: bool
+) -> Effect | None:
+    builds = _by_build(base, value), _by_build(head, value)
+    if builds[0] and builds[1] and max(map(len, builds)) > 1:
+        return _welch(list(builds[0].values()), list(builds[1].values()), "build")
+    left, right = _by_pair(base, value), _by_pair(head, value)
+    shared = sorted(left.keys() & right.keys())
+    if interleaved and shared:  # a trial whose other half was lost says nothing of the difference
+        return paired([right[pair] - left[pair] for pair in shared])
+    return _welch([value(t) for t in base], [value(t) for t in head], "trial")
+
+
+def paired(differences: Sequence[float]) -> Effect | None:
+    """The change that pairs show, from the difference of each pair's log medians; None below three."""
+    if len(differences) < FEWEST_UNITS:
+        return None
+    return Effect(
+        log_ratio=float(np.mean(differences)),
+        standard_error=float(np.std(differences, ddof=1)) / math.sqrt(len(differences)),
+        degrees=len(differences) - 1,
+        unit="pair",
+        count=len(differences),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict and the error chance its interval was drawn with."""
+
+    verdict: Verdict
+    alpha: float
+    cycles: float | None = None
+    """Ratio of clock cycles, where a change of time was taken back because they did not change."""
+
+
+def decide(effects: Mapping[Case, Effect], *, max_slowdown: float, alpha: float) -> dict[Case, Decision]:
+    """Verdicts over all cases, each kind's false claims held below ``alpha`` in the family (Holm's step-down)."""
+    bound = math.log1p(max_slowdown)
+    claims: dict[Verdict, dict[Case, float]] = {
+        "slower": {c: e.chance_of(0.0) for c, e in effects.items()},
+        "faster": {c: _mirrored(e).chance_of(0.0) for c, e in effects.items()},
+        "same": {c: max(e.chance_of(-bound), _mirrored(e).chance_of(-bound)) for c, e in effects.items()},
+    }
+    levels = {verdict: _holm(chances, alpha) for verdict, chances in claims.items()}
+    decided: dict[Case, Decision] = {}
+    for case, found in effects.items():
+        large: Verdict | None = None
+        if found.log_ratio > bound:
+            large = "slower"
+        elif found.log_ratio < -bound:
+            large = "faster"
+        if large and claims[large][case] < levels[large][case]:
+            decided[case] = Decision(large, levels[large][case])
+        elif claims["same"][case] < levels["same"][case]:
+            decided[case] = Decision("same", levels["same"][case])
+        else:
+            direction: Verdict = "slower" if found.log_ratio > 0 else "faster"
+            decided[case] = Decision("inconclusive", levels[direction][case] or alpha / len(effects))
+    return decided
+
+
+def detectable(found: Effect, *, max_slowdown: float, alpha: float, power: float = POWER) -> float:
+    """Smallest true slowdown, as a ratio, that would come out ``slower`` with chance ``power``."""
+    needed = max(math.log1p(max_slowdown), found.half_width(alpha))
+    return math.exp(needed + float(special.stdtrit(found.degrees, power)) * found.standard_error)
+
+
+def _comparison(case: Case, decision: Decision, found: Effect, max_slowdown: float, historical: bool) -> Comparison:
+    half = found.half_width(decision.alpha)
+    interval = (math.exp(found.log_ratio - half), math.exp(found.log_ratio + half))
+    seen = detectable(found, max_slowdown=max_slowdown, alpha=decision.alpha)
+    return Comparison(
+        case=case,
+        verdict=decision.verdict,
+        ratio=math.exp(found.log_ratio),
+        interval=interval,
+        alpha=decision.alpha,
+        detectable=seen,
+        unit=found.unit,
+        count=found.count,
+        historical=historical,
+        reason=_explained(decision, found, interval, seen, max_slowdown),
+    )
+
+
+def _explained(
+    decision: Decision, found: Effect, interval: tuple[float, float], seen: float, max_slowdown: float
+) -> str:
+    change = f"{math.expm1(found.log_ratio):+.2%} [{interval[0] - 1:+.2%}, {interval[1] - 1:+.2%}]"
+    from_what = f"from {found.count} {found.unit}s" + (" a side" if found.unit != "pair" else "")
+    if decision.cycles is not None:
+        return f"clock drift: {change} in time {from_what}, but {decision.cycles - 1:+.2%} in clock cycles"
+    match decision.verdict:
+        case "slower" | "faster":
+            return f"{change} {from_what}: beyond ±{max_slowdown:.1%}, and the interval excludes no change"
+        case "same":
+            return f"{change} {from_what}: the interval lies within ±{max_slowdown:.1%}"
+        case _:
+            return f"{change} {from_what}: a slowdown below {seen - 1:.1%} could not have been told"
+
+
+def _refusal(base: Result | None, head: Result | None) -> str | None:
+    if base is None or head is None:
+        return f"the {'base' if base is None else 'head'} run lacks this case"
+    for side, result in (("base", base), ("head", head)):
+        if result.status != "valid":
+            codes = ", ".join(reason.code for reason in result.reasons) or "no reason given"
+            return f"the {side} figure is {result.status} ({codes})"
+    return None
+
+
+def _holm(chances: Mapping[Case, float], alpha: float) -> dict[Case, float]:
+    """Level each claim is tested at; 0 for those after the first that fails."""
+    levels: dict[Case, float] = {}
+    stopped = False
+    for rank, (case, chance) in enumerate(sorted(chances.items(), key=lambda item: item[1])):
+        level = alpha / (len(chances) - rank)
+        stopped = stopped or chance >= level
+        levels[case] = 0.0 if stopped else level
+    return levels
+
+
+def _mirrored(found: Effect) -> Effect:
+    return dataclasses.replace(found, log_ratio=-found.log_ratio)
+
+
+def _welch(base: Sequence[float], head: Sequence[float], unit: Unit) -> Effect | None:
+    """Two unpaired sides of unequal spread. Source: Welch 1947, with Satterthwaite's degrees of freedom."""
+    if min(len(base), len(head)) < FEWEST_UNITS:
+        return None
+    left, right = (float(np.var(side, ddof=1)) / len(side) for side in (base, head))
+    total = left + right
+    shares = left**2 / (len(base) - 1) + right**2 / (len(head) - 1)
+    return Effect(
+        log_ratio=float(np.mean(head)) - float(np.mean(base)),
+        standard_error=math.sqrt(total),
+        degrees=total**2 / shares if shares > 0 else len(base) + len(head) - 2,
+        unit=unit,
+        count=min(len(base), len(head)),
+    )
+
+
+def _drifting(found: Effect, drift: float) -> Effect:
+    """``found`` with the machine's slow drift, which each side has of its own, added to its error."""
+    return dataclasses.replace(found, standard_error=math.hypot(found.standard_error, math.sqrt(2) * drift))
+
+
+def _clock_checked(decision: Decision, base: Result, head: Result, max_slowdown: float, interleaved: bool) -> Decision:
+    """Take a claim of another time back where the clock cycles do not change as much: the clock did.
+
+    Source: nvbench-compare-robust asks for a separation in cycles (time × clock) beside that in time.
+    """
+    if decision.verdict not in ("slower", "faster"):
+        return decision
+    trials = (*base.trials, *head.trials)
+    if not trials or any(_clock_hz(trial) is None for trial in trials):
+        return decision
+    found = _effect(base.trials, head.trials, _log_cycles, interleaved)
+    if found is None:
+        return decision
+    toward = found if decision.verdict == "slower" else _mirrored(found)
+    if toward.log_ratio > math.log1p(max_slowdown) and toward.chance_of(0.0) < decision.alpha:
+        return decision
+    return Decision("inconclusive", decision.alpha, cycles=math.exp(found.log_ratio))
+
+
+def _clock_hz(trial: Trial) -> float | None:
+    known = [reading.clock_hz for reading in trial.telemetry if reading.clock_hz]
+    return float(np.mean(known)) if known else None
+
+
+def _log_median(trial: Trial) -> float:
+    return math.log(float(np.median(trial.samples_ns)))
+
+
+def _log_cycles(trial: Trial) -> float:
+    return _log_median(trial) + math.log(_clock_hz(trial) or 1.0)
+
+
+def _by_pair(trials: Sequence[Trial], value: Callable[[Trial], float]) -> dict[int, float]:
+    return {trial.pair: value(trial) for trial in trials if trial.pair is not None}
+
+
+def _by_build(trials: Sequence[Trial], value: Callable[[Trial], float]) -> dict[int, float]:
+    """Mean of each build; empty where no builds are told apart."""
+    grouped: dict[int, list[float]] = {}
+    for trial in trials:
+        if trial.build is not None:
+            grouped.setdefault(trial.build, []).append(value(trial))
+    return {build: float(np.mean(values)) for build, values in grouped.items()}

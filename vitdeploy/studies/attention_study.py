@@ -1,0 +1,294 @@
+"""Attention against attention: how time grows with resolution, read off a run of `vitdeploy attention`.
+
+Three kinds of series, each with linear and softmax attention: the module at equal width, the module at equal
+arithmetic (the linear one is made wider), and whole networks. Everything is derived from the run.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from vitdeploy.catalog.model_table import ATTENTION_HEAD_DIM
+from vitdeploy.catalog.spec import Size
+from vitdeploy.results.record import Result, Run
+from vitdeploy.studies import paired_rounds, published
+from vitdeploy.studies.paired_rounds import Crossing, Estimate
+from vitdeploy.studies.reproduction import shown_ratio
+
+SUITE = "attention-study"
+"""How such runs call their suite."""
+
+WIDTH: Final = 128
+"""Channels of the softmax module, and of the linear one at equal width. Source: stage 3 of EfficientViT-B1."""
+
+FIGURE_4_SIDES: Final = (24, 32, 40)
+"""Feature maps of the published figure 4. Source: arXiv 2205.14756v6."""
+
+UPPER: Final = 1024
+"""From this many pixels on the exponent is fitted once more: small maps cost what a call costs."""
+
+Kind = Literal["equal width", "equal arithmetic", "network"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """Both attentions at one size; a side that has no figure says why."""
+
+    size: Size
+    linear: Result | None
+    softmax: Result | None
+    linear_ms: Estimate | None
+    softmax_ms: Estimate | None
+    speedup: Estimate | None
+    """Softmax's time over linear's."""
+    published: float | None
+    """The same of figure 4, where it has this map."""
+
+    @property
+    def pixels(self) -> int:
+        """Of the input: what the exponents are of."""
+        return self.size[0] * self.size[1]
+
+    @property
+    def why_not(self) -> str | None:
+        """Why a side has no figure."""
+        sides = [r for r in (self.linear, self.softmax) if r is not None and r.status != "valid"]
+        return "; ".join(reason.message for r in sides for reason in r.reasons[:1]) or None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One kind over sizes, and what follows from it."""
+
+    name: str
+    kind: Kind
+    points: tuple[Point, ...]
+    linear_exponent: Estimate | None
+    softmax_exponent: Estimate | None
+    """Over all sizes that have a figure."""
+    linear_exponent_upper: Estimate | None
+    softmax_exponent_upper: Estimate | None
+    """Over those from `UPPER` pixels of the attention's map on."""
+    crossing: Crossing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """What ran, by the runtime's own profiler."""
+
+    case: str
+    graph: Mapping[str, int]
+    """Operator → count, in the file."""
+    ran_ms: Mapping[str, float]
+    """Operator → ms of an inference; empty where the runtime tells none."""
+    said: str | None
+    """Why it tells none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """The whole comparison."""
+
+    run: Run
+    series: tuple[Series, ...]
+    kernels: tuple[Kernel, ...]
+    table: published.Table
+    """Figure 4 as data."""
+
+
+def study(run: Run, table: published.Table, kernels: Iterable[Kernel] = ()) -> Study:
+    """What a run says of both attentions."""
+    modules = [result for result in run.results if module_width(result) is not None]
+    networks = [result for result in run.results if module_width(result) is None]
+    softmax = [result for result in modules if result.case.attention == "softmax"]
+    linear = [result for result in modules if result.case.attention == "relu"]
+    figure_4 = _figure_4(table)
+    series = [
+        _series(
+            f"module, equal width ({WIDTH} channels)",
+            "equal width",
+            [result for result in linear if module_width(result) == WIDTH],
+            softmax,
+            run,
+            {},
+            per_pixel=1,
+        ),
+        _series(
+            "module, equal arithmetic",
+            "equal arithmetic",
+            [result for result in linear if module_width(result) == equal_width(_pixels(result))],
+            [result for result in softmax if equal_width(_pixels(result)) != WIDTH],
+            run,
+            figure_4,
+            per_pixel=1,
+        ),
+    ]
+    for model in dict.fromkeys(result.case.model for result in networks):
+        sides = {
+            kind: [r for r in networks if r.case.model == model and r.case.attention == kind]
+            for kind in ("relu", "softmax")
+        }
+        series.append(_series(model, "network", sides["relu"], sides["softmax"], run, {}, per_pixel=16 * 16))
+    return Study(run=run, series=tuple(one for one in series if one.points), kernels=tuple(kernels), table=table)
+
+
+def words(one: Series) -> list[str]:
+    """The fitted exponents and where the two cross, in sentences."""
+    lines: list[str] = []
+    if one.kind != "equal arithmetic":
+        for name, whole, upper in (
+            ("Linear", one.linear_exponent, one.linear_exponent_upper),
+            ("Softmax", one.softmax_exponent, one.softmax_exponent_upper),
+        ):
+            if whole is not None:
+                told = f"{name} attention's time grows with pixels to the power {shown_ratio(whole)}"
+                lines.append(told + (f"; over the larger maps {shown_ratio(upper)}." if upper else "."))
+    at = one.crossing.at
+    if at is None:
+        said = one.crossing.words.replace("the one takes", "softmax takes")
+        lines.append(f"They cross {said}." if not said.startswith("no ") else f"{said[0].upper()}{said[1:]}.")
+    else:
+        known = "" if at.interval is None else f" [{at.interval[0] ** 0.5:.1f} … {at.interval[1] ** 0.5:.1f}]"
+        extra = f"; {one.crossing.words}" if one.crossing.words else ""
+        lines.append(f"They cross at a side of {at.value**0.5:.1f}{known} pixels{extra}.")
+    return lines
+
+
+def kernel_words(kernel: Kernel, most: int = 5) -> list[str]:
+    """What ran, the costliest first."""
+    graph = ", ".join(f"{count} {name}" for name, count in kernel.graph.items())
+    ran = ", ".join(f"{name} {ms:.2f} ms" for name, ms in list(kernel.ran_ms.items())[:most])
+    return [f"{kernel.case}: the file has {graph or 'no graph'}; {'ran ' + ran if ran else kernel.said}"]
+
+
+def module_width(result: Result) -> int | None:
+    """Channels of an attention module alone; None for a network."""
+    model = result.case.model
+    return int(model.removeprefix("attention_w")) if model.startswith("attention_w") else None
+
+
+def macs_per_pixel(width: int, pixels: int, *, softmax: bool) -> int:
+    """Multiply-accumulates of a module for one pixel of its map.
+
+    The stem, four projections' worth of pointwise convolutions, and two products: with the map's pixels for softmax,
+    with the head's channels (and the denominator's row) for linear attention.
+    """
+    shared = 3 * width + 4 * width * width
+    return shared + (2 * width * pixels if softmax else width * (2 * ATTENTION_HEAD_DIM + 2))
+
+
+def equal_width(pixels: int) -> int:
+    """Channels that give linear attention the arithmetic of softmax attention on `WIDTH`, to the nearest head."""
+    wanted = macs_per_pixel(WIDTH, pixels, softmax=True)
+    widths = range(ATTENTION_HEAD_DIM, 4097, ATTENTION_HEAD_DIM)
+    return min(widths, key=lambda width: abs(macs_per_pixel(width, pixels, softmax=False) - wanted))
+
+
+def _series(
+    name: str,
+    kind: Kind,
+    linear: Sequence[Result],
+    softmax: Sequence[Result],
+    run: Run,
+    figure_4: Mapping[Size, float],
+    *,
+    per_pixel: int,
+) -> Series:
+    """The series of two sides; ``per_pixel``: pixels of the input for one of the first map that is attended to."""
+    by_size = {size: (_at(linear, size), _at(softmax, size)) for size in _sizes(linear, softmax)}
+    times: tuple[dict[int, dict[int, float]], dict[int, dict[int, float]]] = ({}, {})
+    points: list[Point] = []
+    for size, sides in by_size.items():
+        found = [{} if side is None else paired_rounds.latencies(run, side) for side in sides]
+        for one, seen in zip(times, found, strict=True):
+            if seen:
+                one[size[0] * size[1]] = seen
+        points.append(
+            Point(
+                size=size,
+                linear=sides[0],
+                softmax=sides[1],
+                linear_ms=paired_rounds.typical(list(found[0].values())),
+                softmax_ms=paired_rounds.typical(list(found[1].values())),
+                speedup=paired_rounds.ratio(found[1], found[0]),
+                published=figure_4.get(size),
+            )
+        )
+    upper = [{size: seen for size, seen in one.items() if size >= UPPER * per_pixel} for one in times]
+    return Series(
+        name=name,
+        kind=kind,
+        points=tuple(points),
+        linear_exponent=paired_rounds.exponent(times[0]),
+        softmax_exponent=paired_rounds.exponent(times[1]),
+        linear_exponent_upper=paired_rounds.exponent(upper[0]),
+        softmax_exponent_upper=paired_rounds.exponent(upper[1]),
+        crossing=paired_rounds.crossing(times[1], times[0]),
+    )
+
+
+def _sizes(*sides: Sequence[Result]) -> list[Size]:
+    return sorted({result.case.size for side in sides for result in side}, key=lambda size: (size[0] * size[1], size))
+
+
+def _at(results: Sequence[Result], size: Size) -> Result | None:
+    return next((result for result in results if result.case.size == size), None)
+
+
+def _pixels(result: Result) -> int:
+    return result.case.size[0] * result.case.size[1]
+
+
+def _figure_4(table: published.Table) -> dict[Size, float]:
+    """Size → softmax's time over linear's, as published."""
+    found: dict[Size, float] = {}
+    for claim in table.claims:
+        ratio = table.published_ratio(claim)
+        height, _, width = table.size_of(table.row(claim.slow), quick=False).partition("x")
+        if ratio is not None:
+            found[int(height), int(width)] = ratio
+    return found
+
+
+def as_json(found: Study) -> dict[str, Any]:
+    """The machine form."""
+    return {
+        "run": found.run.id,
+        "device": found.run.device,
+        "series": [
+            {
+                "name": one.name,
+                "kind": one.kind,
+                "linear_exponent": one.linear_exponent,
+                "softmax_exponent": one.softmax_exponent,
+                "linear_exponent_upper": one.linear_exponent_upper,
+                "softmax_exponent_upper": one.softmax_exponent_upper,
+                "crossing_pixels": one.crossing.at,
+                "crossing_words": one.crossing.words,
+                "points": [
+                    {
+                        "size": point.size,
+                        "linear_ms": point.linear_ms,
+                        "softmax_ms": point.softmax_ms,
+                        "softmax_over_linear": point.speedup,
+                        "published": point.published,
+                        "linear_macs": point.linear.macs if point.linear else None,
+                        "softmax_macs": point.softmax.macs if point.softmax else None,
+                        "linear_peak_memory_bytes": peak_memory_bytes(point.linear),
+                        "softmax_peak_memory_bytes": peak_memory_bytes(point.softmax),
+                        "why_not": point.why_not,
+                    }
+                    for point in one.points
+                ],
+            }
+            for one in found.series
+        ],
+        "kernels": found.kernels,
+    }
+
+
+def peak_memory_bytes(result: Result | None) -> int | None:
+    """The largest of a row's trials; None where there is no figure."""
+    if result is None or result.status != "valid":
+        return None
+    return max((trial.peak_memory_bytes for trial in result.trials), default=None)

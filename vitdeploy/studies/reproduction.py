@@ -1,0 +1,280 @@
+"""Published beside measured: a run held against a table, its claims' ratios, and what differs from the protocol."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vitdeploy import units
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.fact_table import NOT_VISIBLE, DeviceFacts
+from vitdeploy.catalog.spec import Size
+from vitdeploy.results.record import Result, Run
+from vitdeploy.studies import paired_rounds
+from vitdeploy.studies.paired_rounds import Estimate
+from vitdeploy.studies.published import Claim, Column, Row, Table
+
+SUITE = "reproduce"
+"""How such runs call their suite: ``reproduce:TABLE`` or ``reproduce:TABLE:quick``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One row: what was measured of it, or why nothing was."""
+
+    row: Row
+    size: Size
+    latency: Estimate | None
+    """ms, over rounds; of a model in parts the sum of its parts."""
+    images_per_s: float | None
+    peak_memory_bytes: int | None
+    macs: int | None
+    """Of the files that were run, at the size that was run."""
+    case: str | None
+    why_not: str | None
+    """None when there is a figure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One claim: the ratio that is published and the one that was measured."""
+
+    claim: Claim
+    published: float | None
+    measured: Estimate | None
+    why_not: str | None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the fast side is faster here at all; None: not measured, or not to be told."""
+        if self.measured is None or self.measured.interval is None:
+            return None
+        low, high = self.measured.interval
+        if low > 1:
+            return True
+        return False if high < 1 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One line of the checklist: how it was published, how it was measured here."""
+
+    what: str
+    published: str
+    measured: str
+    same: bool | None
+    """None: not stated, or not to be seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """A table beside a run."""
+
+    name: str
+    table: Table
+    run: Run
+    quick: bool
+    smaller: bool
+    """Whether rows were run at smaller sizes than the published ones, as the quick forms of slow tables are."""
+    figures: tuple[Figure, ...]
+    answers: tuple[Answer, ...]
+    differences: tuple[Difference, ...]
+    comparable: Mapping[str, bool]
+    """Column → whether its absolute values may be held against this run's."""
+
+
+def suite_of(name: str, *, quick: bool) -> str:
+    """What a run of a table calls its suite."""
+    return f"{SUITE}:{name}" + (":quick" if quick else "")
+
+
+def reproduce(name: str, table: Table, run: Run) -> Reproduction:
+    """Hold a run against a table."""
+    quick = run.protocol.suite == suite_of(name, quick=True)
+    parts = {row.name: _parts(table, row, run, quick=quick) for row in table.rows}
+    figures = tuple(_figure(row, table, run, parts[row.name], quick=quick) for row in table.rows)
+    by_name = {figure.row.name: figure for figure in figures}
+    smaller = quick and any(_smaller(row, table) for row in table.rows)
+    return Reproduction(
+        name=name,
+        table=table,
+        run=run,
+        quick=quick,
+        smaller=smaller,
+        figures=figures,
+        answers=tuple(_answer(claim, table, run, parts, by_name) for claim in table.claims),
+        differences=tuple(_differences(table, run, figures, smaller=smaller)),
+        comparable={name: _comparable(column, table, run, smaller=smaller) for name, column in table.columns.items()},
+    )
+
+
+def _smaller(row: Row, table: Table) -> bool:
+    """Whether a row's quick form has another size than the published one."""
+    return bool(row.model) and row.in_quick and table.size_of(row, quick=True) != table.size_of(row, quick=False)
+
+
+def _parts(table: Table, row: Row, run: Run, *, quick: bool) -> list[Result]:
+    """The run's results that a row consists of."""
+    size = registry.parse_size(table.size_of(row, quick=quick))
+    return [
+        result
+        for result in run.results
+        if result.case.model == row.model
+        and result.case.size == size
+        and (not row.parts or result.case.part in row.parts)
+        and (row.attention is None or result.case.attention == row.attention)
+    ]
+
+
+def _figure(row: Row, table: Table, run: Run, parts: Sequence[Result], *, quick: bool) -> Figure:
+    latency = paired_rounds.typical(
+        list(paired_rounds.summed([paired_rounds.latencies(run, part) for part in parts]).values())
+    )
+    macs = [part.macs for part in parts]
+    peaks = [trial.peak_memory_bytes for part in parts for trial in part.trials]
+    return Figure(
+        row=row,
+        size=registry.parse_size(table.size_of(row, quick=quick)),
+        latency=latency,
+        images_per_s=1e3 * parts[0].case.batch / latency.value if latency else None,
+        peak_memory_bytes=max(peaks) if latency and peaks else None,
+        macs=sum(filter(None, macs)) if latency and all(macs) else None,
+        case=" + ".join(part.case.name for part in parts) or None,
+        why_not=None if latency else _why_not(row, parts, quick=quick),
+    )
+
+
+def _why_not(row: Row, parts: Sequence[Result], *, quick: bool) -> str:
+    if row.model is None:
+        return "vitdeploy does not have this model"
+    reasons = [reason.message for part in parts if part.status != "valid" for reason in part.reasons]
+    if reasons:
+        return reasons[0]
+    if row.model not in registry.models() and not row.model.startswith("attention_"):
+        return f"{row.model} is not in this version's catalogue"
+    if quick and not row.in_quick:
+        return "left out of --quick"
+    return "it was not part of this run"
+
+
+def _answer(
+    claim: Claim, table: Table, run: Run, parts: Mapping[str, Sequence[Result]], figures: Mapping[str, Figure]
+) -> Answer:
+    times = {
+        name: paired_rounds.summed([paired_rounds.latencies(run, part) for part in parts[name]])
+        for name in (claim.slow, claim.fast)
+    }
+    missing = [f"{name}: {figures[name].why_not}" for name in times if figures[name].why_not]
+    return Answer(
+        claim=claim,
+        published=claim.ratio or table.published_ratio(claim),
+        measured=paired_rounds.ratio(times[claim.slow], times[claim.fast]) if not missing else None,
+        why_not="; ".join(missing) or None,
+    )
+
+
+def _comparable(column: Column, table: Table, run: Run, *, smaller: bool) -> bool:
+    cases = [result.case for result in run.results]
+    return (
+        not smaller
+        and column.runs_on == run.device.name
+        and all(case.target in table.targets for case in cases)
+        and all(case.batch == column.batch and case.boundary == column.boundary for case in cases)
+    )
+
+
+def _differences(table: Table, run: Run, figures: Sequence[Figure], *, smaller: bool) -> list[Difference]:
+    """The checklist: everything that a published figure depends on, as stated there and as found here."""
+    columns = list(table.columns.values())
+    cases = [result.case for result in run.results]
+    facts = DeviceFacts(run.device.facts)
+    run_rows = [figure.row for figure in figures if figure.case] or [figure.row for figure in figures]
+    sizes = sorted({table.size_of(row, quick=False) for row in run_rows if row.model})
+    used = sorted({f"{case.size[0]}x{case.size[1]}" for case in cases})
+    runtimes = sorted(run.runtimes)
+    targets = sorted({case.target for case in cases})
+    devices = [column.device for column in columns]
+    batches = [f"{column.batch}" if column.batch else "not stated" for column in columns]
+    own = [column for column in columns if column.runs_on == run.device.name] or columns
+    boundaries = [column.boundary for column in columns]
+    weights = {case.weights for case in cases}
+
+    def line(what: str, published: Sequence[str], measured: Sequence[str], *, same: bool | None) -> Difference:
+        return Difference(
+            what=what,
+            published=", ".join(dict.fromkeys(published)) or "not stated",
+            measured=", ".join(dict.fromkeys(measured)) or "–",
+            same=same,
+        )
+
+    return [
+        line(
+            "device",
+            devices,
+            [f"{run.device.name}: {facts.cpu or facts.title or ''}"],
+            same=any(column.runs_on == run.device.name for column in columns),
+        ),
+        line("size", sizes, used, same=not smaller),
+        line("target", table.targets, targets, same=set(targets) <= set(table.targets)),
+        line(
+            "runtime version",
+            ["not stated"] if "tflite-fp32" in table.targets else ["TensorRT, version not stated"],
+            runtimes,
+            same=None,
+        ),
+        line(
+            "power mode",
+            ["not stated"],
+            [case.power_mode or NOT_VISIBLE for case in cases],
+            same=None,
+        ),
+        line(
+            "transfers",
+            boundaries,
+            [case.boundary for case in cases],
+            same={case.boundary for case in cases} <= set(boundaries),
+        ),
+        line(
+            "batch",
+            batches,
+            [str(case.batch) for case in cases],
+            same={case.batch for case in cases} <= {column.batch for column in own},
+        ),
+        line("threads", ["not stated"], [f"{case.threads} of {facts.cores_logical or '?'}" for case in cases],
+             same=None),
+        line(
+            "statistic",
+            ["not stated"],
+            [f"median of medians, {run.protocol.trials} fresh processes of at least {run.protocol.min_time_s:g} s"],
+            same=None,
+        ),
+        line("graph's end", [table.border], ["as published" if not cases else "the model's own output"], same=None),
+        line(
+            "weights",
+            ["trained"],
+            ["random, seed 0" if weights == {"random:0"} else "from a file"],
+            same="random:0" not in weights,
+        ),
+        line(
+            "clocks, heat",
+            ["not stated"],
+            [facts.governor or "governor not visible", f"throttling {facts.throttle or NOT_VISIBLE}"],
+            same=None,
+        ),
+    ]  # fmt: skip
+
+
+def shown_value(column: Column, value: float) -> str:
+    """A published value with its unit: ``45.9 ms``, ``122 images/s``; ``≈`` where it was read from a chart."""
+    return f"{'≈' if column.chart else ''}{value:g} {column.unit}"
+
+
+def shown_latency(found: Estimate) -> str:
+    """``12.3 ms [12.1 … 12.5]``."""
+    low, high = found.interval or (None, None)
+    text = f"{units.milliseconds([found.value])[0]} ms"
+    return text if low is None else f"{text} [{units.interval(low, high, found.value)}]"
+
+
+def shown_ratio(found: Estimate) -> str:
+    """``6.21 [6.05 … 6.37]``."""
+    text = f"{found.value:.2f}"
+    return text if found.interval is None else f"{text} [{found.interval[0]:.2f} … {found.interval[1]:.2f}]"
