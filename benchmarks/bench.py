@@ -16,9 +16,9 @@ import msgspec
 from vitdeploy import errors
 from vitdeploy.benchmarks import phone_trial
 from vitdeploy.benchmarks.trial import prepared_device
-from vitdeploy.benchmarks.trial.launch import Turn
+from vitdeploy.benchmarks.trial.launch import TrialSlot
 from vitdeploy.benchmarks.trial.resume import check_same
-from vitdeploy.benchmarks.trial.rows import Job, Row, code_of, manifest_digest, note, present, refusal
+from vitdeploy.benchmarks.trial.rows import CaseTrials, Job, code_of, manifest_digest, note, present, refusal
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.errors import NoValidMeasurement, UsageError, VitdeployError
 from vitdeploy.processes.connection import Connection
@@ -117,12 +117,12 @@ def run(
         if device.power_mode is not None:  # what is set now counts, not what was before the lock
             mode = found.get("power_mode")
             jobs = [replace(job, case=msgspec.structs.replace(job.case, power_mode=mode)) for job in jobs]
-        described = record.Device(name=device.name, facts=device_facts.stable(device, found))
+        described = record.RunDevice(name=device.name, facts=device_facts.stable(device, found))
         ready = prepared_device.prepare(device, link, found)
         earlier = record.load(out) if resume and out.exists() else None
         frame = new_run(described, protocol, now())
         rows = [
-            Row(
+            CaseTrials(
                 job=job,
                 error=job.error or refusal(job, device, protocol),
                 manifest_sha256=manifest_digest(job.artifact),
@@ -156,7 +156,7 @@ def run(
         return _save(frame, rows, out)
 
 
-def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[Turn]:
+def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[TrialSlot]:
     """All trials in the order they are run: every row once a round, in an order drawn anew for each.
 
     In a duel a round is a pair, and every second pair turns the order of the one before round (ABBA or BAAB), so
@@ -165,7 +165,7 @@ def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[Turn]:
     peers.md C.1.
     """
     paired = protocol.order == PAIRED_ORDER
-    turns: list[Turn] = []
+    turns: list[TrialSlot] = []
     for index in range(protocol.trials):
         places = list(range(rows))
         drawn = index - index % 2 if paired else index
@@ -173,7 +173,7 @@ def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[Turn]:
         if paired and index % 2:
             places.reverse()
         turns += [
-            Turn(
+            TrialSlot(
                 place=place,
                 index=index,
                 order=len(turns) + offset,
@@ -197,7 +197,9 @@ def exit_code_of(result: record.Result) -> int:
     )
 
 
-def _fill(row: Row, turn: Turn, ready: prepared_device.Stand, protocol: record.Protocol, log: Path) -> None:
+def _fill(
+    row: CaseTrials, turn: TrialSlot, ready: prepared_device.PreparedDevice, protocol: record.Protocol, log: Path
+) -> None:
     """Run one trial and write down in its row what became of it."""
     assert row.job.artifact is not None
     try:
@@ -210,13 +212,13 @@ def _fill(row: Row, turn: Turn, ready: prepared_device.Stand, protocol: record.P
     note(row, turn.id, taken, protocol)
 
 
-def _save(frame: Run, rows: Sequence[Row], out: Path) -> Run:
+def _save(frame: Run, rows: Sequence[CaseTrials], out: Path) -> Run:
     saved = present(frame, rows)
     record.save(saved, out)
     return saved
 
 
-def _take_over(rows: Sequence[Row], earlier: Run) -> None:
+def _take_over(rows: Sequence[CaseTrials], earlier: Run) -> None:
     """Give each row the trials that an earlier, interrupted run has of it; what failed or was lost is tried again."""
     for row, result in zip(rows, earlier.results, strict=True):
         row.trials = {taken.id: taken for taken in result.trials}

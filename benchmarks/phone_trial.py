@@ -14,7 +14,7 @@ import numpy as np
 from vitdeploy.artifacts import parity
 from vitdeploy.artifacts.manifest import Artifact, Parity
 from vitdeploy.benchmarks.trial import launch
-from vitdeploy.benchmarks.trial.launch import Lost, Turn
+from vitdeploy.benchmarks.trial.launch import Lost, TrialSlot
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices import host, probe_android
@@ -53,7 +53,7 @@ def as_run(protocol: record.Protocol) -> record.Protocol:
 
 
 def take(
-    turn: Turn,
+    turn: TrialSlot,
     case: Case,
     artifact: Artifact,
     *,
@@ -77,7 +77,7 @@ def take(
 
 
 def _take(
-    turn: Turn,
+    turn: TrialSlot,
     case: Case,
     artifact: Artifact,
     phone: Phone,

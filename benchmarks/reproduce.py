@@ -11,7 +11,7 @@ from vitdeploy.devices import gpu
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, Impossible, UnreadableFile, UsageError, VitdeployError, unknown_name
 from vitdeploy.studies import published
-from vitdeploy.studies.published import Row, Table
+from vitdeploy.studies.published import PublishedRow, PublishedTable
 
 SHIPPED = Path(__file__).parent / "published"
 
@@ -35,7 +35,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in SHIPPED.glob("*.toml")))
 
 
-def find(name: str) -> Table:
+def find(name: str) -> PublishedTable:
     """The table of that name.
 
     Raises:
@@ -50,7 +50,7 @@ def find(name: str) -> Table:
         raise UnreadableFile(f"cannot read the table {path}: {error.strerror}", "Check its permissions.") from error
 
 
-def target_of(table: Table, device: Device, asked: str | None) -> str:
+def target_of(table: PublishedTable, device: Device, asked: str | None) -> str:
     """The target that is run: what is asked for, the published one where the device has it, else its first that runs.
 
     Raises:
@@ -88,7 +88,7 @@ def _runs(target: Target, device: Device) -> bool:
     return not packages.missing((*target.export_packages, *target.run_packages))
 
 
-def wanted(table: Table, *, quick: bool, target: str, device: str, free_bytes: int | None) -> list[Wanted]:
+def wanted(table: PublishedTable, *, quick: bool, target: str, device: str, free_bytes: int | None) -> list[Wanted]:
     """The files to time, each once however many rows it stands in; what cannot be run is refused with its reason."""
     batch = next((column.batch for column in table.columns.values() if column.runs_on == device), None) or 1
     found: dict[tuple[str, Size, str | None], Wanted] = {}
@@ -118,14 +118,14 @@ def known(model: str) -> bool:
     return True
 
 
-def _files(row: Row) -> list[ModelSpec]:
+def _files(row: PublishedRow) -> list[ModelSpec]:
     """The rows of the catalogue that a table's row consists of; none for a model that is not there yet."""
     if row.model is None or not known(row.model):
         return []
     return [one for one in registry.exported_as(row.model) if not row.parts or one.part in row.parts]
 
 
-def _refused(row: Row, spec: ModelSpec, size: Size, free_bytes: int | None) -> VitdeployError | None:
+def _refused(row: PublishedRow, spec: ModelSpec, size: Size, free_bytes: int | None) -> VitdeployError | None:
     try:
         registry.check_size(spec, size)
     except Impossible as error:
@@ -140,7 +140,7 @@ def _refused(row: Row, spec: ModelSpec, size: Size, free_bytes: int | None) -> V
     return None
 
 
-def _macs(row: Row, table: Table, *, quick: bool) -> float | None:
+def _macs(row: PublishedRow, table: PublishedTable, *, quick: bool) -> float | None:
     """Of a row at the size that is run, as if arithmetic grew with the pixels."""
     if row.macs is None:
         return None

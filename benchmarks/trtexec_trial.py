@@ -10,18 +10,18 @@ from tempfile import TemporaryDirectory
 
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks.trial import launch
-from vitdeploy.benchmarks.trial.launch import Lost, Turn
+from vitdeploy.benchmarks.trial.launch import Lost, TrialSlot
 from vitdeploy.benchmarks.trial.steady import classify
 from vitdeploy.devices import trtexec
 from vitdeploy.errors import DeviceError, Impossible
-from vitdeploy.exporters.engines.trtexec_build import _run, version
+from vitdeploy.exporters.engines.trtexec_build import run_trtexec, version
 from vitdeploy.processes.connection import Connection
 from vitdeploy.results import record
 from vitdeploy.results.record import Case, Stages, Trial
 
 
 def take(
-    turn: Turn,
+    turn: TrialSlot,
     case: Case,
     made: Artifact,
     *,
@@ -43,7 +43,7 @@ def take(
     try:
         engine = link.push(made.file, sha256=made.manifest.sha256)
         there = str(PurePosixPath(engine).parent / f"times-{turn.index}.json")
-        asked = trtexec.Asked(
+        asked = trtexec.TrtexecRequest(
             engine=engine,
             times=there,
             warmup_s=protocol.warmup_limit_s,
@@ -54,7 +54,7 @@ def take(
         number = version(link, program)
         limit_s = launch.WORKER_LIMIT_S + 10 * asked.duration_s
         began = time.perf_counter_ns()
-        said = _run(link, trtexec.command(asked, number, program), limit_s, log, f"{case.name}, {name}")
+        said = run_trtexec(link, trtexec.command(asked, number, program), limit_s, log, f"{case.name}, {name}")
         took = time.perf_counter_ns() - began
         with TemporaryDirectory(prefix="vitdeploy-trtexec-") as place:
             link.pull(there, Path(place) / "times.json")

@@ -11,7 +11,7 @@ BYTE = 255.0
 """The largest value of an 8-bit channel; images are scaled by it before normalization."""
 
 
-class Bordered(nn.Module):
+class IoWrapper(nn.Module):
     """A model with its border: bytes are normalized inside, and labels are decided inside, when asked for."""
 
     mean: Tensor
@@ -58,4 +58,4 @@ def bordered(model: nn.Module, spec: ModelSpec, *, head: Head, io: Io) -> nn.Mod
         raise Impossible(f"{spec.name} has no labels: it is for {spec.task}", "Use --head logits.")
     if head == "logits" and io == "fp32":
         return model
-    return Bordered(model, spec, head=head, io=io).eval()
+    return IoWrapper(model, spec, head=head, io=io).eval()

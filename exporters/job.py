@@ -17,7 +17,7 @@ DISTRIBUTIONS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class StepJob:
     """One step: make an artifact in ``folder`` and prove it, or prove the one that lies there."""
 
     variant: Variant
@@ -76,18 +76,18 @@ class Made:
 class Exporter(Protocol):
     """What a module ``to_*`` offers (the module itself is the object)."""
 
-    def make(self, model: Any, spec: ModelSpec, job: Job) -> Made:
+    def make(self, model: Any, spec: ModelSpec, job: StepJob) -> Made:
         """Write the file for ``model``, the torch module as published with its border, into ``job.folder``."""
         ...
 
 
-def decode(given: Any) -> Job:
+def decode(given: Any) -> StepJob:
     """The job from plain JSON.
 
     Raises:
         UsageError: it does not fit.
     """
     try:
-        return msgspec.convert(given, Job, dec_hook=lambda kind, value: kind(value))
+        return msgspec.convert(given, StepJob, dec_hook=lambda kind, value: kind(value))
     except msgspec.ValidationError as error:
-        raise UsageError(f"the job does not fit: {error}", "Write the fields of Job.") from error
+        raise UsageError(f"the job does not fit: {error}", "Write the fields of StepJob.") from error

@@ -17,7 +17,7 @@ from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import packages, registry, user_models
 from vitdeploy.errors import ParityFailed, UnreadableFile, VitdeployError
 from vitdeploy.exporters import planning
-from vitdeploy.exporters.job import Job
+from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.planning import Plan, Step
 from vitdeploy.processes import child_reply
 
@@ -33,7 +33,7 @@ CONFUSED: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ExportedArtifact:
     """An artifact in its place; with an error when it was made and failed its proof."""
 
     artifact: Artifact
@@ -41,7 +41,7 @@ class Outcome:
     error: VitdeployError | None
 
 
-def export(plan: Plan, store: Store, *, progress: Progress) -> Outcome:
+def export(plan: Plan, store: Store, *, progress: Progress) -> ExportedArtifact:
     """Make the artifact, or take it from the store, and put it into its folder below the request's ``out``.
 
     Raises:
@@ -65,7 +65,7 @@ def export(plan: Plan, store: Store, *, progress: Progress) -> Outcome:
     assert stored is not None, "a step that succeeded has stored its artifact"
     folder = folder_of(stored, plan.options, request.device if stored.bound_to else None)
     made = store.deliver(plan.key, request.out / folder)
-    return Outcome(artifact=made, reused=reused, error=parity_error(made))
+    return ExportedArtifact(artifact=made, reused=reused, error=parity_error(made))
 
 
 def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tuple[Parity, VitdeployError | None]:
@@ -98,7 +98,7 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
         for name in (manifest.file, *(b.file for b in manifest.beside), MANIFEST):
             (folder / name).symlink_to((found.folder / name).resolve())
         _run(
-            Job(
+            StepJob(
                 variant=replace(manifest.variant, target=target.name),
                 rewrites=manifest.rewrites,
                 folder=folder,
@@ -135,7 +135,7 @@ def _make(plan: Plan, step: Step, parent: Path | None, store: Store, progress: P
     folder = store.workplace(step.key)
     try:
         _run(
-            Job(
+            StepJob(
                 variant=step.variant,
                 rewrites=step.rewrites,
                 folder=folder,
@@ -160,7 +160,7 @@ def _became(made: Artifact) -> str:
     return "made and proven" if made.manifest.parity.passed else "made, and its proof failed"
 
 
-def _run(job: Job) -> None:
+def _run(job: StepJob) -> None:
     """Do a job in a fresh process that ends with this one.
 
     Raises:

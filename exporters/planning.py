@@ -37,7 +37,7 @@ NEEDS_LITERT_TORCH: Final = ("litert-torch", "best")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ArtifactRequest:
     """One artifact that is wanted."""
 
     variant: Variant
@@ -88,7 +88,7 @@ class Step:
 class Plan:
     """What a request comes to. Made once a command, and handed on to whatever describes, prepares or does it."""
 
-    request: Request
+    request: ArtifactRequest
     variant: Variant
     """The one that is wanted, under the digest of its weights."""
     steps: tuple[Step, ...]
@@ -120,7 +120,7 @@ class Plan:
         return "+".join(words)
 
 
-def plans(requests: Sequence[Request]) -> list[Plan]:
+def plans(requests: Sequence[ArtifactRequest]) -> list[Plan]:
     """The plan of each request. All are checked before the first checkpoint is read, and each is read once.
 
     Raises:
@@ -135,7 +135,7 @@ def plans(requests: Sequence[Request]) -> list[Plan]:
     return [_plan(request, digests.get(request.weights)) for request in requests]
 
 
-def _check(request: Request) -> None:
+def _check(request: ArtifactRequest) -> None:
     spec, target = request.spec, request.target
     registry.check_size(spec, request.variant.size)
     for name in request.variant.without:
@@ -146,7 +146,7 @@ def _check(request: Request) -> None:
     _check_border(request)
 
 
-def _plan(request: Request, weights_sha256: str | None) -> Plan:
+def _plan(request: ArtifactRequest, weights_sha256: str | None) -> Plan:
     variant, target = request.variant, request.target
     if weights_sha256 is not None:
         variant = replace(variant, weights=f"sha256:{weights_sha256}")
@@ -211,7 +211,7 @@ def prepare(plans: Iterable[Plan], store: Store) -> None:
         litert_torch_env.require_litert_torch()
 
 
-def _check_border(request: Request) -> None:
+def _check_border(request: ArtifactRequest) -> None:
     """Refuse heads and element types that the target or the model does not have."""
     spec, target, variant = request.spec, request.target, request.variant
     user_models.check(spec, target.name, weights=request.weights is not None, border=(variant.head, variant.io))
@@ -245,7 +245,7 @@ def _check_writable(out: Path) -> None:
         raise documents.cannot_write(out, error) from error
 
 
-def _deferred(request: Request, target: Target) -> bool:
+def _deferred(request: ArtifactRequest, target: Target) -> bool:
     """Whether a device has to build it: another one is named, or none is and builder or GPU are not here."""
     if not target.deferrable or request.device == "local":
         return False

@@ -12,7 +12,7 @@ from vitdeploy.artifacts import parity
 from vitdeploy.artifacts.manifest import Parity, Tensor
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import Target
-from vitdeploy.exporters.job import Job
+from vitdeploy.exporters.job import StepJob
 from vitdeploy.runtimes.session import SessionOptions, infer
 
 
@@ -24,7 +24,7 @@ class Border:
     outputs: tuple[Tensor, ...]
 
 
-def prove(reference: Any, file: Path, described: Mapping[str, Any], border: Border, job: Job) -> Parity:
+def prove(reference: Any, file: Path, described: Mapping[str, Any], border: Border, job: StepJob) -> Parity:
     """The parity of ``file`` with ``reference``, the fp32 torch module with its border.
 
     Every output's error counts; the task's metric looks at the first one, and at an encoder's by its masks.
@@ -68,7 +68,7 @@ def threads() -> int:
     return os.cpu_count() or 1
 
 
-def first_feeds(border: Border, job: Job) -> dict[str, Any]:
+def first_feeds(border: Border, job: StepJob) -> dict[str, Any]:
     """The first of the inputs that parity is measured on, as the file takes them."""
     return laid_out(next(registry.load("vitdeploy.exporters.reference").samples(_subject(job))), border)
 
@@ -87,7 +87,7 @@ def _channels_first(found: Any, leaving: Tensor) -> Any:
     return found.transpose(0, 3, 1, 2) if leaving.layout == "NHWC" else found
 
 
-def _subject(job: Job) -> Any:
+def _subject(job: StepJob) -> Any:
     return registry.load("vitdeploy.exporters.reference:Subject")(
         variant=job.variant, weights=job.weights, images=job.images
     )

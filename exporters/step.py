@@ -19,7 +19,7 @@ from vitdeploy.catalog.spec import Target
 from vitdeploy.errors import VitdeployError
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters import proof
-from vitdeploy.exporters.job import Exporter, Job, Made
+from vitdeploy.exporters.job import Exporter, Made, StepJob
 from vitdeploy.processes import child_process
 
 SEED = 0
@@ -29,7 +29,7 @@ DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, 
 """What the operating system says when a place cannot be written."""
 
 
-def run(job: Job) -> None:
+def run(job: StepJob) -> None:
     """Do the job: afterwards the folder holds the artifact with its manifest, parity included."""
     spec, target, variant = job.spec, job.target, job.variant
     create = registry.load("vitdeploy.models.create:create")
@@ -52,7 +52,7 @@ def run(job: Job) -> None:
     documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=found))
 
 
-def _manifest(made: Made, model: Any, job: Job, *, build_ns: int) -> Manifest:
+def _manifest(made: Made, model: Any, job: StepJob, *, build_ns: int) -> Manifest:
     file, spec = job.folder / made.file, job.spec
     count = registry.load("vitdeploy.models.create")
     return Manifest(
@@ -86,7 +86,7 @@ def _manifest(made: Made, model: Any, job: Job, *, build_ns: int) -> Manifest:
     )
 
 
-def _weights(job: Job) -> Weights:
+def _weights(job: StepJob) -> Weights:
     source, _, which = job.variant.weights.partition(":")
     if source == "random":
         return Weights(source="random", seed=int(which))

@@ -21,7 +21,7 @@ from vitdeploy.artifacts.manifest import Beside, Tensor
 from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.errors import ToolchainFailed
-from vitdeploy.exporters.job import Job, Made
+from vitdeploy.exporters.job import Made, StepJob
 from vitdeploy.exporters.rewrites import table
 from vitdeploy.models.user_onnx import OnnxModule
 
@@ -66,7 +66,7 @@ _DTYPES = {
 }
 
 
-def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
+def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
     """Export ``model`` with the job's rewrites into ``job.folder``.
 
     Raises:
@@ -89,7 +89,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     )
 
 
-def zeros(spec: ModelSpec, job: Job) -> dict[str, torch.Tensor]:
+def zeros(spec: ModelSpec, job: StepJob) -> dict[str, torch.Tensor]:
     """Tensors shaped and typed as the inputs of the job's graph, by name."""
     entries = graph_io.inputs(spec, size=job.variant.size, batch=job.variant.batch, io=job.variant.io)
     return {one.name: torch.zeros(one.shape, dtype=getattr(torch, one.dtype)) for one in entries}

@@ -12,7 +12,7 @@ from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import ModelSpec
 from vitdeploy.exporters import to_onnx
 from vitdeploy.exporters.half.graph import halved
-from vitdeploy.exporters.job import Job, Made
+from vitdeploy.exporters.job import Made, StepJob
 from vitdeploy.exporters.rewrites import half, half_sums, table
 from vitdeploy.exporters.rewrites.table import Rewrite
 
@@ -43,7 +43,7 @@ HALF_REWRITES = {
 """All of them, in the order in which they are applied. Those of ``onnx-fp32`` that only suit a CPU are not here."""
 
 
-def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
+def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
     """Export ``model`` in the target's precision with the job's rewrites into ``job.folder``.
 
     Raises:
@@ -69,7 +69,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     )
 
 
-def widened(model: torch.nn.Module, spec: ModelSpec, job: Job) -> tuple[Any, tuple[str, ...]]:
+def widened(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> tuple[Any, tuple[str, ...]]:
     """The rewritten graph before its tensors are halved, and the names of the rewrites that found something to change.
 
     Raises:

@@ -14,7 +14,7 @@ from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.errors import Impossible, MissingPackage, VitdeployError
 from vitdeploy.exporters import proof, to_onnx
-from vitdeploy.exporters.job import Job, Made
+from vitdeploy.exporters.job import Made, StepJob
 from vitdeploy.exporters.proof import Border
 from vitdeploy.exporters.rewrites import table
 from vitdeploy.exporters.rewrites.tflite_table import TFLITE_REWRITES
@@ -35,7 +35,7 @@ _DTYPES = {torch.float32: "float32", torch.uint8: "uint8", torch.int32: "int32"}
 _LAYOUTS: Final[Mapping[int, Layout]] = {4: "NHWC", 2: "NC"}
 
 
-def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
+def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
     """Convert ``model`` with the job's rewrites into ``job.folder``.
 
     Raises:
@@ -98,7 +98,7 @@ def duel(
     ready: torch.nn.Module,
     inputs: Mapping[str, torch.Tensor],
     border: Border,
-    job: Job,
+    job: StepJob,
     place: Path,
 ) -> Choice:
     """Both converters' files in ``place``, both held against ``model``, and the faster of those that are right.

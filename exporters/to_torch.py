@@ -5,13 +5,13 @@ import torch
 from vitdeploy.artifacts.manifest import Tensor
 from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import Layout, ModelSpec
-from vitdeploy.exporters.job import Job, Made
+from vitdeploy.exporters.job import Made, StepJob
 
 FILE = "model.pt"
 _LAYOUTS: dict[int, Layout] = {4: "NCHW", 2: "NC"}
 
 
-def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
+def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
     """Save the state dict; the runtime builds the module from the catalog and loads it."""
     half = job.target.precision == "fp16"
     state = {k: v.half() if half and v.is_floating_point() else v for k, v in model.state_dict().items()}

@@ -12,7 +12,7 @@ import torch
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.catalog.spec import ModelSpec
 from vitdeploy.exporters.engines import build
-from vitdeploy.exporters.job import Job, Made
+from vitdeploy.exporters.job import Made, StepJob
 
 FILE = "model.engine"
 
@@ -22,7 +22,7 @@ NO_GPU = (
 )
 
 
-def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
+def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
     """Build the engine of the job's parent graph, or take the graph over where the device has to build it.
 
     Raises:
@@ -35,10 +35,10 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: Job) -> Made:
     return _deferred(parent, job) if job.deferred else _built(parent, job)
 
 
-def _built(parent: Artifact, job: Job) -> Made:
+def _built(parent: Artifact, job: StepJob) -> Made:
     target = job.target
     built = build.build(
-        build.Order(
+        build.BuildRequest(
             graph=str(parent.file),
             engine=str(job.folder / FILE),
             precision=target.precision,
@@ -62,7 +62,7 @@ def _built(parent: Artifact, job: Job) -> Made:
     )
 
 
-def _deferred(parent: Artifact, job: Job) -> Made:
+def _deferred(parent: Artifact, job: StepJob) -> Made:
     """The checked graph, and that the device has still to build it."""
     manifest = parent.manifest
     for name in (manifest.file, *(beside.file for beside in manifest.beside)):

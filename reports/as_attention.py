@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from vitdeploy import units
 from vitdeploy.catalog import registry
 from vitdeploy.reports.charts import study_charts as charts
-from vitdeploy.reports.pages.study_page import Figure, Panel, Table, page
+from vitdeploy.reports.pages.study_page import PageFigure, PageTable, Panel, page
 from vitdeploy.studies import attention_study, reproduction
 from vitdeploy.studies.attention_study import Point, Series, Study
 
@@ -28,8 +28,8 @@ RATIOS = (
 
 
 EQUAL_ARITHMETIC = (
-    f"Softmax attention on {attention_study.WIDTH} channels against linear attention on as many more as give it the same "
-    "multiply-accumulates at that size: what is left is what each kernel makes of its arithmetic."
+    f"Softmax attention on {attention_study.WIDTH} channels against linear attention on as many more as give it "
+    "the same multiply-accumulates at that size: what is left is what each kernel makes of its arithmetic."
 )
 
 
@@ -73,9 +73,9 @@ def _lead(study: Study) -> list[str]:
     return lines
 
 
-def _figure(name: str, study: Study) -> Figure | None:
+def _figure(name: str, study: Study) -> PageFigure | None:
     chart = charts.scaling(study) if name == "scaling" else charts.speedups(study)
-    return None if chart is None else Figure(id=name, specification=chart)
+    return None if chart is None else PageFigure(id=name, specification=chart)
 
 
 def _panel(one: Series) -> Panel:
@@ -83,7 +83,7 @@ def _panel(one: Series) -> Panel:
         id=one.kind.replace(" ", "-") + "-" + "".join(c for c in one.name if c.isalnum())[:24],
         title=one.name if one.kind == "network" else one.name.capitalize(),
         words=((EQUAL_ARITHMETIC,) if one.kind == "equal arithmetic" else ()) + tuple(attention_study.words(one)),
-        table=Table(heads=HEADS, rows=tuple(tuple(point_cells(point)) for point in one.points), texts=(0,)),
+        table=PageTable(heads=HEADS, rows=tuple(tuple(point_cells(point)) for point in one.points), texts=(0,)),
         after=tuple(f"{'×'.join(map(str, p.size))}: {p.why_not}" for p in one.points if p.why_not),
     )
 

@@ -6,7 +6,7 @@ Source: https://bencher.dev/docs/reference/bencher-metric-format/ (built-in meas
 
 import json
 
-from vitdeploy.reports.report import Report, Row
+from vitdeploy.reports.report import Report, ReportRow
 
 SUFFIX = ".json"
 
@@ -17,7 +17,7 @@ def render(report: Report) -> bytes:
     return json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def _measures(row: Row) -> dict[str, dict[str, float]]:
+def _measures(row: ReportRow) -> dict[str, dict[str, float]]:
     summary = row.result.summary
     assert summary is not None, "a row that may be quoted has a summary"
     latency = {"value": summary.median_ms * 1e6}

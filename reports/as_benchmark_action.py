@@ -5,7 +5,7 @@ Source: https://github.com/benchmark-action/github-action-benchmark, README, "cu
 
 import json
 
-from vitdeploy.reports.report import Report, Row
+from vitdeploy.reports.report import Report, ReportRow
 
 SUFFIX = ".json"
 
@@ -16,7 +16,7 @@ def render(report: Report) -> bytes:
     return json.dumps(rows, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def _entry(row: Row) -> dict[str, object]:
+def _entry(row: ReportRow) -> dict[str, object]:
     summary = row.result.summary
     assert summary is not None, "a row that may be quoted has a summary"
     low, high = summary.median_ci95_ms or (summary.median_ms, summary.median_ms)

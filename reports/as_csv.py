@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping
 
 from vitdeploy.catalog import registry
-from vitdeploy.reports.report import Report, Row
+from vitdeploy.reports.report import Report, ReportRow
 from vitdeploy.results import record
 
 SUFFIX = ".csv"
@@ -35,7 +35,7 @@ def render(report: Report) -> bytes:
     return text.getvalue().encode()
 
 
-def _row(row: Row) -> dict[str, object]:
+def _row(row: ReportRow) -> dict[str, object]:
     result, case = row.result, row.result.case
     return {
         "run": row.run_id,
@@ -68,7 +68,7 @@ def _row(row: Row) -> dict[str, object]:
     }
 
 
-def _figures(row: Row, summary: record.Summary) -> Mapping[str, object]:
+def _figures(row: ReportRow, summary: record.Summary) -> Mapping[str, object]:
     low, high = summary.median_ci95_ms or (None, None)
     least, most = (row.faster.interval if row.faster else None) or (None, None)
     return {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from vitdeploy import units
 from vitdeploy.reports import as_markdown, cells
-from vitdeploy.reports.report import Report, Row
+from vitdeploy.reports.report import Report, ReportRow
 
 SUFFIX = ".md"
 
@@ -74,7 +74,7 @@ def _sentence(report: Report) -> str:
     return f"{report.tally.quotable} of {report.tally.cases} cases have a valid figure; {told}."
 
 
-def _line(row: Row) -> str:
+def _line(row: ReportRow) -> str:
     change = row.change
     assert change is not None
     figures = [units.MISSING] * 3
@@ -86,7 +86,7 @@ def _line(row: Row) -> str:
     return f"| {SIGNS[change.verdict]} | {name} | {change.verdict}{historical} | {' | '.join(figures)} |"
 
 
-def _annotation(row: Row) -> str | None:
+def _annotation(row: ReportRow) -> str | None:
     result, change = row.result, row.change
     if result.status != "valid":
         said = "; ".join(f"{reason.message}. {reason.hint}" for reason in result.reasons)

@@ -18,7 +18,7 @@ from vitdeploy.reports import cells
 from vitdeploy.reports.cells import Cells
 from vitdeploy.reports.charts import charts, points
 from vitdeploy.reports.pages.page import policy, script_json
-from vitdeploy.reports.report import Report, Row, Section, families
+from vitdeploy.reports.report import Report, ReportRow, Section, families
 from vitdeploy.results import stats
 
 SUFFIX = ".html"
@@ -44,7 +44,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class ChartFigure:
     """A chart of the page."""
 
     id: str
@@ -102,7 +102,7 @@ def render(report: Report) -> bytes:
     return page.encode()
 
 
-def _overview(report: Report) -> list[Figure]:
+def _overview(report: Report) -> list[ChartFigure]:
     """The charts that compare the cases."""
     latency = [row for row in report.rows if not row.throughput]
     left_out = sum(row.quotable and not row.result.macs for row in latency)
@@ -117,7 +117,7 @@ def _overview(report: Report) -> list[Figure]:
     return [_figure("macs", "Latency against arithmetic", caption, macs)] if macs else []
 
 
-def _detail(report: Report) -> list[Figure]:
+def _detail(report: Report) -> list[ChartFigure]:
     """The charts that say how well the figures are known."""
     steady = (
         "The samples of each case against its median: the thick bar holds the middle half of them, the thin line nine "
@@ -140,14 +140,14 @@ def _detail(report: Report) -> list[Figure]:
     return [_figure(name, title, caption, chart) for name, title, caption, chart in candidates if chart is not None]
 
 
-def _figure(name: str, title: str, caption: str, chart: charts.Specification) -> Figure:
+def _figure(name: str, title: str, caption: str, chart: charts.Specification) -> ChartFigure:
     still = _data_address(charts.svg(chart)) if name in {"macs", "spread"} else None
-    return Figure(id=name, title=title, caption=caption, specification=chart, still=still)
+    return ChartFigure(id=name, title=title, caption=caption, specification=chart, still=still)
 
 
 def _groups(section: Section) -> list[Group]:
     """Models that were measured on several targets, the slowest target as the measure of the others."""
-    grouped: dict[tuple[Any, ...], list[Row]] = {}
+    grouped: dict[tuple[Any, ...], list[ReportRow]] = {}
     for row in section.rows:
         if row.quotable:
             case = row.result.case
@@ -156,7 +156,7 @@ def _groups(section: Section) -> list[Group]:
     return [_group(rows) for rows in grouped.values() if len(rows) > 1]
 
 
-def _group(rows: Sequence[Row]) -> Group:
+def _group(rows: Sequence[ReportRow]) -> Group:
     shown = sorted(cells.of(rows), key=_median)
     slowest = max(map(_median, shown))
     return Group(

@@ -10,7 +10,7 @@ import msgspec
 
 from vitdeploy.artifacts.manifest import Parity
 from vitdeploy.reports.origins import Origin
-from vitdeploy.reports.report import Ratio, Report, Row, Tally
+from vitdeploy.reports.report import Ratio, Report, ReportRow, Tally
 from vitdeploy.results.record import Case, Reason, Status, Summary
 from vitdeploy.results.verdict import Verdict
 
@@ -18,7 +18,7 @@ SUFFIX = ".json"
 SCHEMA = 1
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class JsonChange(msgspec.Struct, frozen=True, kw_only=True):
     """A row against the baseline."""
 
     verdict: Verdict
@@ -28,7 +28,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class JsonRow(msgspec.Struct, frozen=True, kw_only=True):
     """One row; without figures where they may not be quoted."""
 
     run: str
@@ -47,14 +47,14 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     peak_memory_bytes: int | None
     faster: Ratio | None
     """How many times faster than another target: a ratio of medians within this run."""
-    change: Change | None
+    change: JsonChange | None
     parity: Parity | None
     params: int | None
     macs: int | None
     artifact_sha256: str | None
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True):
+class JsonReport(msgspec.Struct, frozen=True, kw_only=True):
     """The report as it is written."""
 
     schema: int
@@ -62,12 +62,12 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
     tally: Tally
     origins: tuple[Origin, ...]
-    rows: tuple[Line, ...]
+    rows: tuple[JsonRow, ...]
 
 
 def render(report: Report) -> bytes:
     """The report as indented JSON."""
-    document = Document(
+    document = JsonReport(
         schema=SCHEMA,
         title=report.title,
         warnings=report.warnings,
@@ -78,9 +78,9 @@ def render(report: Report) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
-def _line(section: str, row: Row) -> Line:
+def _line(section: str, row: ReportRow) -> JsonRow:
     result, change, quotable = row.result, row.change, row.quotable
-    return Line(
+    return JsonRow(
         run=row.run_id,
         section=section,
         name=result.case.name,
@@ -97,7 +97,7 @@ def _line(section: str, row: Row) -> Line:
         faster=row.faster,
         change=None
         if change is None
-        else Change(
+        else JsonChange(
             verdict=change.verdict,
             ratio=change.ratio,
             interval=change.interval,

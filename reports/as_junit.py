@@ -7,7 +7,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from vitdeploy.catalog import registry
-from vitdeploy.reports.report import Report, Row
+from vitdeploy.reports.report import Report, ReportRow
 
 SUFFIX = ".xml"
 
@@ -18,7 +18,7 @@ _NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 def render(report: Report) -> bytes:
     """The report as one ``testsuites`` document; times are medians in seconds."""
     root = ET.Element("testsuites", name="vitdeploy")
-    by_run: dict[str, list[Row]] = {}
+    by_run: dict[str, list[ReportRow]] = {}
     for row in report.rows:
         by_run.setdefault(row.run_id, []).append(row)
     for run_id, rows in by_run.items():
@@ -38,7 +38,7 @@ def render(report: Report) -> bytes:
     return ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
 
 
-def _case(row: Row) -> ET.Element:
+def _case(row: ReportRow) -> ET.Element:
     summary = row.result.summary if row.quotable else None
     seconds = f"{summary.median_ms / 1e3:.6f}" if summary else "0"
     case = ET.Element("testcase", name=_text(row.label), classname=_text(row.result.case.model), time=seconds)

@@ -3,10 +3,10 @@
 from vitdeploy import units
 from vitdeploy.catalog import registry
 from vitdeploy.reports.charts import study_charts as charts
-from vitdeploy.reports.pages.study_page import Figure, Panel, Table, page
+from vitdeploy.reports.pages.study_page import PageFigure, PageTable, Panel, page
 from vitdeploy.studies import reproduction
 from vitdeploy.studies.published import Claim
-from vitdeploy.studies.reproduction import Answer, Reproduction
+from vitdeploy.studies.reproduction import ClaimOutcome, Reproduction
 
 RATIOS = (
     "A ratio is taken within each round of this run, where both sides met the same machine; its bar is the 95 % "
@@ -27,7 +27,7 @@ def render(found: Reproduction) -> bytes:
                 id="claims",
                 title="Speed-ups, published and measured",
                 words=(RATIOS,),
-                figure=Figure(id="chart", specification=chart) if chart else None,
+                figure=PageFigure(id="chart", specification=chart) if chart else None,
                 table=_claims(found),
                 after=tuple(dict.fromkeys(_claim_notes(found))),
             ),
@@ -58,14 +58,14 @@ def render(found: Reproduction) -> bytes:
     )
 
 
-def _short(answer: Answer) -> str:
+def _short(answer: ClaimOutcome) -> str:
     assert answer.measured is not None
     published = "" if answer.published is None else f", published {answer.published:.3g}"
     measured = reproduction.shown_ratio(answer.measured)
     return f"{answer.claim.slow} ÷ {answer.claim.fast}: {measured}{published}"
 
 
-def _claims(found: Reproduction) -> Table:
+def _claims(found: Reproduction) -> PageTable:
     rows = tuple(
         (
             answer.claim.words,
@@ -78,10 +78,10 @@ def _claims(found: Reproduction) -> Table:
         for answer in found.answers
     )
     heads = ("claim", "pair", "published", "measured here", "published for", "source")
-    return Table(heads=heads, rows=rows, texts=(0, 1, 4, 5))
+    return PageTable(heads=heads, rows=rows, texts=(0, 1, 4, 5))
 
 
-def published_words(answer: Answer) -> str:
+def published_words(answer: ClaimOutcome) -> str:
     """The published ratio, and whether it is quoted or follows from the values."""
     if answer.published is None:
         return units.MISSING
@@ -115,7 +115,7 @@ def _figure_words(found: Reproduction) -> tuple[str, ...]:
     )
 
 
-def _figures(found: Reproduction) -> Table:
+def _figures(found: Reproduction) -> PageTable:
     columns = found.table.columns
     heads = (
         *("model", "size run", "measured here", "peak memory", found.table.quality or "quality"),
@@ -135,12 +135,12 @@ def _figures(found: Reproduction) -> Table:
         )
         for figure in found.figures
     )  # fmt: skip
-    return Table(heads=heads, rows=rows, texts=(0, len(heads) - 1))
+    return PageTable(heads=heads, rows=rows, texts=(0, len(heads) - 1))
 
 
-def _checklist(found: Reproduction) -> Table:
+def _checklist(found: Reproduction) -> PageTable:
     rows = tuple((one.what, one.published, one.measured, SIGNS[one.same]) for one in found.differences)
-    return Table(heads=("", "published", "here", ""), rows=rows, texts=(0, 1, 2, 3))
+    return PageTable(heads=("", "published", "here", ""), rows=rows, texts=(0, 1, 2, 3))
 
 
 def _sources(found: Reproduction) -> tuple[str, ...]:

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vitdeploy import units
-from vitdeploy.reports.report import Ratio, Row
+from vitdeploy.reports.report import Ratio, ReportRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cells:
     """One row as text; a figure that may not be quoted, or is not known, is `units.MISSING`."""
 
-    row: Row
+    row: ReportRow
     size: str
     conditions: str
     """What is unusual about the case: device, batch, streams, boundary, head, io; empty for a plain one."""
@@ -33,7 +33,7 @@ class Cells:
     samples: str
 
 
-def of(rows: Sequence[Row]) -> list[Cells]:
+def of(rows: Sequence[ReportRow]) -> list[Cells]:
     """The rows of one table; the precision of a column fits its smallest figure."""
     shown = [row.result.summary if row.quotable else None for row in rows]
     known = [summary.median_ms for summary in shown if summary]
@@ -91,7 +91,7 @@ def faster_interval(ratio: Ratio | None) -> str:
     return f"{ratio.interval[0]:.2f} … {ratio.interval[1]:.2f}"
 
 
-def change(row: Row) -> str:
+def change(row: ReportRow) -> str:
     """``slower +3.1 %``: the verdict against the baseline and the change."""
     if row.change is None:
         return units.MISSING
@@ -99,7 +99,7 @@ def change(row: Row) -> str:
     return row.change.verdict + (f" {units.percent(ratio)}" if ratio is not None else "")
 
 
-def conditions(row: Row) -> str:
+def conditions(row: ReportRow) -> str:
     """What is unusual about the case, in words; empty for batch 1, one stream, logits in fp32, host to host.
 
     The device is one of them where the report has several.
@@ -118,13 +118,13 @@ def conditions(row: Row) -> str:
     return ", ".join(filter(None, words))
 
 
-def name(row: Row) -> str:
+def name(row: ReportRow) -> str:
     """The model with its part and attention."""
     case = row.result.case
     return case.model + (f".{case.part}" if case.part else "") + (" softmax" if case.attention == "softmax" else "")
 
 
-def parity(row: Row) -> str:
+def parity(row: ReportRow) -> str:
     """``ok 3.2e-06 σ``: passed, and the largest error in standard deviations of the output."""
     found = row.result.parity
     if found is None:
@@ -133,7 +133,7 @@ def parity(row: Row) -> str:
     return ("ok" if found.passed else "FAILED") + error
 
 
-def metric(row: Row) -> str:
+def metric(row: ReportRow) -> str:
     """``pixel agreement 99.98 %``: the task's own measure of agreement with the reference."""
     found = row.result.parity.metric if row.result.parity else None
     if found is None or found.value is None:
@@ -143,12 +143,12 @@ def metric(row: Row) -> str:
     return f"{found.name} {found.value:.2%}".replace("%", " %")
 
 
-def remark(row: Row) -> str:
+def remark(row: ReportRow) -> str:
     """A dagger behind a figure that has a remark to it."""
     return "†" if row.quotable and row.result.reasons else ""
 
 
-def lacking(row: Row) -> str:
+def lacking(row: ReportRow) -> str:
     """Why figures of the row are missing, in one line; empty where none is."""
     return "; ".join(dict.fromkeys(row.lacking.values()))
 
@@ -161,20 +161,20 @@ def code_spans(text: str) -> list[tuple[str, bool]]:
     return [(part, place % 2 == 1) for place, part in enumerate(parts) if part]
 
 
-def _interval(row: Row, *, like: float) -> str:
+def _interval(row: ReportRow, *, like: float) -> str:
     summary = row.result.summary
     if not row.quotable or summary is None or summary.median_ci95_ms is None:
         return units.MISSING
     return units.interval(*summary.median_ci95_ms, like)
 
 
-def _memory(row: Row) -> str:
+def _memory(row: ReportRow) -> str:
     if not row.quotable or row.peak_memory_bytes is None:
         return units.MISSING
     return f"{row.peak_memory_bytes / 2**20:.0f}"
 
 
-def _samples(row: Row) -> str:
+def _samples(row: ReportRow) -> str:
     summary = row.result.summary
     if not row.quotable or summary is None:
         return units.MISSING

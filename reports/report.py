@@ -43,7 +43,7 @@ class Ratio:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class ReportRow:
     """One case of one run, with the figures that may be shown."""
 
     result: Result
@@ -87,7 +87,7 @@ class Section:
 
     title: str
     explanation: str
-    rows: tuple[Row, ...]
+    rows: tuple[ReportRow, ...]
 
     @property
     def throughput(self) -> bool:
@@ -136,12 +136,12 @@ class Report:
     """What a reader must know before any figure."""
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[ReportRow, ...]:
         """All rows of all sections."""
         return tuple(row for section in self.sections for row in section.rows)
 
     @property
-    def example(self) -> Row | None:
+    def example(self) -> ReportRow | None:
         """The row whose figure explains how to read one: the first that has all of it."""
         quotable = [row for row in self.rows if row.quotable]
         return next((row for row in quotable if not row.lacking), quotable[0] if quotable else None)
@@ -177,7 +177,7 @@ def medians_ms(result: Result) -> list[tuple[Trial, float]]:
     return [(t, float(np.median(t.samples_ns)) / 1e6) for t in sorted(result.trials, key=_in_time) if t.samples_ns]
 
 
-def families(rows: Sequence[Row]) -> list[str]:
+def families(rows: Sequence[ReportRow]) -> list[str]:
     """The families of ``rows`` in their order: what a color stands for in charts and tables."""
     return list(dict.fromkeys(row.family for row in rows))
 
@@ -193,7 +193,7 @@ def variant(model: str) -> str:
     return " ".join(sizes) if sizes and ":" not in model else model
 
 
-def _rows(run: Run, baseline: Run | None) -> Iterator[Row]:
+def _rows(run: Run, baseline: Run | None) -> Iterator[ReportRow]:
     if run.sides is not None:
         a, b = run.sides
         yield replace(_row(a, run, None), label=f"{a.case.name} (A)")
@@ -211,10 +211,10 @@ def _rows(run: Run, baseline: Run | None) -> Iterator[Row]:
         yield _row(result, run, changes.get(result.case))
 
 
-def _row(result: Result, run: Run, change: Comparison | None) -> Row:
+def _row(result: Result, run: Run, change: Comparison | None) -> ReportRow:
     trials = [trial for trial in result.trials if trial.samples_ns]
     spec = registry.models().get(result.case.model)
-    return Row(
+    return ReportRow(
         result=result,
         run_id=run.id,
         label=result.case.name,
@@ -243,7 +243,7 @@ def sustained_words(result: Result) -> tuple[str, ...]:
     return (f"burst {burst} ms, under sustained load {after} ms ({change:.2f} ×); {slowed}{said}",)
 
 
-def _labeled(rows: Sequence[Row]) -> list[Row]:
+def _labeled(rows: Sequence[ReportRow]) -> list[ReportRow]:
     """The rows with labels that differ: by device, else by threads, else by run, else by a number."""
     if len({row.device for row in rows}) == 1:
         rows = [replace(row, device="") for row in rows]
@@ -306,7 +306,7 @@ def _in_time(trial: Trial) -> int:
     return trial.order
 
 
-def _order(row: Row) -> tuple[Any, ...]:
+def _order(row: ReportRow) -> tuple[Any, ...]:
     """Tasks and targets as in the catalog, families together, within them by arithmetic."""
     case, targets = row.result.case, [*registry.targets(), row.result.case.target]
     tasks = [*get_args(Task), "other"]
@@ -314,7 +314,7 @@ def _order(row: Row) -> tuple[Any, ...]:
     return (tasks.index(row.task), row.family, *cost, targets.index(case.target), case.name, case.device, row.run_id)
 
 
-def _tally(rows: Sequence[Row]) -> Tally:
+def _tally(rows: Sequence[ReportRow]) -> Tally:
     parities = [row.result.parity for row in rows if row.result.parity is not None]
     errors = [p.error_std for p in parities if p.passed and p.error_std is not None]
     return Tally(
@@ -329,7 +329,7 @@ def _tally(rows: Sequence[Row]) -> Tally:
     )
 
 
-def _gains(rows: Sequence[Row]) -> Iterator[Gain]:
+def _gains(rows: Sequence[ReportRow]) -> Iterator[Gain]:
     grouped: dict[tuple[str, str], list[float]] = {}
     for row in rows:
         if row.faster is not None and not row.throughput:

@@ -1,6 +1,7 @@
 """Every model through the targets, each at its smallest sensible size, and one table of what came of it.
 
-    python -m vitdeploy.benchmarks.studies.catalogue [--models NAME…] [--targets NAME…] [--out catalogue.json] [--table FILE]
+    python -m vitdeploy.benchmarks.studies.catalogue [--models NAME…] [--targets NAME…]
+                                                    [--out catalogue.json] [--table FILE]
 
 Each export is a process of its own, and as many run at once as cores and memory allow. What is finished is kept in
 ``--out`` after every export, so the same command again goes on; rows that failed are tried again. MACs are counted at

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from vitdeploy.api import evaluate, export
-from vitdeploy.api.export import ExportOrder
+from vitdeploy.api.export import ExportRequest
 from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog import registry
 from vitdeploy.evaluation import segmentation
 from vitdeploy.evaluation.record import Figure
-from vitdeploy.evaluation.request import EvalOrder
+from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.images import photos, postprocess
 from vitdeploy.runtimes import session
 
@@ -38,7 +38,7 @@ def made(target: str, weights: Path, folder: Path) -> Artifact:
     Raises:
         VitdeployError: it could not be made.
     """
-    order = ExportOrder(target=target, size=f"{SIZE[0]}x{SIZE[1]}", weights=weights, out=folder)
+    order = ExportRequest(target=target, size=f"{SIZE[0]}x{SIZE[1]}", weights=weights, out=folder)
     row = export.export([MODEL], order)[0]
     if row.artifact is None:
         raise row.error or AssertionError(f"{target} was not made, and nobody said why")
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found: dict[str, Figure] = {}
         for target in given.targets:
             file = made(target, given.weights, folder / "artifacts")
-            order = EvalOrder(
+            order = EvalRequest(
                 dataset="cityscapes", root=folder / "photos", weights=given.weights, out=folder / f"{target}.json"
             )
             found[target] = evaluate.evaluate_artifact([file.folder], order).evaluation.figures[0]

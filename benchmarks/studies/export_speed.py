@@ -1,7 +1,7 @@
 """What the rewrites bring: our ONNX export against torch's plain export of the same module, one table.
 
-    python -m vitdeploy.benchmarks.studies.export_speed [--models NAME…] [--size HxW] [--pairs 10] [--threads N] [--each]
-                                                [--target onnx-fp16]
+    python -m vitdeploy.benchmarks.studies.export_speed [--models NAME…] [--size HxW] [--pairs 10] [--threads N]
+                                                       [--each] [--target onnx-fp16]
 
 Both files are made here from the same random weights and run by ONNX Runtime on the CPU, as a user's session
 does. A pair is plain, ours, ours, plain; the ratio of a pair is that of its geometric means, so a machine that
@@ -140,7 +140,7 @@ def _widened(
 
 
 def _job(spec: ModelSpec, target: str, size: Size, names: Sequence[str], folder: Path) -> Any:
-    return registry.load("vitdeploy.exporters.job:Job")(
+    return registry.load("vitdeploy.exporters.job:StepJob")(
         variant=registry.variant_of(spec, target, size=size),
         rewrites=tuple(names),
         folder=folder,

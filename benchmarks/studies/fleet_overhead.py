@@ -27,7 +27,7 @@ from vitdeploy.fleet import plan as planning
 from vitdeploy.fleet.api import frame
 from vitdeploy.fleet.messages import Ticket
 from vitdeploy.fleet.sweep import Sweep
-from vitdeploy.fleet.trial_files import Journal
+from vitdeploy.fleet.trial_files import TrialFiles
 from vitdeploy.processes import progress
 from vitdeploy.results import record
 
@@ -111,7 +111,7 @@ def measure(artifact: Path, workers: int, jobs: int) -> Cost:
                 pool,
                 frame=frame(plan, wanted, "overhead", None, out),
                 out=out,
-                journal=Journal(out.with_suffix(".trials")),
+                journal=TrialFiles(out.with_suffix(".trials")),
                 artifacts=Path(place),
                 earlier=None,
                 progress=lambda _: started.append(time.perf_counter()),

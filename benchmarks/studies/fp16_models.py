@@ -1,6 +1,7 @@
 """Half precision of every model: does NVIDIA's builder take it, and is it right? One table.
 
-    python -m vitdeploy.benchmarks.studies.fp16_models [--models NAME…] [--attentions relu…] [--out fp16.json] [--no-build]
+    python -m vitdeploy.benchmarks.studies.fp16_models [--models NAME…] [--attentions relu…]
+                                                     [--out fp16.json] [--no-build]
 
 A row is one model with one attention, seeded random weights, made in a process of its own. **Right**: the graph runs
 with every tensor rounded to half precision after every node, on noise and on a photograph, and its largest error
@@ -51,7 +52,7 @@ Graphs = Iterable[tuple[str, Any]]
 """Names of `fp16_stress.GRAPHS` and their graphs."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one model with one attention."""
 
     model: str
@@ -137,7 +138,7 @@ def built(graph: Any) -> tuple[int, int]:
     return made.build_ns, made.size_bytes
 
 
-def row(spec: ModelSpec, attention: Attention, *, build: bool) -> Row:
+def row(spec: ModelSpec, attention: Attention, *, build: bool) -> ModelRow:
     """One row; what refuses it is in the row."""
     size = small(spec)
     found: dict[str, float | None] = {}
@@ -154,7 +155,7 @@ def row(spec: ModelSpec, attention: Attention, *, build: bool) -> Row:
             engine = built(dict(fp16_stress.graphs(model, spec, attention, spec.size, kinds=("ours",)))["ours"])
     except (VitdeployError, RuntimeError) as error:  # torch's exporter has errors of its own
         failed = _words(error)
-    return Row(
+    return ModelRow(
         model=spec.name,
         attention=attention,
         size=size,
@@ -179,7 +180,7 @@ def _answer(pipe: Connection, name: str, attention: Attention, build: bool) -> N
     pipe.send_bytes(msgspec.json.encode(row(registry.find_model(name), attention, build=build)))
 
 
-def alone(spec: ModelSpec, attention: Attention, *, build: bool) -> Row:
+def alone(spec: ModelSpec, attention: Attention, *, build: bool) -> ModelRow:
     """`row` in a process of its own, which may crash."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -187,17 +188,17 @@ def alone(spec: ModelSpec, attention: Attention, *, build: bool) -> Row:
     process.start()
     theirs.close()
     try:
-        return msgspec.json.decode(ours.recv_bytes(), type=Row)
+        return msgspec.json.decode(ours.recv_bytes(), type=ModelRow)
     except EOFError:
         process.join()
-        return Row(model=spec.name, attention=attention, failed=f"its process ended with {process.exitcode}")
+        return ModelRow(model=spec.name, attention=attention, failed=f"its process ended with {process.exitcode}")
     finally:
         process.join()
 
 
-def run(todo: Sequence[tuple[ModelSpec, Attention]], out: Path | None, *, build: bool) -> Iterator[Row]:
+def run(todo: Sequence[tuple[ModelSpec, Attention]], out: Path | None, *, build: bool) -> Iterator[ModelRow]:
     """A row for each of `cases`, those of ``out`` that did not fail as they are; it is rewritten after each."""
-    kept = msgspec.json.decode(out.read_bytes(), type=list[Row]) if out is not None and out.is_file() else []
+    kept = msgspec.json.decode(out.read_bytes(), type=list[ModelRow]) if out is not None and out.is_file() else []
     done = {(one.model, one.attention): one for one in kept}
     for spec, attention in todo:
         found = done.get((spec.name, attention))
@@ -209,7 +210,7 @@ def run(todo: Sequence[tuple[ModelSpec, Attention]], out: Path | None, *, build:
         yield found
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[ModelRow]) -> str:
     """The rows in Markdown, and below it what failed."""
     lines = [
         "| model | attention | at | plain | eps 1e-7 | ours | built at | in | engine |",
@@ -240,7 +241,7 @@ def _size(size: Size | None) -> str:
     return f"{size[0]}×{size[1]}" if size else "–"
 
 
-def right(one: Row) -> bool:
+def right(one: ModelRow) -> bool:
     """Whether ours is finite and within the target's tolerance, and nothing refused it."""
     error = one.errors.get("ours")
     limit = registry.find_target(TARGET).tolerance.error_of(registry.find_model(one.model).task)
@@ -256,7 +257,7 @@ def main() -> int:
     parser.add_argument("--no-build", action="store_true", help="look at the numbers only")
     given = parser.parse_args()
     build = not given.no_build and not packages.missing(["tensorrt_rtx"])
-    rows: list[Row] = []
+    rows: list[ModelRow] = []
     try:
         todo = cases(given.models or list(registry.models()), given.attentions)
         for one in run(todo, given.out, build=build):

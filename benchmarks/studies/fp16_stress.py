@@ -55,7 +55,7 @@ Pictures = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class StressRow:
     """One graph at one factor."""
 
     factor: float
@@ -111,7 +111,7 @@ def graphs(
     exporter = registry.load("vitdeploy.exporters.to_onnx_fp16")
     halved = registry.load("vitdeploy.exporters.half.graph:halved")
     ours = registry.find_target(TARGET).rewrites
-    job = registry.load("vitdeploy.exporters.job:Job")(
+    job = registry.load("vitdeploy.exporters.job:StepJob")(
         variant=registry.variant_of(spec, TARGET, size=size, attention=attention),
         rewrites=ours,
         folder=Path(),
@@ -133,7 +133,7 @@ def graphs(
         yield GRAPHS[1], halved(whole, half_border=False)
 
 
-def rows(weights: Path | None, pictures: Pictures, size: Size, factors: Sequence[float]) -> Iterator[Row]:
+def rows(weights: Path | None, pictures: Pictures, size: Size, factors: Sequence[float]) -> Iterator[StressRow]:
     """The table, a row at a time.
 
     Raises:
@@ -149,7 +149,7 @@ def rows(weights: Path | None, pictures: Pictures, size: Size, factors: Sequence
         made = dict(graphs(model, spec, "relu", size))
         for kind in GRAPHS:
             agreement, broken = _judged(made[kind], pictures, expected)
-            yield Row(factor=factor, graph=kind, largest=largest, broken=broken, agreement=agreement)
+            yield StressRow(factor=factor, graph=kind, largest=largest, broken=broken, agreement=agreement)
 
 
 def _judged(

@@ -26,7 +26,7 @@ from vitdeploy.artifacts import manifest as artifacts
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.trial import launch, loop, worker
-from vitdeploy.benchmarks.trial.launch import Turn
+from vitdeploy.benchmarks.trial.launch import TrialSlot
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices import inventory, probe_cpu
@@ -99,8 +99,8 @@ def in_one_process(made: Artifact, pairs: int, threads: int) -> tuple[list[float
 
 def alternating(session: Session, pool: Sequence[Arrays], pairs: int, count: int) -> tuple[list[float], list[float]]:
     """Medians in ms of blocks of ``count`` inferences, ours and bare, in the order ABBA."""
-    plan = loop.Plan(boundary="host-to-host", min_time_ns=0, min_count=count, warmup_limit_ns=0)
-    lanes = [loop.Lane(session=session, pool=pool)]
+    plan = loop.SamplingPlan(boundary="host-to-host", min_time_ns=0, min_count=count, warmup_limit_ns=0)
+    lanes = [loop.Stream(session=session, pool=pool)]
     ours: list[float] = []
     bare: list[float] = []
     for pair in range(pairs):
@@ -189,7 +189,7 @@ def _worker_median(made: Artifact, index: int, threads: int) -> float:
         power_mode=None,
         memory=None,
     )
-    turn = Turn(place=0, index=index, order=index, id=f"loop-cost/{index}")
+    turn = TrialSlot(place=0, index=index, order=index, id=f"loop-cost/{index}")
     with inventory.connect(inventory.find("local")) as link:
         protocol = bench.make_protocol(trials=1, min_time_s=TRIAL_S)
         job = launch.worker_job(turn, case, made, compute="cpu", probe=probe_cpu.__name__, link=link, protocol=protocol)
@@ -207,7 +207,7 @@ def _open(made: Artifact, threads: int) -> Session:
 def _export(folder: Path) -> Artifact:
     from vitdeploy.api import export
 
-    order = export.ExportOrder(target="onnx-fp32", size="224x224", out=folder)
+    order = export.ExportRequest(target="onnx-fp32", size="224x224", out=folder)
     (made,) = export.export(["efficientvit_b1"], order)
     if made.artifact is None:
         raise made.error or RuntimeError("the export gave neither an artifact nor an error")

@@ -82,7 +82,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class SpeedRow:
     """A plain file against ours."""
 
     model: str
@@ -107,7 +107,7 @@ def rows(
     pairs: int,
     threads: Sequence[int],
     folder: Path,
-) -> Iterator[Row]:
+) -> Iterator[SpeedRow]:
     """Make the three files and time them in turns, at each number of threads."""
     ours = _file(_ours, spec, size, attention, converter, folder)
     plain = {name: _file(_plain, spec, size, attention, name, folder) for name in PLAIN}
@@ -116,7 +116,7 @@ def rows(
         times = in_turns(files, pairs=pairs, threads=count)
         for name, file in plain.items():
             ratios = [[other / own] for other, own in zip(times[name], times["ours"], strict=True)]
-            yield Row(
+            yield SpeedRow(
                 model=spec.name,
                 size=size,
                 threads=count,
@@ -173,7 +173,7 @@ def _file(make: Any, spec: ModelSpec, size: Size, attention: Attention, converte
 
 
 def _ours(module: nn.Module, spec: ModelSpec, size: Size, converter: str, place: Path) -> Path:
-    job = registry.load("vitdeploy.exporters.job:Job")(
+    job = registry.load("vitdeploy.exporters.job:StepJob")(
         variant=registry.variant_of(spec, TARGET, size=size, converter=converter),
         rewrites=registry.find_target(TARGET).rewrites,
         folder=place,
@@ -200,7 +200,7 @@ def _plain(module: nn.Module, spec: ModelSpec, size: Size, converter: str, place
     return file
 
 
-def table(found: Sequence[Row], converter: str, pairs: int, attention: str) -> Table:
+def table(found: Sequence[SpeedRow], converter: str, pairs: int, attention: str) -> Table:
     """One line a comparison; counts are those of the plain file → ours."""
     plain_ms = units.milliseconds([row.plain_ms for row in found])
     ours_ms = units.milliseconds([row.ours_ms for row in found])
@@ -257,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UsageError("--pairs and --threads are whole numbers from 1", "Use --pairs 10 --threads 1 2.")
     registry.load("vitdeploy.exporters.tflite.litert_torch_env:require_litert_torch")()
     specs = [registry.find_model(name) for name in given.models]
-    found: list[Row] = []
+    found: list[SpeedRow] = []
     with tempfile.TemporaryDirectory(prefix="vitdeploy-tflite-speed-") as place:
         folder: Path = given.files or Path(place)
         folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ a quarter of an hour lets ten inferences of a minute each finish.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class TrialSlot:
     """The ``index``-th trial of the row at ``place``, run as the ``order``-th of the whole run."""
 
     place: int
@@ -44,7 +44,7 @@ class Lost:
 
 
 def take(
-    turn: Turn,
+    turn: TrialSlot,
     case: Case,
     artifact: Artifact,
     *,
@@ -86,7 +86,7 @@ def take(
 
 
 def worker_job(
-    turn: Turn,
+    turn: TrialSlot,
     case: Case,
     artifact: Artifact,
     *,
@@ -95,7 +95,7 @@ def worker_job(
     link: Connection,
     protocol: record.Protocol,
     cool_c: float | None = None,
-) -> worker.Job:
+) -> worker.TrialJob:
     """What the worker is told; the artifact's files are put on the device."""
     assert compute != "phone", "a phone is timed by its own tool"
     runtime = registry.find_target(case.target).runtime
@@ -103,7 +103,7 @@ def worker_job(
     manifest = artifact.manifest
     file = link.push(artifact.file, sha256=manifest.sha256)
     beside = {link.push(artifact.folder / b.file, sha256=b.sha256): b.sha256 for b in manifest.beside}
-    return worker.Job(
+    return worker.TrialJob(
         trial={"id": turn.id, "order": turn.order, "pair": turn.pair, "build": None},
         file=file,
         digests={file: manifest.sha256, **beside},

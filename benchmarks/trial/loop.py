@@ -52,7 +52,7 @@ OBSERVATION_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class SamplingPlan:
     """How one trial is sampled."""
 
     boundary: Boundary
@@ -63,7 +63,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
+class Stream:
     """One stream: a session of its own and inputs of its own."""
 
     session: Session
@@ -88,7 +88,7 @@ class Sampled:
 STAGES = ("h2d", "compute", "d2h")
 
 
-def track_bytes(lane: "Lane") -> int:
+def track_bytes(lane: "Stream") -> int:
     """Memory of the loop itself for a stream: times and ends, and the stages where the session tells them."""
     return _COLUMN_BYTES * (2 + (len(STAGES) if isinstance(lane.session, DeviceSession) else 0))
 
@@ -112,7 +112,7 @@ class _Track:
 class _Race:
     """What all streams of a trial share."""
 
-    plan: Plan
+    plan: SamplingPlan
     clock: Clock
     start: threading.Barrier
 
@@ -140,8 +140,8 @@ ROUNDS: dict[Boundary, Round] = {"host-to-host": host_to_host, "compute": comput
 
 
 def measure(
-    lanes: Sequence[Lane],
-    plan: Plan,
+    lanes: Sequence[Stream],
+    plan: SamplingPlan,
     clock: Clock = time.perf_counter_ns,
     *,
     before: Callable[[], None] | None = None,
@@ -183,7 +183,7 @@ def measure(
     )
 
 
-def warm_up(lane: Lane, plan: Plan, clock: Clock) -> tuple[int, int]:
+def warm_up(lane: Stream, plan: SamplingPlan, clock: Clock) -> tuple[int, int]:
     """Run until a window of inferences is steady, or the limit is reached; returns nanoseconds and count.
 
     Windows do not overlap: the cold start stays in the first one. A limit that was reached is no
@@ -221,11 +221,11 @@ def collector_off() -> Generator[None]:
 
 
 def _drive_all(
-    lanes: Sequence[Lane], tracks: Sequence[_Track], race: _Race, observe: Callable[[], None] | None
+    lanes: Sequence[Stream], tracks: Sequence[_Track], race: _Race, observe: Callable[[], None] | None
 ) -> None:
     """One thread a stream; the first error of any of them is raised here."""
 
-    def guarded(lane: Lane, track: _Track, observe: Callable[[], None] | None) -> None:
+    def guarded(lane: Stream, track: _Track, observe: Callable[[], None] | None) -> None:
         try:
             _drive(lane, track, race, observe)
         except BaseException as error:  # noqa: BLE001 (carried to the caller's thread)
@@ -246,7 +246,7 @@ def _drive_all(
         raise errors[0]
 
 
-def _drive(lane: Lane, track: _Track, race: _Race, observe: Callable[[], None] | None) -> None:
+def _drive(lane: Stream, track: _Track, race: _Race, observe: Callable[[], None] | None) -> None:
     """Warm one stream up, wait for the others, and fill its track."""
     plan, clock = race.plan, race.clock
     track.warmup_ns, track.warmup_count = warm_up(lane, plan, clock)

@@ -6,7 +6,7 @@ from pathlib import Path
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks import phone_trial, trtexec_trial
 from vitdeploy.benchmarks.trial import launch
-from vitdeploy.benchmarks.trial.launch import Lost, Turn
+from vitdeploy.benchmarks.trial.launch import Lost, TrialSlot
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import Compute
 from vitdeploy.devices import device_facts
@@ -18,7 +18,7 @@ from vitdeploy.results.record import Case, Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stand:
+class PreparedDevice:
     """A device whose lock is held."""
 
     device: Device
@@ -29,18 +29,25 @@ class Stand:
     """With the measuring tool on it, where it is one."""
 
 
-def prepare(device: Device, link: Connection, facts: DeviceFacts) -> Stand:
+def prepare(device: Device, link: Connection, facts: DeviceFacts) -> PreparedDevice:
     """Put on the device what its trials need.
 
     Raises:
         DeviceError: a phone has no measuring tool configured, or was lost.
     """
     phone = ready.prepare(device, link, facts) if device.link == "adb" else None
-    return Stand(device=device, link=link, facts=facts, phone=phone)
+    return PreparedDevice(device=device, link=link, facts=facts, phone=phone)
 
 
 def take(
-    stand: Stand, turn: Turn, case: Case, made: Artifact, *, compute: Compute, protocol: record.Protocol, log: Path
+    stand: PreparedDevice,
+    turn: TrialSlot,
+    case: Case,
+    made: Artifact,
+    *,
+    compute: Compute,
+    protocol: record.Protocol,
+    log: Path,
 ) -> Trial | Lost:
     """One trial: by benchmark_model on a phone, by trtexec where the device names one, else by our own worker.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vitdeploy.errors import UsageError
-from vitdeploy.results.record import Case, Device, Protocol, Run
+from vitdeploy.results.record import Case, Protocol, Run, RunDevice
 
 Difference = tuple[str, Any, Any]
 """A field, its value in the file, and its value now."""
@@ -15,7 +15,7 @@ def check_same(
     earlier: Run,
     *,
     protocol: Protocol,
-    device: Device,
+    device: RunDevice,
     cases: Sequence[Case],
     digests: Sequence[str | None],
     out: Path,
@@ -35,7 +35,7 @@ def check_same(
 
 
 def _differences(
-    earlier: Run, protocol: Protocol, device: Device, cases: Sequence[Case], digests: Sequence[str | None]
+    earlier: Run, protocol: Protocol, device: RunDevice, cases: Sequence[Case], digests: Sequence[str | None]
 ) -> Iterator[Difference]:
     yield from _fields("protocol", earlier.protocol, protocol)
     yield from _unequal("device.name", earlier.device.name, device.name)

@@ -38,7 +38,7 @@ class Job:
 
 
 @dataclass(slots=True, kw_only=True)
-class Row:
+class CaseTrials:
     """What became of a job so far."""
 
     job: Job
@@ -49,7 +49,7 @@ class Row:
     manifest_sha256: str | None = None
 
 
-def note(row: Row, trial_id: str, found: Trial | Lost, protocol: record.Protocol) -> None:
+def note(row: CaseTrials, trial_id: str, found: Trial | Lost, protocol: record.Protocol) -> None:
     """Write down what became of a trial; the row has failed when too many were lost."""
     if isinstance(found, Trial):
         row.trials[trial_id] = found
@@ -60,7 +60,7 @@ def note(row: Row, trial_id: str, found: Trial | Lost, protocol: record.Protocol
         row.error = DeviceError(f"{len(row.lost)} of {protocol.trials} trials were lost", found.hint)
 
 
-def result_of(row: Row, protocol: record.Protocol) -> record.Result:
+def result_of(row: CaseTrials, protocol: record.Protocol) -> record.Result:
     """The record of a row as far as it is now."""
     artifact = row.job.artifact
     trials = tuple(sorted(row.trials.values(), key=lambda taken: taken.order))
@@ -90,7 +90,7 @@ def result_of(row: Row, protocol: record.Protocol) -> record.Result:
     return record.rederive(result, protocol)
 
 
-def present(frame: record.Run, rows: Sequence[Row]) -> record.Run:
+def present(frame: record.Run, rows: Sequence[CaseTrials]) -> record.Run:
     """The run as far as it is now."""
     return msgspec.structs.replace(frame, results=tuple(result_of(row, frame.protocol) for row in rows))
 

@@ -29,7 +29,7 @@ from vitdeploy.runtimes.session import Arrays, DeviceSession, Runtime, Session, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class TrialJob:
     """What a worker is told."""
 
     trial: Mapping[str, Any]
@@ -103,7 +103,7 @@ class Watch:
         self.look()
 
 
-def run_job(job: Job) -> dict[str, Any]:
+def run_job(job: TrialJob) -> dict[str, Any]:
     """Load, warm up, sample; returns a trial as plain JSON.
 
     Raises:
@@ -133,7 +133,7 @@ def run_job(job: Job) -> dict[str, Any]:
             for _ in range(job.streams - 1)
         ]
         lanes = [
-            loop.Lane(session=session, pool=placed(session, inputs.make_pool(session.inputs, job.seed + place)))
+            loop.Stream(session=session, pool=placed(session, inputs.make_pool(session.inputs, job.seed + place)))
             for place, session in enumerate(sessions)
         ]
         probe.forget_peak()  # making inputs needs memory that running does not
@@ -186,7 +186,7 @@ def check_finite(session: Session, file: str) -> None:
             )
 
 
-def _sample(job: Job, lanes: list[loop.Lane], probe: Probe) -> tuple[loop.Sampled, Watch]:
+def _sample(job: TrialJob, lanes: list[loop.Stream], probe: Probe) -> tuple[loop.Sampled, Watch]:
     watches: list[Watch] = []
 
     def look() -> None:
@@ -194,7 +194,7 @@ def _sample(job: Job, lanes: list[loop.Lane], probe: Probe) -> tuple[loop.Sample
 
     sampled = loop.measure(
         lanes,
-        loop.Plan(
+        loop.SamplingPlan(
             boundary=job.boundary,
             min_time_ns=int(1e9 * (job.sustained_s or job.min_time_s)),
             min_count=job.min_count,
@@ -208,4 +208,4 @@ def _sample(job: Job, lanes: list[loop.Lane], probe: Probe) -> tuple[loop.Sample
 
 
 if __name__ == "__main__":
-    sys.exit(child_process.answer(run_job, Job))
+    sys.exit(child_process.answer(run_job, TrialJob))

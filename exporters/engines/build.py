@@ -2,7 +2,7 @@
 
 It runs where the engine shall run, so it needs Python 3.10 and the package ``tensorrt`` (or ``tensorrt_rtx``) and
 nothing else: no torch, no onnx. `vitdeploy.exporters.to_trt` calls `build` in its own process; the agent carries this
-file to boards. The job on stdin is an `Order`, one JSON object with its fields::
+file to boards. The job on stdin is an `BuildRequest`, one JSON object with its fields::
 
     {"graph": "/somewhere/model.onnx", "engine": "/somewhere/model.engine", "precision": "fp16"}
 
@@ -47,11 +47,11 @@ _KINDS: Final[dict[str, Any]] = {
     "workspace_bytes": int,
     "compute_capability": list,
 }
-"""What the fields of an `Order` are in JSON."""
+"""What the fields of an `BuildRequest` are in JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class BuildRequest:
     """What is to be built."""
 
     graph: str
@@ -89,7 +89,7 @@ class Built:
     """Whether there were timings of an earlier build to choose by."""
 
 
-def build(order: Order) -> Built:
+def build(order: BuildRequest) -> Built:
     """Build the engine.
 
     Raises:
@@ -100,7 +100,8 @@ def build(order: Order) -> Built:
     """
     if order.precision not in PRECISIONS or order.package not in engine_binding.PACKAGES:
         raise UsageError(
-            f"{order.package} at {order.precision} is none of {', '.join(engine_binding.PACKAGES)} at {', '.join(PRECISIONS)}",
+            f"{order.package} at {order.precision} is none of {', '.join(engine_binding.PACKAGES)} "
+            f"at {', '.join(PRECISIONS)}",
             "Write the order anew.",
         )
     trt, version = _package(order.package)
@@ -267,11 +268,11 @@ def run(job: Any) -> dict[str, Any]:
         UsageError: it is no JSON object, or a field is missing, unknown or of another type.
         UnreadableFile: the engine cannot be written.
     """
-    order = child_process.job_of(Order, job)
+    order = child_process.job_of(BuildRequest, job)
     for name, kind in _KINDS.items():
         value = getattr(order, name)
         if not isinstance(value, kind):
-            raise UsageError(f"the order's {name} is {value!r}", f"Give {name} its own type: see `Order`.")
+            raise UsageError(f"the order's {name} is {value!r}", f"Give {name} its own type: see `BuildRequest`.")
     try:
         return asdict(build(order))
     except OSError as error:

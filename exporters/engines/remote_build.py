@@ -1,7 +1,7 @@
 """A deferred artifact becomes an engine: built on its device, held there against its graph here, and brought home.
 
-The device gets the checked graph and builds it by `vitdeploy.exporters.engines.build`, which the agent carries and which
-keeps the builder's timings there. The engine then runs on the device for noise and photographs, and its outputs
+The device gets the checked graph and builds it by `vitdeploy.exporters.engines.build`, which the agent carries and
+which keeps the builder's timings there. The engine then runs on the device for noise and photographs, and its outputs
 are held against those of the graph on this machine, which was itself proven against torch in fp32.
 """
 

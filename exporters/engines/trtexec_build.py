@@ -8,7 +8,7 @@ from vitdeploy.artifacts import engine_binding
 from vitdeploy.devices import trtexec
 from vitdeploy.errors import Impossible, ToolchainFailed
 from vitdeploy.processes import child_reply
-from vitdeploy.processes.connection import Connection, Result
+from vitdeploy.processes.connection import CommandResult, Connection
 
 BUILD_LIMIT_S = 3600.0
 """A builder that takes longer is killed. Source: a choice; the largest model's tactics take minutes on an Orin."""
@@ -46,7 +46,7 @@ def build(link: Connection, program: str, graph: str, engine: str, precision: st
     words += ["--stronglyTyped"] if number < (11, 0, 0) else []
     words += ["--noTF32"] if precision == "fp32" else []
     began = time.perf_counter_ns()
-    said = _run(link, words, BUILD_LIMIT_S, log, "build of the engine by trtexec")
+    said = run_trtexec(link, words, BUILD_LIMIT_S, log, "build of the engine by trtexec")
     return {
         "package": "tensorrt",
         "version": ".".join(map(str, number)),
@@ -61,12 +61,17 @@ def build(link: Connection, program: str, graph: str, engine: str, precision: st
     }
 
 
-def _run(link: Connection, words: list[str], limit_s: float, log: Path, title: str) -> trtexec.Said:
+def run_trtexec(link: Connection, words: list[str], limit_s: float, log: Path, title: str) -> trtexec.TrtexecOutput:
+    """Run trtexec on the device; what it said is kept in ``log`` where it failed.
+
+    Raises:
+        ToolchainFailed: it failed.
+    """
     done = link.run(words, timeout_s=limit_s)
     said = trtexec.read(done.stdout)
     refused = trtexec.refusal(said)
     if refused is not None or done.exit_code:
-        joined = Result(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}")
+        joined = CommandResult(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}")
         child_reply.keep_log(log, title, joined)
         raise refused or ToolchainFailed(f"trtexec ended with exit code {done.exit_code}", f"Read {log}.")
     return said

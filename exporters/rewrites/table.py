@@ -1,8 +1,8 @@
 """The named rewrites: each keeps the function of the model, equal to fp32 rounding, and makes its graph cheaper.
 
 They work on a copy of the torch module before it becomes a graph. Which of them a target gets is a list in its row
-of the target table, decided by measurement (``python -m vitdeploy.benchmarks.studies.export_speed``); ``--without NAME``
-leaves one out. Each has a near-miss in ``tests/test_rewrites.py`` that parity must refuse.
+of the target table, decided by measurement (``python -m vitdeploy.benchmarks.studies.export_speed``);
+``--without NAME`` leaves one out. Each has a near-miss in ``tests/exporters/test_rewrites.py`` that parity must refuse.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The process of one onnx2tf conversion, ``python -m vitdeploy.exporters.tflite.onnx2tf_process``: graph, file, plain on stdin.
+"""The process of one onnx2tf conversion: graph, file and plain on stdin.
 
 A leaf over onnx2tf and tensorflow, both untyped. It runs in a directory of its own, which it may fill.
 """

@@ -12,7 +12,7 @@ import vl_convert
 
 from vitdeploy.catalog import registry
 from vitdeploy.reports.charts import points
-from vitdeploy.reports.report import Row, families
+from vitdeploy.reports.report import ReportRow, families
 
 alt: Any = untyped_altair
 """Altair without its types, which refuse much of what it takes."""
@@ -91,7 +91,7 @@ def theme(*, dark: bool) -> Mapping[str, Any]:
     }
 
 
-def latency_against_macs(rows: Sequence[Row]) -> Specification | None:
+def latency_against_macs(rows: Sequence[ReportRow]) -> Specification | None:
     """Median latency over arithmetic, both logarithmic; None where fewer than two rows can be shown.
 
     Dashed diagonals are equal speeds in multiply-accumulates a second.
@@ -137,7 +137,7 @@ def latency_against_macs(rows: Sequence[Row]) -> Specification | None:
     return _finished(layers.properties(height=380))
 
 
-def spread_of_samples(rows: Sequence[Row]) -> Specification | None:
+def spread_of_samples(rows: Sequence[ReportRow]) -> Specification | None:
     """How far samples lie from their case's median: 5–95 % thin, 25–75 % thick, a dot for each trial's median."""
     shown = [row for row in rows if row.quotable]
     if not shown:
@@ -167,7 +167,7 @@ def spread_of_samples(rows: Sequence[Row]) -> Specification | None:
     return _finished(alt.layer(zero, thin, thick, trials, names).properties(height=alt.Step(38)))
 
 
-def distribution(rows: Sequence[Row]) -> Specification | None:
+def distribution(rows: Sequence[ReportRow]) -> Specification | None:
     """The distribution of one case, a line a trial, up to the 99th percentile; `SHOWN` says which case.
 
     Each trial is carried as its `points.STEPS` + 1 quantiles; the slowest hundredth is told in words.
@@ -208,7 +208,7 @@ def distribution(rows: Sequence[Row]) -> Specification | None:
     return _finished(alt.layer(lines, said).properties(height=280))
 
 
-def drift(rows: Sequence[Row]) -> Specification | None:
+def drift(rows: Sequence[ReportRow]) -> Specification | None:
     """Each trial's median against its case's, in the order in which the trials were run.
 
     What moves all cases together is the machine. The case that `SHOWN` names is drawn strongly.
@@ -277,7 +277,7 @@ def _legend(**options: Any) -> Any:
     return alt.Legend(orient="top", **options)
 
 
-def _hues(rows: Sequence[Row]) -> Any:
+def _hues(rows: Sequence[ReportRow]) -> Any:
     """One hue a family, the same in every chart and on the page: by the order of all rows."""
     return alt.Scale(domain=families(rows))
 

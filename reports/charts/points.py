@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vitdeploy import units
-from vitdeploy.reports.report import Row, medians_ms, variant
+from vitdeploy.reports.report import ReportRow, medians_ms, variant
 
 Points = list[dict[str, Any]]
 """Rows of a chart's data."""
@@ -25,14 +25,14 @@ _LAST_NAME = 0.2
 """Names at the bottom end this share before the right edge, where they would not fit."""
 
 
-def latencies(rows: Sequence[Row]) -> Points:
+def latencies(rows: Sequence[ReportRow]) -> Points:
     """The median of each row over its arithmetic; the fastest point of each model carries its name as ``label``."""
     points = [_latency(row) for row in rows]
     _label_lowest(rows, points)
     return points
 
 
-def bars(row: Row) -> dict[str, Any]:
+def bars(row: ReportRow) -> dict[str, Any]:
     """The row's central quantiles as distances from its median, in percent."""
     assert row.result.summary is not None
     median = row.result.summary.median_ms
@@ -50,7 +50,7 @@ def bars(row: Row) -> dict[str, Any]:
     }
 
 
-def trials(row: Row) -> Points:
+def trials(row: ReportRow) -> Points:
     """Each trial's median as its distance from the row's median, in percent."""
     assert row.result.summary is not None
     return [
@@ -67,7 +67,7 @@ def trials(row: Row) -> Points:
     ]
 
 
-def curves(row: Row) -> Points:
+def curves(row: ReportRow) -> Points:
     """The quantiles of each trial at `STEPS` equal steps of the share, from the fastest sample to the slowest."""
     shares = np.linspace(0, 1, STEPS + 1)
     return [
@@ -80,7 +80,7 @@ def curves(row: Row) -> Points:
     ]
 
 
-def extent(row: Row) -> dict[str, Any]:
+def extent(row: ReportRow) -> dict[str, Any]:
     """What the distribution chart says beside its curves."""
     samples = [sample for trial in row.result.trials for sample in trial.samples_ns]
     words = f"{len(samples)} samples, the slowest {_ms(max(samples) / 1e6)}"
@@ -123,7 +123,7 @@ def span(values: Sequence[float], margin: float) -> list[float]:
     return [min(values) / margin, max(values) * margin]
 
 
-def _latency(row: Row) -> dict[str, Any]:
+def _latency(row: ReportRow) -> dict[str, Any]:
     case, summary = row.result.case, row.result.summary
     assert summary is not None
     low, high = summary.median_ci95_ms or (summary.median_ms, summary.median_ms)
@@ -143,7 +143,7 @@ def _latency(row: Row) -> dict[str, Any]:
     }
 
 
-def _label_lowest(shown: Sequence[Row], points: Points) -> None:
+def _label_lowest(shown: Sequence[ReportRow], points: Points) -> None:
     """Name the fastest point of each model, so that every model is named once, where there is room below it."""
     sizes: dict[str, set[Any]] = {}
     lowest: dict[Any, dict[str, Any]] = {}

@@ -16,7 +16,7 @@ from vitdeploy.results.record import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class PageFigure:
     """A chart of a panel."""
 
     id: str
@@ -30,7 +30,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class PageTable:
     """Cells as texts."""
 
     heads: Sequence[str]
@@ -46,8 +46,8 @@ class Panel:
     id: str
     title: str
     words: Sequence[str] = ()
-    figure: Figure | None = None
-    table: Table | None = None
+    figure: PageFigure | None = None
+    table: PageTable | None = None
     after: Sequence[str] = ()
     """Notes under the table."""
 

@@ -21,7 +21,7 @@ from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.trial.rows import Job
 from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed, UnreadableFile, UsageError
-from vitdeploy.processes.connection import Connection, Result
+from vitdeploy.processes.connection import CommandResult, Connection
 from vitdeploy.processes.local import LocalConnection
 from vitdeploy.results import record
 from vitdeploy.results.record import Run
@@ -110,11 +110,11 @@ def test_the_wrong_machine_is_refused(tmp_path: Path):
 def test_one_failing_row_does_not_stop_the_others(tmp_path: Path):
     jobs = jobs_in(tmp_path)
 
-    def answer(job: dict[str, Any]) -> Result | None:
+    def answer(job: dict[str, Any]) -> CommandResult | None:
         if job["manifest"]["sha256"] != jobs[1].artifact.manifest.sha256:  # pyright: ignore[reportOptionalMemberAccess]
             return None
         error = {"kind": "ToolchainFailed", "message": "the runtime refuses it", "hint": "Export it again."}
-        return Result(exit_code=5, stdout=json.dumps({"error": error}), stderr="a long story")
+        return CommandResult(exit_code=5, stdout=json.dumps({"error": error}), stderr="a long story")
 
     link = FakeConnection(answer)
     run = timed(jobs, tmp_path / "run.json", link)
@@ -148,10 +148,10 @@ def test_one_case_twice_is_refused(tmp_path: Path):
         timed([job, job], tmp_path / "run.json", FakeConnection())
 
 
-def failing_at(*numbers: int, result: Result | None = None, error: BaseException | None = None):
+def failing_at(*numbers: int, result: CommandResult | None = None, error: BaseException | None = None):
     calls: list[int] = []
 
-    def answer(job: dict[str, Any]) -> Result | None:
+    def answer(job: dict[str, Any]) -> CommandResult | None:
         calls.append(1)
         if len(calls) not in numbers:
             return None
@@ -162,7 +162,7 @@ def failing_at(*numbers: int, result: Result | None = None, error: BaseException
     return answer
 
 
-KILLED = Result(exit_code=-9, stdout="", stderr="")
+KILLED = CommandResult(exit_code=-9, stdout="", stderr="")
 
 
 def test_a_worker_that_is_killed_costs_its_trial_only_and_the_row_says_so(tmp_path: Path):
@@ -189,16 +189,16 @@ def test_a_case_that_is_killed_again_and_again_fails(tmp_path: Path):
 
 
 def test_a_worker_that_ends_without_a_word_fails_its_row_with_its_last_line(tmp_path: Path):
-    gone = Result(exit_code=1, stdout="", stderr="Traceback …\nKeyError: 'x'\n")
+    gone = CommandResult(exit_code=1, stdout="", stderr="Traceback …\nKeyError: 'x'\n")
     (result,) = timed(jobs_in(tmp_path, 1), tmp_path / "run.json", FakeConnection(lambda job: gone)).results
     assert "KeyError: 'x'" in result.reasons[0].message
     assert bench.exit_code_of(result) == ToolchainFailed.exit_code
 
 
 def test_foreign_load_is_a_reason_on_a_valid_row(tmp_path: Path):
-    def answer(job: dict[str, Any]) -> Result:
+    def answer(job: dict[str, Any]) -> CommandResult:
         trial = fake_trial(job, facts={"foreign_cores": "0.870" if job["trial"]["order"] == 1 else "not visible"})
-        return Result(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
+        return CommandResult(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
 
     (result,) = timed(jobs_in(tmp_path, 1), tmp_path / "run.json", FakeConnection(answer)).results
     assert result.status == "valid"
@@ -207,10 +207,10 @@ def test_foreign_load_is_a_reason_on_a_valid_row(tmp_path: Path):
 
 
 def test_a_shared_gpu_is_a_reason_on_a_valid_row(tmp_path: Path):
-    def answer(job: dict[str, Any]) -> Result:
+    def answer(job: dict[str, Any]) -> CommandResult:
         others = {0: "0", 1: "2", 2: "not visible"}[job["trial"]["order"]]
         trial = fake_trial(job, facts={"foreign_gpu_processes": others})
-        return Result(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
+        return CommandResult(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
 
     (result,) = timed(jobs_in(tmp_path, 1), tmp_path / "run.json", FakeConnection(answer)).results
     assert result.status == "valid"
@@ -231,8 +231,8 @@ def test_a_cuda_graph_of_what_computes_on_a_cpu_is_refused(tmp_path: Path):
 
 
 def test_an_invalid_row_asks_for_exit_8(tmp_path: Path):
-    def answer(job: dict[str, Any]) -> Result:
-        return Result(exit_code=0, stdout=json.dumps({"reply": fake_trial(job, steady="drifting")}), stderr="")
+    def answer(job: dict[str, Any]) -> CommandResult:
+        return CommandResult(exit_code=0, stdout=json.dumps({"reply": fake_trial(job, steady="drifting")}), stderr="")
 
     (result,) = timed(jobs_in(tmp_path, 1), tmp_path / "run.json", FakeConnection(answer)).results
     assert (result.status, bench.exit_code_of(result)) == ("invalid", 8)
@@ -333,9 +333,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_disk_that_fills_up_keeps_the_finished_trials(tmp_path: Path, small_disk: Path):
-    def answer(job: dict[str, Any]) -> Result:
+    def answer(job: dict[str, Any]) -> CommandResult:
         trial = fake_trial(job, samples_ns=range(1_000_000, 1_002_000))
-        return Result(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
+        return CommandResult(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
 
     out = small_disk / "run.json"
     with pytest.raises(UnreadableFile, match="No space left"):
@@ -425,7 +425,7 @@ class Murderous(LocalConnection):
 
     calls = 0
 
-    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
+    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
         self.calls += argv[-1].endswith("worker")
         suicide = ["sh", "-c", "kill -9 $$"] if self.calls == 2 else argv
         return super().run(suicide if argv[-1].endswith("worker") else argv, stdin=stdin, timeout_s=timeout_s)

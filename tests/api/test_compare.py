@@ -13,8 +13,8 @@ import pytest
 from tests.doubles import make_run
 from vitdeploy import documents
 from vitdeploy.api import cases, compare
-from vitdeploy.api.cases import BenchOrder
-from vitdeploy.api.compare import CompareOrder
+from vitdeploy.api.cases import BenchRequest
+from vitdeploy.api.compare import CompareRequest
 from vitdeploy.cli.main import main
 from vitdeploy.errors import NothingToCompare, NoValidMeasurement, UnreadableFile, UsageError
 from vitdeploy.results import baselines, comparison, record
@@ -69,7 +69,7 @@ def test_the_machine_form_has_every_figure(tmp_path: Path, capsys: pytest.Captur
 def test_other_machines_are_refused_with_the_fields_and_their_values(tmp_path: Path):
     base, head = written(tmp_path, a_run()), written(tmp_path, a_run(name="head", cpu="Another", kernel="9"))
     with pytest.raises(NothingToCompare, match=r"cpu.*'Made-up CPU 9000' → 'Another'.*kernel"):
-        compare.compare([base, head], CompareOrder())
+        compare.compare([base, head], CompareRequest())
     assert main(["compare", str(base), str(head)]) == 11
 
 
@@ -164,7 +164,7 @@ def test_a_duel_is_not_compared_with_another_run():
 def test_a_side_is_named_by_model_attention_target_and_size(
     name: str, attention: str, target: str, size: tuple[int, int]
 ):
-    found = cases.side(name, BenchOrder())
+    found = cases.side(name, BenchRequest())
     assert (found.attention, found.target.name, found.size) == (attention, target, size)
 
 
@@ -173,7 +173,7 @@ def test_a_side_is_named_by_model_attention_target_and_size(
 )
 def test_a_side_that_is_none_is_a_usage_error(name: str):
     with pytest.raises(UsageError):
-        cases.side(name, BenchOrder())
+        cases.side(name, BenchRequest())
 
 
 def test_the_plan_touches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):

@@ -19,11 +19,11 @@ from vitdeploy.api import bench as api
 from vitdeploy.api import calibrate as calibrate_api
 from vitdeploy.api import compare as compare_api
 from vitdeploy.api import duel as duel_api
-from vitdeploy.api.cases import BenchOrder
-from vitdeploy.api.compare import CompareOrder
-from vitdeploy.api.duel import DuelOrder
-from vitdeploy.api.export import ExportRow
-from vitdeploy.api.studies import FieldOrder
+from vitdeploy.api.cases import BenchRequest
+from vitdeploy.api.compare import CompareRequest
+from vitdeploy.api.duel import DuelRequest
+from vitdeploy.api.export import ExportResult
+from vitdeploy.api.studies import StudyRequest
 from vitdeploy.artifacts.manifest import Artifact, digest_of
 from vitdeploy.artifacts.store import Store
 from vitdeploy.benchmarks import attention as studies
@@ -37,7 +37,7 @@ from vitdeploy.errors import Impossible
 from vitdeploy.fleet import device_queue, messages
 from vitdeploy.fleet import plan as planning
 from vitdeploy.inference import client
-from vitdeploy.processes.connection import Result
+from vitdeploy.processes.connection import CommandResult
 from vitdeploy.results import comparison, record
 
 FACTS = {"cpu": "made up", "cores_physical": 2, "compute_capability": "8.0", "gpu": "made up", "packages": {}}
@@ -52,19 +52,19 @@ class Board(FakeConnection):
         self.facts = facts
         self.told: list[tuple[str, dict[str, Any]]] = []
 
-    def _timed(self, job: dict[str, Any]) -> Result:
+    def _timed(self, job: dict[str, Any]) -> CommandResult:
         slow = job["trial"]["pair"] is not None and job["trial"]["id"].split("/")[1] == "1"
         taken = fake_trial(job, [2_000_000 + len(self.jobs) if slow else 1_000_000 + len(self.jobs)] * 20)
-        return Result(exit_code=0, stdout=json.dumps({"reply": taken}), stderr="")
+        return CommandResult(exit_code=0, stdout=json.dumps({"reply": taken}), stderr="")
 
-    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
+    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
         module = argv[-1].rpartition(".")[2]
         if stdin:
             self.told.append((module, json.loads(stdin)))
         if module == "operator_times":
-            return Result(exit_code=0, stdout=json.dumps({"reply": {"Conv": 1_000}}), stderr="")
+            return CommandResult(exit_code=0, stdout=json.dumps({"reply": {"Conv": 1_000}}), stderr="")
         if module == "infer" or argv[0] == "rm":
-            return Result(exit_code=1, stdout="", stderr="this fake does not infer")
+            return CommandResult(exit_code=1, stdout="", stderr="this fake does not infer")
         return super().run(argv, stdin=stdin, timeout_s=timeout_s)
 
     def computed_on(self, module: str) -> set[str]:
@@ -83,7 +83,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     made: list[str] = []
 
-    def export(names: Sequence[str], order: Any, **options: Any) -> list[ExportRow]:
+    def export(names: Sequence[str], order: Any, **options: Any) -> list[ExportResult]:
         made.append(f"{names[0]}:{order.target}")
         words = order.size.split("x")
         content = f"{names[0]} {order.attention} {order.size}".encode()
@@ -92,7 +92,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
         )
         kept(artifact)
         return [
-            ExportRow(model=names[0], target=order.target, artifact=artifact, error=None, reused=False, seconds=0.0)
+            ExportResult(model=names[0], target=order.target, artifact=artifact, error=None, reused=False, seconds=0.0)
         ]
 
     def opened(*targets: str, **facts: Any) -> Board:
@@ -128,9 +128,9 @@ def on_the_gpu(run: record.Run, double: Board) -> None:
 
 def test_bench_times_torch_on_the_gpu_and_onnx_on_the_cpu(board: Opened):
     double = board("onnx-fp32", "torch-fp32")
-    order = BenchOrder(device="board", targets=("torch-fp32",), trials=1, out=Path("run.json"))
+    order = BenchRequest(device="board", targets=("torch-fp32",), trials=1, out=Path("run.json"))
     on_the_gpu(api.bench(["efficientvit_b0"], order).run, double)
-    order = BenchOrder(device="board", targets=("onnx-fp32",), trials=1, out=Path("cpu.json"))
+    order = BenchRequest(device="board", targets=("onnx-fp32",), trials=1, out=Path("cpu.json"))
     assert api.bench(["efficientvit_b0"], order).run.results[0].case.memory == "pageable"
     assert double.jobs[-1]["device"] == "cpu"
 
@@ -138,7 +138,7 @@ def test_bench_times_torch_on_the_gpu_and_onnx_on_the_cpu(board: Opened):
 def test_duel_and_its_attribution_are_on_the_gpu(board: Opened):
     double = board("torch-fp32")
     sides = ("efficientvit_b0:torch-fp32@64x64", "efficientvit_b0:torch-fp32@96x96")
-    outcome = duel_api.duel(*sides, DuelOrder(device="board", out=Path("duel.json")))
+    outcome = duel_api.duel(*sides, DuelRequest(device="board", out=Path("duel.json")))
     on_the_gpu(outcome.run, double)
     assert outcome.run.duel is not None
     assert outcome.run.duel.attribution is not None
@@ -149,7 +149,7 @@ def test_compare_confirm_is_on_the_gpu_and_of_the_case(board: Opened, tmp_path: 
     double = board("torch-fp32")
     case = {"device": "board", "memory": "pinned", "streams": 3, "graph": True, "boundary": "compute", "threads": 3}
     paths = runs_of(tmp_path, "torch-fp32", case)
-    compared = compare_api.compare(paths, CompareOrder(confirm=True)).compared
+    compared = compare_api.compare(paths, CompareRequest(confirm=True)).compared
     assert "was decided by a duel of the stored files" in compared.notes[-1]
     (path,) = Path("runs").glob("confirm-*.json")
     run = record.load(path)
@@ -162,7 +162,7 @@ def test_compare_confirm_is_on_the_gpu_and_of_the_case(board: Opened, tmp_path: 
 def test_a_case_that_would_compute_elsewhere_is_not_confirmed(board: Opened, tmp_path: Path):
     board("torch-fp32", compute_capability=None)
     paths = runs_of(tmp_path, "torch-fp32", {"device": "board", "memory": "pinned"})
-    outcome = compare_api.compare(paths, CompareOrder(confirm=True))
+    outcome = compare_api.compare(paths, CompareRequest(confirm=True))
     assert (outcome.exit_code, "would compute it on cpu now" in outcome.compared.notes[-1]) == (10, True)
 
 
@@ -182,7 +182,7 @@ def test_attention_and_what_ran_are_on_the_gpu(board: Opened, monkeypatch: pytes
     double = board("torch-fp32")
     monkeypatch.setattr(studies, "QUICK_MODULE_SIDES", (16, 24, 32, 48))
     monkeypatch.setattr(studies, "QUICK_NETWORK_SIDES", (128, 224))
-    order = FieldOrder(device="board", target="torch-fp32", quick=True, trials=3, out=Path("attention.json"))
+    order = StudyRequest(device="board", target="torch-fp32", quick=True, trials=3, out=Path("attention.json"))
     attention.attention((), order)
     on_the_gpu(record.load(Path("attention.json")), double)
     assert double.computed_on("operator_times") == {"cuda"}
@@ -190,14 +190,14 @@ def test_attention_and_what_ran_are_on_the_gpu(board: Opened, monkeypatch: pytes
 
 def test_reproduce_is_on_the_gpu(board: Opened):
     double = board("torch-fp32")
-    order = FieldOrder(device="board", target="torch-fp32", quick=True, trials=1, out=Path("reproduce.json"))
+    order = StudyRequest(device="board", target="torch-fp32", quick=True, trials=1, out=Path("reproduce.json"))
     reproduce.reproduce("imagenet", order)
     on_the_gpu(record.load(Path("reproduce.json")), double)
 
 
 def test_calibrate_is_on_the_gpu_and_its_plan_says_so(board: Opened):
     double = board("onnx-fp32", "torch-fp16", "torch-fp32")
-    order = DuelOrder(device="board", pairs=4, out=Path("calibration.json"))
+    order = DuelRequest(device="board", pairs=4, out=Path("calibration.json"))
     assert "torch-fp16" in calibrate_api.calibrate_plan(order)[0]
     made = calibrate_api.calibrate(order)
     on_the_gpu(record.load(Path("calibration.json")), double)
@@ -237,8 +237,8 @@ def test_a_sweep_tells_its_worker_where_to_compute(board: Opened, tmp_path: Path
     device_queue.fill(
         row, wanted, surveyed, protocol, artifacts.plain_file(tmp_path / "made", target="torch-fp32"), None
     )
-    lane = device_queue.Lane(device="board", places=(0,), lock_wait_s=1.0, surveyed=surveyed)
-    told = device_queue.ticket(lane, launch.Turn(place=0, index=0, order=0, id="run/0/0"), row, protocol)
+    lane = device_queue.DeviceQueue(device="board", places=(0,), lock_wait_s=1.0, surveyed=surveyed)
+    told = device_queue.ticket(lane, launch.TrialSlot(place=0, index=0, order=0, id="run/0/0"), row, protocol)
     assert (told.case.memory, told.compute) == ("pinned", "cuda")
 
 

@@ -17,7 +17,7 @@ from vitdeploy.benchmarks.studies import decision
 from vitdeploy.benchmarks.trial.rows import Job
 from vitdeploy.devices import inventory
 from vitdeploy.errors import NothingToCompare, NoValidMeasurement, UsageError
-from vitdeploy.processes.connection import Result
+from vitdeploy.processes.connection import CommandResult
 from vitdeploy.results import calibration, comparison, record, verdict
 
 LOCAL = inventory.find("local")
@@ -27,11 +27,11 @@ def noisy(ratio: float, spread: float, seed: int = 0) -> FakeConnection:
     """A device on which side B takes ``ratio`` times as long, with a spread between processes."""
     generator = random.Random(seed)
 
-    def answer(job: dict[str, Any]) -> Result:
+    def answer(job: dict[str, Any]) -> CommandResult:
         b = job["trial"]["id"].split("/")[1] == "1"
         median = 1e6 * (ratio if b else 1.0) * math.exp(generator.gauss(0, spread))
         trial = fake_trial(job, [round(median)] * 20)
-        return Result(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
+        return CommandResult(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
 
     return FakeConnection(answer)
 
@@ -95,11 +95,11 @@ def test_two_pairs_are_refused(tmp_path: Path):
 
 
 def test_a_side_that_fails_ends_the_duel(tmp_path: Path):
-    def answer(job: dict[str, Any]) -> Result | None:
+    def answer(job: dict[str, Any]) -> CommandResult | None:
         if job["trial"]["id"].split("/")[1] == "0":
             return None
         error = {"kind": "ToolchainFailed", "message": "the runtime refuses it", "hint": "Export it again."}
-        return Result(exit_code=5, stdout=json.dumps({"error": error}), stderr="")
+        return CommandResult(exit_code=5, stdout=json.dumps({"error": error}), stderr="")
 
     link = FakeConnection(answer)
     run = fight(tmp_path, link)
@@ -111,9 +111,9 @@ def test_a_side_that_fails_ends_the_duel(tmp_path: Path):
 
 
 def test_a_lost_trial_costs_its_pair_only(tmp_path: Path):
-    def answer(job: dict[str, Any]) -> Result | None:
+    def answer(job: dict[str, Any]) -> CommandResult | None:
         lost = job["trial"]["id"].endswith("/1/3")
-        return Result(exit_code=-9, stdout="", stderr="") if lost else None
+        return CommandResult(exit_code=-9, stdout="", stderr="") if lost else None
 
     run = fight(tmp_path, FakeConnection(answer), early=False)
     (found,) = comparison.duel(run).comparisons

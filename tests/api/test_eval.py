@@ -21,7 +21,7 @@ from vitdeploy.artifacts import manifest
 from vitdeploy.cli.main import main
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError
 from vitdeploy.evaluation import image_records, record
-from vitdeploy.evaluation.request import EvalOrder
+from vitdeploy.evaluation.request import EvalRequest
 
 SIZE = (64, 128)
 
@@ -41,8 +41,8 @@ def city(tmp_path: Path) -> tuple[Path, Path, list[tuple[NDArray[Any], NDArray[A
     return root, made.folder, list(pairs.values())
 
 
-def order(root: Path, out: Path, dataset: str = "cityscapes", **changes: Any) -> EvalOrder:
-    return EvalOrder(dataset=dataset, root=root, out=out, **{"reference": False, "threads": 1, **changes})
+def order(root: Path, out: Path, dataset: str = "cityscapes", **changes: Any) -> EvalRequest:
+    return EvalRequest(dataset=dataset, root=root, out=out, **{"reference": False, "threads": 1, **changes})
 
 
 def known_mean_iou(pairs: list[tuple[NDArray[Any], NDArray[Any]]], classes: int) -> float:
@@ -210,7 +210,7 @@ def test_the_drop_is_paired_over_the_same_pictures(city, tmp_path: Path, monkeyp
     monkeypatch.setattr(api_eval_reference, "made_for", lambda *_: (better,))
 
     def right(prepared: Any, artifacts: Any, device: Any, out: Path, **rest: Any) -> None:
-        kept = image_records.Journal(out, api_eval_items.head_of(prepared, artifacts, "local"))
+        kept = image_records.ImageRecords(out, api_eval_items.head_of(prepared, artifacts, "local"))
         kept.begin(resume=True)
         for item, (_, truth) in zip(sorted(prepared.items, key=lambda one: one.name), pairs, strict=True):
             kept.add(record.ImageRecord(image=item.name, score=1.0, counts=segmentation.count(truth, truth, 19)))
@@ -369,7 +369,7 @@ WEIGHTS = checkpoints.FOLDER / "efficientvit_seg_b0_cityscapes.pt"
 @pytest.mark.skipif(not WEIGHTS.exists(), reason=f"{WEIGHTS} is not here (set VITDEPLOY_TEST_WEIGHTS)")
 def test_the_real_checkpoint_finds_the_sky(tmp_path: Path):
     from vitdeploy.api import export
-    from vitdeploy.api.export import ExportOrder
+    from vitdeploy.api.export import ExportRequest
     from vitdeploy.images import photos
 
     root = tmp_path / "city"
@@ -385,7 +385,7 @@ def test_the_real_checkpoint_finds_the_sky(tmp_path: Path):
         Image.fromarray(ids).save(fine / f"china_{place:06d}_gtFine_labelIds.png")
     made = export.export(
         ["efficientvit_seg_b0_cityscapes"],
-        ExportOrder(target="onnx-fp32", size="512x1024", weights=WEIGHTS, out=tmp_path / "artifacts"),
+        ExportRequest(target="onnx-fp32", size="512x1024", weights=WEIGHTS, out=tmp_path / "artifacts"),
     )[0].artifact
     assert made is not None
     found = evaluate.evaluate_artifact(

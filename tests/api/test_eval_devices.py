@@ -13,7 +13,7 @@ from tests.doubles.ssh_server import SshServer
 from vitdeploy import documents
 from vitdeploy.api import evaluate
 from vitdeploy.errors import DeviceError, Impossible
-from vitdeploy.evaluation.request import EvalOrder
+from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.inference import client as feeding
 
 TOOL = Path(__file__).parents[1] / "doubles" / "benchmark_model_double.py"
@@ -53,9 +53,9 @@ def city(tmp_path: Path) -> tuple[Path, Path]:
 def test_a_board_over_ssh_gives_the_same_figures_and_keeps_nothing_but_the_artifact(server: SshServer, tmp_path: Path):
     root, folder = city(tmp_path)
 
-    def order(device: str) -> EvalOrder:
+    def order(device: str) -> EvalRequest:
         out = tmp_path / f"{device}.json"
-        return EvalOrder(dataset="cityscapes", root=root, device=device, out=out, reference=False, threads=1)
+        return EvalRequest(dataset="cityscapes", root=root, device=device, out=out, reference=False, threads=1)
 
     here = evaluate.evaluate_artifact([folder], order("local")).evaluation
     there = evaluate.evaluate_artifact([folder], order("board")).evaluation
@@ -71,7 +71,7 @@ def test_a_link_that_is_cut_is_exit_7_and_what_was_finished_is_not_done_again(
     server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     root, folder = city(tmp_path)
-    order = EvalOrder(
+    order = EvalRequest(
         dataset="cityscapes",
         root=root,
         device="board",
@@ -105,7 +105,7 @@ def test_a_device_that_does_not_run_the_target_is_refused(server: SshServer, tmp
     made = eval_sets.nearest_color(
         tmp_path / "t", "efficientvit_seg_b0_cityscapes", size=SIZE, classes=19, target="trt-fp16"
     )
-    order = EvalOrder(dataset="cityscapes", root=root, device="board", out=tmp_path / "e.json", reference=False)
+    order = EvalRequest(dataset="cityscapes", root=root, device="board", out=tmp_path / "e.json", reference=False)
     with pytest.raises(Impossible, match="does not run on board"):
         evaluate.evaluate_artifact([made.folder], order)
 
@@ -130,7 +130,7 @@ def test_a_phone_answers_through_benchmark_model_as_this_machine_does(
     root = eval_sets.cityscapes_set(tmp_path / "city", {f"ulm/p_{i}": (one, one) for i, one in enumerate(maps)})
 
     def figures(device: str):
-        order = EvalOrder(
+        order = EvalRequest(
             dataset="cityscapes", root=root, device=device, out=tmp_path / f"{device}.json", reference=False, threads=1
         )
         return evaluate.evaluate_artifact([made.folder], order).evaluation

@@ -9,11 +9,11 @@ import pytest
 
 from tests.doubles.mask_sets import BOXES, SIZE, Oracle, box_mask, coco_set, parts, run
 from vitdeploy.api import evaluate, export
-from vitdeploy.api.export import ExportOrder
+from vitdeploy.api.export import ExportRequest
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError
 from vitdeploy.evaluation import detections, image_records, masks, prepare, summary
-from vitdeploy.evaluation.image_records import Head, Journal
-from vitdeploy.evaluation.request import EvalOrder
+from vitdeploy.evaluation.image_records import Head, ImageRecords
+from vitdeploy.evaluation.request import EvalRequest
 
 pytest.importorskip("pycocotools", reason="the package pycocotools (extra eval) is not installed")
 
@@ -21,7 +21,7 @@ pytest.importorskip("pycocotools", reason="the package pycocotools (extra eval) 
 @pytest.mark.parametrize("name", ["coco", "lvis"])
 def test_boxes_of_annotations_are_asked_and_masks_compared_with_them(tmp_path: Path, name: str):
     root = coco_set(tmp_path / "data", lvis=name == "lvis")
-    prepared = prepare.prepare(prepare.Wish(dataset=name, root=root), parts(tmp_path))
+    prepared = prepare.prepare(prepare.PromptRequest(dataset=name, root=root), parts(tmp_path))
     records = run(prepared, Oracle())
     assert [one.status for one in records] == ["scored"] * 3
     found = summary.summarize(prepared.kind, prepared.found.classes, records, None)
@@ -54,11 +54,11 @@ def test_a_detectors_boxes_give_the_ap_that_pycocotools_gives(tmp_path: Path):
     ]
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps(boxes))
-    wish = prepare.Wish(dataset="coco", root=root, detections=file)
+    wish = prepare.PromptRequest(dataset="coco", root=root, detections=file)
     prepared = prepare.prepare(wish, parts(tmp_path))
     assert prepared.kind == "detections"
     records = run(prepared, Oracle())
-    kept = Journal(
+    kept = ImageRecords(
         tmp_path / "r.jsonl",
         Head(schema=1, dataset="coco", items_sha256="", artifacts=(), protocol=(), device="local"),
     )
@@ -97,8 +97,8 @@ def lvis_ap(tmp_path: Path, boxes: list[dict[str, Any]]) -> float | None:
     root = coco_set(tmp_path / "data", lvis=True)
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps(boxes))
-    prepared = prepare.prepare(prepare.Wish(dataset="lvis", root=root, detections=file), parts(tmp_path))
-    kept = Journal(
+    prepared = prepare.prepare(prepare.PromptRequest(dataset="lvis", root=root, detections=file), parts(tmp_path))
+    kept = ImageRecords(
         tmp_path / "r.jsonl",
         Head(schema=1, dataset="lvis", items_sha256="", artifacts=(), protocol=(), device="local"),
     )
@@ -147,7 +147,7 @@ def test_clicks_go_where_the_mask_is_most_wrong():
 @pytest.mark.parametrize("clicks", [1, 3, 5])
 def test_every_click_is_asked_with_all_before_it(tmp_path: Path, clicks: int):
     root = coco_set(tmp_path / "data")
-    wish = prepare.Wish(dataset="coco", root=root, prompt="point", clicks=clicks)
+    wish = prepare.PromptRequest(dataset="coco", root=root, prompt="point", clicks=clicks)
     prepared = prepare.prepare(wish, parts(tmp_path))
     oracle = Oracle()
     records = run(prepared, oracle)
@@ -171,23 +171,23 @@ def test_what_does_not_fit_is_refused_before_any_work(tmp_path: Path):
     root = coco_set(tmp_path / "data")
     both = parts(tmp_path)
     with pytest.raises(UnreadableFile, match="no decoder lies beside it"):
-        prepare.prepare(prepare.Wish(dataset="coco", root=root), both[:1])
+        prepare.prepare(prepare.PromptRequest(dataset="coco", root=root), both[:1])
     with pytest.raises(Impossible, match="an encoder and a decoder"):
-        prepare.prepare(prepare.Wish(dataset="coco", root=root), (both[0], both[0]))
+        prepare.prepare(prepare.PromptRequest(dataset="coco", root=root), (both[0], both[0]))
     with pytest.raises(UsageError, match="needs --detections"):
-        prepare.prepare(prepare.Wish(dataset="coco", root=root, prompt="detector"), both)
+        prepare.prepare(prepare.PromptRequest(dataset="coco", root=root, prompt="detector"), both)
     with pytest.raises(UsageError, match="--clicks 11"):
-        prepare.prepare(prepare.Wish(dataset="coco", root=root, prompt="point", clicks=11), both)
+        prepare.prepare(prepare.PromptRequest(dataset="coco", root=root, prompt="point", clicks=11), both)
     with pytest.raises(UnreadableFile, match="looked for annotations/lvis_v1_val"):
-        prepare.prepare(prepare.Wish(dataset="lvis", root=root), both)
+        prepare.prepare(prepare.PromptRequest(dataset="lvis", root=root), both)
     broken = tmp_path / "broken.json"
     broken.write_text('[{"image_id": 1}]')
     with pytest.raises(UnreadableFile, match="no list of detections"):
-        prepare.prepare(prepare.Wish(dataset="coco", root=root, detections=broken), both)
+        prepare.prepare(prepare.PromptRequest(dataset="coco", root=root, detections=broken), both)
     for path in (root / "val2017").iterdir():
         path.unlink()
     with pytest.raises(UnreadableFile, match="s pictures in"):
-        prepare.prepare(prepare.Wish(dataset="coco", root=root), both)
+        prepare.prepare(prepare.PromptRequest(dataset="coco", root=root), both)
 
 
 @pytest.mark.slow
@@ -196,11 +196,11 @@ def test_a_real_pair_of_files_agrees_with_fp32_torch(tmp_path: Path, prompt: str
     root = coco_set(tmp_path / "data")
     rows = export.export(
         ["efficientvit_sam_l0.encoder", "efficientvit_sam_l0.decoder"],
-        ExportOrder(target="onnx-fp32", size="128x128", out=tmp_path / "artifacts"),
+        ExportRequest(target="onnx-fp32", size="128x128", out=tmp_path / "artifacts"),
     )
     encoder = rows[0].artifact
     assert encoder is not None
-    order = EvalOrder(
+    order = EvalRequest(
         dataset="coco",
         root=root,
         out=tmp_path / "e.json",

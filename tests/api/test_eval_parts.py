@@ -14,7 +14,7 @@ from tests.doubles.doubled import doubled
 from vitdeploy.api import evaluate
 from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, TensorSpec
 from vitdeploy.evaluation import classification, cubic, dataset, segmentation, super_resolution
-from vitdeploy.evaluation.request import EvalOrder
+from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.images import photos
 from vitdeploy.inference import worker
 from vitdeploy.results import stats
@@ -104,7 +104,7 @@ def test_super_resolution_of_pairs_is_known_whatever_the_artifacts_size(tmp_path
         expected.append(super_resolution.compare(enlarged, large[:, :64], 2, by_skimage.ssim))
     Image.new("RGB", (64, 48)).save(folders["HR"] / "alone.png")
     made = doubled(tmp_path / "a", size)
-    order = EvalOrder(dataset="sr", root=tmp_path / "set", out=tmp_path / "e.json", reference=False, threads=1)
+    order = EvalRequest(dataset="sr", root=tmp_path / "set", out=tmp_path / "e.json", reference=False, threads=1)
     outcome = evaluate.evaluate_artifact([made.folder], order)
     figures = {one.name: one.value for one in outcome.evaluation.figures}
     assert figures["PSNR"] == pytest.approx(np.mean([psnr for psnr, _ in expected]))
@@ -175,7 +175,7 @@ def test_a_batch_that_is_not_full_is_filled_and_its_filling_is_not_counted(tmp_p
     maps = [eval_sets.block_map(place, (32, 64), 19) for place in range(5)]
     root = eval_sets.cityscapes_set(tmp_path / "c", {f"a/p_{i}": (one, one) for i, one in enumerate(maps)})
     made = eval_sets.nearest_color(tmp_path / "a", "efficientvit_seg_b0_cityscapes", size=(32, 64), classes=19, batch=4)
-    order = EvalOrder(dataset="cityscapes", root=root, out=tmp_path / "e.json", reference=False, threads=1)
+    order = EvalRequest(dataset="cityscapes", root=root, out=tmp_path / "e.json", reference=False, threads=1)
     found = evaluate.evaluate_artifact([made.folder], order).evaluation
     assert found.dataset.scored == 5
     assert found.figures[0].value == pytest.approx(100.0)

@@ -198,7 +198,7 @@ def test_objects_are_numbered_in_their_order():
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("onnxscript", reason="onnx-fp32 is made here")
     out = tmp_path_factory.mktemp("sam")
-    order = export.ExportOrder(target="onnx-fp32", size="128x128", out=out)
+    order = export.ExportRequest(target="onnx-fp32", size="128x128", out=out)
     assert not [row.error for row in export.export(["efficientvit_sam_l0"], order) if row.error]
     return out
 
@@ -216,7 +216,7 @@ def test_predict_takes_either_part_and_writes_overlay_and_masks(
     photo = photos.open_named("sample:coffee")
     for part in ("encoder", "decoder"):
         seen = predict.predict(
-            predict.PredictOrder(
+            predict.PredictRequest(
                 artifact=exported / f"efficientvit_sam_l0.{part}" / "128x128" / "onnx-fp32",
                 image="sample:coffee",
                 points=("300,200", "20,20,0"),

@@ -11,8 +11,8 @@ import pytest
 from tests.doubles import make_run
 from tests.doubles.messages import two_lines
 from vitdeploy.api.attention import attention_of
-from vitdeploy.api.reproduce import Reproduced, reproduce_plan
-from vitdeploy.api.studies import FieldOrder
+from vitdeploy.api.reproduce import ReproduceOutcome, reproduce_plan
+from vitdeploy.api.studies import StudyRequest
 from vitdeploy.benchmarks import attention as studies
 from vitdeploy.benchmarks import reproduce as tables
 from vitdeploy.benchmarks.suite import Entry, Wanted
@@ -138,7 +138,7 @@ def test_claims_are_ratios_within_rounds_and_say_what_is_missing():
 
 def test_two_claims_of_one_pair_say_which_column_each_is_of():
     found = reproduced(({"model": "convnext_t", "size": (224, 224)}, 40.0), name="imagenet")
-    shown = studies_tables.reproduction(Reproduced(reproduction=found, path=Path("r.json"), page=Path("r.html")))
+    shown = studies_tables.reproduction(ReproduceOutcome(reproduction=found, path=Path("r.json"), page=Path("r.html")))
     assert isinstance(shown.document, dict)
     pairs = [(one["slow"], one["fast"], one["column"]) for one in shown.document["claims"]]
     assert ("ConvNeXt-T", "EfficientViT-B2 r256", "orin") in pairs
@@ -163,7 +163,7 @@ def test_absolute_columns_compare_on_the_published_device_only():
     rows = (({"model": "efficientvit_seg_b2_cityscapes", "size": (1024, 2048), "target": "trt-fp16"}, 40.0),)
     away = reproduced(*rows, quick=False)
     assert set(away.comparable.values()) == {False}
-    run = msgspec.structs.replace(away.run, device=record.Device(name="orin", facts={}))
+    run = msgspec.structs.replace(away.run, device=record.RunDevice(name="orin", facts={}))
     home = reproduction.reproduce("cityscapes", away.table, run)
     assert {name for name, same in home.comparable.items() if same} == {"orin", "orin-chart"}
     assert "orin-chart" in studies_tables.shown_columns(home)
@@ -182,7 +182,7 @@ def test_quick_at_the_published_sizes_is_not_called_smaller():
     assert not found.smaller
     assert {one.what: one for one in found.differences}["size"].same
     assert "at the published sizes" in "".join(studies_tables.notes(found))
-    phone = msgspec.structs.replace(found.run, device=record.Device(name="snapdragon-855", facts={}))
+    phone = msgspec.structs.replace(found.run, device=record.RunDevice(name="snapdragon-855", facts={}))
     assert reproduction.reproduce("attention", found.table, phone).comparable == {"snapdragon-855": True}
     away = reproduced(({"model": "segformer_b3_cityscapes", "size": (128, 256)}, 20.0))
     assert away.smaller
@@ -338,4 +338,4 @@ def test_the_list_of_tables_and_the_plans_touch_nothing(capsys, tmp_path: Path, 
 
 def test_an_unreachable_device_is_an_error_of_its_own():
     with pytest.raises(DeviceError):
-        reproduce_plan("cityscapes", FieldOrder(device="orin"))
+        reproduce_plan("cityscapes", StudyRequest(device="orin"))

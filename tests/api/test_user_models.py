@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vitdeploy.api import cases
-from vitdeploy.api.cases import BenchOrder
+from vitdeploy.api.cases import BenchRequest
 from vitdeploy.artifacts.manifest import digest_of, open_artifact
 from vitdeploy.catalog import registry
 from vitdeploy.catalog import user_models as own_models
@@ -22,7 +22,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from vitdeploy.exporters import step
-from vitdeploy.exporters.job import Job
+from vitdeploy.exporters.job import StepJob
 from vitdeploy.models import user
 from vitdeploy.models import user_onnx as own_onnx
 from vitdeploy.models.create import count_macs, count_parameters, create
@@ -116,8 +116,8 @@ def onnx_file(path: Path, shape: tuple[Any, ...] = (1, 3, 32, 32), **changes: An
     return path
 
 
-def job(folder: Path, name: str, target: str = "onnx-fp32", size: tuple[int, int] | None = None) -> Job:
-    return Job(
+def job(folder: Path, name: str, target: str = "onnx-fp32", size: tuple[int, int] | None = None) -> StepJob:
+    return StepJob(
         variant=registry.variant_of(registry.find_model(name), target, size=size),
         rewrites=registry.find_target(target).rewrites,
         folder=folder,
@@ -408,10 +408,10 @@ def test_folders_have_names_that_files_can_have():
 
 def test_benches_and_duels_take_own_names(place: Path):
     name = f"onnx:{onnx_file(place / 'net.onnx')}"
-    planned = cases.plan([name], (), BenchOrder())
+    planned = cases.plan([name], (), BenchRequest())
     assert (planned[0].spec.name, planned[0].target.name) == (name, "onnx-fp32")
-    assert cases.side(f"{name}:onnx-fp16", BenchOrder()).target.name == "onnx-fp16"
-    assert cases.side(name, BenchOrder()).target.name == "onnx-fp32"
+    assert cases.side(f"{name}:onnx-fp16", BenchRequest()).target.name == "onnx-fp16"
+    assert cases.side(name, BenchRequest()).target.name == "onnx-fp32"
 
 
 # The pipe.

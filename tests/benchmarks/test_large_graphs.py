@@ -103,7 +103,7 @@ def test_the_largest_model_exports_within_16_gib(tmp_path: Path):
     """``sam_vit_h``'s encoder, 637 M parameters: run it alone."""
     import resource
 
-    order = export.ExportOrder(target="onnx-fp32", out=tmp_path)
+    order = export.ExportRequest(target="onnx-fp32", out=tmp_path)
     (row,) = export.export(["sam_vit_h.encoder"], order)
     assert row.error is None
     assert row.artifact is not None

@@ -7,23 +7,23 @@ import pytest
 
 from tests.doubles.fakes import FakeClock, FakeSession, arrays
 from vitdeploy.benchmarks.trial import loop
-from vitdeploy.benchmarks.trial.loop import Lane, Plan
+from vitdeploy.benchmarks.trial.loop import SamplingPlan, Stream
 
 MS = 1_000_000
 
 
-def plan(**changes: object) -> Plan:
+def plan(**changes: object) -> SamplingPlan:
     settings: dict[str, object] = {
         "boundary": "host-to-host",
         "min_time_ns": 500 * MS,
         "min_count": 10,
         "warmup_limit_ns": 3000 * MS,
     }
-    return Plan(**{**settings, **changes})  # pyright: ignore[reportArgumentType]
+    return SamplingPlan(**{**settings, **changes})  # pyright: ignore[reportArgumentType]
 
 
-def lane(session: FakeSession, inputs: int = 3) -> Lane:
-    return Lane(session=session, pool=[arrays(value) for value in range(inputs)])
+def lane(session: FakeSession, inputs: int = 3) -> Stream:
+    return Stream(session=session, pool=[arrays(value) for value in range(inputs)])
 
 
 def test_host_to_host_has_the_copies_inside():

@@ -15,7 +15,7 @@ from vitdeploy.api import cases as cases_api
 from vitdeploy.api import check as check_api
 from vitdeploy.api import doctor, duel, predict
 from vitdeploy.api import report as report_api
-from vitdeploy.api.duel import DuelOrder
+from vitdeploy.api.duel import DuelRequest
 from vitdeploy.artifacts.manifest import digest_of
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.profile import attribution
@@ -30,7 +30,7 @@ from vitdeploy.devices.phone import ready as ready_phone
 from vitdeploy.errors import DeviceError, Impossible, UnreadableFile
 from vitdeploy.inference import local_reference
 from vitdeploy.processes import local as local_processes
-from vitdeploy.processes.connection import Result
+from vitdeploy.processes.connection import CommandResult
 from vitdeploy.processes.local import LocalConnection
 from vitdeploy.results import record
 from vitdeploy.results.record import Run
@@ -59,10 +59,10 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     if "whole" in request.fixturenames:
         return
 
-    def run(self: LocalConnection, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
+    def run(self: LocalConnection, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
         assert argv[-1] == "vitdeploy.inference.local_reference"
         reply = local_reference.run_job(local_reference.Job(**json.loads(stdin)))
-        return Result(exit_code=0, stdout=json.dumps({"reply": reply}), stderr="")
+        return CommandResult(exit_code=0, stdout=json.dumps({"reply": reply}), stderr="")
 
     monkeypatch.setattr(local_processes.LocalConnection, "run", run)
 
@@ -223,7 +223,7 @@ def test_the_verb_times_an_artifact_on_the_phone_with_its_big_cores(
 ):
     monkeypatch.setattr(inventory, "devices", lambda: {"snapdragon-855": device})
     made = artifacts.conv_relu_tflite(tmp_path / "artifact")
-    order = cases_api.BenchOrder(device="snapdragon-855", trials=1, min_time_s=0.05, out=tmp_path / "run.json")
+    order = cases_api.BenchRequest(device="snapdragon-855", trials=1, min_time_s=0.05, out=tmp_path / "run.json")
     (line,) = bench_api.bench_plan([str(made.folder)], order)
     assert "tflite-fp32 32x32 on snapdragon-855" in line
     outcome = bench_api.bench([str(made.folder)], order)
@@ -254,7 +254,7 @@ def test_what_runs_here_only_does_not_pass_for_the_phones(
     folder = artifacts.conv_relu_tflite(tmp_path / "artifact").folder
     with pytest.raises(Impossible, match="`check` runs on this machine only"):
         check_api.check(folder, device="snapdragon-855")
-    order = predict.PredictOrder(artifact=folder, image="sample:coffee", device="snapdragon-855")
+    order = predict.PredictRequest(artifact=folder, image="sample:coffee", device="snapdragon-855")
     with pytest.raises(Impossible, match="`predict` runs on this machine only"):
         predict.predict(order)
 
@@ -264,7 +264,7 @@ def test_a_duel_on_a_phone_is_one_of_pairs_of_blocks(
 ):
     monkeypatch.setattr(inventory, "devices", lambda: {"snapdragon-855": device})
     folder = str(artifacts.conv_relu_tflite(tmp_path / "artifact").folder)
-    order = DuelOrder(device="snapdragon-855", pairs=3, min_time_s=0.02, out=tmp_path / "duel.json", early=False)
+    order = DuelRequest(device="snapdragon-855", pairs=3, min_time_s=0.02, out=tmp_path / "duel.json", early=False)
     outcome = duel.duel(folder, folder, order)
     assert outcome.exit_code == 0
     assert {result.case.boundary for result in outcome.run.results} == {"compute"}

@@ -14,7 +14,7 @@ from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.errors import ParityFailed, UnreadableFile
 from vitdeploy.processes import child_process, child_reply
 from vitdeploy.processes.child_reply import Refusal, Unread
-from vitdeploy.processes.connection import Result
+from vitdeploy.processes.connection import CommandResult
 from vitdeploy.results.record import Trial
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,9 @@ def start(job: dict[str, Any], *command: str) -> subprocess.CompletedProcess[str
 
 def reply_to(job: dict[str, Any]) -> tuple[Trial | Refusal | Unread, subprocess.CompletedProcess[str]]:
     done = start(job)
-    return child_reply.decode(Result(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr), Trial), done
+    return child_reply.decode(
+        CommandResult(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr), Trial
+    ), done
 
 
 @pytest.fixture

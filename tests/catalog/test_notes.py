@@ -8,14 +8,14 @@ import pytest
 from rich.console import Console
 
 from tests.doubles import make_run
-from vitdeploy.api.attention import Studied
+from vitdeploy.api.attention import AttentionOutcome
 from vitdeploy.api.bench import BenchOutcome
 from vitdeploy.api.compare import CompareOutcome
-from vitdeploy.api.reproduce import Reproduced
+from vitdeploy.api.reproduce import ReproduceOutcome
 from vitdeploy.benchmarks import reproduce as published_tables
 from vitdeploy.catalog import registry
 from vitdeploy.cli import compare_tables, studies_tables
-from vitdeploy.cli.console import Outcome, bench
+from vitdeploy.cli.console import CommandOutcome, bench
 from vitdeploy.cli.sweep_tables import sweep
 from vitdeploy.fleet.request import SweepOutcome
 from vitdeploy.reports import as_attention, as_reproduction, report
@@ -31,7 +31,7 @@ def run(suite: str | None = None) -> record.Run:
     return msgspec.structs.replace(made, protocol=msgspec.structs.replace(made.protocol, suite=suite))
 
 
-def printed(outcome: Outcome) -> str:
+def printed(outcome: CommandOutcome) -> str:
     console = Console(width=160)
     with console.capture() as caught:
         for part in outcome.human:
@@ -58,8 +58,8 @@ SHOWN: dict[str, Any] = {
     "bench": lambda: bench(BenchOutcome(run=run(), path=PATH, exit_code=0)),
     "compare": lambda: compare_tables.compare(CompareOutcome(compared=compared(), baseline=None, exit_code=0)),
     "sweep": lambda: sweep(SweepOutcome(run=run(), path=PATH, exit_code=0, taken=5, found=0, twice=0)),
-    "reproduce": lambda: studies_tables.reproduction(Reproduced(reproduction=reproduced(), path=PATH, page=PATH)),
-    "attention": lambda: studies_tables.attention(Studied(study=studied(), path=PATH, page=PATH)),
+    "reproduce": lambda: studies_tables.reproduction(ReproduceOutcome(reproduction=reproduced(), path=PATH, page=PATH)),
+    "attention": lambda: studies_tables.attention(AttentionOutcome(study=studied(), path=PATH, page=PATH)),
 }
 
 

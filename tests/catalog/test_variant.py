@@ -19,7 +19,7 @@ from vitdeploy.catalog.variant import RANDOM, RECORDED, Variant
 from vitdeploy.evaluation.record import Subject
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters import planning
-from vitdeploy.exporters.job import Job
+from vitdeploy.exporters.job import StepJob
 from vitdeploy.processes import child_reply
 from vitdeploy.results.record import Case
 
@@ -61,7 +61,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 @given(variants)
 def test_it_goes_through_job_manifest_case_and_subject_unchanged(made: Artifact, variant: Variant):
-    job = Job(variant=variant, rewrites=("padded-stem",), folder=Path("folder"), weights=Path("weights.pt"))
+    job = StepJob(variant=variant, rewrites=("padded-stem",), folder=Path("folder"), weights=Path("weights.pt"))
     assert jobs.decode(json.loads(child_reply.encode(job))) == job
     manifest = msgspec.structs.replace(made.manifest, **job.variant.recorded, weights=weights_of(job.variant))
     manifest = msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest)
@@ -77,7 +77,7 @@ def test_the_steps_of_a_plan_hold_what_their_manifests_will(tmp_path: Path):
     weights.write_bytes(b"weights")
     spec = registry.find_model("efficientvit_sam_l0", "encoder")
     wanted = registry.variant_of(spec, "trt-fp16", without=("scaled-length",))
-    (plan,) = planning.plans([planning.Request(variant=wanted, weights=weights, out=tmp_path)])
+    (plan,) = planning.plans([planning.ArtifactRequest(variant=wanted, weights=weights, out=tmp_path)])
     assert plan.variant == replace(wanted, weights=f"sha256:{digest_of(weights)}")
     assert plan.variant.full_model == spec.name
     for step, target in zip(plan.steps, ("onnx-fp16", "trt-fp16"), strict=True):

@@ -1,4 +1,4 @@
-"""Files from strangers: a seeded number of mutated ones (`python -m tests.doubles.fuzz` runs many), and a real browser."""
+"""Untrusted files: a seeded number of mutated ones (`python -m tests.doubles.fuzz` runs many), and a real browser."""
 
 import shutil
 import subprocess

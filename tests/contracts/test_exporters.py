@@ -21,7 +21,7 @@ from vitdeploy.artifacts.manifest import (
 )
 from vitdeploy.catalog import registry
 from vitdeploy.exporters import step, to_onnx
-from vitdeploy.exporters.job import Job
+from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.rewrites import table
 from vitdeploy.models.create import create
 from vitdeploy.models.efficientvit import tanh_gelu
@@ -53,11 +53,11 @@ def needed(target: str) -> None:
         pytest.importorskip(name, reason=f"{target} is made with {name}")
 
 
-def job_for(folder: Path, model: str, target: str = "onnx-fp32", **changes: Any) -> Job:
+def job_for(folder: Path, model: str, target: str = "onnx-fp32", **changes: Any) -> StepJob:
     size = (24, 32) if model.startswith("efficientvit_sr") else SIZE  # it keeps the size: softmax over all pixels
     rewrites = changes.pop("rewrites", registry.find_target(target).rewrites)
     variant = registry.variant_of(registry.find_model(model), target, **{"size": size, **changes})
-    return Job(variant=variant, rewrites=rewrites, folder=folder)
+    return StepJob(variant=variant, rewrites=rewrites, folder=folder)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from vitdeploy.artifacts.manifest import (
 from vitdeploy.catalog import packages, registry
 from vitdeploy.exporters import step, to_onnx
 from vitdeploy.exporters.half.graph import halved
-from vitdeploy.exporters.job import Job
+from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.rewrites import table
 from vitdeploy.exporters.to_onnx_fp16 import HALF_REWRITES
 from vitdeploy.models.create import create
@@ -43,7 +43,7 @@ ERROR = {"fp32": 1e-3, "fp16": 0.1}
 
 def exported(folder: Path, model: str, target: str, size: tuple[int, int] | None = None) -> Manifest:
     step.run(
-        Job(
+        StepJob(
             variant=registry.variant_of(registry.find_model(model), target, size=size or SIZES[model]),
             rewrites=registry.find_target(target).rewrites,
             folder=folder,

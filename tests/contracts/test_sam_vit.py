@@ -188,7 +188,7 @@ def test_checkpoints_of_the_hub_and_of_meta_load(tmp_path: Path, kind: str):
 
 
 def test_a_target_that_cannot_take_an_encoder_says_why_and_takes_the_rest(tmp_path: Path):
-    order = export.ExportOrder(target="tflite-fp32", out=tmp_path)
+    order = export.ExportRequest(target="tflite-fp32", out=tmp_path)
     refused, *rest = export.export_plan(["sam_vit_b"], order)
     assert "tflite-fp32 cannot take sam_vit_b.encoder: at 1024x1024" in refused
     assert [line.partition(" ")[0] for line in rest] == ["sam_vit_b.decoder"]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.doubles import ssh_server
 from tests.doubles.ssh_server import SshServer
-from vitdeploy.api import doctor
+from vitdeploy.api.doctor import doctor as ask_doctor
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.cli.main import main
 from vitdeploy.devices import doctor, inventory
@@ -114,7 +114,7 @@ def test_the_doctor_asks_the_machine_behind_the_link(
         inventory.find("orin"), host="127.0.0.1", user=server.user, port=server.port, python=str(python), facts={}
     )
     monkeypatch.setattr(inventory, "devices", lambda: {"orin": device})
-    found = {finding.what: finding for finding in doctor.doctor("orin")}
+    found = {finding.what: finding for finding in ask_doctor("orin")}
     assert found["link"].found == f"ssh to {server.user}@127.0.0.1"
     assert found["python"].found == sys.version.split()[0]
     assert found["free space"].found != "not visible"

@@ -86,7 +86,7 @@ def test_throttling_during_a_trial_marks_it(board: Path, way: str, tmp_path: Pat
 
     monkeypatch.setattr(probe_jetson, "clock_hz", plant)
     made = artifacts.conv_relu(tmp_path / "toy")
-    found = worker.run_job(worker.Job(**job_of(made, probe="vitdeploy.devices.probe_jetson")))
+    found = worker.run_job(worker.TrialJob(**job_of(made, probe="vitdeploy.devices.probe_jetson")))
     assert found["throttled"] == (way != "neither")
     assert ("throttled_after_s" in found["facts"]) == (way != "neither")
     assert {reading["power_mw"] for reading in found["telemetry"]} == {6040}

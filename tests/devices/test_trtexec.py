@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from vitdeploy.devices import trtexec
-from vitdeploy.devices.trtexec import Asked
+from vitdeploy.devices.trtexec import TrtexecRequest
 from vitdeploy.errors import Impossible, ToolchainFailed
 
 DATA = Path(__file__).parents[1] / "data" / "trtexec"
-ASKED = Asked(engine="model.engine", times="times.json", warmup_s=0.2, duration_s=3)
+ASKED = TrtexecRequest(engine="model.engine", times="times.json", warmup_s=0.2, duration_s=3)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_nothing_is_left_to_a_versions_defaults():
     ten, eleven = trtexec.command(ASKED, (10, 3, 0)), trtexec.command(ASKED, (11, 0, 0))
     assert {"--exposeDMA", "--useSpinWait", "--warmUp=200", "--duration=3", "--infStreams=1"} <= {*ten} & {*eleven}
     assert {"--includeDataTransfers", "--noCudaGraph"} <= {*eleven} - {*ten}
-    graph = Asked(engine="e", times="t", warmup_s=0.2, duration_s=3, graph=True, spin=False, transfers=False)
+    graph = TrtexecRequest(engine="e", times="t", warmup_s=0.2, duration_s=3, graph=True, spin=False, transfers=False)
     assert {"--useCudaGraph", "--noDataTransfers"} <= {*trtexec.command(graph, (8, 6, 1))}
     assert "--noSpinWait" in trtexec.command(graph, (11, 1, 0))
     assert "--exposeDMA" not in trtexec.command(graph, (11, 1, 0))

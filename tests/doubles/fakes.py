@@ -14,7 +14,7 @@ import numpy as np
 
 from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.errors import DeviceError
-from vitdeploy.processes.connection import Result
+from vitdeploy.processes.connection import CommandResult
 from vitdeploy.runtimes.session import Array, Arrays, SessionOptions
 
 IMAGE = TensorSpec(name="image", shape=(1, 3, 8, 8), dtype="float32", layout="NCHW")
@@ -98,7 +98,7 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
 class FakeConnection:
     """A device that answers by ``answer(job)``; None: with samples of 1 ms. What it was asked is in ``jobs``."""
 
-    def __init__(self, answer: Callable[[dict[str, Any]], Result | None] = lambda job: None) -> None:
+    def __init__(self, answer: Callable[[dict[str, Any]], CommandResult | None] = lambda job: None) -> None:
         self.jobs: list[dict[str, Any]] = []
         self.facts: dict[str, Any] = {"cpu": "fake", "cores_physical": 2, "load_1min": 0.1}
         self.locked = False
@@ -116,13 +116,13 @@ class FakeConnection:
     def interpreter(self) -> tuple[str, ...]:
         return (sys.executable,)
 
-    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
+    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
         if argv[-1] == "vitdeploy.devices.host":
-            return Result(exit_code=0, stdout=json.dumps({"reply": self.facts}), stderr="")
+            return CommandResult(exit_code=0, stdout=json.dumps({"reply": self.facts}), stderr="")
         assert self.locked, "a trial without the device's lock"
         job = json.loads(stdin)
         self.jobs.append(job)
-        return self._answer(job) or Result(exit_code=0, stdout=json.dumps({"reply": fake_trial(job)}), stderr="")
+        return self._answer(job) or CommandResult(exit_code=0, stdout=json.dumps({"reply": fake_trial(job)}), stderr="")
 
     def push(self, path: Path, *, sha256: str) -> str:
         return str(path)

@@ -132,7 +132,7 @@ def run(*results: record.Result, name: str = "made-for-tests", facts: Mapping[st
         id=name,
         started_utc="2026-01-01T12:34:56+00:00",
         vitdeploy=record.Version(version="0.1.0", commit="c0ffee" * 6 + "abcd", dirty=False),
-        device=record.Device(name="local", facts={"title": "this machine", "link": "local", **facts}),
+        device=record.RunDevice(name="local", facts={"title": "this machine", "link": "local", **facts}),
         host={"load_1min": 0.12, "clock_hz": 2_596_132_000, **facts},
         protocol=record.Protocol(
             suite="demo",

@@ -69,7 +69,7 @@ def run(*results: record.Result) -> record.Run:
         id="r",
         started_utc="2026-01-01T00:00:00Z",
         vitdeploy=record.Version(version="0", commit=None, dirty=None),
-        device=record.Device(name="local", facts={}),
+        device=record.RunDevice(name="local", facts={}),
         host={},
         protocol=record.Protocol(
             suite=None,

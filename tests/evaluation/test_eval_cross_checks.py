@@ -21,8 +21,8 @@ from tests.doubles.doubled import doubled
 from vitdeploy.api import evaluate
 from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD
 from vitdeploy.evaluation import detections, prepare
-from vitdeploy.evaluation.image_records import Head, Journal
-from vitdeploy.evaluation.request import EvalOrder
+from vitdeploy.evaluation.image_records import Head, ImageRecords
+from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.images import photos
 
 torch: Any = pytest.importorskip("torch")
@@ -38,7 +38,7 @@ def show(data_set: str, figure: str, library: str, ours: float, theirs: float, u
 
 
 def figures_of(folder: Path, name: str, root: Path, out: Path) -> dict[str, float]:
-    order = EvalOrder(dataset=name, root=root, out=out, reference=False, threads=1)
+    order = EvalRequest(dataset=name, root=root, out=out, reference=False, threads=1)
     found = evaluate.evaluate_artifact([folder], order)
     assert found.error is None
     return {one.name: one.value for one in found.evaluation.figures if one.value is not None}
@@ -151,10 +151,12 @@ def test_coco_masks(tmp_path: Path):
     ]
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps(boxes))
-    prepared = prepare.prepare(prepare.Wish(dataset="coco", root=root, detections=file), mask_sets.parts(tmp_path))
+    prepared = prepare.prepare(
+        prepare.PromptRequest(dataset="coco", root=root, detections=file), mask_sets.parts(tmp_path)
+    )
     records = mask_sets.run(prepared, mask_sets.Oracle())
     head = Head(schema=1, dataset="coco", items_sha256="", artifacts=(), protocol=(), device="local")
-    kept = Journal(tmp_path / "r.jsonl", head)
+    kept = ImageRecords(tmp_path / "r.jsonl", head)
     kept.begin(resume=False)
     kept.add(*records)
     ours = {one.name: one.value for one in detections.figures(prepared, kept.path, None)[0]}

@@ -14,13 +14,13 @@ pytest.importorskip("onnxscript", reason="graphs are made with onnxscript")
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
 
 from vitdeploy.benchmarks.studies import fp16_models
-from vitdeploy.benchmarks.studies.fp16_models import Row
+from vitdeploy.benchmarks.studies.fp16_models import ModelRow
 from vitdeploy.catalog import packages, registry
 
 CASES = fp16_models.cases(list(registry.models()))
 NO_BUILDER = bool(packages.missing(["tensorrt_rtx"]))
 
-GOOD = Row(
+GOOD = ModelRow(
     model="bsrn_x2",
     attention="own",
     size=(160, 240),
@@ -65,7 +65,7 @@ def test_nan_a_refusal_and_a_large_error_are_not_right():
 
 
 def test_the_table_says_what_is_not_there():
-    refused = Row(model="restormer", attention="own", built_at=(320, 480), failed="the parser refuses it")
+    refused = ModelRow(model="restormer", attention="own", built_at=(320, 480), failed="the parser refuses it")
     same = msgspec.structs.replace(GOOD, errors={"ours": 0.01}, built_at=None, build_ns=None, engine_bytes=None)
     _, _, good, lacking, plainer, _, why, *_ = fp16_models.table([GOOD, refused, same]).splitlines()
     assert good == "| bsrn_x2 | own | 160×240 | NaN or Inf | 0.0200 | 0.0100 | 160×240 | 2.3 s | 6.7 MiB |"
@@ -82,7 +82,7 @@ def test_a_process_that_ends_without_a_row_is_a_failed_one():
 def test_what_is_finished_is_kept_and_what_failed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
 
-    def alone(spec: Any, attention: Any, *, build: bool) -> Row:
+    def alone(spec: Any, attention: Any, *, build: bool) -> ModelRow:
         asked.append(spec.name)
         failed = "once" if spec.name == "bsrn_x4" and asked.count("bsrn_x4") == 1 else None
         return msgspec.structs.replace(GOOD, model=spec.name, failed=failed)

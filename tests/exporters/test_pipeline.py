@@ -17,7 +17,7 @@ import torch
 from tests.doubles import artifacts
 from vitdeploy import documents
 from vitdeploy.api import export as export_api
-from vitdeploy.api.export import ExportOrder
+from vitdeploy.api.export import ExportRequest
 from vitdeploy.artifacts import manifest as artifact
 from vitdeploy.artifacts.manifest import MANIFEST, Metric, Parity
 from vitdeploy.artifacts.store import Store
@@ -26,9 +26,9 @@ from vitdeploy.catalog.spec import Target
 from vitdeploy.devices import gpu
 from vitdeploy.errors import Impossible, MissingPackage, ParityFailed, ToolchainFailed, UnreadableFile, UsageError
 from vitdeploy.exporters import pipeline, planning, step
-from vitdeploy.exporters.job import Job
-from vitdeploy.exporters.pipeline import Outcome
-from vitdeploy.exporters.planning import Request
+from vitdeploy.exporters.job import StepJob
+from vitdeploy.exporters.pipeline import ExportedArtifact
+from vitdeploy.exporters.planning import ArtifactRequest
 from vitdeploy.models.create import create
 
 PROVEN = Parity(
@@ -49,20 +49,20 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def wanted(out: Path, model: str = "efficientvit_b0", target: str = "onnx-fp32", **changes: Any) -> Request:
+def wanted(out: Path, model: str = "efficientvit_b0", target: str = "onnx-fp32", **changes: Any) -> ArtifactRequest:
     given = {name: changes.pop(name) for name in ("weights", "force", "device") if name in changes}
     variant = registry.variant_of(registry.find_model(model), target, **{"size": (64, 64), **changes})
-    return Request(variant=variant, out=out, **{"weights": None, **given})
+    return ArtifactRequest(variant=variant, out=out, **{"weights": None, **given})
 
 
 class FakeStep:
     """Stands in for the step's process: writes an artifact of a few bytes and counts how often it was asked."""
 
     def __init__(self, parity: Parity = PROVEN) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[StepJob] = []
         self.parity = parity
 
-    def __call__(self, job: Job) -> None:
+    def __call__(self, job: StepJob) -> None:
         self.jobs.append(job)
         made = artifacts.plain_file(job.folder, content=repr(job.rewrites).encode())
         manifest = msgspec.structs.replace(made.manifest, **job.variant.recorded, parity=self.parity)
@@ -76,7 +76,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeStep:
     return step
 
 
-def export(request: Request, store: Store) -> Outcome:
+def export(request: ArtifactRequest, store: Store) -> ExportedArtifact:
     return pipeline.export(planning.plans([request])[0], store, progress=lambda line: None)
 
 
@@ -207,7 +207,7 @@ def checkpoint(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("target", ["onnx-fp32", "trt-fp16"])
 def test_a_dry_run_takes_a_checkpoints_digest_once(checkpoint: Path, target: str, monkeypatch: pytest.MonkeyPatch):
     reads = Reads(monkeypatch, checkpoint)
-    export_api.export_plan(["efficientvit_b0"], ExportOrder(target=target, size="64x64", weights=checkpoint))
+    export_api.export_plan(["efficientvit_b0"], ExportRequest(target=target, size="64x64", weights=checkpoint))
     assert reads.count == 1
 
 
@@ -218,7 +218,7 @@ def test_an_export_takes_a_checkpoints_digest_once(
     monkeypatch.setattr(pipeline, "_run", step.run)  # in this process, where digests are counted
     monkeypatch.setattr(gpu, "here", lambda: None)
     reads = Reads(monkeypatch, checkpoint)
-    order = ExportOrder(target=target, size="64x64", weights=checkpoint, out=tmp_path / "out")
+    order = ExportRequest(target=target, size="64x64", weights=checkpoint, out=tmp_path / "out")
     made = export_api.export(["efficientvit_b0"], order)[0].artifact
     assert reads.count == 1
     assert made is not None
@@ -229,7 +229,7 @@ def test_an_export_takes_a_checkpoints_digest_once(
 
 def test_two_parts_take_their_checkpoints_digest_once(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
     reads = Reads(monkeypatch, checkpoint)
-    lines = export_api.export_plan(["efficientvit_sam_l0"], ExportOrder(target="onnx-fp32", weights=checkpoint))
+    lines = export_api.export_plan(["efficientvit_sam_l0"], ExportRequest(target="onnx-fp32", weights=checkpoint))
     assert len(lines) == 2
     assert reads.count == 1
 
@@ -237,13 +237,15 @@ def test_two_parts_take_their_checkpoints_digest_once(checkpoint: Path, monkeypa
 def test_what_cannot_be_is_refused_before_the_checkpoint_is_read(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
     reads = Reads(monkeypatch, checkpoint)
     with pytest.raises(Impossible):
-        export_api.export_plan(["efficientvit_b0"], ExportOrder(target="onnx-fp32", size="100x70", weights=checkpoint))
+        export_api.export_plan(
+            ["efficientvit_b0"], ExportRequest(target="onnx-fp32", size="100x70", weights=checkpoint)
+        )
     assert reads.count == 0
 
 
 def test_a_digest_that_the_caller_knows_is_not_taken_again(checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
     reads = Reads(monkeypatch, checkpoint)
-    order = ExportOrder(target="onnx-fp32", size="64x64", weights=checkpoint)
+    order = ExportRequest(target="onnx-fp32", size="64x64", weights=checkpoint)
     known = replace(order, weights_sha256=reads(checkpoint))
     assert export_api.export_plan(["efficientvit_b0"], known) == export_api.export_plan(["efficientvit_b0"], order)
     assert reads.count == 2  # the one above and that of the order without it
@@ -381,7 +383,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def large(job: Job) -> None:
+def large(job: StepJob) -> None:
     """A step whose model does not fit the small disk."""
     made = artifacts.plain_file(job.folder, content=b"x" * 2**20)
     documents.write(
@@ -434,7 +436,7 @@ def test_an_artifact_is_proven_again_on_request(tmp_path: Path, monkeypatch: pyt
     before = (made.folder / MANIFEST).read_bytes()
     failed = msgspec.structs.replace(PROVEN, passed=False, reason="the output holds NaN or Inf")
 
-    def reprove(job: Job) -> None:
+    def reprove(job: StepJob) -> None:
         assert job.only_prove
         found = artifact.open_artifact(job.folder).manifest
         documents.write(job.folder / MANIFEST, msgspec.structs.replace(found, parity=failed))

@@ -17,7 +17,7 @@ from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import Tolerance
 from vitdeploy.errors import ParityFailed
 from vitdeploy.exporters import pipeline, step
-from vitdeploy.exporters.job import Job
+from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.rewrites import convolution as rewrite_convolution
 from vitdeploy.exporters.rewrites import table
 from vitdeploy.exporters.rewrites import upsampling as rewrite_upsampling
@@ -299,7 +299,7 @@ def test_an_export_with_a_near_miss_ends_as_failed_parity(tmp_path: Path, monkey
         pytest.importorskip(package, reason="an ONNX export with its proof")
     wrong_coefficient(monkeypatch)
     step.run(
-        Job(
+        StepJob(
             variant=registry.variant_of(
                 registry.find_model("efficientvit_seg_b0_cityscapes"), "onnx-fp32", size=(64, 64)
             ),

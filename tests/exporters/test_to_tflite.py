@@ -22,14 +22,14 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tests.doubles import artifacts
 from tests.doubles.fakes import FakeClock, FakeSession
-from vitdeploy.api.check import Checked
+from vitdeploy.api.check import CheckOutcome
 from vitdeploy.artifacts.manifest import Artifact, Manifest, as_json, open_artifact
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import registry
 from vitdeploy.cli import console
 from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed
 from vitdeploy.exporters import pipeline, planning, step, to_onnx, to_tflite
-from vitdeploy.exporters.job import Job
+from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.tflite import convert, inspect_file, pick_faster
 from vitdeploy.exporters.tflite import litert_torch_env as interpreters
 from vitdeploy.exporters.tflite.pick_faster import Contender
@@ -53,8 +53,8 @@ def job_for(
     model: str = "efficientvit_seg_b0_cityscapes",
     rewrites: tuple[str, ...] | None = None,
     **changes: Any,
-) -> Job:
-    return Job(
+) -> StepJob:
+    return StepJob(
         variant=registry.variant_of(registry.find_model(model), "tflite-fp32", size=SIZE, **changes),
         rewrites=registry.find_target("tflite-fp32").rewrites if rewrites is None else rewrites,
         folder=folder,
@@ -118,7 +118,7 @@ def test_layout_is_known_to_check_predict_and_bench(made: Artifact, capsys: pyte
         logits = postprocess.first(session.get()["logits"], manifest.outputs[0].layout)
     assert logits.shape == (19, 4, 8)
     assert manifest.parity is not None
-    checked = Checked(folder=made.folder, manifest=manifest, inputs="", parity=manifest.parity, error=None)
+    checked = CheckOutcome(folder=made.folder, manifest=manifest, inputs="", parity=manifest.parity, error=None)
     console.show(console.check(checked), None)
     shown = capsys.readouterr().out
     assert re.search(r"delegate +XNNPACK takes \d+ of \d+ nodes in 1 partition", shown)
@@ -161,8 +161,8 @@ def test_a_manifest_from_before_delegations_is_still_read(tmp_path: Path):
 # The converters.
 
 
-def request_for(out: Path, converter: str | None) -> planning.Request:
-    return planning.Request(
+def request_for(out: Path, converter: str | None) -> planning.ArtifactRequest:
+    return planning.ArtifactRequest(
         variant=registry.variant_of(
             registry.find_model("efficientvit_b0"), "tflite-fp32", size=(64, 64), converter=converter
         ),

@@ -27,7 +27,7 @@ from tests.doubles.half_graph import graph_of
 from vitdeploy.catalog import registry
 from vitdeploy.exporters import to_trt
 from vitdeploy.exporters.engines import build
-from vitdeploy.exporters.job import Job
+from vitdeploy.exporters.job import StepJob
 from vitdeploy.models.create import create
 
 SMALL = ("--size", "64x64")
@@ -71,7 +71,7 @@ def test_a_bf16_engine_is_deferred_with_a_graph_that_is_proven_in_bf16(tmp_path:
 
 @NO_BUILDER
 def test_an_fp32_engine_is_planned_without_what_suits_a_cpu(tmp_path: Path):
-    order = export.ExportOrder(target="trt-fp32", out=tmp_path)
+    order = export.ExportRequest(target="trt-fp32", out=tmp_path)
     graph, engine = export.export_plan(["efficientvit_seg_b0_cityscapes"], order)
     assert "onnx-fp32 with cubic-as-products, denominator-apart, proven" in graph
     assert "trt-fp32" in engine
@@ -137,7 +137,7 @@ def double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 def built(graph: Path, folder: Path, target: str = "trt-fp16") -> Any:
     folder.mkdir(exist_ok=True)
-    job = Job(
+    job = StepJob(
         variant=registry.variant_of(registry.find_model("efficientvit_b0"), target, size=(64, 64)),
         rewrites=(),
         folder=folder,
@@ -258,7 +258,7 @@ def test_the_gpu_is_asked_of_its_driver(monkeypatch: pytest.MonkeyPatch):
 @NO_BUILDER
 def test_a_named_machine_without_a_builder_is_told_what_is_missing(tmp_path: Path):
     with pytest.raises(MissingPackage, match="tensorrt"):
-        export.export(["efficientvit_b0"], export.ExportOrder(target="trt-fp16", device="local", out=tmp_path))
+        export.export(["efficientvit_b0"], export.ExportRequest(target="trt-fp16", device="local", out=tmp_path))
 
 
 def test_a_half_precision_graph_that_fails_its_proof_is_no_engine(tmp_path: Path):
@@ -311,9 +311,11 @@ def test_the_entry_of_boards_builds_in_a_process_without_torch(graph: Path, tmp_
 
 def test_what_a_device_does_not_run_is_told_before_it_is_reached():
     with pytest.raises(Impossible, match="trt-rtx-fp16 does not run on orin"):
-        export.export_plan(["efficientvit_b0"], export.ExportOrder(target="trt-rtx-fp16", device="orin"))
+        export.export_plan(["efficientvit_b0"], export.ExportRequest(target="trt-rtx-fp16", device="orin"))
     with pytest.raises(Impossible, match="a Jetson Orin's") as caught:
-        export.export_plan(["efficientvit_b0"], export.ExportOrder(target="trt-rtx-fp16", compute_capability="8.0,8.7"))
+        export.export_plan(
+            ["efficientvit_b0"], export.ExportRequest(target="trt-rtx-fp16", compute_capability="8.0,8.7")
+        )
     assert "trt-fp16" in caught.value.hint
 
 
@@ -323,15 +325,15 @@ def test_what_is_not_tensorrt_proper_is_listed_as_such():
 
 
 def test_the_plan_says_what_is_not_run():
-    _, engine = export.export_plan(["efficientvit_b0"], export.ExportOrder(target="trt-rtx-fp16"))
+    _, engine = export.export_plan(["efficientvit_b0"], export.ExportRequest(target="trt-rtx-fp16"))
     assert engine.endswith("built ahead of time, not run")
 
 
 def test_a_compute_capability_is_a_number_of_a_target_that_has_one():
     with pytest.raises(UsageError, match="'sm80' is none"):
-        export.export_plan(["efficientvit_b0"], export.ExportOrder(target="trt-rtx-fp16", compute_capability="sm80"))
+        export.export_plan(["efficientvit_b0"], export.ExportRequest(target="trt-rtx-fp16", compute_capability="sm80"))
     with pytest.raises(Impossible, match="onnx-fp32 is not built ahead of time"):
-        export.export_plan(["efficientvit_b0"], export.ExportOrder(target="onnx-fp32", compute_capability="8.0"))
+        export.export_plan(["efficientvit_b0"], export.ExportRequest(target="onnx-fp32", compute_capability="8.0"))
 
 
 @pytest.mark.skipif(bool(packages.missing(["tensorrt_rtx"])), reason="TensorRT for RTX is not installed")

@@ -15,7 +15,7 @@ from tests.doubles.fleet_lab import Lab, told, wait_until
 from vitdeploy.cli.main import main
 from vitdeploy.errors import UnreadableFile, UsageError
 from vitdeploy.fleet import plan as planning
-from vitdeploy.fleet.trial_files import Journal
+from vitdeploy.fleet.trial_files import TrialFiles
 from vitdeploy.results import record
 
 PLAN = """title = "Two boards"
@@ -37,7 +37,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     made.end()
 
 
-def read(folder: Path, text: str) -> planning.Plan:
+def read(folder: Path, text: str) -> planning.SweepPlan:
     (folder / "lab.toml").write_text(text)
     return planning.read(folder / "lab.toml")
 
@@ -91,7 +91,7 @@ def test_what_a_plan_names_must_be_there_and_once(tmp_path: Path, before: str, a
 def test_the_first_trial_of_an_id_stays_and_a_damaged_file_is_none(tmp_path: Path):
     row = make_run.row("efficientvit_b1", "onnx-fp32", 7.0, seed=1, trials=2, count=10)
     first = row.trials[0]
-    journal = Journal(tmp_path / "run.trials")
+    journal = TrialFiles(tmp_path / "run.trials")
     trial = record.Trial(**{**{name: getattr(first, name) for name in first.__struct_fields__}, "id": "run-1/0/0"})
     assert journal.keep(trial)
     assert not journal.keep(trial)

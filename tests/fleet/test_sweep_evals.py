@@ -14,7 +14,7 @@ from vitdeploy.api import evaluate
 from vitdeploy.cli.main import main
 from vitdeploy.errors import UnreadableFile, UsageError
 from vitdeploy.evaluation import record
-from vitdeploy.evaluation.request import EvalOrder
+from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.fleet import plan as planning
 
 pytest.importorskip("distributed", reason="Dask (extra fleet) is not installed")
@@ -65,7 +65,7 @@ def made_by(lab: Lab) -> dict[str, record.Evaluation]:
 def whole(lab: Lab) -> record.Evaluation:
     """The same by `eval`, in one piece."""
     out = lab.folder / "whole.json"
-    order = EvalOrder(dataset="cityscapes", root=lab.folder / "city", out=out, reference=False, threads=1)
+    order = EvalRequest(dataset="cityscapes", root=lab.folder / "city", out=out, reference=False, threads=1)
     return evaluate.evaluate_artifact([lab.folder / "seg"], order).evaluation
 
 

@@ -15,7 +15,7 @@ import pytest
 from vitdeploy import documents
 from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.processes import child_process, child_reply
-from vitdeploy.processes.connection import Result
+from vitdeploy.processes.connection import CommandResult
 from vitdeploy.processes.local import LocalConnection
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def entry(request: pytest.FixtureRequest) -> str:
     return name
 
 
-def started(module: str, given: str = "null", *, body: str | None = None) -> Result:
+def started(module: str, given: str = "null", *, body: str | None = None) -> CommandResult:
     """What a parent gets of an entry, or of one whose work is ``body``."""
     source = ["-m", module] if body is None else ["-c", PLANTED.format(body=body, module=module)]
     return LocalConnection().run([sys.executable, *source], stdin=given, timeout_s=120)
@@ -167,7 +167,7 @@ def test_what_is_no_reply_is_told_with_the_last_word(monkeypatch: pytest.MonkeyP
     if stdout.endswith("1}"):
         monkeypatch.setattr(documents, "LARGEST_BYTES", 200)
     with pytest.raises(ToolchainFailed) as caught:
-        child_reply.read(Result(exit_code=0, stdout=stdout, stderr="first\nthe last word\n"), int, what="it")
+        child_reply.read(CommandResult(exit_code=0, stdout=stdout, stderr="first\nthe last word\n"), int, what="it")
     assert words in caught.value.message
     assert caught.value.message.endswith(": the last word")
 
@@ -176,7 +176,7 @@ def test_what_is_no_reply_is_told_with_the_last_word(monkeypatch: pytest.MonkeyP
 def test_an_error_of_another_version_is_a_tool_that_failed(kind: str, expected: type[VitdeployError]):
     stdout = json.dumps({"error": {"kind": kind, "message": "what", "hint": "Do."}})
     with pytest.raises(VitdeployError) as caught:
-        child_reply.read(Result(exit_code=1, stdout=stdout, stderr=""), int, what="it")
+        child_reply.read(CommandResult(exit_code=1, stdout=stdout, stderr=""), int, what="it")
     assert type(caught.value) is expected
 
 
@@ -191,7 +191,7 @@ def test_a_job_that_does_not_fit_does_no_work(module: str, job: Any):
 # A process here, whose log grows while it runs.
 
 
-def run_local(tmp_path: Path, body: str, job: Any = None, **options: Any) -> Result:
+def run_local(tmp_path: Path, body: str, job: Any = None, **options: Any) -> CommandResult:
     given: dict[str, Any] = {"what": "it", "timeout_s": 60, "log": tmp_path / "log", **options}
     return child_reply.run_local([sys.executable, "-c", body], job, **given)
 
@@ -222,7 +222,7 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path):
     with pytest.raises(UnreadableFile, match="cannot write"):
         run_local(tmp_path, "", log=tmp_path / "none" / "log")
     with pytest.raises(UnreadableFile, match="cannot write"):
-        child_reply.keep_log(tmp_path / "none" / "log", "it", Result(exit_code=1, stdout="", stderr=""))
+        child_reply.keep_log(tmp_path / "none" / "log", "it", CommandResult(exit_code=1, stdout="", stderr=""))
 
 
 def test_the_childs_side_needs_the_standard_library_alone():
@@ -234,7 +234,7 @@ def test_the_childs_side_needs_the_standard_library_alone():
 
 def test_a_job_is_held_against_its_dataclass():
     with pytest.raises(UsageError, match="the job is a list"):
-        child_process.job_of(Result, [])
+        child_process.job_of(CommandResult, [])
     with pytest.raises(UsageError, match="unexpected keyword argument 'more'") as caught:
-        child_process.job_of(Result, {"more": 1})
+        child_process.job_of(CommandResult, {"more": 1})
     assert caught.value.hint == "Give exit_code, stdout, stderr."

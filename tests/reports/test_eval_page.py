@@ -15,7 +15,7 @@ from vitdeploy.cli.main import main
 from vitdeploy.errors import Impossible
 from vitdeploy.evaluation import published
 from vitdeploy.evaluation import record as evaluations
-from vitdeploy.evaluation.request import EvalOrder
+from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.reports import accuracy
 from vitdeploy.results import record
 
@@ -36,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (root / "leftImg8bit/val/ulm/p_000003_leftImg8bit.png").write_bytes(b"broken")
     artifact = eval_sets.nearest_color(folder / "a", "efficientvit_seg_b0_cityscapes", size=SIZE, classes=19)
     out = folder / "e.json"
-    order = EvalOrder(dataset="cityscapes", root=root, out=out, reference=False, threads=1)
+    order = EvalRequest(dataset="cityscapes", root=root, out=out, reference=False, threads=1)
     evaluate.evaluate_artifact([artifact.folder], order)
     same = msgspec.structs.replace(
         make_run.row("efficientvit_seg_b0_cityscapes", "onnx-fp32", 12.5, seed=1),

@@ -16,7 +16,7 @@ def built(*results, **more) -> report.Report:
     return report.build([make_run.run(*results)], **more)
 
 
-def only(found: report.Report) -> report.Row:
+def only(found: report.Report) -> report.ReportRow:
     (row,) = found.rows
     return row
 

@@ -19,7 +19,7 @@ KINDS: dict[str, Any] = {
     f"acceptance-{baselines.SCHEMA}.json": baselines.Acceptance,
     f"calibration-{calibration.SCHEMA}.json": calibration.Calibration,
     f"evaluation-{evaluation.SCHEMA}.json": evaluation.Evaluation,
-    f"report-{as_json.SCHEMA}.json": as_json.Document,
+    f"report-{as_json.SCHEMA}.json": as_json.JsonReport,
 }
 
 

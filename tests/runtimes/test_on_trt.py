@@ -100,10 +100,10 @@ def test_the_loop_keeps_the_stages_beside_the_samples_and_streams_share_the_engi
         assert first.stream != second.stream
         assert first._loaded is second._loaded
         lanes = [
-            loop.Lane(session=s, pool=[s.place(f) for f in inputs.make_pool(s.inputs, seed=3)[:2]])
+            loop.Stream(session=s, pool=[s.place(f) for f in inputs.make_pool(s.inputs, seed=3)[:2]])
             for s in (first, second)
         ]
-        plan = loop.Plan(boundary="host-to-host", min_time_ns=1, min_count=10, warmup_limit_ns=1)
+        plan = loop.SamplingPlan(boundary="host-to-host", min_time_ns=1, min_count=10, warmup_limit_ns=1)
         sampled = loop.measure(lanes[:1], plan)
         assert sampled.stages_ns is not None
         assert {name: len(times) for name, times in sampled.stages_ns.items()} == {

@@ -9,7 +9,7 @@ import msgspec
 
 from vitdeploy import documents
 from vitdeploy.api.devices import reachable
-from vitdeploy.api.studies import FieldOrder, _found, _free, _free_bytes, _out, _plan_lines, _timed
+from vitdeploy.api.studies import StudyRequest, facts_of, free_bytes, free_bytes_of, plan_lines, run_path, timed
 from vitdeploy.benchmarks.suite import Wanted
 from vitdeploy.catalog import registry
 from vitdeploy.errors import UsageError, VitdeployError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Studied:
+class AttentionOutcome:
     """What was found of attention: the study, its run file and its page."""
 
     study: "Study"
@@ -33,16 +33,16 @@ class Studied:
     page: Path
 
 
-def attention_plan(networks: Sequence[str], order: FieldOrder) -> list[str]:
+def attention_plan(networks: Sequence[str], order: StudyRequest) -> list[str]:
     """What `attention` would do, one case a line."""
     device = reachable(order.device)
-    rows = _attention_rows(networks, order, device, free_bytes=_free_bytes(device))
-    return _plan_lines(rows, order, device)
+    rows = _attention_rows(networks, order, device, free_bytes=free_bytes(device))
+    return plan_lines(rows, order, device)
 
 
 def attention(
-    networks: Sequence[str], order: FieldOrder, *, progress: Progress = silent, on_trial: OnTrial = unseen
-) -> Studied:
+    networks: Sequence[str], order: StudyRequest, *, progress: Progress = silent, on_trial: OnTrial = unseen
+) -> AttentionOutcome:
     """Time linear against softmax attention over resolutions: the modules alone, and whole networks.
 
     Raises:
@@ -52,17 +52,17 @@ def attention(
     from vitdeploy.benchmarks import reproduce as tables
 
     device = reachable(order.device)
-    found = _found(device)
-    rows = _attention_rows(networks, order, device, free_bytes=_free(found))
+    found = facts_of(device)
+    rows = _attention_rows(networks, order, device, free_bytes=free_bytes_of(found))
     tables.check_runs(rows, device)
-    out = _out(order, "attention", device)
-    run = _timed(rows, order, device, found, attention_study.SUITE, out, progress, on_trial)
+    out = run_path(order, "attention", device)
+    run = timed(rows, order, device, found, attention_study.SUITE, out, progress, on_trial)
     kernels = _kernels(run, device, progress)
     documents.write(_beside(out), kernels)
     return _studied(run, kernels, out, order.page, tables.find("attention"))
 
 
-def attention_of(path: Path, page: Path | None = None) -> Studied:
+def attention_of(path: Path, page: Path | None = None) -> AttentionOutcome:
     """The study of a run that was made before.
 
     Raises:
@@ -80,15 +80,17 @@ def attention_of(path: Path, page: Path | None = None) -> Studied:
     return _studied(run, kernels, path, page, tables.find("attention"))
 
 
-def _studied(run: Run, kernels: Sequence[attention_study.Kernel], out: Path, page: Path | None, table: Any) -> Studied:
+def _studied(
+    run: Run, kernels: Sequence[attention_study.Kernel], out: Path, page: Path | None, table: Any
+) -> AttentionOutcome:
     study = attention_study.study(run, table, kernels)
     page = page or out.with_suffix(".html")
     documents.write_bytes(page, registry.load("vitdeploy.reports.as_attention:render")(study))
-    return Studied(study=study, path=out, page=page)
+    return AttentionOutcome(study=study, path=out, page=page)
 
 
 def _attention_rows(
-    networks: Sequence[str], order: FieldOrder, device: "Device", *, free_bytes: int | None
+    networks: Sequence[str], order: StudyRequest, device: "Device", *, free_bytes: int | None
 ) -> list[Wanted]:
     from vitdeploy.benchmarks import attention as studies
     from vitdeploy.benchmarks import reproduce as published_tables

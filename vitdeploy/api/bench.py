@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vitdeploy.api.cases import DEFAULT_SUITE, BenchOrder
+from vitdeploy.api.cases import DEFAULT_SUITE, BenchRequest
 from vitdeploy.api.devices import reachable
 from vitdeploy.errors import UsageError, worst_exit_code
 from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
@@ -30,7 +30,7 @@ class BenchOutcome:
     exit_code: int
 
 
-def bench_plan(what: Sequence[str], order: BenchOrder) -> list[str]:
+def bench_plan(what: Sequence[str], order: BenchRequest) -> list[str]:
     """What `bench` would do, one case a line."""
     from vitdeploy.api import cases
     from vitdeploy.devices import inventory
@@ -45,7 +45,7 @@ def bench_plan(what: Sequence[str], order: BenchOrder) -> list[str]:
 
 def bench(
     what: Sequence[str],
-    order: BenchOrder,
+    order: BenchRequest,
     *,
     progress: Progress = silent,
     on_trial: OnTrial = unseen,
@@ -83,7 +83,7 @@ def bench(
     return BenchOutcome(run=run, path=out, exit_code=worst_exit_code(timing.exit_code_of(r) for r in run.results))
 
 
-def _planned(what: Sequence[str], order: BenchOrder) -> "list[Planned]":
+def _planned(what: Sequence[str], order: BenchRequest) -> "list[Planned]":
     from vitdeploy.api import cases
     from vitdeploy.benchmarks import suite
 

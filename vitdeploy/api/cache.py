@@ -8,7 +8,7 @@ from vitdeploy.errors import VitdeployError
 from vitdeploy.processes.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from vitdeploy.artifacts.store import Entry
+    from vitdeploy.artifacts.store import StoreEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def _swept_phones(dry_run: bool, progress: Progress) -> list[CacheRow]:
     return rows
 
 
-def _cache_row(entry: "Entry") -> CacheRow:
+def _cache_row(entry: "StoreEntry") -> CacheRow:
     manifest = entry.manifest
     used = time.strftime("%Y-%m-%d", time.localtime(entry.used_s))
     size = f"{manifest.size[0]}x{manifest.size[1]}"

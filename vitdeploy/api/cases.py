@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchOrder:
+class BenchRequest:
     """What `bench` is asked for, beside models and artifacts; None: the suite's or the device's default."""
 
     targets: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ class Planned:
         return " ".join([self.spec.name, *softmax, self.target.name, size, *extra])
 
 
-def plan(what: Sequence[str], entries: Iterable[Entry], order: BenchOrder) -> list[Planned]:
+def plan(what: Sequence[str], entries: Iterable[Entry], order: BenchRequest) -> list[Planned]:
     """The cases of an order: those of ``what`` when anything is named, else the suite's ``entries``.
 
     Raises:
@@ -96,14 +96,14 @@ def plan(what: Sequence[str], entries: Iterable[Entry], order: BenchOrder) -> li
     return cases
 
 
-def fitted(order: BenchOrder, device: "Device") -> BenchOrder:
+def fitted(order: BenchRequest, device: "Device") -> BenchRequest:
     """The order as a device can fill it: what phones run is timed without copies, and there is one format."""
     if device.link != "adb":
         return order
     return dataclasses.replace(order, boundary="compute", targets=order.targets or device.targets)
 
 
-def side(name: str, order: BenchOrder) -> Planned:
+def side(name: str, order: BenchRequest) -> Planned:
     """One side of a duel: an artifact, or ``MODEL[+softmax][:TARGET][@HxW]``.
 
     Raises:
@@ -154,7 +154,7 @@ def again(case: Case, artifact: Artifact) -> Planned:
 
 def case_of(
     planned: Planned,
-    order: BenchOrder,
+    order: BenchRequest,
     *,
     device: str,
     compute: Compute,
@@ -203,7 +203,7 @@ def _in_parts(entry: Entry) -> list[Entry]:
     return [dataclasses.replace(entry, model=spec.name) for spec in registry.exported_as(entry.model)]
 
 
-def _of_entry(entry: Entry, order: BenchOrder) -> list[Planned]:
+def _of_entry(entry: Entry, order: BenchRequest) -> list[Planned]:
     spec = registry.find_model(entry.model)
     size = registry.parse_size(order.size) if order.size else entry.size or spec.size
     registry.check_size(spec, size)
@@ -221,7 +221,7 @@ def _of_entry(entry: Entry, order: BenchOrder) -> list[Planned]:
     ]
 
 
-def _of_artifact(found: Artifact, order: BenchOrder) -> Planned:
+def _of_artifact(found: Artifact, order: BenchRequest) -> Planned:
     manifest = found.manifest
     for option, asked in (("--size", order.size), ("--batch", order.batch), ("--attention", order.attention)):
         if asked is not None:
@@ -243,7 +243,7 @@ def _is_path(name: str) -> bool:
     return "/" in name or name.endswith((".onnx", ".tflite", ".engine", ".pt", MANIFEST)) or Path(name).is_dir()
 
 
-def _check(order: BenchOrder) -> None:
+def _check(order: BenchRequest) -> None:
     for name in order.targets:
         registry.find_target(name)
     if order.attention is not None and order.attention not in get_args(Attention):

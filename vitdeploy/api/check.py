@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class CheckOutcome:
     """The parity of an artifact, measured again."""
 
     folder: Path
@@ -40,7 +40,7 @@ def check(
     weights: Path | None = None,
     device: str | None = None,
     trace: bool = False,
-) -> Checked:
+) -> CheckOutcome:
     """Measure an artifact's parity again, on the user's images or the shipped ones.
 
     Raises:
@@ -61,7 +61,7 @@ def check(
         )
     parity, error = pipeline.prove(found, weights=weights, images=images)
     first = registry.load("vitdeploy.exporters.half.on_rounded:trace")(found, images, weights) if trace else None
-    return Checked(
+    return CheckOutcome(
         folder=found.folder,
         manifest=found.manifest,
         inputs=f"noise and the photographs {'in ' + str(images) if images else 'of scikit-image'}",

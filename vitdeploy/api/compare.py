@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vitdeploy.api import cases
 from vitdeploy.api.cases import Planned
 from vitdeploy.api.devices import reachable
-from vitdeploy.api.duel import DuelOrder, _dueled, _run_path, _share
+from vitdeploy.api.duel import DuelRequest, checked_share, run_path, timed_duel
 from vitdeploy.errors import UsageError
 from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
 from vitdeploy.results import baselines, calibration, comparison, record
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompareOrder:
+class CompareRequest:
     """What `compare` is asked for, beside the runs."""
 
     baselines: Path = Path("vitdeploy-baselines")
@@ -44,7 +44,7 @@ class CompareOutcome:
     exit_code: int
 
 
-def compare_plan(runs: Sequence[Path], order: CompareOrder) -> list[str]:
+def compare_plan(runs: Sequence[Path], order: CompareRequest) -> list[str]:
     """What `compare` would do."""
     base, head = _sides(runs)
     against = base or (f"the baseline in {order.baselines}, or its own other side if it is a duel")
@@ -53,7 +53,7 @@ def compare_plan(runs: Sequence[Path], order: CompareOrder) -> list[str]:
 
 
 def compare(
-    runs: Sequence[Path], order: CompareOrder, *, progress: Progress = silent, on_trial: OnTrial = unseen
+    runs: Sequence[Path], order: CompareRequest, *, progress: Progress = silent, on_trial: OnTrial = unseen
 ) -> CompareOutcome:
     """Verdicts on every case: two runs, a run and its baseline, or the two sides of a duel.
 
@@ -63,7 +63,7 @@ def compare(
         NothingToCompare: there is no baseline, or the environments differ.
     """
     base_path, head_path = _sides(runs)
-    max_slowdown, alpha = _share("max-slowdown", order.max_slowdown), _share("alpha", order.alpha)
+    max_slowdown, alpha = checked_share("max-slowdown", order.max_slowdown), checked_share("alpha", order.alpha)
     head = record.load(head_path)
     baseline: Baseline | None = None
     if base_path is not None:
@@ -92,7 +92,7 @@ def compare(
 
 
 def _confirmed(
-    compared: Compared, base: Run, head: Run, order: CompareOrder, progress: Progress, on_trial: OnTrial
+    compared: Compared, base: Run, head: Run, order: CompareRequest, progress: Progress, on_trial: OnTrial
 ) -> Compared:
     """``compared`` with every ``slower`` case decided anew by a duel of the two stored files."""
     before, after = ({result.case: result for result in run.results} for run in (base, head))
@@ -108,15 +108,15 @@ def _confirmed(
             decided.append(one)
             continue
         progress(f"{one.case.name}: slower by {one.reason}; confirming by a duel of the stored files")
-        request = DuelOrder(
+        request = DuelRequest(
             device=one.case.device,
             min_time_s=head.protocol.min_time_s,
             max_slowdown=order.max_slowdown,
             alpha=order.alpha,
-            out=_run_path(f"confirm-{one.case.model.replace('/', '-').replace(':', '-')}", one.case.device),
+            out=run_path(f"confirm-{one.case.model.replace('/', '-').replace(':', '-')}", one.case.device),
         )
         base_folder, head_folder = (str(side.artifact.folder) for side in sides if side.artifact)
-        outcome = _dueled(sides, (base_folder, head_folder), request, progress, on_trial)
+        outcome = timed_duel(sides, (base_folder, head_folder), request, progress, on_trial)
         decided.append(outcome.compared.comparisons[0])
         notes.append(f"{one.case.name} was decided by a duel of the stored files.")
     return dataclasses.replace(compared, comparisons=tuple(decided), notes=tuple(notes))

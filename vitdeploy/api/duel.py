@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vitdeploy.api import cases
-from vitdeploy.api.cases import BenchOrder, Planned
+from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.devices import reachable
 from vitdeploy.errors import UsageError, worst_exit_code
 from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DuelOrder:
+class DuelRequest:
     """What `duel` is asked for, beside its two sides; None: the default."""
 
     device: str = "local"
@@ -51,12 +51,12 @@ class DuelOutcome:
     exit_code: int
 
 
-def duel_plan(a: str, b: str, order: DuelOrder) -> list[str]:
+def duel_plan(a: str, b: str, order: DuelRequest) -> list[str]:
     """What `duel` would do."""
     from vitdeploy.benchmarks import duel as duels
 
     device = reachable(order.device)
-    sides = [cases.side(name, _as_bench(order)) for name in (a, b)]
+    sides = [cases.side(name, as_bench(order)) for name in (a, b)]
     pairs = order.pairs or duels.PAIRS
     looks = ", ".join(str(count) for count in duels.looks(pairs)) if order.early else str(pairs)
     return [
@@ -65,7 +65,7 @@ def duel_plan(a: str, b: str, order: DuelOrder) -> list[str]:
     ]
 
 
-def duel(a: str, b: str, order: DuelOrder, *, progress: Progress = silent, on_trial: OnTrial = unseen) -> DuelOutcome:
+def duel(a: str, b: str, order: DuelRequest, *, progress: Progress = silent, on_trial: OnTrial = unseen) -> DuelOutcome:
     """Time two artifacts or models against each other in interleaved pairs; what is not exported yet is made first.
 
     Raises:
@@ -73,12 +73,12 @@ def duel(a: str, b: str, order: DuelOrder, *, progress: Progress = silent, on_tr
         DeviceError: the device is not reachable, busy, or another one than its file says.
         VitdeployError: a side could not be made.
     """
-    sides = [cases.side(name, _as_bench(order)) for name in (a, b)]
-    return _dueled(sides, (a, b), order, progress, on_trial)
+    sides = [cases.side(name, as_bench(order)) for name in (a, b)]
+    return timed_duel(sides, (a, b), order, progress, on_trial)
 
 
-def _dueled(
-    sides: Sequence[Planned], names: tuple[str, str], order: DuelOrder, progress: Progress, on_trial: OnTrial
+def timed_duel(
+    sides: Sequence[Planned], names: tuple[str, str], order: DuelRequest, progress: Progress, on_trial: OnTrial
 ) -> DuelOutcome:
     """The duel of two cases; a side that cannot be made is an error."""
     from vitdeploy.api.jobs import jobs_for
@@ -87,19 +87,19 @@ def _dueled(
     from vitdeploy.devices import device_facts
     from vitdeploy.results import provenance
 
-    out = order.out or _run_path("duel", order.device)
+    out = order.out or run_path("duel", order.device)
     provenance.check_out(out, resume=False)
     request = duels.Request(
         names=names,
         pairs=order.pairs if order.pairs is not None else duels.PAIRS,
-        alpha=_share("alpha", order.alpha),
-        max_slowdown=_share("max-slowdown", order.max_slowdown),
+        alpha=checked_share("alpha", order.alpha),
+        max_slowdown=checked_share("max-slowdown", order.max_slowdown),
         min_time_s=order.min_time_s,
         early=order.early,
     )
     device = reachable(order.device)
     facts = device_facts.of(device)
-    jobs = jobs_for(sides, _as_bench(order), device, facts, progress=progress, keep_going=False)
+    jobs = jobs_for(sides, as_bench(order), device, facts, progress=progress, keep_going=False)
     run = duels.run(jobs, request, device=device, out=out, progress=progress, on_trial=on_trial)
     run = _attributed(run, jobs, out, progress)
     exit_code = worst_exit_code(timing.exit_code_of(result) for result in run.results)
@@ -125,10 +125,11 @@ def _attributed(run: Run, jobs: "Sequence[Job]", out: Path, progress: Progress) 
     return told
 
 
-def _as_bench(order: DuelOrder) -> BenchOrder:
+def as_bench(order: DuelRequest) -> BenchRequest:
+    """The same request as `bench` has it; a side names its own target."""
     from vitdeploy.devices import inventory
 
-    asked = BenchOrder(
+    asked = BenchRequest(
         device=order.device,
         size=order.size,
         threads=order.threads,
@@ -139,11 +140,13 @@ def _as_bench(order: DuelOrder) -> BenchOrder:
     return dataclasses.replace(cases.fitted(asked, inventory.find(order.device)), targets=())
 
 
-def _share(option: str, value: float) -> float:
+def checked_share(option: str, value: float) -> float:
+    """``value``, if it is a share; else a `UsageError` that names the option."""
     if not 0 < value < 1:
         raise UsageError(f"--{option} {value:g} is not a share between 0 and 1", f"Use --{option} 2% or 0.02.")
     return value
 
 
-def _run_path(kind: str, device: str) -> Path:
+def run_path(kind: str, device: str) -> Path:
+    """Where a run is written whose ``--out`` was not given."""
     return Path("runs") / f"{kind}-{device}-{time.strftime('%Y%m%d-%H%M%S')}.json"

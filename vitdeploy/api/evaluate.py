@@ -13,24 +13,24 @@ from pathlib import Path
 
 from vitdeploy.api import evaluate_images, evaluate_reference
 from vitdeploy.api.devices import reachable
-from vitdeploy.api.evaluate_images import Told
+from vitdeploy.api.evaluate_images import ShardReply
 from vitdeploy.api.evaluate_reference import Reference
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.catalog import packages, registry
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.evaluation import dataset, detections, image_records, prepare, record, summary
 from vitdeploy.evaluation.dataset import Item
-from vitdeploy.evaluation.image_records import Head, Journal
+from vitdeploy.evaluation.image_records import Head, ImageRecords
 from vitdeploy.evaluation.prepare import Prepared
 from vitdeploy.evaluation.record import DataSet, Evaluation, Subject
-from vitdeploy.evaluation.request import EvalOrder, EvalOutcome
+from vitdeploy.evaluation.request import EvalOutcome, EvalRequest
 from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
 
 MOST_NAMED = 3
 """Pictures that could not be scored and are named on the command line; the document names more."""
 
 
-def eval_plan(paths: Sequence[Path], order: EvalOrder) -> list[str]:
+def eval_plan(paths: Sequence[Path], order: EvalRequest) -> list[str]:
     """What `eval` would do."""
     artifacts = _opened(paths)
     prepared = prepare.prepare(_wish(order), artifacts)
@@ -49,7 +49,7 @@ def eval_plan(paths: Sequence[Path], order: EvalOrder) -> list[str]:
     return lines
 
 
-def look(artifacts: Sequence[Artifact], order: EvalOrder) -> None:
+def look(artifacts: Sequence[Artifact], order: EvalRequest) -> None:
     """Find the data set and see that the artifacts are for it; nothing is evaluated.
 
     Raises:
@@ -79,7 +79,7 @@ def _shape_lines(shapes: Mapping[tuple[int, int], int], artifacts: Sequence[Arti
 
 
 def evaluate_artifact(
-    paths: Sequence[Path], order: EvalOrder, *, progress: Progress = silent, on_image: OnTrial = unseen
+    paths: Sequence[Path], order: EvalRequest, *, progress: Progress = silent, on_image: OnTrial = unseen
 ) -> EvalOutcome:
     """Accuracy of an artifact (several sizes of one model: several artifacts) on a data set.
 
@@ -147,7 +147,7 @@ def is_evaluation(path: Path) -> bool:
 
 def evaluate_shard(
     paths: Sequence[Path],
-    order: EvalOrder,
+    order: EvalRequest,
     index: int,
     count: int,
     out: Path,
@@ -155,7 +155,7 @@ def evaluate_shard(
     lock_wait_s: float = evaluate_images.LOCK_WAIT_S,
     progress: Progress = silent,
     on_image: OnTrial = unseen,
-) -> Told:
+) -> ShardReply:
     """Evaluate part ``index`` of ``count`` of the pictures and leave their records in ``out``, a ``.jsonl`` file.
 
     A file that is there is gone on with: what was finished is not done again. `collect` reads all parts. The parts of
@@ -189,10 +189,10 @@ def evaluate_shard(
 
 def collect(
     paths: Sequence[Path],
-    order: EvalOrder,
+    order: EvalRequest,
     parts: Sequence[Path],
     *,
-    told: Told | None = None,
+    told: ShardReply | None = None,
     torches: tuple[Artifact, ...] = (),
     reference_parts: Sequence[Path] = (),
     why_not: str | None = None,
@@ -220,7 +220,7 @@ def collect(
         head = evaluate_images.head_of(prepared.rebuild(torches), torches, "local")
         _merged(reference_parts, kept, head, prepared.items)
         reference = Reference(journal=kept, words=evaluate_reference.words_of(torches))
-    outcome = _finish(prepared, artifacts, order.device, order, out, images, told or Told(), reference, kept)
+    outcome = _finish(prepared, artifacts, order.device, order, out, images, told or ShardReply(), reference, kept)
     return dataclasses.replace(outcome, page=page([out], order.runs, out.with_suffix(".html")))
 
 
@@ -228,17 +228,17 @@ def _finish(
     prepared: Prepared,
     artifacts: Sequence[Artifact],
     device: str,
-    order: EvalOrder,
+    order: EvalRequest,
     out: Path,
     images: Path,
-    told: Told,
+    told: ShardReply,
     reference: "Reference | str | None",
     kept: Path | None,
 ) -> EvalOutcome:
     """Sum up, save, and show."""
     from vitdeploy.benchmarks import bench as timing
     from vitdeploy.results import provenance
-    from vitdeploy.results.record import Device as Described
+    from vitdeploy.results.record import RunDevice as Described
 
     others = image_records.records(kept) if kept is not None else None
     found = summary.summarize(prepared.kind, prepared.found.classes, image_records.records(images), others)
@@ -282,7 +282,7 @@ def _finish(
 
 
 def _warnings(
-    prepared: Prepared, artifacts: Sequence[Artifact], found: summary.Summary, order: EvalOrder
+    prepared: Prepared, artifacts: Sequence[Artifact], found: summary.AccuracySummary, order: EvalRequest
 ) -> Iterable[str]:
     manifest = artifacts[0].manifest
     if manifest.weights.source == "random":
@@ -305,7 +305,7 @@ def _warnings(
         yield "The small pictures were made here with Pillow's bicubic filter, not with the papers' MATLAB script."
 
 
-def _error(found: summary.Summary, out: Path) -> VitdeployError | None:
+def _error(found: summary.AccuracySummary, out: Path) -> VitdeployError | None:
     """The error of an evaluation whose pictures were not all scored; everything else is done and written."""
     if not found.not_scored:
         return None
@@ -328,7 +328,7 @@ def _pictures(count: int) -> str:
 
 def _merged(parts: Sequence[Path], out: Path, head: Head, items: Sequence[Item]) -> None:
     """One file of all records, each picture once."""
-    kept = Journal(out, head)
+    kept = ImageRecords(out, head)
     out.unlink(missing_ok=True)
     kept.begin(resume=False)
     wanted, seen = {item.name for item in items}, set[str]()
@@ -363,8 +363,8 @@ def _opened(paths: Sequence[Path]) -> tuple[Artifact, ...]:
     return tuple(open_artifact(path) for path in paths)
 
 
-def _wish(order: EvalOrder) -> prepare.Wish:
-    return prepare.Wish(
+def _wish(order: EvalRequest) -> prepare.PromptRequest:
+    return prepare.PromptRequest(
         dataset=order.dataset,
         root=order.root,
         split=order.split,
@@ -384,7 +384,7 @@ def _require(name: str) -> None:
     packages.require(_PACKAGES.get(name, ()))
 
 
-def _default_path(one: Artifact, order: EvalOrder) -> Path:
+def _default_path(one: Artifact, order: EvalRequest) -> Path:
     manifest = one.manifest
     words = (manifest.model, manifest.target, order.dataset, order.device, time.strftime("%Y%m%d-%H%M%S"))
     return Path("evals") / ("-".join(words) + ".json")

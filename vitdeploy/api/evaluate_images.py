@@ -11,10 +11,10 @@ from vitdeploy.errors import Impossible
 from vitdeploy.evaluation import dataset, image_records, summary
 from vitdeploy.evaluation.dataset import Item
 from vitdeploy.evaluation.evaluate import evaluate
-from vitdeploy.evaluation.image_records import Head, Journal
+from vitdeploy.evaluation.image_records import Head, ImageRecords
 from vitdeploy.evaluation.prepare import Prepared
 from vitdeploy.evaluation.record import CrossCheck
-from vitdeploy.evaluation.request import EvalOrder, EvalOutcome
+from vitdeploy.evaluation.request import EvalOutcome, EvalRequest
 from vitdeploy.processes.progress import OnTrial, Progress
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ MOST_DRAWN = 6
 
 
 @dataclasses.dataclass(slots=True)
-class Told:
+class ShardReply:
     """What became known while pictures were evaluated."""
 
     facts: dict[str, Any] = dataclasses.field(default_factory=dict[str, Any])
@@ -45,13 +45,13 @@ def evaluate_items(
     device: "Device",
     out: Path,
     *,
-    order: EvalOrder,
+    order: EvalRequest,
     progress: Progress,
     on_image: OnTrial,
     resume: bool,
     label: str | None = None,
     lock_wait_s: float = LOCK_WAIT_S,
-) -> Told:
+) -> ShardReply:
     """Evaluate the pictures that ``out`` does not have yet, on the device, and append their records.
 
     Raises:
@@ -68,8 +68,8 @@ def evaluate_items(
             )
     if device.link == "local":
         packages.require({name for one in artifacts for name in registry.find_target(one.manifest.target).run_packages})
-    kept = Journal(out, head_of(prepared, artifacts, device.name))
-    told = Told()
+    kept = ImageRecords(out, head_of(prepared, artifacts, device.name))
+    told = ShardReply()
     with inventory.connect(device) as link, link.lock(timeout_s=lock_wait_s):
         done = kept.begin(resume=resume)  # within the lock: another worker may have done these pictures meanwhile
         left = [item for item in prepared.items if item.name not in done]

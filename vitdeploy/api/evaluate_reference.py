@@ -10,12 +10,12 @@ import platformdirs
 from vitdeploy import errors
 from vitdeploy.api import evaluate_images
 from vitdeploy.api.devices import reachable
-from vitdeploy.api.export import ExportOrder, export
+from vitdeploy.api.export import ExportRequest, export
 from vitdeploy.artifacts.manifest import Artifact, digest_of
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.errors import Impossible, UnreadableFile
 from vitdeploy.evaluation.prepare import Prepared
-from vitdeploy.evaluation.request import EvalOrder
+from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.processes.progress import OnTrial, Progress
 
 REFERENCE_TARGET = "torch-fp32"
@@ -33,7 +33,7 @@ class Reference:
 def evaluated(
     prepared: Prepared,
     artifacts: Sequence[Artifact],
-    order: EvalOrder,
+    order: EvalRequest,
     progress: Progress,
     on_image: OnTrial,
 ) -> Reference | str:
@@ -69,7 +69,7 @@ def words_of(torches: Sequence[Artifact]) -> str:
     return f"{manifest.model} {manifest.target}, {manifest.weights.words}, on this machine"
 
 
-def made_for(artifacts: Sequence[Artifact], order: EvalOrder, progress: Progress) -> tuple[Artifact, ...]:
+def made_for(artifacts: Sequence[Artifact], order: EvalRequest, progress: Progress) -> tuple[Artifact, ...]:
     """The fp32 torch artifact of each artifact, at its size and with its weights."""
     made: list[Artifact] = []
     digest: str | None = None
@@ -93,7 +93,7 @@ def made_for(artifacts: Sequence[Artifact], order: EvalOrder, progress: Progress
                     f"{weights} is not the checkpoint that {one.folder} was made from", f"Use {manifest.weights.name}."
                 )
         reference = _plain(one)
-        wanted = ExportOrder.of(
+        wanted = ExportRequest.of(
             reference,
             weights=weights,
             weights_sha256=digest if weights else None,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportOrder:
+class ExportRequest:
     """What `export` is asked for, beside the models; texts are checked when it is planned."""
 
     target: str
@@ -43,7 +43,7 @@ class ExportOrder:
     force: bool = False
 
     @classmethod
-    def of(cls, variant: Variant, **options: Any) -> "ExportOrder":
+    def of(cls, variant: Variant, **options: Any) -> "ExportRequest":
         """The order for a variant of the model `Variant.full_model`, under its default weights."""
         return cls(
             target=variant.target,
@@ -57,7 +57,7 @@ class ExportOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportRow:
+class ExportResult:
     """What became of one model: an artifact, an error, or both (a file that failed parity)."""
 
     model: str
@@ -85,14 +85,14 @@ def create_model(
     return registry.load("vitdeploy.models.create:create")(spec, attention=asked, weights=weights, seed=seed)
 
 
-def export_plan(names: Sequence[str], order: ExportOrder) -> list[str]:
+def export_plan(names: Sequence[str], order: ExportRequest) -> list[str]:
     """What `export` would do, one step a line."""
     from vitdeploy.exporters import planning
 
     return [line for plan in _plans(names, order) for line in planning.describe(plan)]
 
 
-def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = silent) -> list[ExportRow]:
+def export(names: Sequence[str], order: ExportRequest, *, progress: Progress = silent) -> list[ExportResult]:
     """Make the artifacts; one model's failure does not stop the others.
 
     Raises:
@@ -104,7 +104,7 @@ def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = sil
     plans = _plans(names, order)
     store = Store()
     planning.prepare(plans, store)
-    rows: list[ExportRow] = []
+    rows: list[ExportResult] = []
     for plan in plans:
         started = time.monotonic()
         made: Artifact | None = None
@@ -119,7 +119,7 @@ def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = sil
         except VitdeployError as failure:
             error = failure
         rows.append(
-            ExportRow(
+            ExportResult(
                 model=plan.variant.full_model,
                 target=plan.variant.target,
                 artifact=made,
@@ -133,7 +133,7 @@ def export(names: Sequence[str], order: ExportOrder, *, progress: Progress = sil
     return rows
 
 
-def _built_on(order: ExportOrder, made: Artifact, progress: Progress) -> Artifact:
+def _built_on(order: ExportRequest, made: Artifact, progress: Progress) -> Artifact:
     """The engine of a deferred artifact, built on the device that was named."""
     from vitdeploy.devices import device_facts
     from vitdeploy.exporters.engines import remote_build
@@ -144,7 +144,7 @@ def _built_on(order: ExportOrder, made: Artifact, progress: Progress) -> Artifac
     return remote_build.build(made, named, found=found, progress=progress, force=order.force)
 
 
-def _plans(names: Sequence[str], order: ExportOrder) -> "list[Plan]":
+def _plans(names: Sequence[str], order: ExportRequest) -> "list[Plan]":
     """One checked export plan a model."""
     from vitdeploy.devices import inventory
     from vitdeploy.exporters import planning
@@ -177,7 +177,7 @@ def _plans(names: Sequence[str], order: ExportOrder) -> "list[Plan]":
         "without": order.without,
     }
     requests = [
-        planning.Request(
+        planning.ArtifactRequest(
             variant=registry.variant_of(spec, target.name, size=size, attention=order.attention, **options),
             weights=order.weights,
             weights_sha256=order.weights_sha256,

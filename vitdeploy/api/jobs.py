@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from vitdeploy.api.cases import BenchOrder, Planned, case_of
-from vitdeploy.api.export import ExportOrder, export
+from vitdeploy.api.cases import BenchRequest, Planned, case_of
+from vitdeploy.api.export import ExportRequest, export
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks.trial.rows import Job
 from vitdeploy.catalog.fact_table import DeviceFacts
@@ -16,7 +16,7 @@ from vitdeploy.processes.progress import Progress
 
 def jobs_for(
     cases: Sequence[Planned],
-    order: BenchOrder,
+    order: BenchRequest,
     device: Device,
     facts: DeviceFacts,
     *,
@@ -65,7 +65,7 @@ def jobs_for(
     return jobs
 
 
-def _artifact_for(planned: Planned, order: BenchOrder, device: Device, progress: Progress) -> Artifact:
+def _artifact_for(planned: Planned, order: BenchRequest, device: Device, progress: Progress) -> Artifact:
     """The artifact of a case: the one that was named, or one that is exported now."""
     if planned.target.name not in device.targets:
         raise Impossible(
@@ -73,7 +73,7 @@ def _artifact_for(planned: Planned, order: BenchOrder, device: Device, progress:
         )
     if planned.artifact is not None:
         return planned.artifact
-    request = ExportOrder(
+    request = ExportRequest(
         target=planned.target.name,
         size=f"{planned.size[0]}x{planned.size[1]}",
         batch=planned.batch,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class ListingRow:
     """One row of `models`, `targets`, `devices` or `suites`."""
 
     name: str
@@ -20,13 +20,13 @@ class Listed:
     why_not: str | None = None
 
 
-def models() -> list[Listed]:
+def models() -> list[ListingRow]:
     """Every model, and whether the packages that build it are here."""
     from vitdeploy.catalog import packages
 
     missing = packages.missing(sorted({name for spec in registry.models().values() for name in spec.requires}))
     return [
-        Listed(
+        ListingRow(
             name=spec.name,
             facts={
                 "task": spec.task,
@@ -42,27 +42,27 @@ def models() -> list[Listed]:
     ]
 
 
-def targets() -> list[Listed]:
+def targets() -> list[ListingRow]:
     """Every target, and whether it can be made and run here."""
     from vitdeploy.catalog import packages
 
     every = {name for t in registry.targets().values() for name in (*t.export_packages, *t.run_packages)}
     missing = packages.missing(sorted(every))
-    rows: list[Listed] = []
+    rows: list[ListingRow] = []
     for target in registry.targets().values():
         lacking = [name for name in (*target.export_packages, *target.run_packages) if name in missing]
         why_not = target.unavailable or (packages.advice(lacking) if lacking else None)
         facts = {"file": target.file, "precision": target.precision, "extra": target.extra, "note": target.note or ""}
-        rows.append(Listed(name=target.name, facts=facts, usable=why_not is None, why_not=why_not))
+        rows.append(ListingRow(name=target.name, facts=facts, usable=why_not is None, why_not=why_not))
     return rows
 
 
-def devices() -> list[Listed]:
+def devices() -> list[ListingRow]:
     """Every device, and whether it can be reached as far as its file tells."""
     from vitdeploy.devices import inventory
 
     return [
-        Listed(
+        ListingRow(
             name=device.name,
             facts={"title": device.title, "link": device.link, "targets": " ".join(device.targets)},
             usable=(why_not := inventory.unreachable(device)) is None,
@@ -72,12 +72,12 @@ def devices() -> list[Listed]:
     ]
 
 
-def suites() -> list[Listed]:
+def suites() -> list[ListingRow]:
     """Every suite, and whether it can be run in this version."""
     from vitdeploy.benchmarks import suite
 
     return [
-        Listed(
+        ListingRow(
             name=found.name,
             facts={"title": found.title, "cases": str(len(found.entries))},
             usable=found.unavailable is None,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PredictOrder:
+class PredictRequest:
     """What `predict` is asked for."""
 
     artifact: Path
@@ -43,13 +43,13 @@ class Prediction:
     """Of objects: pictures of their numbers, at the picture's size and in the model's frame."""
 
 
-def predict_plan(order: PredictOrder) -> list[str]:
+def predict_plan(order: PredictRequest) -> list[str]:
     """What `predict` would do."""
     found = open_artifact(order.artifact)
     return [f"run {found.file} on {order.image} and write {_picture_path(order, found)}"]
 
 
-def predict(order: PredictOrder) -> Prediction:
+def predict(order: PredictRequest) -> Prediction:
     """Run an artifact on one picture and draw what it saw.
 
     Raises:
@@ -99,7 +99,7 @@ def predict(order: PredictOrder) -> Prediction:
     return Prediction(picture=picture, measure=measure, classes=shown, note=note)
 
 
-def _segmentation(order: PredictOrder, found: Artifact) -> Prediction:
+def _segmentation(order: PredictRequest, found: Artifact) -> Prediction:
     """Run encoder and decoder on a picture and its prompts, and draw the masks."""
     from contextlib import ExitStack
     from functools import partial
@@ -150,7 +150,7 @@ def _segmentation(order: PredictOrder, found: Artifact) -> Prediction:
     return Prediction(picture=picture, measure="predicted IoU", classes=shown, note=note, masks=(beside[0], beside[1]))
 
 
-def _enlargement(order: PredictOrder, photo: Any, made: Any, found: Artifact, spec: ModelSpec) -> Prediction:
+def _enlargement(order: PredictRequest, photo: Any, made: Any, found: Artifact, spec: ModelSpec) -> Prediction:
     """Save the picture that a super-resolution model made, and say how near it is to the photograph."""
     from PIL import Image
 
@@ -180,7 +180,7 @@ def _local_threads() -> int:
     return host.cores_physical()
 
 
-def _picture_path(order: PredictOrder, found: Artifact) -> Path:
+def _picture_path(order: PredictRequest, found: Artifact) -> Path:
     name = Path(order.image.removeprefix("sample:")).stem
     return order.out or Path(f"{name}-{user_models.folder_name(found.manifest.model, None)}.png")
 

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 
 from vitdeploy import documents
 from vitdeploy.api.devices import reachable
-from vitdeploy.api.listings import Listed
-from vitdeploy.api.studies import FieldOrder, _as_bench, _found, _free, _free_bytes, _out, _plan_lines, _timed
+from vitdeploy.api.listings import ListingRow
+from vitdeploy.api.studies import (
+    StudyRequest,
+    as_bench,
+    facts_of,
+    free_bytes,
+    free_bytes_of,
+    plan_lines,
+    run_path,
+    timed,
+)
 from vitdeploy.benchmarks.suite import Wanted
 from vitdeploy.catalog import registry
 from vitdeploy.errors import UsageError
@@ -26,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reproduced:
+class ReproduceOutcome:
     """What was found of a published table: it beside the run, the run file and the page."""
 
     reproduction: "Reproduction"
@@ -38,11 +47,11 @@ TRUST = 3
 """A scout is believed after so many trials."""
 
 
-def published_list() -> list[Listed]:
+def published_list() -> list[ListingRow]:
     """The published tables, and how many of their rows this version has models for."""
     from vitdeploy.benchmarks import reproduce as published_tables
 
-    rows: list[Listed] = []
+    rows: list[ListingRow] = []
     for name in published_tables.names():
         table = published_tables.find(name)
         known = [row for row in table.rows if row.model and published_tables.known(row.model)]
@@ -51,11 +60,13 @@ def published_list() -> list[Listed]:
             "rows": f"{len(known)} of {len(table.rows)} have a model here",
             "claims": str(len(table.claims)),
         }
-        rows.append(Listed(name=name, facts=facts, usable=bool(known), why_not=None if known else "no model is here"))
+        rows.append(
+            ListingRow(name=name, facts=facts, usable=bool(known), why_not=None if known else "no model is here")
+        )
     return rows
 
 
-def reproduce_plan(name: str, order: FieldOrder) -> list[str]:
+def reproduce_plan(name: str, order: StudyRequest) -> list[str]:
     """What `reproduce` would do, one case a line."""
     from vitdeploy.benchmarks import reproduce as published_tables
 
@@ -63,12 +74,14 @@ def reproduce_plan(name: str, order: FieldOrder) -> list[str]:
     table = published_tables.find(name)
     target = published_tables.target_of(table, device, order.target)
     rows = published_tables.wanted(
-        table, quick=order.quick, target=target, device=device.name, free_bytes=_free_bytes(device)
+        table, quick=order.quick, target=target, device=device.name, free_bytes=free_bytes(device)
     )
-    return _plan_lines(rows, order, device)
+    return plan_lines(rows, order, device)
 
 
-def reproduce(name: str, order: FieldOrder, *, progress: Progress = silent, on_trial: OnTrial = unseen) -> Reproduced:
+def reproduce(
+    name: str, order: StudyRequest, *, progress: Progress = silent, on_trial: OnTrial = unseen
+) -> ReproduceOutcome:
     """Run the rows of a published table that a device can, and hold them against what is published.
 
     Raises:
@@ -80,24 +93,26 @@ def reproduce(name: str, order: FieldOrder, *, progress: Progress = silent, on_t
     from vitdeploy.results import provenance
 
     device = reachable(order.device)
-    found = _found(device)
+    found = facts_of(device)
     table = published_tables.find(name)
     target = published_tables.target_of(table, device, order.target)
-    rows = published_tables.wanted(table, quick=order.quick, target=target, device=device.name, free_bytes=_free(found))
+    rows = published_tables.wanted(
+        table, quick=order.quick, target=target, device=device.name, free_bytes=free_bytes_of(found)
+    )
     if not rows:
         raise UsageError(f"no model of the table {name} is in this version's catalogue", "See `vitdeploy models`.")
     published_tables.check_runs(rows, device)
-    out = _out(order, f"reproduce-{name}", device)
-    asked = _as_bench(order, device)
+    out = run_path(order, f"reproduce-{name}", device)
+    asked = as_bench(order, device)
     timing.make_protocol(trials=asked.trials, min_time_s=asked.min_time_s)  # a wrong number, before any work
     provenance.check_out(out, resume=order.resume)
     rows = _those_in_time(rows, order, device, found, progress)
     suite = reproduction.suite_of(name, quick=order.quick)
-    run = _timed(rows, order, device, found, suite, out, progress, on_trial)
+    run = timed(rows, order, device, found, suite, out, progress, on_trial)
     return _reproduced(name, run, out, order.page)
 
 
-def reproduction_of(path: Path, page: Path | None = None) -> Reproduced:
+def reproduction_of(path: Path, page: Path | None = None) -> ReproduceOutcome:
     """A run of `reproduce` that was made before, held against its table again.
 
     Raises:
@@ -111,17 +126,17 @@ def reproduction_of(path: Path, page: Path | None = None) -> Reproduced:
     return _reproduced(rest.partition(":")[0], run, path, page)
 
 
-def _reproduced(name: str, run: Run, out: Path, page: Path | None) -> Reproduced:
+def _reproduced(name: str, run: Run, out: Path, page: Path | None) -> ReproduceOutcome:
     from vitdeploy.benchmarks import reproduce as published_tables
 
     found = reproduction.reproduce(name, published_tables.find(name), run)
     page = page or out.with_suffix(".html")
     documents.write_bytes(page, registry.load("vitdeploy.reports.as_reproduction:render")(found))
-    return Reproduced(reproduction=found, path=out, page=page)
+    return ReproduceOutcome(reproduction=found, path=out, page=page)
 
 
 def _those_in_time(
-    rows: list[Wanted], order: FieldOrder, device: "Device", found: "DeviceFacts", progress: Progress
+    rows: list[Wanted], order: StudyRequest, device: "Device", found: "DeviceFacts", progress: Progress
 ) -> list[Wanted]:
     """The rows, those that would take too long refused: a small one is timed first and tells how fast the device is."""
     from vitdeploy.benchmarks import reproduce as published_tables
@@ -129,11 +144,11 @@ def _those_in_time(
     scout = published_tables.scout(rows)
     if scout is None or scout.macs is None:
         return rows
-    trials = _as_bench(order, device).trials
+    trials = as_bench(order, device).trials
     with tempfile.TemporaryDirectory(prefix="vitdeploy-scout-") as place:
         short = dataclasses.replace(order, trials=TRUST, min_time_s=0.1)
         path = Path(place) / "scout.json"
-        run = _timed([scout], short, device, found, "scout", path, progress, unseen)
+        run = timed([scout], short, device, found, "scout", path, progress, unseen)
     (result,) = run.results
     if result.summary is None or result.macs is None:
         return rows

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitdeploy.api import cases
-from vitdeploy.api.cases import BenchOrder, Planned
+from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.benchmarks.suite import Wanted
 from vitdeploy.catalog import registry
 from vitdeploy.errors import UsageError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FieldOrder:
+class StudyRequest:
     """What `attention` and `reproduce` are asked for; None: the default, which `quick` lowers."""
 
     device: str = "local"
@@ -44,19 +44,20 @@ MIN_TIME_S = 1.0
 QUICK_MIN_TIME_S = 0.3
 
 
-def _plan_lines(rows: Sequence[Wanted], order: FieldOrder, device: "Device") -> list[str]:
-    asked = _as_bench(order, device)
+def plan_lines(rows: Sequence[Wanted], order: StudyRequest, device: "Device") -> list[str]:
+    """What a study would time, one case a line."""
+    asked = as_bench(order, device)
     how = f"{asked.trials} rounds of at least {asked.min_time_s:g} s"
     return [
-        f"{_planned(row).words}: "
+        f"{planned_of(row).words}: "
         + (f"left out, {row.refused.message}" if row.refused else f"{how} on {device.name}")
         for row in rows
     ]  # fmt: skip
 
 
-def _timed(
+def timed(
     rows: Sequence[Wanted],
-    order: FieldOrder,
+    order: StudyRequest,
     device: "Device",
     found: "DeviceFacts",
     suite: str,
@@ -69,16 +70,17 @@ def _timed(
     from vitdeploy.benchmarks import bench as timing
     from vitdeploy.results import provenance
 
-    asked = _as_bench(order, device)
+    asked = as_bench(order, device)
     protocol = timing.make_protocol(suite=suite, trials=asked.trials, min_time_s=asked.min_time_s)
     provenance.check_out(out, resume=order.resume)
-    jobs = jobs_for([_planned(row) for row in rows], asked, device, found, progress=progress)
+    jobs = jobs_for([planned_of(row) for row in rows], asked, device, found, progress=progress)
     return timing.run(
         jobs, device=device, protocol=protocol, out=out, resume=order.resume, progress=progress, on_trial=on_trial
     )
 
 
-def _planned(row: Wanted) -> Planned:
+def planned_of(row: Wanted) -> Planned:
+    """The case of a row."""
     entry = row.entry
     spec = registry.find_model(entry.model)
     return Planned(
@@ -92,9 +94,10 @@ def _planned(row: Wanted) -> Planned:
     )
 
 
-def _as_bench(order: FieldOrder, device: "Device") -> BenchOrder:
+def as_bench(order: StudyRequest, device: "Device") -> BenchRequest:
+    """The same request as `bench` has it, with the defaults of a study."""
     return cases.fitted(
-        BenchOrder(
+        BenchRequest(
             device=order.device,
             threads=order.threads,
             trials=(QUICK_TRIALS if order.quick else TRIALS) if order.trials is None else order.trials,
@@ -107,22 +110,25 @@ def _as_bench(order: FieldOrder, device: "Device") -> BenchOrder:
     )
 
 
-def _out(order: FieldOrder, kind: str, device: "Device") -> Path:
+def run_path(order: StudyRequest, kind: str, device: "Device") -> Path:
+    """Where the run of a study is written."""
     if order.resume and order.out is None:
         raise UsageError("--resume needs the run file", "Name it with --out.")
     return order.out or Path("runs") / f"{kind}-{device.name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
 
 
-def _found(device: "Device") -> "DeviceFacts":
+def facts_of(device: "Device") -> "DeviceFacts":
+    """Facts of the device, its state now included."""
     from vitdeploy.devices import device_facts
 
     return device_facts.of(device)
 
 
-def _free_bytes(device: "Device") -> int | None:
-    return _free(_found(device))
+def free_bytes(device: "Device") -> int | None:
+    """Memory of the device that nobody uses; None where it is not visible."""
+    return free_bytes_of(facts_of(device))
 
 
-def _free(facts: "DeviceFacts") -> int | None:
+def free_bytes_of(facts: "DeviceFacts") -> int | None:
     """Memory that nobody uses; None where it is not visible."""
     return facts.memory_free_bytes or facts.memory_bytes

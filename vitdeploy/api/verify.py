@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class VerifyOutcome:
     """The links of a chain, and the error of the first that is broken."""
 
     path: Path
@@ -26,7 +26,7 @@ def verify_plan(path: Path) -> list[str]:
     return [f"re-check every digest behind the {kind} {path}: files, manifests, parents, weights, commit"]
 
 
-def verify(path: Path, *, artifacts: Path = Path("artifacts"), weights: Path | None = None) -> Verified:
+def verify(path: Path, *, artifacts: Path = Path("artifacts"), weights: Path | None = None) -> VerifyOutcome:
     """Re-check the chain behind a run or an artifact; nothing is changed.
 
     Raises:
@@ -40,4 +40,4 @@ def verify(path: Path, *, artifacts: Path = Path("artifacts"), weights: Path | N
     error = None
     if changed:
         error = UnreadableFile(f"{changed[0].of}, {changed[0].what}: {changed[0].said}", "Do not quote this figure.")
-    return Verified(path=path, links=tuple(links), error=error)
+    return VerifyOutcome(path=path, links=tuple(links), error=error)

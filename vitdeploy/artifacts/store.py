@@ -24,7 +24,7 @@ _PART = ".part"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class StoreEntry:
     """One stored artifact."""
 
     key: str
@@ -105,7 +105,7 @@ class Store:
         """Remove a workplace whose work failed."""
         shutil.rmtree(made, ignore_errors=True)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[StoreEntry]:
         """All readable entries, the last used first."""
         return sorted(self._entries(), key=lambda entry: -entry.used_s)
 
@@ -120,7 +120,7 @@ class Store:
                 return Artifact(entry.folder, entry.manifest)
         return None
 
-    def collect(self, *, older_than_days: float = 0.0, dry_run: bool = False) -> list[Entry]:
+    def collect(self, *, older_than_days: float = 0.0, dry_run: bool = False) -> list[StoreEntry]:
         """Remove the entries that were not used for so many days, and abandoned workplaces; returns the entries."""
         before = time.time() - older_than_days * 86400
         gone = [entry for entry in self.entries() if entry.used_s <= before]
@@ -136,7 +136,7 @@ class Store:
         """Where the entry of ``key`` lies, if there is one."""
         return self.root / key[:2] / key
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[StoreEntry]:
         for path in self.root.glob(f"??/*/{MANIFEST}"):
             try:
                 found = open_artifact(path.parent, check_bytes=False)
@@ -144,7 +144,7 @@ class Store:
                 used = path.stat().st_mtime
             except (UnreadableFile, OSError):
                 continue
-            yield Entry(
+            yield StoreEntry(
                 key=path.parent.name,
                 folder=path.parent,
                 manifest=found.manifest,

@@ -67,7 +67,7 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True):
             return False
 
 
-class Described(msgspec.Struct, frozen=True, kw_only=True):
+class UserModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the process found out."""
 
     task: Task
@@ -155,7 +155,7 @@ def check(spec: ModelSpec, target: str, *, weights: bool, border: tuple[str, str
         raise Impossible(f"{spec.name} keeps the border it has", "Leave --head and --io out.")
 
 
-def _dataset(found: Described) -> str:
+def _dataset(found: UserModelFacts) -> str:
     """What its classes are called: as many as a known data set has are taken for that one's."""
     if found.task == "super-resolution":
         return "sr"
@@ -205,10 +205,10 @@ def _source_of(module: str) -> Path | None:
     return Path(spec.origin) if spec.origin and Path(spec.origin).is_file() else None
 
 
-def _remembered(name: str, kind: str, rest: str) -> Described:
+def _remembered(name: str, kind: str, rest: str) -> UserModelFacts:
     place = Path(platformdirs.user_cache_dir("vitdeploy")) / "own-models" / f"{_fingerprint(name, kind, rest)}.json"
     try:
-        known = msgspec.json.decode(place.read_bytes(), type=Described)
+        known = msgspec.json.decode(place.read_bytes(), type=UserModelFacts)
         if all(stamp.holds() for stamp in known.beside):
             return known
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -246,15 +246,15 @@ def _hub_files(name: str) -> list[Path]:
     return [version] if version.is_file() else []
 
 
-def _described(name: str) -> Described:
+def _described(name: str) -> UserModelFacts:
     try:
         done = child_reply.start(LocalConnection(), "vitdeploy.models.user", name, timeout_s=DESCRIBE_LIMIT_S)
     except DeviceError as error:
         raise Impossible(
             f"{name} was not built and run once in {DESCRIBE_LIMIT_S:g} s", "Try it alone in Python."
         ) from error
-    reply = child_reply.decode(done, Described)
-    if isinstance(reply, Described):
+    reply = child_reply.decode(done, UserModelFacts)
+    if isinstance(reply, UserModelFacts):
         return reply
     error = child_reply.error_of(reply, f"the process that builds {name}", done, None)
     raise error if isinstance(reply, Refusal) else Impossible(error.message, "Try it alone in Python.")

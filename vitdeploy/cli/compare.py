@@ -8,7 +8,7 @@ import typer
 from vitdeploy.cli.options import Device, DryRun, Size, verb
 
 if TYPE_CHECKING:
-    from vitdeploy.cli.console import Outcome
+    from vitdeploy.cli.console import CommandOutcome
 
 app = typer.Typer()
 
@@ -52,13 +52,13 @@ def duel_command(
     out: RunOut = None,
     artifacts: Artifacts = Path("artifacts"),
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Time two artifacts against each other in interleaved pairs of fresh processes, until the answer is clear."""
     from vitdeploy.api import duel
-    from vitdeploy.api.duel import DuelOrder
+    from vitdeploy.api.duel import DuelRequest
     from vitdeploy.cli import compare_tables, console
 
-    order = DuelOrder(
+    order = DuelRequest(
         device=device or "local",
         size=size,
         threads=threads,
@@ -89,13 +89,13 @@ def compare_command(
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 12 where a case cannot be told.")] = False,
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Verdicts on every case: two runs, a run and its baseline, or the two sides of a duel. Exit 10: slower."""
     from vitdeploy.api import compare
-    from vitdeploy.api.compare import CompareOrder
+    from vitdeploy.api.compare import CompareRequest
     from vitdeploy.cli import compare_tables, console
 
-    order = CompareOrder(baselines=baselines, max_slowdown=max_slowdown, alpha=alpha, confirm=confirm, strict=strict)
+    order = CompareRequest(baselines=baselines, max_slowdown=max_slowdown, alpha=alpha, confirm=confirm, strict=strict)
     if dry_run:
         return console.plan(compare.compare_plan(runs, order))
     with console.bar() as bar:
@@ -111,7 +111,7 @@ def accept_command(
     because: Annotated[str, typer.Option(metavar="TEXT", help="Why these figures are right.")],
     baselines: Baselines = Path("vitdeploy-baselines"),
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Make a run the baseline of its device and suite, with who, when, why and the files' digests."""
     from vitdeploy.api import accept
     from vitdeploy.cli import compare_tables, console
@@ -134,13 +134,13 @@ def calibrate_command(
     out: RunOut = None,
     artifacts: Artifacts = Path("artifacts"),
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Time one file against itself: the device's noise, how often a verdict would be false, how many pairs it needs."""
     from vitdeploy.api import calibrate
-    from vitdeploy.api.duel import DuelOrder
+    from vitdeploy.api.duel import DuelRequest
     from vitdeploy.cli import compare_tables, console
 
-    order = DuelOrder(
+    order = DuelRequest(
         device=device or "local",
         threads=threads,
         pairs=pairs,
@@ -165,7 +165,7 @@ def verify_command(
     artifacts: Annotated[Path, typer.Option(help="Where to look for artifacts, beside the store.")] = Path("artifacts"),
     weights: Annotated[Path | None, typer.Option(help="The checkpoint that they were made from.")] = None,
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Re-check the chain result → manifest → file → parents → weights → commit. Exit 9: a byte was changed."""
     from vitdeploy.api import verify
     from vitdeploy.cli import compare_tables, console

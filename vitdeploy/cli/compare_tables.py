@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 from vitdeploy import units
 from vitdeploy.catalog import registry
 from vitdeploy.cli import console
-from vitdeploy.cli.console import Outcome
+from vitdeploy.cli.console import CommandOutcome
 from vitdeploy.results import comparison
 
 if TYPE_CHECKING:
-    from vitdeploy.api.calibrate import Calibrated
+    from vitdeploy.api.calibrate import CalibrateOutcome
     from vitdeploy.api.compare import CompareOutcome
     from vitdeploy.api.duel import DuelOutcome
-    from vitdeploy.api.verify import Verified
+    from vitdeploy.api.verify import VerifyOutcome
     from vitdeploy.results.baselines import Baseline
     from vitdeploy.results.comparison import Compared
     from vitdeploy.results.verdict import Comparison
 
 
-def duel(outcome: "DuelOutcome") -> Outcome:
+def duel(outcome: "DuelOutcome") -> CommandOutcome:
     """A duel's two medians, its verdict, and what it could have shown."""
     compared = outcome.compared
     medians = units.milliseconds([r.summary.median_ms if r.summary else None for r in outcome.run.results])
@@ -27,36 +27,36 @@ def duel(outcome: "DuelOutcome") -> Outcome:
     for result, median in zip(outcome.run.results, medians, strict=True):
         sides.add_row(result.side or "", result.case.name, median, str(len(result.trials)), console.status(result))
     reasons = [f"{r.side}: {reason.message}. {reason.hint}" for r in outcome.run.results for reason in r.reasons]
-    return Outcome(
+    return CommandOutcome(
         document={"run": str(outcome.path), **_document(compared)},
         human=[sides, *_verdicts(compared), *reasons, str(outcome.path)],
         exit_code=outcome.exit_code,
     )
 
 
-def compare(outcome: "CompareOutcome") -> Outcome:
+def compare(outcome: "CompareOutcome") -> CommandOutcome:
     """Every case's verdict with its interval and reason."""
-    return Outcome(
+    return CommandOutcome(
         document={"exit_code": outcome.exit_code, **_document(outcome.compared)},
         human=_verdicts(outcome.compared),
         exit_code=outcome.exit_code,
     )
 
 
-def accepted(baseline: "Baseline") -> Outcome:
+def accepted(baseline: "Baseline") -> CommandOutcome:
     """Which cases a baseline has, and which were not accepted."""
     acceptance = baseline.acceptance
     left = [r.case.name for r in baseline.run.results if r.case.name not in acceptance.artifacts]
     count = f"{len(acceptance.artifacts)} case" + "s" * (len(acceptance.artifacts) != 1)
     lines = [f"{count} of {acceptance.suite} on {acceptance.device} accepted by {acceptance.who}: {acceptance.because}"]
     lines += [f"not accepted, because its figure is not valid: {name}" for name in left]
-    return Outcome(
+    return CommandOutcome(
         document={"path": str(baseline.path), "acceptance": acceptance, "left_out": left},
         human=[*lines, str(baseline.path)],
     )
 
 
-def calibrated(outcome: "Calibrated") -> Outcome:
+def calibrated(outcome: "CalibrateOutcome") -> CommandOutcome:
     """A device's noise, and what follows from it."""
     found = outcome.calibration
     table = console.table(f"{found.device}, {found.case}, {found.pairs} pairs of the same file", "question", "answer")
@@ -83,20 +83,20 @@ def calibrated(outcome: "Calibrated") -> Outcome:
         ("--max-slowdown for 10 pairs", f"{found.recommended_max_slowdown:.1%}"),
     ):
         table.add_row(question, answer)
-    return Outcome(
+    return CommandOutcome(
         document={"calibration": found, "path": str(outcome.path), "run": str(outcome.run_path)},
         human=[table, str(outcome.path)],
     )
 
 
-def verified(outcome: "Verified") -> Outcome:
+def verified(outcome: "VerifyOutcome") -> CommandOutcome:
     """Every link of the chain, and the first that is broken."""
     table = console.table(None, "of", "link", "state", "what was found")
     for link in outcome.links:
         table.add_row(link.of, link.what, link.state.upper() if link.state == "changed" else link.state, link.said)
     absent = sum(link.state == "not here" for link in outcome.links)
     note = [f"{absent} of {len(outcome.links)} links could not be checked: they are not here."] if absent else []
-    return Outcome(
+    return CommandOutcome(
         document={"path": str(outcome.path), "links": outcome.links},
         human=[table, *note],
         exit_code=outcome.error.exit_code if outcome.error else 0,

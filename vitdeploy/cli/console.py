@@ -21,9 +21,9 @@ from vitdeploy.errors import worst_exit_code
 if TYPE_CHECKING:
     from vitdeploy.api.bench import BenchOutcome
     from vitdeploy.api.cache import CacheRow
-    from vitdeploy.api.check import Checked
-    from vitdeploy.api.export import ExportRow
-    from vitdeploy.api.listings import Listed
+    from vitdeploy.api.check import CheckOutcome
+    from vitdeploy.api.export import ExportResult
+    from vitdeploy.api.listings import ListingRow
     from vitdeploy.api.predict import Prediction
     from vitdeploy.api.report import Document
     from vitdeploy.artifacts.manifest import Delegation
@@ -40,7 +40,7 @@ _settings = {"quiet": False, "verbose": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class CommandOutcome:
     """What a command has to show: for people, for machines, and its exit code."""
 
     document: Any
@@ -79,7 +79,7 @@ def bar() -> "Generator[OnTrial]":
         yield advance
 
 
-def show(outcome: Outcome, json: str | None) -> None:
+def show(outcome: CommandOutcome, json: str | None) -> None:
     """Print an outcome: tables on stdout unless JSON takes it, failed rows on stderr."""
     if json == "-":
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(outcome.document), indent=1).decode() + "\n")
@@ -92,31 +92,33 @@ def show(outcome: Outcome, json: str | None) -> None:
         print(f"error: {message}\nhint: {hint}", file=sys.stderr)
 
 
-def listing(what: str, rows: "Sequence[Listed]") -> Outcome:
+def listing(what: str, rows: "Sequence[ListingRow]") -> CommandOutcome:
     """The table of models, targets, devices or suites."""
     facts = list(dict.fromkeys(key for row in rows for key in row.facts))
     shown = table(None, what[:-1], *facts, "usable here")
     for row in rows:
         usable = "yes" if row.usable else f"no: {row.why_not}"
         shown.add_row(row.name, *(row.facts.get(key, "") for key in facts), usable)
-    return Outcome(document=rows, human=[shown])
+    return CommandOutcome(document=rows, human=[shown])
 
 
-def plan(lines: Sequence[str]) -> Outcome:
+def plan(lines: Sequence[str]) -> CommandOutcome:
     """What would be done, one step a line."""
-    return Outcome(document={"plan": list(lines)}, human=list(lines))
+    return CommandOutcome(document={"plan": list(lines)}, human=list(lines))
 
 
-def doctor(findings: "Sequence[Finding]") -> Outcome:
+def doctor(findings: "Sequence[Finding]") -> CommandOutcome:
     """What was looked at, what was found, and what to do about it."""
     signs = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
     shown = table(None, "", "looked at", "found", "advice")
     for finding in findings:
         shown.add_row(signs[finding.state], finding.what, finding.found, finding.advice)
-    return Outcome(document=findings, human=[shown], exit_code=max((one.exit_code for one in findings), default=0))
+    return CommandOutcome(
+        document=findings, human=[shown], exit_code=max((one.exit_code for one in findings), default=0)
+    )
 
 
-def exports(rows: "Sequence[ExportRow]") -> Outcome:
+def exports(rows: "Sequence[ExportResult]") -> CommandOutcome:
     """One line a model: the file, its proof and where it lies."""
     shown = table(None, "model", "size", "target", "file", "parity", "error / std", "time", "folder", right=(3, 5, 6))
     failures: list[tuple[str, str]] = []
@@ -150,7 +152,7 @@ def exports(rows: "Sequence[ExportRow]") -> Outcome:
         }
         for row in rows
     ]
-    return Outcome(
+    return CommandOutcome(
         document=document,
         human=[shown, *_weights_notes(rows), *registry.notes(row.model for row in rows if row.artifact)],
         exit_code=exit_code_of(rows),
@@ -158,7 +160,7 @@ def exports(rows: "Sequence[ExportRow]") -> Outcome:
     )
 
 
-def check(checked: "Checked") -> Outcome:
+def check(checked: "CheckOutcome") -> CommandOutcome:
     """The parity of one artifact, on which inputs, and what is in its graph."""
     parity, manifest = checked.parity, checked.manifest
     shown = table(None, "question", "answer")
@@ -181,7 +183,7 @@ def check(checked: "Checked") -> Outcome:
     ):
         shown.add_row(question, answer)
     failures = [] if checked.error is None else [(checked.error.message, checked.error.hint)]
-    return Outcome(
+    return CommandOutcome(
         document={"artifact": str(checked.folder), "inputs": checked.inputs, "parity": parity},
         human=[shown],
         exit_code=checked.error.exit_code if checked.error else 0,
@@ -189,7 +191,7 @@ def check(checked: "Checked") -> Outcome:
     )
 
 
-def prediction(found: "Prediction") -> Outcome:
+def prediction(found: "Prediction") -> CommandOutcome:
     """What was seen in the picture, and where the overlay lies."""
     shown = table(None, "object" if found.masks else "class", found.measure, right=(1,))
     for name, share in found.classes:
@@ -207,10 +209,10 @@ def prediction(found: "Prediction") -> Outcome:
         "note": found.note,
         "masks": [str(path) for path in found.masks],
     }
-    return Outcome(document=document, human=[*told, *notes, f"{found.picture}", *map(str, found.masks)])
+    return CommandOutcome(document=document, human=[*told, *notes, f"{found.picture}", *map(str, found.masks)])
 
 
-def bench(outcome: "BenchOutcome") -> Outcome:
+def bench(outcome: "BenchOutcome") -> CommandOutcome:
     """The table of a run; failed and invalid rows keep their reason and show no figure to quote."""
     results = outcome.run.results
     valid = [r.summary if r.status == "valid" else None for r in results]
@@ -242,7 +244,7 @@ def bench(outcome: "BenchOutcome") -> Outcome:
     notes = [f"Weights are {' and '.join(weights)}: the times are real, the outputs mean nothing."] if weights else []
     notes += registry.notes(r.case.model for r in results)
     notes += [f"{r.case.name}: {_heat(r.sustained)}" for r in results if r.sustained is not None]
-    return Outcome(
+    return CommandOutcome(
         document=outcome.run,
         human=[shown, *reasons, *notes, str(outcome.path)],
         exit_code=outcome.exit_code,
@@ -257,21 +259,21 @@ def _heat(found: "Sustained") -> str:
     return f"burst {burst} ms, sustained {after} ms; {slowed}{throttled}."
 
 
-def document(made: "Document") -> Outcome:
+def document(made: "Document") -> CommandOutcome:
     """A report on stdout, or the path it was written to."""
     said = {"annotations": made.annotations} if made.annotations else {}
     if made.path is None:
-        return Outcome(document={"text": made.text, **said}, human=[made.text.rstrip("\n"), *made.annotations])
-    return Outcome(document={"path": str(made.path), **said}, human=[*made.annotations, str(made.path)])
+        return CommandOutcome(document={"text": made.text, **said}, human=[made.text.rstrip("\n"), *made.annotations])
+    return CommandOutcome(document={"path": str(made.path), **said}, human=[*made.annotations, str(made.path)])
 
 
-def cache(rows: "Sequence[CacheRow]", *, removed: bool = False) -> Outcome:
+def cache(rows: "Sequence[CacheRow]", *, removed: bool = False) -> CommandOutcome:
     """What the store holds, or what was removed from it."""
     shown = table(None, "artifact", "size", "last used", right=(1,))
     for row in rows:
         shown.add_row(row.name, units.size_bytes(row.size_bytes), row.used)
     total = f"{len(rows)} {'removed' if removed else 'stored'}, {units.size_bytes(sum(r.size_bytes for r in rows))}"
-    return Outcome(document=rows, human=[shown, total] if rows else [total])
+    return CommandOutcome(document=rows, human=[shown, total] if rows else [total])
 
 
 def _delegation(found: "Delegation | None") -> list[tuple[str, str]]:
@@ -285,7 +287,7 @@ def _delegation(found: "Delegation | None") -> list[tuple[str, str]]:
     ]
 
 
-def exit_code_of(rows: "Sequence[ExportRow]") -> int:
+def exit_code_of(rows: "Sequence[ExportResult]") -> int:
     """The exit code of a command whose rows these are."""
     return worst_exit_code(row.error.exit_code for row in rows if row.error is not None)
 
@@ -309,7 +311,7 @@ def table(title: str | None, *heads: str, right: Sequence[int] = ()) -> Table:
     return made
 
 
-def _weights_notes(rows: "Sequence[ExportRow]") -> list[str]:
+def _weights_notes(rows: "Sequence[ExportResult]") -> list[str]:
     words = {row.artifact.manifest.weights.words for row in rows if row.artifact}
     return [f"Made with {text}: the outputs mean nothing." for text in sorted(words) if text.startswith("random")]
 

@@ -8,7 +8,7 @@ import typer
 from vitdeploy.cli.options import Device, DryRun, verb
 
 if TYPE_CHECKING:
-    from vitdeploy.cli.console import Outcome
+    from vitdeploy.cli.console import CommandOutcome
 
 app = typer.Typer()
 
@@ -37,13 +37,13 @@ def eval_command(
     out: Annotated[Path | None, typer.Option(metavar="EVAL.json", help="Default: below ./evals.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted evaluation.")] = False,
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Accuracy of an artifact on a data set, and its drop against fp32 torch on the same pictures."""
     from vitdeploy.api import evaluate
     from vitdeploy.cli import console, evaluate_tables
-    from vitdeploy.evaluation.request import EvalOrder
+    from vitdeploy.evaluation.request import EvalRequest
 
-    order = EvalOrder(
+    order = EvalRequest(
         dataset=dataset,
         root=root,
         device=device or "local",

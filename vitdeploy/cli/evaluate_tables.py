@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from vitdeploy import units
 from vitdeploy.cli import console
-from vitdeploy.cli.console import Outcome
+from vitdeploy.cli.console import CommandOutcome
 from vitdeploy.evaluation.metric_words import number, signed
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ FEW = 8
 """Classes and pictures that the terminal shows; the document and the page have more."""
 
 
-def evaluated(outcome: "EvalOutcome") -> Outcome:
+def evaluated(outcome: "EvalOutcome") -> CommandOutcome:
     """The figures first, then where they come from."""
     found = outcome.evaluation
     subject = found.subjects[0]
@@ -52,7 +52,7 @@ def evaluated(outcome: "EvalOutcome") -> Outcome:
     parts += list(found.warnings)
     parts += [str(outcome.path)] + ([str(outcome.page)] if outcome.page else [])
     error = outcome.error
-    return Outcome(
+    return CommandOutcome(
         document=found,
         human=parts,
         exit_code=error.exit_code if error else 0,

@@ -21,7 +21,7 @@ from vitdeploy.errors import UsageError, VitdeployError, unknown_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vitdeploy.cli.console import Outcome
+    from vitdeploy.cli.console import CommandOutcome
 
 app = typer.Typer(
     name="vitdeploy",
@@ -52,7 +52,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command("models")
 @verb
-def models_command() -> "Outcome":
+def models_command() -> "CommandOutcome":
     """What models there are, and what each needs here."""
     from vitdeploy.api import listings
     from vitdeploy.cli import console
@@ -62,7 +62,7 @@ def models_command() -> "Outcome":
 
 @app.command("targets")
 @verb
-def targets_command() -> "Outcome":
+def targets_command() -> "CommandOutcome":
     """What file formats there are, and which can be made and run here."""
     from vitdeploy.api import listings
     from vitdeploy.cli import console
@@ -72,7 +72,7 @@ def targets_command() -> "Outcome":
 
 @app.command("devices")
 @verb
-def devices_command() -> "Outcome":
+def devices_command() -> "CommandOutcome":
     """What devices there are, and which can be reached."""
     from vitdeploy.api import listings
     from vitdeploy.cli import console
@@ -82,7 +82,7 @@ def devices_command() -> "Outcome":
 
 @app.command("suites")
 @verb
-def suites_command() -> "Outcome":
+def suites_command() -> "CommandOutcome":
     """What suites there are, and what each times."""
     from vitdeploy.api import listings
     from vitdeploy.cli import console
@@ -92,7 +92,7 @@ def suites_command() -> "Outcome":
 
 @app.command("doctor")
 @verb
-def doctor_command(device: Device = None) -> "Outcome":
+def doctor_command(device: Device = None) -> "CommandOutcome":
     """Tools, versions, clocks, power mode, heat, space, link: what would spoil a number here."""
     from vitdeploy.api import doctor
     from vitdeploy.cli import console
@@ -120,12 +120,12 @@ def export_command(
     out: Annotated[Path, typer.Option(help="Where the artifacts go.")] = Path("artifacts"),
     force: Annotated[bool, typer.Option("--force", help="Build again what is up to date.")] = False,
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Turn models into files that are proven equal to the fp32 torch reference."""
     from vitdeploy.api import cases, export
     from vitdeploy.cli import console
 
-    order = export.ExportOrder(
+    order = export.ExportRequest(
         target=target,
         size=size,
         batch=batch,
@@ -155,7 +155,7 @@ def check_command(
     device: Device = None,
     trace: Annotated[bool, typer.Option("--trace", help="Name the first layer that diverges.")] = False,
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Prove an artifact again: its outputs against the fp32 torch reference, on your images."""
     from vitdeploy.api import check
     from vitdeploy.cli import console
@@ -176,12 +176,12 @@ def predict_command(
     device: Device = None,
     out: Annotated[Path | None, typer.Option(metavar="PNG", help="Default: beside the image's name here.")] = None,
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Run an artifact on a picture: an overlay with a legend, or the five likeliest classes."""
     from vitdeploy.api import predict
     from vitdeploy.cli import console
 
-    order = predict.PredictOrder(
+    order = predict.PredictRequest(
         artifact=artifact,
         image=image,
         points=tuple(point or ()),
@@ -216,12 +216,12 @@ def bench_command(
     artifacts: Annotated[Path, typer.Option(help="Where missing artifacts are made.")] = Path("artifacts"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Time artifacts: fresh processes, interleaved, every raw sample kept; missing ones are exported first."""
     from vitdeploy.api import bench, cases
     from vitdeploy.cli import console
 
-    order = cases.BenchOrder(
+    order = cases.BenchRequest(
         targets=tuple(target or ()),
         device=device or "local",
         suite=suite,
@@ -255,7 +255,7 @@ def report_command(
     baseline: Annotated[Path | None, typer.Option(metavar="RUN.json")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: stdout; html: report.html.")] = None,
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Turn runs into a page, a table or a machine format."""
     from vitdeploy.api import report
     from vitdeploy.cli import console
@@ -267,7 +267,7 @@ def report_command(
 
 @cache_app.command("ls")
 @verb
-def cache_ls_command() -> "Outcome":
+def cache_ls_command() -> "CommandOutcome":
     """What the store holds, and how much space it takes."""
     from vitdeploy.api import cache
     from vitdeploy.cli import console
@@ -280,7 +280,7 @@ def cache_ls_command() -> "Outcome":
 def cache_gc_command(
     older_than: Annotated[float, typer.Option(metavar="DAYS", help="Only what was not used for so long.")] = 0.0,
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Remove stored artifacts, and all that is ours on the configured phones; exported folders stay as they are."""
     from vitdeploy.api import cache
     from vitdeploy.cli import console

@@ -11,7 +11,7 @@ import typer
 from vitdeploy.errors import Interrupted
 
 if TYPE_CHECKING:
-    from vitdeploy.cli.console import Outcome
+    from vitdeploy.cli.console import CommandOutcome
 
 Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the machine form there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
@@ -26,7 +26,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and touc
 ArtifactPath = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="Its folder, manifest or model file.")]
 
 
-def verb(function: "Callable[..., Outcome]") -> Callable[..., None]:
+def verb(function: "Callable[..., CommandOutcome]") -> Callable[..., None]:
     """Make ``function`` a command: add the options every verb has, show what it returns, exit with its code."""
 
     @functools.wraps(function)

@@ -9,7 +9,7 @@ from vitdeploy.cli.options import Device, DryRun, verb
 from vitdeploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from vitdeploy.cli.console import Outcome
+    from vitdeploy.cli.console import CommandOutcome
 
 app = typer.Typer()
 
@@ -42,15 +42,15 @@ def attention_command(
     resume: Resume = False,
     shown: Shown = None,
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """ReLU linear attention against softmax attention over resolutions: modules alone and whole networks."""
     from vitdeploy.api import attention
-    from vitdeploy.api.studies import FieldOrder
+    from vitdeploy.api.studies import StudyRequest
     from vitdeploy.cli import console, studies_tables
 
     if shown is not None:
         return studies_tables.attention(attention.attention_of(shown, page))
-    order = FieldOrder(
+    order = StudyRequest(
         device=device or "local",
         target=target,
         quick=quick,
@@ -86,10 +86,10 @@ def reproduce_command(
     resume: Resume = False,
     shown: Shown = None,
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Published figures against measured ones: a table's rows, its claims' ratios, and what differs."""
     from vitdeploy.api import reproduce
-    from vitdeploy.api.studies import FieldOrder
+    from vitdeploy.api.studies import StudyRequest
     from vitdeploy.cli import console, studies_tables
 
     if shown is not None:
@@ -98,7 +98,7 @@ def reproduce_command(
         return studies_tables.reproduction(reproduce.reproduction_of(shown, page))
     if table is None:
         return studies_tables.published_tables(reproduce.published_list())
-    order = FieldOrder(
+    order = StudyRequest(
         device=device or "local",
         target=target,
         quick=quick,

@@ -5,23 +5,23 @@ from typing import TYPE_CHECKING, Any
 from vitdeploy import units
 from vitdeploy.catalog import registry
 from vitdeploy.cli import console
-from vitdeploy.cli.console import Outcome
+from vitdeploy.cli.console import CommandOutcome
 from vitdeploy.studies import attention_study
 from vitdeploy.studies.reproduction import shown_latency, shown_ratio, shown_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vitdeploy.api.attention import Studied
-    from vitdeploy.api.listings import Listed
-    from vitdeploy.api.reproduce import Reproduced
+    from vitdeploy.api.attention import AttentionOutcome
+    from vitdeploy.api.listings import ListingRow
+    from vitdeploy.api.reproduce import ReproduceOutcome
     from vitdeploy.studies.attention_study import Point
-    from vitdeploy.studies.reproduction import Answer, Figure, Reproduction
+    from vitdeploy.studies.reproduction import ClaimOutcome, MeasuredRow, Reproduction
 
 SIGNS = {True: "same", False: "DIFFERS", None: "not stated"}
 
 
-def attention(outcome: "Studied") -> Outcome:
+def attention(outcome: "AttentionOutcome") -> CommandOutcome:
     """Both attentions at every size, the exponents, the crossings, and what ran."""
     study = outcome.study
     parts: list[Any] = []
@@ -40,10 +40,10 @@ def attention(outcome: "Studied") -> Outcome:
     parts += registry.notes(result.case.model for result in study.run.results)
     parts += [line for kernel in study.kernels for line in attention_study.kernel_words(kernel)]
     parts += [str(outcome.path), str(outcome.page)]
-    return Outcome(document=attention_study.as_json(study), human=parts)
+    return CommandOutcome(document=attention_study.as_json(study), human=parts)
 
 
-def reproduction(outcome: "Reproduced") -> Outcome:
+def reproduction(outcome: "ReproduceOutcome") -> CommandOutcome:
     """Published beside measured, the claims' ratios, and the checklist."""
     found = outcome.reproduction
     table = found.table
@@ -73,7 +73,7 @@ def reproduction(outcome: "Reproduced") -> Outcome:
     checklist = console.table("what differs from the published protocol", "", "published", "here", "")
     for line in found.differences:
         checklist.add_row(line.what, line.published, line.measured, SIGNS[line.same])
-    return Outcome(
+    return CommandOutcome(
         document=_document(found),
         human=[figures, *notes(found), claims, *_claim_notes(found.answers), checklist, str(outcome.path),
                str(outcome.page)],
@@ -90,7 +90,7 @@ def shown_columns(found: "Reproduction") -> list[str]:
     ]
 
 
-def published_tables(rows: "Sequence[Listed]") -> Outcome:
+def published_tables(rows: "Sequence[ListingRow]") -> CommandOutcome:
     """Which tables there are."""
     return console.listing("tables", rows)
 
@@ -129,7 +129,7 @@ def _point(point: "Point") -> list[str]:
     ]  # fmt: skip
 
 
-def _answer(answer: "Answer") -> list[str]:
+def _answer(answer: "ClaimOutcome") -> list[str]:
     claim = answer.claim
     published = units.MISSING if answer.published is None else f"{answer.published:.3g}x"
     derived = "" if claim.ratio is not None or answer.published is None else " (derived)"
@@ -138,7 +138,7 @@ def _answer(answer: "Answer") -> list[str]:
     return [claim.words, claim.slow, claim.fast, published + column + derived, measured, claim.source]
 
 
-def _claim_notes(answers: "Sequence[Answer]") -> list[str]:
+def _claim_notes(answers: "Sequence[ClaimOutcome]") -> list[str]:
     lines: list[str] = []
     for answer in answers:
         if answer.claim.note:
@@ -148,7 +148,7 @@ def _claim_notes(answers: "Sequence[Answer]") -> list[str]:
     return lines
 
 
-def _figure(figure: "Figure") -> dict[str, Any]:
+def _figure(figure: "MeasuredRow") -> dict[str, Any]:
     return {
         "name": figure.row.name,
         "model": figure.row.model,
@@ -186,7 +186,7 @@ def _document(found: "Reproduction") -> dict[str, Any]:
     }
 
 
-def _claim(answer: "Answer") -> dict[str, Any]:
+def _claim(answer: "ClaimOutcome") -> dict[str, Any]:
     claim = answer.claim
     return {
         "words": claim.words,

@@ -9,7 +9,7 @@ from vitdeploy.cli.options import DryRun, verb
 from vitdeploy.errors import Interrupted
 
 if TYPE_CHECKING:
-    from vitdeploy.cli.console import Outcome
+    from vitdeploy.cli.console import CommandOutcome
 
 app = typer.Typer()
 
@@ -26,13 +26,13 @@ def sweep_command(
     artifacts: Annotated[Path, typer.Option(help="Where artifacts go that were exported.")] = Path("artifacts"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted sweep.")] = False,
     dry_run: DryRun = False,
-) -> "Outcome":
+) -> "CommandOutcome":
     """Time a plan's models on many devices at once, on Dask; stopped at any moment, --resume goes on."""
     from vitdeploy.cli import console, sweep_tables
     from vitdeploy.fleet import api
-    from vitdeploy.fleet.request import SweepOrder
+    from vitdeploy.fleet.request import SweepRequest
 
-    order = SweepOrder(scheduler=scheduler, out=out, artifacts=artifacts, resume=resume)
+    order = SweepRequest(scheduler=scheduler, out=out, artifacts=artifacts, resume=resume)
     if dry_run:
         return console.plan(api.sweep_plan(plan, order))
     try:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from vitdeploy import units
 from vitdeploy.catalog import registry
 from vitdeploy.cli import console
-from vitdeploy.cli.console import Outcome
+from vitdeploy.cli.console import CommandOutcome
 from vitdeploy.evaluation.metric_words import number, signed
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from vitdeploy.results.record import Run
 
 
-def sweep(outcome: "SweepOutcome") -> Outcome:
+def sweep(outcome: "SweepOutcome") -> CommandOutcome:
     """The tables of a sweep: the run's device by device, then the evaluations; what failed keeps its reason."""
     found = list(outcome.evaluated)
     timed = _timed(outcome, outcome.run) if outcome.run is not None else []
     documents = [one.outcome.evaluation for one in found if one.outcome is not None]
-    return Outcome(
+    return CommandOutcome(
         document={"run": outcome.run, "evaluations": documents} if found else outcome.run,
         human=[*timed, *([_evaluations(found)] if found else [])],
         exit_code=outcome.exit_code,

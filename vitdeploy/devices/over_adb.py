@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from vitdeploy.devices.adb_services import OutOfTime, Refused, Shell, StreamLost, Sync
 from vitdeploy.devices.over_adb_server import QUICK_S, Phone
 from vitdeploy.errors import DeviceError, Impossible, UnreadableFile
-from vitdeploy.processes.connection import Result
+from vitdeploy.processes.connection import CommandResult
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device
@@ -80,7 +80,7 @@ class AdbConnection:
         """
         raise Impossible(f"{self._name} runs no Python", "Time TFLite files on it with `vitdeploy bench`.")
 
-    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
+    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
         """Run ``argv`` on the phone; it and all that it started are killed when time is up or we are interrupted.
 
         Raises:
@@ -113,7 +113,7 @@ class AdbConnection:
         if first == "absent":
             raise DeviceError(f"cannot start {argv[0]} on {self._name}: not found", "Install it, or check its path.")
         assert shell.exit_code is not None
-        return Result(exit_code=shell.exit_code, stdout=shell.stdout.decode(errors="replace"), stderr=rest)
+        return CommandResult(exit_code=shell.exit_code, stdout=shell.stdout.decode(errors="replace"), stderr=rest)
 
     def push(self, path: Path, *, sha256: str) -> str:
         """Put a file on the phone under its digest, executable, whole or not at all; returns where it lies.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vitdeploy.devices import agent, remote
 from vitdeploy.errors import DeviceError, MissingPackage, UnreadableFile, UsageError
-from vitdeploy.processes.connection import Connection, Result
+from vitdeploy.processes.connection import CommandResult, Connection
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device
@@ -131,7 +131,7 @@ class SshConnection:
         """What runs a module of ours there."""
         return ("env", f"PYTHONPATH={self._agent}", self._python)
 
-    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
+    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
         """Run ``argv`` there in a process group of its own, which ends with its time or with the link.
 
         Raises:
@@ -157,7 +157,7 @@ class SshConnection:
                 f"{Path(argv[0]).name} {' '.join(argv[1:3])} was killed on {self._name} after {timeout_s:g} s",
                 "Raise the limit, or choose a smaller case.",
             )
-        return Result(exit_code=answer["exit_code"], stdout=answer["stdout"], stderr=answer["stderr"])
+        return CommandResult(exit_code=answer["exit_code"], stdout=answer["stdout"], stderr=answer["stderr"])
 
     def push(self, path: Path, *, sha256: str) -> str:
         """Put a file there under its content hash, unless it lies there whole; returns where.
@@ -264,7 +264,7 @@ class SshConnection:
                 process.kill()
                 process.wait()
 
-    def _shell(self, script: str, *, source: Path | None = None, target: Any = None, timeout_s: float) -> Result:
+    def _shell(self, script: str, *, source: Path | None = None, target: Any = None, timeout_s: float) -> CommandResult:
         """A line for the device's own shell: before the agent is there, and for files."""
         try:
             with source.open("rb") if source else contextlib.nullcontext(subprocess.DEVNULL) as given:
@@ -285,7 +285,9 @@ class SshConnection:
         stderr = done.stderr.decode(errors="replace")
         if done.returncode == 255:  # what ssh itself ends with, ssh(1)
             raise self._lost(stderr, "a command")
-        return Result(exit_code=done.returncode, stdout=(done.stdout or b"").decode(errors="replace"), stderr=stderr)
+        return CommandResult(
+            exit_code=done.returncode, stdout=(done.stdout or b"").decode(errors="replace"), stderr=stderr
+        )
 
     def _lost(self, stderr: str, what: str) -> DeviceError:
         for sign, meaning, hint in _TOLD:

@@ -2,7 +2,7 @@
 
 Its defaults changed their meaning between TensorRT 10 and 11 (data transfers, CUDA graphs, spinning), so none is relied
 on. Its "Latency" is a sum of three durations and leaves the gaps between them out; `--exportTimes` has the moments,
-from which `Times` gives the round trip too. Standard library only. No trtexec was run by us yet.
+from which `TrtexecTimes` gives the round trip too. Standard library only. No trtexec was run by us yet.
 """
 
 import json
@@ -29,7 +29,7 @@ FIELDS = ("startH2dMs", "endH2dMs", "startComputeMs", "endComputeMs", "startD2hM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class TrtexecRequest:
     """What is to be timed."""
 
     engine: str
@@ -46,7 +46,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Times:
+class TrtexecTimes:
     """Each inference, in nanoseconds, in the order run; warm-up is excluded by the tool."""
 
     round_trip_ns: tuple[int, ...]
@@ -57,7 +57,7 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class TrtexecOutput:
     """What a transcript says of itself."""
 
     version: tuple[int, int, int] | None
@@ -84,7 +84,7 @@ def version_of(text: str) -> tuple[int, int, int] | None:
     )
 
 
-def command(asked: Asked, version: tuple[int, int, int], program: str = "trtexec") -> list[str]:
+def command(asked: TrtexecRequest, version: tuple[int, int, int], program: str = "trtexec") -> list[str]:
     """The words that time an engine by this version.
 
     Raises:
@@ -117,7 +117,7 @@ def command(asked: Asked, version: tuple[int, int, int], program: str = "trtexec
     return [*words, f"--infStreams={asked.streams}"]
 
 
-def times(text: str) -> Times:
+def times(text: str) -> TrtexecTimes:
     """What ``--exportTimes`` wrote.
 
     Raises:
@@ -135,7 +135,7 @@ def times(text: str) -> Times:
         h2d, uploaded, begun, ended, d2h, done = _moments(row, place)
         for column, value in zip(columns, (done - h2d, uploaded - h2d, ended - begun, done - d2h), strict=True):
             column.append(value)
-    return Times(
+    return TrtexecTimes(
         round_trip_ns=tuple(columns[0]),
         h2d_ns=tuple(columns[1]),
         compute_ns=tuple(columns[2]),
@@ -143,10 +143,10 @@ def times(text: str) -> Times:
     )
 
 
-def read(transcript: str) -> Said:
+def read(transcript: str) -> TrtexecOutput:
     """What a transcript says of itself, of any version."""
     lines = transcript.splitlines()
-    return Said(
+    return TrtexecOutput(
         version=version_of(transcript),
         passed=any(line.startswith("&&&& PASSED") for line in lines),
         device=_found(r"Selected Device: (.+)", lines),
@@ -156,7 +156,7 @@ def read(transcript: str) -> Said:
     )
 
 
-def refusal(said: Said) -> ToolchainFailed | None:
+def refusal(said: TrtexecOutput) -> ToolchainFailed | None:
     """The error of a transcript that did not pass; None for one that did."""
     if said.passed:
         return None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitdeploy.catalog.spec import Size
-from vitdeploy.evaluation.dataset import Found, Item, wrong_layout
+from vitdeploy.evaluation.dataset import DataSetFiles, Item, wrong_layout
 from vitdeploy.images import labels
 
 IGNORE = 255
@@ -21,7 +21,7 @@ SPLIT = "validation"
 FOLDER = "ADEChallengeData2016"
 
 
-def find(root: Path, split: str = SPLIT) -> Found:
+def find(root: Path, split: str = SPLIT) -> DataSetFiles:
     """The pictures of a split, each with its label map.
 
     Raises:
@@ -43,7 +43,7 @@ def find(root: Path, split: str = SPLIT) -> Found:
         label = base / "annotations" / split / f"{path.stem}.png"
         problem = None if label.is_file() else f"no label: {label} is not there"
         items.append(Item(name=path.stem, image=path, label=label if problem is None else None, problem=problem))
-    return Found(
+    return DataSetFiles(
         name="ade20k",
         split=split,
         root=base,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vitdeploy.evaluation.dataset import Found, Item, contents, wrong_layout
+from vitdeploy.evaluation.dataset import DataSetFiles, Item, contents, wrong_layout
 from vitdeploy.images import labels
 
 IGNORE = 255
@@ -23,7 +23,7 @@ for _train, _id in _TRAIN_OF_ID.items():
 SPLIT = "val"
 
 
-def find(root: Path, split: str = SPLIT) -> Found:
+def find(root: Path, split: str = SPLIT) -> DataSetFiles:
     """The pictures of a split, each with its label map.
 
     Raises:
@@ -51,7 +51,7 @@ def find(root: Path, split: str = SPLIT) -> Found:
         )
     items = [_item(path, root, split) for path in paths]
     kinds = {item.label.name.rpartition("_")[2] for item in items if item.label}
-    return Found(
+    return DataSetFiles(
         name="cityscapes",
         split=split,
         root=root,

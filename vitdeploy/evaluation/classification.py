@@ -27,7 +27,7 @@ CROP = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class ClassificationTask:
     """How the pictures become inputs."""
 
     artifact: Artifact
@@ -51,7 +51,7 @@ def cut(photo: Photo, size: Size, crop: float) -> Photo:
     return np.asarray(image.crop((left, top, left + size[1], top + size[0])))
 
 
-def dialogue(item: Item, plan: Plan) -> Dialogue:
+def dialogue(item: Item, plan: ClassificationTask) -> Dialogue:
     """The evaluation of one picture."""
     photo = cut(pictures.photo(item.image), plan.artifact.manifest.size, plan.crop)
     feed = {plan.artifact.manifest.inputs[0].name: photo}

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from vitdeploy.errors import UnreadableFile
-from vitdeploy.evaluation.dataset import Found, Item, contents, wrong_layout
+from vitdeploy.evaluation.dataset import DataSetFiles, Item, contents, wrong_layout
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class Extra:
 
 def find(
     name: str, root: Path, split: str, *, annotations: Path | None = None, detections: Path | None = None
-) -> Found:
+) -> DataSetFiles:
     """The pictures of an annotation file, by their number.
 
     Raises:
@@ -115,7 +115,7 @@ def find(
             f"{detections} has boxes for image {min(strange)}, which {path} does not have",
             "Name the detections of this split.",
         )
-    return Found(
+    return DataSetFiles(
         name=name,
         split=split,
         root=root,

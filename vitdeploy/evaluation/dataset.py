@@ -31,7 +31,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class DataSetFiles:
     """A data set on disk."""
 
     name: str

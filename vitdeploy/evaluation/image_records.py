@@ -29,7 +29,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     device: str
 
 
-class Journal:
+class ImageRecords:
     """An open file of records."""
 
     def __init__(self, path: Path, head: Head) -> None:

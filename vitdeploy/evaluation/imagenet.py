@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vitdeploy.errors import UnreadableFile
-from vitdeploy.evaluation.dataset import Found, Item, contents, wrong_layout
+from vitdeploy.evaluation.dataset import DataSetFiles, Item, contents, wrong_layout
 from vitdeploy.images import labels
 
 CLASSES = 1000
@@ -30,7 +30,7 @@ MAPPINGS = ("LOC_synset_mapping.txt", "synset_words.txt", "imagenet_class_index.
 _WNID = re.compile(r"^n\d{8}$")
 
 
-def find(root: Path, split: str = SPLIT) -> Found:
+def find(root: Path, split: str = SPLIT) -> DataSetFiles:
     """The pictures, each with its class.
 
     Raises:
@@ -52,7 +52,7 @@ def find(root: Path, split: str = SPLIT) -> Found:
     )
 
 
-def _from_folders(root: Path, folder: Path, split: str) -> Found:
+def _from_folders(root: Path, folder: Path, split: str) -> DataSetFiles:
     names = sorted(p.name for p in folder.iterdir() if p.is_dir() and _WNID.match(p.name))
     order = names if len(names) == CLASSES else _mapping([root, folder, root.parent])
     if order is None:
@@ -78,7 +78,7 @@ def _from_folders(root: Path, folder: Path, split: str) -> Found:
     return _found(root, split, items, f"{len(names)} class folders")
 
 
-def _from_devkit(root: Path, truth: Path, split: str) -> Found:
+def _from_devkit(root: Path, truth: Path, split: str) -> DataSetFiles:
     meta = truth.parent / META
     if not meta.is_file():
         raise UnreadableFile(
@@ -131,7 +131,7 @@ def _ilsvrc_order(meta: Path) -> list[int]:
     return [place[wnids[number]] for number in range(1, CLASSES + 1)]
 
 
-def _from_kaggle(root: Path, split: str) -> Found:
+def _from_kaggle(root: Path, split: str) -> DataSetFiles:
     order = _mapping([root])
     if order is None:
         raise UnreadableFile(f"{root} has {KAGGLE} and no {MAPPINGS[0]}", "Put it there: it numbers the classes.")
@@ -169,9 +169,9 @@ def _mapping(folders: Sequence[Path]) -> list[str] | None:
     return None
 
 
-def _found(root: Path, split: str, items: Sequence[Item], layout: str) -> Found:
+def _found(root: Path, split: str, items: Sequence[Item], layout: str) -> DataSetFiles:
     checked = [item if item.problem or item.image.is_file() else _absent(item) for item in items]
-    return Found(
+    return DataSetFiles(
         name="imagenet", split=split, root=root, items=checked, classes=labels.names("imagenet"), layout=layout
     )
 

@@ -47,7 +47,7 @@ Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class MaskTask:
     """How pictures and prompts become inputs."""
 
     encoder: Artifact
@@ -58,7 +58,7 @@ class Plan:
     encode: Callable[[Boolean], dict[str, Any]]
 
 
-def dialogue(item: Item, plan: Plan, seen: Callable[[Any, Any], None] | None = None) -> Dialogue:
+def dialogue(item: Item, plan: MaskTask, seen: Callable[[Any, Any], None] | None = None) -> Dialogue:
     """The evaluation of one picture.
 
     Args:
@@ -110,7 +110,7 @@ def _asked(truth: Truth) -> Iterator[Any]:
         yield from (one for one in truth.annotations if one.area >= LEAST_AREA)
 
 
-def _true_mask(one: Any, plan: Plan, size: Size) -> Boolean | None:
+def _true_mask(one: Any, plan: MaskTask, size: Size) -> Boolean | None:
     """The mask of an annotation; None for a detector's box, whose truth is not known."""
     if plan.prompt == "detector":
         return None
@@ -143,7 +143,7 @@ Masks = Generator[Request, Sequence[Outputs], list[Boolean]]
 """A part of a dialogue that ends in masks."""
 
 
-def _by_clicks(plan: Plan, embedding: NDArray[Any], true: Sequence[Boolean | None], size: Size) -> Masks:
+def _by_clicks(plan: MaskTask, embedding: NDArray[Any], true: Sequence[Boolean | None], size: Size) -> Masks:
     """Click after click, each where the mask so far is most wrong; returns the last masks."""
     found = [np.zeros(size, np.bool_) for _ in true]
     clicks: list[list[Point]] = [[] for _ in true]
@@ -174,7 +174,7 @@ def next_click(mask: Boolean, true: Boolean, before: Sequence[Point]) -> Point:
     return float(column), float(row), INSIDE if inside else OUTSIDE
 
 
-def _answers(plan: Plan, embedding: NDArray[Any], prompts: Sequence[Sequence[Point]], size: Size) -> Masks:
+def _answers(plan: MaskTask, embedding: NDArray[Any], prompts: Sequence[Sequence[Point]], size: Size) -> Masks:
     """One mask a prompt, in as few calls of the decoder as it takes."""
     manifest = plan.decoder.manifest
     by_name = {tensor.name: tensor for tensor in manifest.inputs}

@@ -20,7 +20,7 @@ from vitdeploy.evaluation import (
     segmentation,
     super_resolution,
 )
-from vitdeploy.evaluation.dataset import Found, Item
+from vitdeploy.evaluation.dataset import DataSetFiles, Item
 from vitdeploy.evaluation.protocol import Dialogue
 from vitdeploy.images import labels, sam_predict
 
@@ -39,7 +39,7 @@ SPLITS = {"cityscapes": cityscapes.SPLIT, "ade20k": ade20k.SPLIT, "imagenet": im
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class PromptRequest:
     """What is to be evaluated, and on which pictures."""
 
     dataset: str
@@ -59,7 +59,7 @@ class Wish:
 class Prepared:
     """A data set and how its pictures are evaluated."""
 
-    found: Found
+    found: DataSetFiles
     items: Sequence[Item]
     """Those that are asked for."""
     start: Callable[[Item], Dialogue]
@@ -74,7 +74,7 @@ class Prepared:
     """The dialogue that also shows what it sees and what is right; None where there is nothing to be drawn."""
 
 
-def prepare(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
+def prepare(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepared:
     """Find the pictures and make out how they are evaluated.
 
     Raises:
@@ -131,7 +131,7 @@ def check(name: str, artifacts: Sequence[Artifact]) -> None:
             )
 
 
-def _segmentation(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
+def _segmentation(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepared:
     city = wish.dataset == "cityscapes"
     split = wish.split or SPLITS[wish.dataset]
     found = cityscapes.find(wish.root, split) if city else ade20k.find(wish.root, split)
@@ -147,7 +147,7 @@ def _segmentation(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
             f"a picture whose size no artifact has is padded with zeros after normalization to the smallest of {sizes}",
         )
     )
-    plan = segmentation.Plan(
+    plan = segmentation.SegmentationTask(
         artifacts=artifacts,
         classes=len(found.classes),
         wanted=None if city else ade20k.official_size,
@@ -175,7 +175,7 @@ def _segmentation(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
     )
 
 
-def shapes(wish: Wish) -> dict[tuple[int, int], int]:
+def shapes(wish: PromptRequest) -> dict[tuple[int, int], int]:
     """ADE20K: how many pictures become each size, the most frequent first; from the heads of the files."""
     from vitdeploy.evaluation import pictures
 
@@ -188,7 +188,7 @@ def shapes(wish: Wish) -> dict[tuple[int, int], int]:
     return dict(sorted(counted.items(), key=lambda pair: -pair[1]))
 
 
-def _shape(item: Item, plan: segmentation.Plan) -> tuple[tuple[int, ...], str]:
+def _shape(item: Item, plan: segmentation.SegmentationTask) -> tuple[tuple[int, ...], str]:
     from vitdeploy.evaluation import pictures
 
     size = pictures.size_of(item.image)
@@ -196,14 +196,14 @@ def _shape(item: Item, plan: segmentation.Plan) -> tuple[tuple[int, ...], str]:
     return (chosen[0].manifest.size if chosen else ()), item.name
 
 
-def _classification(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
+def _classification(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepared:
     only = _only(artifacts)
     manifest = only.manifest
     crop = wish.crop or classification.CROPS.get(manifest.model, classification.CROP)
     if not 0 < crop <= 1:
         raise UsageError(f"--crop {crop:g} is not a share of the picture", "Use more than 0 and at most 1.")
     found = imagenet.find(wish.root, wish.split or imagenet.SPLIT)
-    plan = classification.Plan(artifact=only, crop=crop, names=labels.names("imagenet"))
+    plan = classification.ClassificationTask(artifact=only, crop=crop, names=labels.names("imagenet"))
     return Prepared(
         found=found,
         items=dataset.limited(found.items, wish.limit),
@@ -218,7 +218,7 @@ def _classification(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
     )
 
 
-def _super_resolution(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
+def _super_resolution(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepared:
     scales = {super_resolution.scale_of(one) for one in artifacts}
     if len(scales) > 1:
         raise Impossible(f"the artifacts enlarge {' and '.join(map(str, sorted(scales)))} times", "Name one kind.")
@@ -227,7 +227,7 @@ def _super_resolution(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
         raise Impossible(f"{artifacts[0].file} returns less than it is given", "Name a super-resolution artifact.")
     found = super_resolution.find(wish.root, scale, wish.split or "")
     ssim = registry.load("vitdeploy.evaluation.by_skimage:ssim")
-    plan = super_resolution.Plan(artifacts=artifacts, scale=scale, ssim=ssim)
+    plan = super_resolution.SuperResolutionTask(artifacts=artifacts, scale=scale, ssim=ssim)
     sizes = ", ".join(_words(one.manifest.size) for one in artifacts)
     return Prepared(
         found=found,
@@ -250,7 +250,7 @@ CLICKS = (1, 3, 5)
 """Source: arXiv 2402.05008, tables of points; more are allowed as far as the decoder takes them."""
 
 
-def _masks(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
+def _masks(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepared:
     encoder, decoder = _parts(artifacts)
     prompt = wish.prompt or ("detector" if wish.detections else "box")
     if prompt not in PROMPTS:
@@ -270,7 +270,7 @@ def _masks(wish: Wish, artifacts: tuple[Artifact, ...]) -> Prepared:
         annotations=wish.annotations,
         detections=wish.detections,
     )
-    plan = masks.Plan(
+    plan = masks.MaskTask(
         encoder=encoder,
         decoder=decoder,
         prompt=prompt,

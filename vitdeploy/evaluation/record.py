@@ -13,7 +13,7 @@ import msgspec
 from vitdeploy import documents
 from vitdeploy.catalog.spec import Head, Io, Size
 from vitdeploy.catalog.variant import Variant
-from vitdeploy.results.record import Device, Version
+from vitdeploy.results.record import RunDevice, Version
 
 SCHEMA = 1
 
@@ -156,7 +156,7 @@ class Evaluation(_Record, frozen=True, kw_only=True):
     id: str
     started_utc: str
     vitdeploy: Version
-    device: Device
+    device: RunDevice
     host: Mapping[str, Any]
     threads: int
     dataset: DataSet

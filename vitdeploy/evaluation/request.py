@@ -8,7 +8,7 @@ from vitdeploy.evaluation.record import Evaluation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvalOrder:
+class EvalRequest:
     """What `eval` is asked for, beside the artifacts; None: the data set's or the device's default."""
 
     dataset: str

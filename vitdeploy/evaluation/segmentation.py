@@ -24,7 +24,7 @@ IGNORE = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class SegmentationTask:
     """How the pictures of a segmentation data set become inputs."""
 
     artifacts: tuple[Artifact, ...]
@@ -35,7 +35,7 @@ class Plan:
     names: tuple[str, ...] = ()
 
 
-def fitting(plan: Plan, height: int, width: int) -> tuple[Artifact, Size] | None:
+def fitting(plan: SegmentationTask, height: int, width: int) -> tuple[Artifact, Size] | None:
     """The artifact for a picture and the size it is resized to: its own size, else the smallest that holds it."""
     if plan.wanted is None:
         chosen = plan.artifacts[0]
@@ -47,7 +47,9 @@ def fitting(plan: Plan, height: int, width: int) -> tuple[Artifact, Size] | None
     return min(holding, key=lambda one: one.manifest.size[0] * one.manifest.size[1]), size
 
 
-def dialogue(item: Item, plan: Plan, seen: Callable[[NDArray[Any], NDArray[Any]], None] | None = None) -> Dialogue:
+def dialogue(
+    item: Item, plan: SegmentationTask, seen: Callable[[NDArray[Any], NDArray[Any]], None] | None = None
+) -> Dialogue:
     """The evaluation of one picture.
 
     Args:

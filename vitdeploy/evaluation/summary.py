@@ -23,7 +23,7 @@ MOST_PROBLEMS = 1000
 
 
 @dataclass(slots=True)
-class Summary:
+class AccuracySummary:
     """What the records say."""
 
     figures: tuple[Figure, ...] = ()
@@ -56,13 +56,13 @@ def summarize(
     classes: Sequence[str],
     records: Iterable[ImageRecord],
     reference: Iterable[ImageRecord] | None,
-) -> Summary:
+) -> AccuracySummary:
     """The figures of an evaluation; with the reference's records also the drop, on pictures that both have scored."""
     row_of = _ROWS[kind]
     others: dict[str, tuple[Rows, float | None]] | None = None
     if reference is not None:
         others = {one.image: (row_of(one, len(classes)), one.score) for one in reference if one.status == "scored"}
-    found = Summary()
+    found = AccuracySummary()
     rows: list[Rows] = []
     theirs: list[Rows] = []
     paired: list[int] = []

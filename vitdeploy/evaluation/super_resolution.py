@@ -17,7 +17,7 @@ from PIL import Image
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog.spec import Size
 from vitdeploy.evaluation import pictures
-from vitdeploy.evaluation.dataset import Found, Item, wrong_layout
+from vitdeploy.evaluation.dataset import DataSetFiles, Item, wrong_layout
 from vitdeploy.evaluation.protocol import Dialogue, Request, output
 from vitdeploy.evaluation.record import ImageRecord
 from vitdeploy.images.photos import SUFFIXES, Photo
@@ -41,7 +41,7 @@ class Similarity(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class SuperResolutionTask:
     """How pairs become inputs and figures."""
 
     artifacts: tuple[Artifact, ...]
@@ -57,7 +57,7 @@ def scale_of(artifact: Artifact) -> int:
     return height // manifest.size[0]
 
 
-def find(root: Path, scale: int, split: str = "") -> Found:
+def find(root: Path, scale: int, split: str = "") -> DataSetFiles:
     """The pairs.
 
     Raises:
@@ -79,7 +79,7 @@ def find(root: Path, scale: int, split: str = "") -> Found:
         problem = f"no small picture of it in {small}" if small and low is None else None
         items.append(Item(name=path.name, image=low or path, label=path, problem=problem))
     how = f"small pictures from {small.relative_to(base)}" if small else "small pictures made here (Pillow bicubic)"
-    return Found(
+    return DataSetFiles(
         name="sr", split=split or root.name, root=root, items=items, classes=(), layout=how, extra=small is None
     )
 
@@ -111,7 +111,7 @@ def _partner(large: Path, folder: Path, scale: int) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def dialogue(item: Item, plan: Plan, seen: Callable[[Any, Any], None] | None = None) -> Dialogue:
+def dialogue(item: Item, plan: SuperResolutionTask, seen: Callable[[Any, Any], None] | None = None) -> Dialogue:
     """The evaluation of one pair.
 
     Args:

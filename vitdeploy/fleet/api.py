@@ -17,9 +17,9 @@ from vitdeploy.catalog import packages, registry
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, worst_exit_code
 from vitdeploy.fleet import messages
 from vitdeploy.fleet import plan as planning
-from vitdeploy.fleet.plan import EvalJob, Plan, Wanted
-from vitdeploy.fleet.request import SweepOrder, SweepOutcome
-from vitdeploy.fleet.trial_files import Journal, beside
+from vitdeploy.fleet.plan import EvalJob, SweepCase, SweepPlan
+from vitdeploy.fleet.request import SweepOutcome, SweepRequest
+from vitdeploy.fleet.trial_files import TrialFiles, beside
 from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
 from vitdeploy.results import record
 from vitdeploy.results.record import Run
@@ -31,7 +31,7 @@ EVALS = ".evals"
 """Ends the name of the folder of a sweep's evaluations, beside its run."""
 
 
-def sweep_plan(path: Path, order: SweepOrder) -> list[str]:
+def sweep_plan(path: Path, order: SweepRequest) -> list[str]:
     """What `sweep` would do, one case a line; no scheduler, worker or device is asked.
 
     Raises:
@@ -50,7 +50,7 @@ def sweep_plan(path: Path, order: SweepOrder) -> list[str]:
     return [*lines, f"{' and '.join(counts)} on {len(names)} devices, by {where}"]
 
 
-def sweep(path: Path, order: SweepOrder, *, progress: Progress = silent, on_trial: OnTrial = unseen) -> SweepOutcome:
+def sweep(path: Path, order: SweepRequest, *, progress: Progress = silent, on_trial: OnTrial = unseen) -> SweepOutcome:
     """Time a plan's models on its devices, then evaluate what it names; each by whichever worker serves the device.
 
     One run file holds what was timed; evaluations lie beside it in ``RUN.evals/``.
@@ -88,12 +88,12 @@ def sweep(path: Path, order: SweepOrder, *, progress: Progress = silent, on_tria
 
 
 def _timed(
-    plan: Plan,
-    wanted: Sequence[Wanted],
+    plan: SweepPlan,
+    wanted: Sequence[SweepCase],
     pool: messages.Pool,
     name: str,
     out: Path,
-    order: SweepOrder,
+    order: SweepRequest,
     progress: Progress,
     on_trial: OnTrial,
 ) -> SweepOutcome:
@@ -101,7 +101,7 @@ def _timed(
     from vitdeploy.fleet.sweep import Sweep
 
     earlier = record.load(out) if order.resume and out.exists() else None
-    journal = Journal(beside(out))
+    journal = TrialFiles(beside(out))
     if earlier is None:
         journal.remove()  # of a run that was removed
     sweeping = Sweep(
@@ -130,7 +130,7 @@ def _timed(
 
 
 def _evaluated(
-    plan: Plan,
+    plan: SweepPlan,
     jobs: Sequence[EvalJob],
     pool: messages.Pool,
     out: Path,
@@ -157,7 +157,7 @@ def _id_of(folder: Path) -> str:
     return path.read_text()
 
 
-def _evaluations(plan: Plan) -> list[EvalJob]:
+def _evaluations(plan: SweepPlan) -> list[EvalJob]:
     """The plan's evaluations, their data sets looked at: a wrong folder is said before hours of timing."""
     jobs = planning.evaluations(plan)
     for job in jobs:
@@ -172,11 +172,11 @@ def _look(job: EvalJob) -> None:
         raise type(error)(f"{job.words}: {error.message}", error.hint) from error
 
 
-def _devices(wanted: Sequence[Wanted], jobs: Sequence[EvalJob]) -> list[str]:
+def _devices(wanted: Sequence[SweepCase], jobs: Sequence[EvalJob]) -> list[str]:
     return list(dict.fromkeys([*planning.devices(wanted), *(job.order.device for job in jobs)]))
 
 
-def frame(plan: Plan, wanted: Sequence[Wanted], name: str, earlier: Run | None, out: Path) -> Run:
+def frame(plan: SweepPlan, wanted: Sequence[SweepCase], name: str, earlier: Run | None, out: Path) -> Run:
     """The run without its results; of an interrupted one, that one's.
 
     Raises:
@@ -194,7 +194,7 @@ def frame(plan: Plan, wanted: Sequence[Wanted], name: str, earlier: Run | None, 
     )
     names = planning.devices(wanted)
     facts = {} if len(names) == 1 else {"title": plan.title, "link": "fleet"}
-    device = record.Device(name=names[0] if len(names) == 1 else name, facts=facts)
+    device = record.RunDevice(name=names[0] if len(names) == 1 else name, facts=facts)
     if earlier is None:
         return provenance.new_run(device, protocol, datetime.now(timezone.utc))
     _check_same(plan, wanted, device, protocol, earlier, out)
@@ -202,7 +202,12 @@ def frame(plan: Plan, wanted: Sequence[Wanted], name: str, earlier: Run | None, 
 
 
 def _check_same(
-    plan: Plan, wanted: Sequence[Wanted], device: record.Device, protocol: record.Protocol, earlier: Run, out: Path
+    plan: SweepPlan,
+    wanted: Sequence[SweepCase],
+    device: record.RunDevice,
+    protocol: record.Protocol,
+    earlier: Run,
+    out: Path,
 ) -> None:
     """Refuse to go on with a run of another plan; what only its devices can tell is checked when they do."""
     from vitdeploy.benchmarks.trial.resume import check_same
@@ -226,7 +231,7 @@ def _check_same(
     check_same(
         earlier,
         protocol=msgspec.structs.replace(protocol, inputs=earlier.protocol.inputs),
-        device=record.Device(name=device.name, facts=earlier.device.facts),
+        device=record.RunDevice(name=device.name, facts=earlier.device.facts),
         cases=cases,
         digests=[result.artifact_sha256 for result in earlier.results],
         out=out,
@@ -239,7 +244,7 @@ def _reachable(devices: Sequence[str]) -> None:
         reachable(device)
 
 
-def _resources(plan: Plan, wanted: Sequence[Wanted], jobs: Sequence[EvalJob]) -> list[Mapping[str, float]]:
+def _resources(plan: SweepPlan, wanted: Sequence[SweepCase], jobs: Sequence[EvalJob]) -> list[Mapping[str, float]]:
     """The workers of a local cluster: one a device, and one that exports and runs torch with the memory there is."""
     from vitdeploy.catalog.fact_table import DeviceFacts
     from vitdeploy.devices import host

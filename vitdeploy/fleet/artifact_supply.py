@@ -11,26 +11,26 @@ from vitdeploy.exporters.engines import remote_build
 from vitdeploy.fleet import device_queue, messages, tasks
 from vitdeploy.fleet.dispatch import Dispatch, error_of
 from vitdeploy.fleet.messages import Bundle, Done, Lacks, Make, Surveyed
-from vitdeploy.fleet.plan import Plan, Wanted
+from vitdeploy.fleet.plan import SweepCase, SweepPlan
 from vitdeploy.fleet.tasks import digest_of
 from vitdeploy.results.record import Run
 
 
 @dataclass(frozen=True, slots=True)
-class Got:
+class SuppliedArtifact:
     """A row's artifact, or why there is none; neither: it is not known yet."""
 
     made: Artifact | None = None
     error: VitdeployError | None = None
 
 
-class Supply:
+class ArtifactSupply:
     """The artifacts of a sweep."""
 
     def __init__(
         self,
-        plan: Plan,
-        wanted: Sequence[Wanted],
+        plan: SweepPlan,
+        wanted: Sequence[SweepCase],
         out: Dispatch,
         *,
         artifacts: Path,
@@ -40,8 +40,8 @@ class Supply:
         self._plan, self._wanted, self._out = plan, wanted, out
         self._artifacts, self._progress = artifacts, progress
         self._kept = {one.place: found for one in wanted if (found := self._at_hand(one, earlier)) is not None}
-        self._makes: dict[Make, Got] = {}
-        self._engines: dict[tuple[str, str], Got] = {}
+        self._makes: dict[Make, SuppliedArtifact] = {}
+        self._engines: dict[tuple[str, str], SuppliedArtifact] = {}
         self.claim_bytes = plan.export_memory_gib * messages.GIB
 
     def begin(self, places: Sequence[int]) -> None:
@@ -49,7 +49,7 @@ class Supply:
         for place in places:
             make = device_queue.make_of(self._wanted[place])
             if make is not None and place not in self._kept and make not in self._makes:
-                self._makes[make] = Got()
+                self._makes[make] = SuppliedArtifact()
                 self._submit(make)
 
     def begin_anew(self) -> None:
@@ -60,20 +60,20 @@ class Supply:
     @property
     def making(self) -> list[Make]:
         """What is being exported."""
-        return [make for make, got in self._makes.items() if got == Got()]
+        return [make for make, got in self._makes.items() if got == SuppliedArtifact()]
 
     def give_up(self, error: VitdeployError) -> None:
         """Nobody exports any more: what was to be made is not."""
         self._out.cancel("make-")
-        self._makes |= dict.fromkeys(self.making, Got(error=error))
+        self._makes |= dict.fromkeys(self.making, SuppliedArtifact(error=error))
 
-    def of(self, place: int) -> Got:
+    def of(self, place: int) -> SuppliedArtifact:
         """What a row is to be timed with; an engine where its device has built one."""
         one = self._wanted[place]
         if (kept := self._kept.get(place)) is not None:
-            return Got(kept)
+            return SuppliedArtifact(kept)
         make = device_queue.make_of(one)
-        got = self._makes.get(make, Got()) if make else Got(one.planned.artifact)
+        got = self._makes.get(make, SuppliedArtifact()) if make else SuppliedArtifact(one.planned.artifact)
         if got.made is not None and got.made.manifest.state == "deferred":
             return self._engines.get((one.device, digest_of(got.made)), got)
         return got
@@ -92,9 +92,9 @@ class Supply:
                     if kept is None:
                         missing[digest] = made
                     else:
-                        self._engines[device.name, digest] = Got(kept)
+                        self._engines[device.name, digest] = SuppliedArtifact(kept)
             except VitdeployError as error:
-                self._engines[device.name, digest] = Got(error=error)
+                self._engines[device.name, digest] = SuppliedArtifact(error=error)
         return list(missing.values())
 
     def built(self, device: str, made: Artifact, done: Done) -> Lacks | None:
@@ -109,7 +109,7 @@ class Supply:
 
     def refused(self, device: str, made: Artifact, error: VitdeployError) -> None:
         """The device could not be sent what it is to build."""
-        self._engines[device, digest_of(made)] = Got(error=error)
+        self._engines[device, digest_of(made)] = SuppliedArtifact(error=error)
 
     def _submit(self, make: Make) -> None:
         self._out.submit(
@@ -131,17 +131,17 @@ class Supply:
             mib = bundle.size_bytes / 2**20
             self._progress(f"{make.words} made in {bundle.seconds:.1f} s, {mib:.1f} MiB")
 
-    def _taken(self, done: Done, folder: Path) -> Got:
+    def _taken(self, done: Done, folder: Path) -> SuppliedArtifact:
         """The artifact that a worker sent, written into ``folder``."""
         if (error := error_of(done)) is not None:
-            return Got(error=error)
+            return SuppliedArtifact(error=error)
         assert isinstance(done.value, Bundle)
         try:
-            return Got(tasks.unpack(done.value, folder))
+            return SuppliedArtifact(tasks.unpack(done.value, folder))
         except VitdeployError as failure:
-            return Got(error=failure)
+            return SuppliedArtifact(error=failure)
 
-    def _at_hand(self, one: Wanted, earlier: Run | None) -> Artifact | None:
+    def _at_hand(self, one: SweepCase, earlier: Run | None) -> Artifact | None:
         """On a resumed sweep: the very artifact that was timed, if it lies here still."""
         if earlier is None or one.planned.artifact is not None:
             return None

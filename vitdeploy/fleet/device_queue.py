@@ -11,15 +11,15 @@ from vitdeploy.api import cases
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks import phone_trial
 from vitdeploy.benchmarks.trial import rows
-from vitdeploy.benchmarks.trial.launch import Turn
-from vitdeploy.benchmarks.trial.rows import Job, Row
+from vitdeploy.benchmarks.trial.launch import TrialSlot
+from vitdeploy.benchmarks.trial.rows import CaseTrials, Job
 from vitdeploy.catalog.fact_table import DeviceFacts, listed
 from vitdeploy.catalog.spec import Compute
 from vitdeploy.devices import device_facts
 from vitdeploy.errors import DeviceError, Impossible, UsageError, VitdeployError
 from vitdeploy.fleet import tasks
 from vitdeploy.fleet.messages import Make, Surveyed, Ticket
-from vitdeploy.fleet.plan import Wanted
+from vitdeploy.fleet.plan import SweepCase
 from vitdeploy.results.record import Protocol, Run
 
 UNSURVEYED: Compute = "cpu"
@@ -29,7 +29,7 @@ State = Literal["surveying", "waiting", "building", "asking", "sending", "runnin
 
 
 @dataclass(slots=True, kw_only=True)
-class Lane:
+class DeviceQueue:
     """A device and what it is at."""
 
     device: str
@@ -53,7 +53,7 @@ def flat(device: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{device} {title}": facts.get(title), **beside}
 
 
-def make_of(one: Wanted) -> Make | None:
+def make_of(one: SweepCase) -> Make | None:
     """What has to be exported for a row; None where its artifact was named."""
     planned = one.planned
     if planned.artifact is not None:
@@ -67,11 +67,13 @@ def make_of(one: Wanted) -> Make | None:
     )
 
 
-def empty_row(one: Wanted, earlier: Run | None) -> Row:
+def empty_row(one: SweepCase, earlier: Run | None) -> CaseTrials:
     """A row of which nothing is known yet but what the plan says; of an interrupted run, what was known."""
     if earlier is not None:
         before = earlier.results[one.place]
-        return Row(job=Job(case=before.case, compute=UNSURVEYED), error=None, manifest_sha256=before.manifest_sha256)
+        return CaseTrials(
+            job=Job(case=before.case, compute=UNSURVEYED), error=None, manifest_sha256=before.manifest_sha256
+        )
     case = cases.case_of(
         one.planned,
         one.order,
@@ -80,11 +82,16 @@ def empty_row(one: Wanted, earlier: Run | None) -> Row:
         threads=one.order.threads or 0,
         made=one.planned.artifact,
     )
-    return Row(job=Job(case=case, compute=UNSURVEYED), error=None)
+    return CaseTrials(job=Job(case=case, compute=UNSURVEYED), error=None)
 
 
 def fill(
-    row: Row, one: Wanted, surveyed: Surveyed, protocol: Protocol, made: Artifact | None, error: VitdeployError | None
+    row: CaseTrials,
+    one: SweepCase,
+    surveyed: Surveyed,
+    protocol: Protocol,
+    made: Artifact | None,
+    error: VitdeployError | None,
 ) -> None:
     """Make a row what its device and its artifact are; a reason why it cannot be timed stands in it."""
     if row.error is not None:
@@ -110,7 +117,7 @@ def fill(
     row.manifest_sha256 = rows.manifest_digest(made)
 
 
-def ticket(lane: Lane, turn: Turn, row: Row, protocol: Protocol) -> Ticket:
+def ticket(lane: DeviceQueue, turn: TrialSlot, row: CaseTrials, protocol: Protocol) -> Ticket:
     """One trial of a row that is ready."""
     assert lane.surveyed is not None, "a lane that runs was surveyed"
     assert row.manifest_sha256 is not None, "a row that runs has an artifact"
@@ -128,7 +135,7 @@ def ticket(lane: Lane, turn: Turn, row: Row, protocol: Protocol) -> Ticket:
     )
 
 
-def changed(lane: Lane, facts: Mapping[str, Any]) -> DeviceError:
+def changed(lane: DeviceQueue, facts: Mapping[str, Any]) -> DeviceError:
     """Another machine answers to the device's name than the one that was surveyed."""
     before: Mapping[str, Any] = lane.surveyed.facts if lane.surveyed else {}
     key = next((key for key in sorted({*before, *facts}) if before.get(key) != facts.get(key)), "nothing visible")
@@ -138,7 +145,7 @@ def changed(lane: Lane, facts: Mapping[str, Any]) -> DeviceError:
     )
 
 
-def described(frame: Run, lane: Lane, surveyed: Surveyed, *, alone: bool, begun: bool, out: Path) -> Run:
+def described(frame: Run, lane: DeviceQueue, surveyed: Surveyed, *, alone: bool, begun: bool, out: Path) -> Run:
     """The run with what the lane's device is.
 
     Raises:

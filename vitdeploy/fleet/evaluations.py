@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vitdeploy.api import evaluate, evaluate_reference
-from vitdeploy.api.evaluate_images import Told
+from vitdeploy.api.evaluate_images import ShardReply
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.errors import DeviceError, VitdeployError
-from vitdeploy.evaluation.request import EvalOrder, EvalOutcome
+from vitdeploy.evaluation.request import EvalOutcome, EvalRequest
 from vitdeploy.fleet import messages, shards, tasks
 from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, Watch, error_of, too_little, unserved
 from vitdeploy.fleet.messages import Done, Lacks, Pool, PoolLost
-from vitdeploy.fleet.plan import EvalJob, Plan
+from vitdeploy.fleet.plan import EvalJob, SweepPlan
 from vitdeploy.fleet.shards import Parts, Shard, ShardTicket
 from vitdeploy.fleet.tasks import digest_of
 from vitdeploy.processes.progress import OnTrial
@@ -36,7 +36,7 @@ class Group:
     words: str
     key: str
     artifacts: tuple[Artifact, ...]
-    order: EvalOrder
+    order: EvalRequest
     count: int
     resource: str
     amount: float
@@ -51,7 +51,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class OpenShard:
     """One evaluation that was asked for, and what it is made of."""
 
     job: EvalJob
@@ -74,7 +74,7 @@ class Evaluations:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: SweepPlan,
         jobs: Sequence[EvalJob],
         pool: Pool,
         *,
@@ -121,22 +121,22 @@ class Evaluations:
             shutil.rmtree(self._folder / PARTS, ignore_errors=True)
         return found
 
-    def _ask(self, job: EvalJob) -> Asked:
+    def _ask(self, job: EvalJob) -> OpenShard:
         order = dataclasses.replace(job.order, runs=self._runs)
         own = self._group(job.words, job.artifacts, order, job.count, messages.resource(job.order.device), 1.0)
         if not job.order.reference:
-            return Asked(job=job, own=own, reference=None, why_not=None)
+            return OpenShard(job=job, own=own, reference=None, why_not=None)
         try:
             torches = evaluate_reference.made_for(job.artifacts, order, self._progress)
         except VitdeployError as error:
-            return Asked(job=job, own=own, reference=None, why_not=f"{error.message}. {error.hint}")
+            return OpenShard(job=job, own=own, reference=None, why_not=f"{error.message}. {error.hint}")
         local = dataclasses.replace(order, device=REFERENCE_DEVICE, threads=None, runs=(), weights=None)
         words = f"{torches[0].manifest.model} {torches[0].manifest.target} {job.order.dataset}"
         group = self._group(words, torches, local, job.count, messages.MEMORY, self._claim)
-        return Asked(job=job, own=own, reference=self._references.setdefault(group.key, group), why_not=None)
+        return OpenShard(job=job, own=own, reference=self._references.setdefault(group.key, group), why_not=None)
 
     def _group(
-        self, words: str, artifacts: tuple[Artifact, ...], order: EvalOrder, count: int, resource: str, amount: float
+        self, words: str, artifacts: tuple[Artifact, ...], order: EvalRequest, count: int, resource: str, amount: float
     ) -> Group:
         digests = [digest_of(one) for one in artifacts]
         told = dataclasses.replace(order, runs=(), out=None, weights=None)
@@ -226,7 +226,7 @@ class Evaluations:
                     why = too_little(name, self._claim, wait_s, "run torch") if memory else unserved(name, wait_s)
                     self._fail(group, why)
 
-    def _collect(self, one: Asked) -> Evaluated:
+    def _collect(self, one: OpenShard) -> Evaluated:
         """One evaluation of all parts; a reference that failed is a reason in it."""
         words, own, reference = one.job.words, one.own, one.reference
         if own.error is not None:
@@ -250,7 +250,7 @@ class Evaluations:
         return Evaluated(words=words, outcome=outcome, error=outcome.error)
 
 
-def _same(group: Group) -> Told:
+def _same(group: Group) -> ShardReply:
     """What evaluated the parts, which has to be one machine.
 
     Raises:

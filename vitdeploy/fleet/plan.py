@@ -23,13 +23,13 @@ from typing import Annotated
 import msgspec
 
 from vitdeploy.api import cases
-from vitdeploy.api.cases import BenchOrder, Planned
+from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import Attention, Boundary
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, unknown_name
 from vitdeploy.evaluation import dataset
-from vitdeploy.evaluation.request import EvalOrder
+from vitdeploy.evaluation.request import EvalRequest
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
@@ -85,7 +85,7 @@ class Evals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Evaluate fp32 torch as well, wherever a worker offers memory."""
 
 
-class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SweepPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A plan file. Its name without ``.toml`` is the name of the sweep."""
 
     title: str
@@ -110,14 +110,14 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class SweepCase:
     """One row to be: what is timed, and on which device."""
 
     place: int
     """Its position in the run."""
     device: str
     planned: Planned
-    order: BenchOrder
+    order: BenchRequest
     """How it is timed, as `bench` would be asked for it."""
 
     @property
@@ -131,7 +131,7 @@ class EvalJob:
     """One evaluation to be: an artifact on a device."""
 
     artifacts: tuple[Artifact, ...]
-    order: EvalOrder
+    order: EvalRequest
     """How it is evaluated, as `eval` would be asked for it."""
     count: int
     """Parts that the pictures are cut into."""
@@ -149,14 +149,14 @@ class EvalJob:
         return f"{manifest.model}-{manifest.target}-{self.order.dataset}-{self.order.device}"
 
 
-def read(path: Path) -> Plan:
+def read(path: Path) -> SweepPlan:
     """The plan file at ``path``.
 
     Raises:
         UnreadableFile: it cannot be read, or has unknown fields or wrong types; the message names the field.
     """
     try:
-        plan = msgspec.toml.decode(path.read_bytes(), type=Plan)
+        plan = msgspec.toml.decode(path.read_bytes(), type=SweepPlan)
     except OSError as error:
         raise UnreadableFile(
             f"cannot read the plan {path}: {error.strerror}", "Check the path and its permissions."
@@ -182,7 +182,7 @@ def name_of(path: Path) -> str:
     return name
 
 
-def expand(plan: Plan) -> list[Wanted]:
+def expand(plan: SweepPlan) -> list[SweepCase]:
     """Every row of the run to be, in the order of the plan.
 
     Raises:
@@ -190,7 +190,7 @@ def expand(plan: Plan) -> list[Wanted]:
         Impossible: a size or attention that the model cannot have.
         UnreadableFile: a path that is no artifact.
     """
-    wanted: list[Wanted] = []
+    wanted: list[SweepCase] = []
     seen: dict[tuple[object, ...], int] = {}
     for number, rows in enumerate(plan.rows, 1):
         try:
@@ -204,7 +204,7 @@ def expand(plan: Plan) -> list[Wanted]:
                     f"rows {number} and rows {seen[key]} both name {planned.words} on {device}", "Leave one out."
                 )
             seen[key] = number
-            wanted.append(Wanted(place=len(wanted), device=device, planned=planned, order=order))
+            wanted.append(SweepCase(place=len(wanted), device=device, planned=planned, order=order))
     if len(wanted) * plan.trials > MOST_TRIALS:
         raise UsageError(
             f"{len(wanted)} cases of {plan.trials} trials are beyond {MOST_TRIALS} trials", "Split the plan."
@@ -212,7 +212,7 @@ def expand(plan: Plan) -> list[Wanted]:
     return wanted
 
 
-def evaluations(plan: Plan) -> list[EvalJob]:
+def evaluations(plan: SweepPlan) -> list[EvalJob]:
     """Every evaluation of the plan, in its order.
 
     Raises:
@@ -225,7 +225,7 @@ def evaluations(plan: Plan) -> list[EvalJob]:
             raise unknown_name("data set", one.dataset, dataset.NAMES, "docs/eval.md")
         artifacts = tuple(open_artifact(Path(name)) for name in one.artifacts)
         for device in one.devices:
-            order = EvalOrder(
+            order = EvalRequest(
                 dataset=one.dataset,
                 root=Path(one.root),
                 device=device,
@@ -247,18 +247,18 @@ def evaluations(plan: Plan) -> list[EvalJob]:
     return found
 
 
-def devices(wanted: Sequence[Wanted]) -> list[str]:
+def devices(wanted: Sequence[SweepCase]) -> list[str]:
     """The devices of a plan, each once."""
     return list(dict.fromkeys(one.device for one in wanted))
 
 
-def _of_rows(plan: Plan, rows: Rows) -> list[tuple[str, Planned, BenchOrder]]:
-    found: list[tuple[str, Planned, BenchOrder]] = []
+def _of_rows(plan: SweepPlan, rows: Rows) -> list[tuple[str, Planned, BenchRequest]]:
+    found: list[tuple[str, Planned, BenchRequest]] = []
     for size in rows.sizes:
         registry.parse_size(size)
     for device in rows.devices:
         for size in rows.sizes or (None,):
-            order = BenchOrder(
+            order = BenchRequest(
                 targets=rows.targets,
                 device=device,
                 size=size,

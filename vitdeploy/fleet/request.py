@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepOrder:
+class SweepRequest:
     """What `sweep` is asked for, beside its plan."""
 
     scheduler: str | None = None

@@ -10,9 +10,9 @@ import msgspec
 
 from vitdeploy import documents
 from vitdeploy.api.evaluate import evaluate_shard
-from vitdeploy.api.evaluate_images import Told
+from vitdeploy.api.evaluate_images import ShardReply
 from vitdeploy.artifacts.store import Store
-from vitdeploy.evaluation.request import EvalOrder
+from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.fleet import tasks
 from vitdeploy.fleet.messages import Lacks
 from vitdeploy.fleet.trial_files import of_worker
@@ -30,7 +30,7 @@ class ShardTicket:
     count: int
     digests: tuple[str, ...]
     """Of the artifacts' manifests: what the store of the worker's host has them by."""
-    order: EvalOrder
+    order: EvalRequest
     lock_wait_s: float
 
 
@@ -87,10 +87,10 @@ class Parts:
         """All parts' files of records."""
         return [self.path(index) for index in range(self._count)]
 
-    def told(self) -> list[Told]:
+    def told(self) -> list[ShardReply]:
         """What evaluated each part that is there."""
         found = [self._about(index) for index in range(self._count)]
-        return [Told(**msgspec.json.decode(path.read_bytes())) for path in found if path.is_file()]
+        return [ShardReply(**msgspec.json.decode(path.read_bytes())) for path in found if path.is_file()]
 
     def _about(self, index: int) -> Path:
         return self._folder / f"{index}.facts.json"

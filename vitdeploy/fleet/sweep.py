@@ -15,18 +15,18 @@ import vitdeploy
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.trial import resume, rows
-from vitdeploy.benchmarks.trial.launch import Lost, Turn
-from vitdeploy.benchmarks.trial.rows import Row
+from vitdeploy.benchmarks.trial.launch import Lost, TrialSlot
+from vitdeploy.benchmarks.trial.rows import CaseTrials
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.fleet import device_queue, messages, tasks
-from vitdeploy.fleet.artifact_supply import Got, Supply
-from vitdeploy.fleet.device_queue import Lane
+from vitdeploy.fleet.artifact_supply import ArtifactSupply, SuppliedArtifact
+from vitdeploy.fleet.device_queue import DeviceQueue
 from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, Watch, error_of, too_little, unserved
 from vitdeploy.fleet.messages import Changed, Done, Lacks, Pool, PoolLost, Refused, Surveyed, Ticket
-from vitdeploy.fleet.plan import Plan, Wanted, devices
+from vitdeploy.fleet.plan import SweepCase, SweepPlan, devices
 from vitdeploy.fleet.tasks import digest_of
-from vitdeploy.fleet.trial_files import Journal
+from vitdeploy.fleet.trial_files import TrialFiles
 from vitdeploy.processes.progress import OnTrial
 from vitdeploy.results import record
 from vitdeploy.results.record import Run, Trial
@@ -40,13 +40,13 @@ class Sweep:
 
     def __init__(
         self,
-        plan: Plan,
-        wanted: Sequence[Wanted],
+        plan: SweepPlan,
+        wanted: Sequence[SweepCase],
         pool: Pool,
         *,
         frame: Run,
         out: Path,
-        journal: Journal,
+        journal: TrialFiles,
         artifacts: Path,
         earlier: Run | None,
         progress: Callable[[str], None],
@@ -58,14 +58,14 @@ class Sweep:
         self.progress, self.on_trial, self.take = progress, on_trial, take
         self.taken = self.twice = 0
         self.rows = [device_queue.empty_row(one, earlier) for one in wanted]
-        self.turns: dict[int, list[Turn]] = {one.place: [] for one in wanted}
+        self.turns: dict[int, list[TrialSlot]] = {one.place: [] for one in wanted}
         for turn in bench.schedule(len(wanted), frame.id, frame.protocol):
             self.turns[turn.place].append(turn)
         self.total = sum(map(len, self.turns.values()))
         self.found = self._take_over()
         self._finished = self.found
         self.lanes = {
-            name: Lane(
+            name: DeviceQueue(
                 device=name,
                 places=tuple(one.place for one in wanted if one.device == name),
                 lock_wait_s=plan.lock_wait_s,
@@ -74,7 +74,7 @@ class Sweep:
         }
         self._out = Dispatch(pool, progress)
         self._watch = Watch(pool, plan.wait_s)
-        self._supply = Supply(plan, wanted, self._out, artifacts=artifacts, earlier=earlier, progress=progress)
+        self._supply = ArtifactSupply(plan, wanted, self._out, artifacts=artifacts, earlier=earlier, progress=progress)
         self._dirty = True
 
     def run(self) -> Run:
@@ -121,7 +121,7 @@ class Sweep:
                 self._survey(lane)
         self._supply.begin([place for lane in self._open() for place in lane.places if self._missing(place)])
 
-    def _survey(self, lane: Lane) -> None:
+    def _survey(self, lane: DeviceQueue) -> None:
         asked = (lane.device, vitdeploy.__version__, lane.lock_wait_s)
         self._ask_lane(lane, f"survey-{lane.device}-", tasks.survey, asked, lambda done: self._surveyed(lane, done))
 
@@ -164,7 +164,7 @@ class Sweep:
 
     # What becomes of tasks
 
-    def _surveyed(self, lane: Lane, done: Done) -> None:
+    def _surveyed(self, lane: DeviceQueue, done: Done) -> None:
         error = error_of(done)
         if error is not None:
             self._give_up(lane, error)
@@ -184,7 +184,7 @@ class Sweep:
         )
         self._dirty = True
 
-    def _built(self, lane: Lane, made: Artifact, done: Done) -> None:
+    def _built(self, lane: DeviceQueue, made: Artifact, done: Done) -> None:
         """The device has built an engine, or its worker's host lacks what it is to be built of."""
         lacking = self._supply.built(lane.device, made, done)
         if lacking is not None:
@@ -192,7 +192,7 @@ class Sweep:
             return
         self._has_built(lane, made)
 
-    def _build_again(self, lane: Lane, made: Artifact, error: VitdeployError | None) -> None:
+    def _build_again(self, lane: DeviceQueue, made: Artifact, error: VitdeployError | None) -> None:
         if lane.state != "building":
             return
         if error is None:
@@ -201,12 +201,12 @@ class Sweep:
         self._supply.refused(lane.device, made, error)
         self._has_built(lane, made)
 
-    def _has_built(self, lane: Lane, made: Artifact) -> None:
+    def _has_built(self, lane: DeviceQueue, made: Artifact) -> None:
         lane.pending.discard(digest_of(made))
         if lane.state == "building" and not lane.pending:
             lane.state = "waiting"
 
-    def _asked(self, lane: Lane, done: Done) -> None:
+    def _asked(self, lane: DeviceQueue, done: Done) -> None:
         error = error_of(done)
         if error is not None:
             self._give_up(lane, error)
@@ -220,7 +220,7 @@ class Sweep:
         if not lane.pending:
             self._take_trials(lane)
 
-    def _delivered(self, lane: Lane, digest: str) -> Callable[[VitdeployError | None, bool], None]:
+    def _delivered(self, lane: DeviceQueue, digest: str) -> Callable[[VitdeployError | None, bool], None]:
         def delivered(error: VitdeployError | None, again: bool) -> None:
             if lane.state != "sending":
                 return
@@ -241,7 +241,7 @@ class Sweep:
         assert made is not None, "a row with a digest has an artifact"
         self._out.deliver(made, digest, lacks, then)
 
-    def _tried(self, lane: Lane, turn: Turn, done: Done) -> None:
+    def _tried(self, lane: DeviceQueue, turn: TrialSlot, done: Done) -> None:
         """A trial has come, in one of the ways it can."""
         row = self.rows[turn.place]
         match done.value:
@@ -272,7 +272,7 @@ class Sweep:
         if lane.state == "running" and not lane.pending:
             lane.state = "ended"
 
-    def _arrived(self, row: Row, trial: Trial) -> None:
+    def _arrived(self, row: CaseTrials, trial: Trial) -> None:
         if trial.id in row.trials or not self.journal.keep(trial):
             self.twice += 1
         else:
@@ -283,7 +283,7 @@ class Sweep:
             self._finished += 1
             self.on_trial(self._finished, self.total, f"{row.job.case.name} on {row.job.case.device}")
 
-    def _resubmit(self, lane: Lane, turn: Turn, error: VitdeployError | None) -> None:
+    def _resubmit(self, lane: DeviceQueue, turn: TrialSlot, error: VitdeployError | None) -> None:
         if lane.state == "running" and turn.id in lane.pending:
             if error is not None:
                 self._tried(lane, turn, Done(key="", error=error))
@@ -292,16 +292,16 @@ class Sweep:
 
     # What lanes do
 
-    def _ready(self, lane: Lane) -> bool:
+    def _ready(self, lane: DeviceQueue) -> bool:
         """Whether its artifacts are there or known to fail, and no export will disturb it."""
-        if any(self._supply.of(place) == Got() for place in lane.places if self._missing(place)):
+        if any(self._supply.of(place) == SuppliedArtifact() for place in lane.places if self._missing(place)):
             return False
         assert lane.surveyed is not None, "a lane that waits was surveyed"
         own = self._watch.serving.get(messages.resource(lane.device), {}).keys()
         exporting = self._watch.serving.get(messages.MEMORY, {}).keys() if self._supply.making else set[str]()
         return lane.surveyed.device.link != "local" or not own & exporting
 
-    def _ask(self, lane: Lane) -> None:
+    def _ask(self, lane: DeviceQueue) -> None:
         """Make its rows what they are, and ask its worker which artifacts it lacks; engines are built before."""
         assert lane.surveyed is not None, "a lane that waits was surveyed"
         to_build = self._supply.to_build(lane.surveyed, [place for place in lane.places if self._missing(place)])
@@ -327,11 +327,11 @@ class Sweep:
         got = self._supply.of(place)
         device_queue.fill(self.rows[place], self.wanted[place], surveyed, self.frame.protocol, got.made, got.error)
 
-    def _build(self, lane: Lane, made: Artifact) -> None:
+    def _build(self, lane: DeviceQueue, made: Artifact) -> None:
         asked = (digest_of(made), lane.device, lane.lock_wait_s)
         self._ask_lane(lane, f"build-{lane.device}-", tasks.build, asked, lambda done: self._built(lane, made, done))
 
-    def _check_resumed(self, lane: Lane) -> None:
+    def _check_resumed(self, lane: DeviceQueue) -> None:
         if self.earlier is None:
             return
         places = [
@@ -348,13 +348,13 @@ class Sweep:
             out=self.out,
         )
 
-    def _take_trials(self, lane: Lane) -> None:
+    def _take_trials(self, lane: DeviceQueue) -> None:
         turns = [turn for place in lane.places if self._wants(place) for turn in self._missing(place)]
         lane.state = "running" if turns else "ended"
         lane.pending = {turn.id for turn in turns}
         self._submit_trials(lane, sorted(turns, key=lambda turn: turn.order))
 
-    def _submit_trials(self, lane: Lane, turns: Sequence[Turn]) -> None:
+    def _submit_trials(self, lane: DeviceQueue, turns: Sequence[TrialSlot]) -> None:
         for turn in turns:
             self._ask_lane(
                 lane,
@@ -376,7 +376,7 @@ class Sweep:
             lane.state = "ended"
         self._dirty = True
 
-    def _give_up(self, lane: Lane, error: VitdeployError) -> None:
+    def _give_up(self, lane: DeviceQueue, error: VitdeployError) -> None:
         """The device is gone: its rows that lack trials have failed, the other devices go on."""
         self.progress(f"{lane.device} is given up: {error.message}")
         lane.state = "ended"
@@ -390,10 +390,10 @@ class Sweep:
 
     # Small things
 
-    def _open(self) -> list[Lane]:
+    def _open(self) -> list[DeviceQueue]:
         return [lane for lane in self.lanes.values() if lane.state != "ended"]
 
-    def _missing(self, place: int) -> list[Turn]:
+    def _missing(self, place: int) -> list[TrialSlot]:
         there = self.rows[place].trials
         return [turn for turn in self.turns[place] if turn.id not in there]
 
@@ -402,7 +402,7 @@ class Sweep:
 
     def _ask_lane(
         self,
-        lane: Lane,
+        lane: DeviceQueue,
         words: str,
         function: Callable[..., Any],
         arguments: tuple[Any, ...],

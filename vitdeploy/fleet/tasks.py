@@ -21,7 +21,7 @@ import msgspec
 import vitdeploy
 from vitdeploy import documents
 from vitdeploy.api import export
-from vitdeploy.api.export import ExportOrder
+from vitdeploy.api.export import ExportRequest
 from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact
 from vitdeploy.artifacts.store import Store
@@ -29,7 +29,7 @@ from vitdeploy.catalog import registry
 from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, UnreadableFile, VitdeployError
 from vitdeploy.fleet.messages import Bundle, Changed, Lacks, Make, Refused, Surveyed, Ticket
-from vitdeploy.fleet.trial_files import Journal, forget_old, of_worker
+from vitdeploy.fleet.trial_files import TrialFiles, forget_old, of_worker
 from vitdeploy.processes import progress
 from vitdeploy.results.record import Trial
 
@@ -99,7 +99,7 @@ def make(wanted: Make) -> Bundle:
     """Export an artifact here and pack it."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vitdeploy-fleet-") as place:
-        order = ExportOrder(
+        order = ExportRequest(
             target=wanted.target,
             size=f"{wanted.size[0]}x{wanted.size[1]}",
             batch=wanted.batch,
@@ -206,7 +206,7 @@ def take(ticket: Ticket) -> Trial | Lacks | Changed:
         DeviceError: the device is busy or lost; another try may find it again.
     """
     run_id = ticket.id.partition("/")[0]
-    journal = Journal(of_worker(run_id))
+    journal = TrialFiles(of_worker(run_id))
     if (known := journal.find(ticket.id)) is not None:
         return known
     store = Store()
@@ -234,7 +234,7 @@ def _measured(ticket: Ticket, made: Artifact, device: inventory.Device, link: An
     if digest_of_facts(stable) != ticket.facts_digest:
         return Changed(facts=stable)
     ready = prepared_device.prepare(device, link, facts)
-    turn = launch.Turn(place=ticket.place, index=ticket.index, order=ticket.order, id=ticket.id)
+    turn = launch.TrialSlot(place=ticket.place, index=ticket.index, order=ticket.order, id=ticket.id)
     found = prepared_device.take(
         ready, turn, ticket.case, made, compute=ticket.compute, protocol=ticket.protocol, log=log
     )
@@ -255,7 +255,7 @@ def digest_of_facts(facts: Mapping[str, Any]) -> str:
 
 def forget(run_id: str) -> None:
     """Remove what this host has of a run: the client has it all."""
-    Journal(of_worker(run_id)).remove()
+    TrialFiles(of_worker(run_id)).remove()
 
 
 def address() -> str:

@@ -21,7 +21,7 @@ FORGOTTEN_AFTER_S = 30 * 86400.0
 """A worker's folder of a run that nobody came back for is removed after so long: a month of holidays."""
 
 
-class Journal:
+class TrialFiles:
     """A folder of trials of one run. A file is there whole or not at all, and the first one of an id stays."""
 
     def __init__(self, folder: Path) -> None:

@@ -35,7 +35,7 @@ EACH_S = 120.0
 CLEAN_LIMIT_S = 30.0
 
 
-class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class InferenceReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the process answers."""
 
     outputs: list[list[dict[str, Any]]]
@@ -99,7 +99,7 @@ def _answer(
     try:
         file = link.push(artifact.file, sha256=manifest.sha256)
         beside = {link.push(artifact.folder / b.file, sha256=b.sha256): b.sha256 for b in manifest.beside}
-        job = worker.Job(
+        job = worker.InferenceJob(
             file=file,
             digests={file: manifest.sha256, **beside},
             manifest=msgspec.to_builtins(manifest),
@@ -116,7 +116,7 @@ def _answer(
             link,
             worker.__name__,
             job,
-            Reply,
+            InferenceReply,
             what=f"the process that ran {artifact.file} on {len(feeds)} inputs",
             timeout_s=LIMIT_S + EACH_S * len(feeds),
             log=log,

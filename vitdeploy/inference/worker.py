@@ -28,7 +28,7 @@ ARRAY = "array"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class InferenceJob:
     """What the process is told."""
 
     file: str
@@ -49,7 +49,7 @@ class Job:
     """Paths of the two binary files."""
 
 
-def run_job(job: Job) -> dict[str, Any]:
+def run_job(job: InferenceJob) -> dict[str, Any]:
     """Answer every feed; returns the outputs' table of contents and what ran it.
 
     Raises:
@@ -83,7 +83,7 @@ def _infer(session: Session, feeds: Arrays) -> Arrays:
     return session.get()
 
 
-def _batches(job: Job, source: BinaryIO, specs: Sequence[TensorSpec]) -> Generator[tuple[Arrays, int]]:
+def _batches(job: InferenceJob, source: BinaryIO, specs: Sequence[TensorSpec]) -> Generator[tuple[Arrays, int]]:
     """What the session is fed, and how many pictures are in it; 0 for feeds that fill the session by themselves."""
     known = {spec.name: spec for spec in specs}
     waiting: list[NDArray[Any]] = []
@@ -136,4 +136,4 @@ def _written(name: str, value: NDArray[Any], target: BinaryIO) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    sys.exit(child_process.answer(run_job, Job))
+    sys.exit(child_process.answer(run_job, InferenceJob))

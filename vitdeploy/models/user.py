@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, Attention, Size, Task
-from vitdeploy.catalog.user_models import BUILDERS, Described
+from vitdeploy.catalog.user_models import BUILDERS, UserModelFacts
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.processes import child_process
 
@@ -126,7 +126,7 @@ def build_hf(variant: str, *, attention: Attention = "own") -> nn.Module:
     return Plain(made.eval(), name)
 
 
-def describe(name: str) -> Described:
+def describe(name: str) -> UserModelFacts:
     """Build the model, run it once on zeros, and say what it is.
 
     Raises:
@@ -150,7 +150,7 @@ def describe(name: str) -> Described:
     seen = meaning(name, shape, size)
     weights = None if kind == "timm" else _digest(module)
     note = "its weights are random here: timm's would be a download" if kind == "timm" else None
-    return Described(size=size, mean=mean, std=std, weights=weights, note=note, **seen)
+    return UserModelFacts(size=size, mean=mean, std=std, weights=weights, note=note, **seen)
 
 
 def meaning(name: str, shape: tuple[int, ...], size: Size) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vitdeploy.artifacts import manifest
 from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, Attention, Size
-from vitdeploy.catalog.user_models import Described, Stamp
+from vitdeploy.catalog.user_models import Stamp, UserModelFacts
 from vitdeploy.errors import Impossible, UnreadableFile
 from vitdeploy.models.user import DEFAULT_SIZE, meaning
 
@@ -172,7 +172,7 @@ def entry(proto: Any, path: Path) -> Any:
     return found[0]
 
 
-def describe(rest: str) -> Described:
+def describe(rest: str) -> UserModelFacts:
     """What the file takes and returns."""
     path = Path(rest)
     module = OnnxModule(path)
@@ -193,7 +193,7 @@ def describe(rest: str) -> Described:
     if beside:
         weights = hashlib.sha256("".join([weights, *map(manifest.digest_of, beside)]).encode()).hexdigest()
     note = f"of its {others + 1} outputs the first is taken, {module.proto.graph.output[0].name}" if others else None
-    return Described(
+    return UserModelFacts(
         size=size,
         sizes=(size,) if dims[2] and dims[3] else (),
         mean=IMAGENET_MEAN,

@@ -19,7 +19,7 @@ import platformdirs
 
 from vitdeploy import documents, errors
 from vitdeploy.errors import ToolchainFailed, VitdeployError
-from vitdeploy.processes.connection import Connection, Result
+from vitdeploy.processes.connection import CommandResult, Connection
 
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ def ask(
     return read(start(link, module, job, timeout_s=timeout_s), kind, what=what, log=log)
 
 
-def start(link: Connection, module: str, job: Any, *, timeout_s: float) -> Result:
+def start(link: Connection, module: str, job: Any, *, timeout_s: float) -> CommandResult:
     """Have a module of ours do a job behind a link; its reply is still to be read.
 
     Raises:
@@ -76,7 +76,7 @@ def start(link: Connection, module: str, job: Any, *, timeout_s: float) -> Resul
     return link.run([*link.interpreter(), "-m", module], stdin=encode(job), timeout_s=timeout_s)
 
 
-def read(done: Result, kind: type[T], *, what: str, log: Path | None = None) -> T:
+def read(done: CommandResult, kind: type[T], *, what: str, log: Path | None = None) -> T:
     """The reply of a process that has ended. Arguments and errors as of `ask`."""
     reply = decode(done, kind)
     if not isinstance(reply, Refusal | Unread):
@@ -86,7 +86,7 @@ def read(done: Result, kind: type[T], *, what: str, log: Path | None = None) -> 
     raise error_of(reply, what, done, log)
 
 
-def decode(done: Result, kind: type[T]) -> T | Refusal | Unread:
+def decode(done: CommandResult, kind: type[T]) -> T | Refusal | Unread:
     """What a process left on stdout: its reply as ``kind``, the error that it met, or what is neither."""
     if not done.stdout.strip():
         return Unread("no reply")
@@ -111,7 +111,7 @@ def run_local(
     own_group: bool = True,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
-) -> Result:
+) -> CommandResult:
     """Start a process here that ends with this one, and wait for it; what it prints goes to ``log`` meanwhile.
 
     Args:
@@ -148,7 +148,7 @@ def run_local(
                 raise ToolchainFailed(f"{what} took more than {timeout_s:g} s", f"Read {log}.") from error
             raise
     said = log.read_text(errors="replace")
-    return Result(exit_code=process.returncode, stdout=(stdout or b"").decode(errors="replace"), stderr=said)
+    return CommandResult(exit_code=process.returncode, stdout=(stdout or b"").decode(errors="replace"), stderr=said)
 
 
 def encode(job: Any) -> str:
@@ -156,7 +156,7 @@ def encode(job: Any) -> str:
     return json.dumps(msgspec.to_builtins(job, enc_hook=os.fspath))
 
 
-def error_of(left: Refusal | Unread, what: str, done: Result, log: Path | None) -> VitdeployError:
+def error_of(left: Refusal | Unread, what: str, done: CommandResult, log: Path | None) -> VitdeployError:
     """The error that a child met, as itself again, or the one of a child that left no reply."""
     if isinstance(left, Unread):
         return failure(what, done, log, left)
@@ -185,7 +185,7 @@ def log_file(name: str) -> Path:
     return folder / f"{name}-{os.getpid()}.log"
 
 
-def keep_log(log: Path, title: str, done: Result) -> None:
+def keep_log(log: Path, title: str, done: CommandResult) -> None:
     """Append what a command said on stderr to the log.
 
     Raises:
@@ -198,7 +198,7 @@ def keep_log(log: Path, title: str, done: Result) -> None:
         raise documents.cannot_write(log, error) from error
 
 
-def failure(what: str, done: Result, log: Path | None, left: Unread | None = None) -> ToolchainFailed:
+def failure(what: str, done: CommandResult, log: Path | None, left: Unread | None = None) -> ToolchainFailed:
     """The error of a process that ended badly; ``left`` is what it left in the place of a reply."""
     hint = f"Read {log}." if log else "Try again."
     if done.exit_code == -signal.SIGKILL:  # nobody here sends it to a process that is within its time: the system does
@@ -210,7 +210,7 @@ def failure(what: str, done: Result, log: Path | None, left: Unread | None = Non
     return ToolchainFailed(f"{what} {how}{f' and left {left.words}' if left else ''}: {last_line(done.stderr)}", hint)
 
 
-def signal_name(done: Result) -> str:
+def signal_name(done: CommandResult) -> str:
     """The signal that ended a process."""
     try:
         return signal.Signals(-done.exit_code).name

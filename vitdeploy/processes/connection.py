@@ -12,7 +12,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class CommandResult:
     """What a command on the device returned."""
 
     exit_code: int
@@ -37,7 +37,7 @@ class Connection(Protocol):
         """
         ...
 
-    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
+    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
         """Run ``argv`` (never through a shell) and wait for its end.
 
         Raises:

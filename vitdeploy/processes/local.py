@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vitdeploy.errors import DeviceError, UnreadableFile
-from vitdeploy.processes.connection import Connection, Result
+from vitdeploy.processes.connection import CommandResult, Connection
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device
@@ -49,7 +49,7 @@ class LocalConnection:
         """This Python."""
         return (sys.executable,)
 
-    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> Result:
+    def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
         """Run ``argv`` in a process group of its own, which is killed whole when time is up or we are interrupted.
 
         Raises:
@@ -80,7 +80,7 @@ class LocalConnection:
         except BaseException:
             _kill_group(process)
             raise
-        return Result(exit_code=process.returncode, stdout=stdout, stderr=stderr)
+        return CommandResult(exit_code=process.returncode, stdout=stdout, stderr=stderr)
 
     def push(self, path: Path, *, sha256: str) -> str:
         """Nothing is copied: what lies here lies on the device."""

@@ -22,7 +22,7 @@ def check_out(out: Path, *, resume: bool) -> None:
         raise UsageError(f"{out} exists", "Go on with it by --resume, or choose another place with --out.")
 
 
-def new_run(device: record.Device, protocol: record.Protocol, started: datetime) -> Run:
+def new_run(device: record.RunDevice, protocol: record.Protocol, started: datetime) -> Run:
     """A run that has no results yet, with an id of its own."""
     return Run(
         schema=record.SCHEMA,

@@ -238,7 +238,7 @@ class Duel(_Record, frozen=True, kw_only=True):
     """Where a side was slower: what explains it."""
 
 
-class Device(_Record, frozen=True, kw_only=True):
+class RunDevice(_Record, frozen=True, kw_only=True):
     """The device's name and what was found on it."""
 
     name: str
@@ -260,7 +260,7 @@ class Run(_Record, frozen=True, kw_only=True):
     id: str
     started_utc: str
     vitdeploy: Version
-    device: Device
+    device: RunDevice
     host: Mapping[str, Any]
     protocol: Protocol
     results: tuple[Result, ...]

@@ -92,11 +92,11 @@ class Study:
     run: Run
     series: tuple[Series, ...]
     kernels: tuple[Kernel, ...]
-    table: published.Table
+    table: published.PublishedTable
     """Figure 4 as data."""
 
 
-def study(run: Run, table: published.Table, kernels: Iterable[Kernel] = ()) -> Study:
+def study(run: Run, table: published.PublishedTable, kernels: Iterable[Kernel] = ()) -> Study:
     """What a run says of both attentions."""
     modules = [result for result in run.results if module_width(result) is not None]
     networks = [result for result in run.results if module_width(result) is None]
@@ -239,7 +239,7 @@ def _pixels(result: Result) -> int:
     return result.case.size[0] * result.case.size[1]
 
 
-def _figure_4(table: published.Table) -> dict[Size, float]:
+def _figure_4(table: published.PublishedTable) -> dict[Size, float]:
     """Size → softmax's time over linear's, as published."""
     found: dict[Size, float] = {}
     for claim in table.claims:

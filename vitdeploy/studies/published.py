@@ -37,7 +37,7 @@ class Column(_Data, frozen=True, kw_only=True):
     source: str
 
 
-class Row(_Data, frozen=True, kw_only=True):
+class PublishedRow(_Data, frozen=True, kw_only=True):
     """One model at one size, and what is published of it."""
 
     name: str
@@ -77,7 +77,7 @@ class Claim(_Data, frozen=True, kw_only=True):
     note: str | None = None
 
 
-class Table(_Data, frozen=True, kw_only=True):
+class PublishedTable(_Data, frozen=True, kw_only=True):
     """One table."""
 
     title: str
@@ -90,14 +90,14 @@ class Table(_Data, frozen=True, kw_only=True):
     border: str
     """What the timed graph ends in, as far as that is stated."""
     columns: Mapping[str, Column]
-    rows: tuple[Row, ...]
+    rows: tuple[PublishedRow, ...]
     claims: tuple[Claim, ...]
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> PublishedRow:
         """The row of that name."""
         return next(row for row in self.rows if row.name == name)
 
-    def size_of(self, row: Row, *, quick: bool) -> str:
+    def size_of(self, row: PublishedRow, *, quick: bool) -> str:
         """The size at which a row is run, as text."""
         published = row.size or self.size
         return (row.quick or self.quick or published) if quick else published
@@ -113,14 +113,14 @@ class Table(_Data, frozen=True, kw_only=True):
         return slow / fast if self.columns[claim.column].unit == "ms" else fast / slow
 
 
-def decode(data: bytes, name: str) -> Table:
+def decode(data: bytes, name: str) -> PublishedTable:
     """A table from TOML.
 
     Raises:
         UnreadableFile: unknown fields, wrong types, or names that are defined nowhere.
     """
     try:
-        table = msgspec.toml.decode(data, type=Table)
+        table = msgspec.toml.decode(data, type=PublishedTable)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnreadableFile(f"{name} is not a valid table: {error}", "Correct that field.") from error
     wrong = _undefined(table)
@@ -129,7 +129,7 @@ def decode(data: bytes, name: str) -> Table:
     return table
 
 
-def _undefined(table: Table) -> str | None:
+def _undefined(table: PublishedTable) -> str | None:
     """What is named and defined nowhere, or twice."""
     names = [row.name for row in table.rows]
     twice = sorted({name for name in names if names.count(name) > 1})

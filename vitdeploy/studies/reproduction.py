@@ -10,17 +10,17 @@ from vitdeploy.catalog.spec import Size
 from vitdeploy.results.record import Result, Run
 from vitdeploy.studies import paired_rounds
 from vitdeploy.studies.paired_rounds import Estimate
-from vitdeploy.studies.published import Claim, Column, Row, Table
+from vitdeploy.studies.published import Claim, Column, PublishedRow, PublishedTable
 
 SUITE = "reproduce"
 """How such runs call their suite: ``reproduce:TABLE`` or ``reproduce:TABLE:quick``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
+class MeasuredRow:
     """One row: what was measured of it, or why nothing was."""
 
-    row: Row
+    row: PublishedRow
     size: Size
     latency: Estimate | None
     """ms, over rounds; of a model in parts the sum of its parts."""
@@ -34,7 +34,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ClaimOutcome:
     """One claim: the ratio that is published and the one that was measured."""
 
     claim: Claim
@@ -69,13 +69,13 @@ class Reproduction:
     """A table beside a run."""
 
     name: str
-    table: Table
+    table: PublishedTable
     run: Run
     quick: bool
     smaller: bool
     """Whether rows were run at smaller sizes than the published ones, as the quick forms of slow tables are."""
-    figures: tuple[Figure, ...]
-    answers: tuple[Answer, ...]
+    figures: tuple[MeasuredRow, ...]
+    answers: tuple[ClaimOutcome, ...]
     differences: tuple[Difference, ...]
     comparable: Mapping[str, bool]
     """Column → whether its absolute values may be held against this run's."""
@@ -86,7 +86,7 @@ def suite_of(name: str, *, quick: bool) -> str:
     return f"{SUITE}:{name}" + (":quick" if quick else "")
 
 
-def reproduce(name: str, table: Table, run: Run) -> Reproduction:
+def reproduce(name: str, table: PublishedTable, run: Run) -> Reproduction:
     """Hold a run against a table."""
     quick = run.protocol.suite == suite_of(name, quick=True)
     parts = {row.name: _parts(table, row, run, quick=quick) for row in table.rows}
@@ -106,12 +106,12 @@ def reproduce(name: str, table: Table, run: Run) -> Reproduction:
     )
 
 
-def _smaller(row: Row, table: Table) -> bool:
+def _smaller(row: PublishedRow, table: PublishedTable) -> bool:
     """Whether a row's quick form has another size than the published one."""
     return bool(row.model) and row.in_quick and table.size_of(row, quick=True) != table.size_of(row, quick=False)
 
 
-def _parts(table: Table, row: Row, run: Run, *, quick: bool) -> list[Result]:
+def _parts(table: PublishedTable, row: PublishedRow, run: Run, *, quick: bool) -> list[Result]:
     """The run's results that a row consists of."""
     size = registry.parse_size(table.size_of(row, quick=quick))
     return [
@@ -124,13 +124,13 @@ def _parts(table: Table, row: Row, run: Run, *, quick: bool) -> list[Result]:
     ]
 
 
-def _figure(row: Row, table: Table, run: Run, parts: Sequence[Result], *, quick: bool) -> Figure:
+def _figure(row: PublishedRow, table: PublishedTable, run: Run, parts: Sequence[Result], *, quick: bool) -> MeasuredRow:
     latency = paired_rounds.typical(
         list(paired_rounds.summed([paired_rounds.latencies(run, part) for part in parts]).values())
     )
     macs = [part.macs for part in parts]
     peaks = [trial.peak_memory_bytes for part in parts for trial in part.trials]
-    return Figure(
+    return MeasuredRow(
         row=row,
         size=registry.parse_size(table.size_of(row, quick=quick)),
         latency=latency,
@@ -142,7 +142,7 @@ def _figure(row: Row, table: Table, run: Run, parts: Sequence[Result], *, quick:
     )
 
 
-def _why_not(row: Row, parts: Sequence[Result], *, quick: bool) -> str:
+def _why_not(row: PublishedRow, parts: Sequence[Result], *, quick: bool) -> str:
     if row.model is None:
         return "vitdeploy does not have this model"
     reasons = [reason.message for part in parts if part.status != "valid" for reason in part.reasons]
@@ -156,14 +156,18 @@ def _why_not(row: Row, parts: Sequence[Result], *, quick: bool) -> str:
 
 
 def _answer(
-    claim: Claim, table: Table, run: Run, parts: Mapping[str, Sequence[Result]], figures: Mapping[str, Figure]
-) -> Answer:
+    claim: Claim,
+    table: PublishedTable,
+    run: Run,
+    parts: Mapping[str, Sequence[Result]],
+    figures: Mapping[str, MeasuredRow],
+) -> ClaimOutcome:
     times = {
         name: paired_rounds.summed([paired_rounds.latencies(run, part) for part in parts[name]])
         for name in (claim.slow, claim.fast)
     }
     missing = [f"{name}: {figures[name].why_not}" for name in times if figures[name].why_not]
-    return Answer(
+    return ClaimOutcome(
         claim=claim,
         published=claim.ratio or table.published_ratio(claim),
         measured=paired_rounds.ratio(times[claim.slow], times[claim.fast]) if not missing else None,
@@ -171,7 +175,7 @@ def _answer(
     )
 
 
-def _comparable(column: Column, table: Table, run: Run, *, smaller: bool) -> bool:
+def _comparable(column: Column, table: PublishedTable, run: Run, *, smaller: bool) -> bool:
     cases = [result.case for result in run.results]
     return (
         not smaller
@@ -181,7 +185,7 @@ def _comparable(column: Column, table: Table, run: Run, *, smaller: bool) -> boo
     )
 
 
-def _differences(table: Table, run: Run, figures: Sequence[Figure], *, smaller: bool) -> list[Difference]:
+def _differences(table: PublishedTable, run: Run, figures: Sequence[MeasuredRow], *, smaller: bool) -> list[Difference]:
     """The checklist: everything that a published figure depends on, as stated there and as found here."""
     columns = list(table.columns.values())
     cases = [result.case for result in run.results]

@@ -12,7 +12,7 @@ from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.phone.tool import find
 from vitdeploy.errors import DeviceError
 from vitdeploy.inference import inputs
-from vitdeploy.processes.connection import Connection, Result
+from vitdeploy.processes.connection import CommandResult, Connection
 
 REMOVE_LIMIT_S = 30.0
 
@@ -62,9 +62,9 @@ def write_inputs(specs: Sequence[TensorSpec], seed: int, folder: Path) -> list[P
     return paths
 
 
-def joined(done: Result) -> Result:
+def joined(done: CommandResult) -> CommandResult:
     """Both streams as one: versions differ in which one they use."""
-    return Result(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}".strip())
+    return CommandResult(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}".strip())
 
 
 def remove(link: Connection, paths: Sequence[str]) -> None:
