@@ -19,7 +19,7 @@ from vitdeploy.benchmarks.trial import prepared_device
 from vitdeploy.benchmarks.trial.launch import TrialSlot
 from vitdeploy.benchmarks.trial.resume import check_same
 from vitdeploy.benchmarks.trial.rows import CaseTrials, Job, code_of, manifest_digest, note, present, refusal
-from vitdeploy.devices import device_facts, inventory
+from vitdeploy.devices import device_facts, host, inventory
 from vitdeploy.errors import NoValidMeasurement, UsageError, VitdeployError
 from vitdeploy.processes.connection import Connection
 from vitdeploy.processes.progress import OnTrial
@@ -120,7 +120,7 @@ def run(
         described = record.RunDevice(name=device.name, facts=device_facts.stable(device, found))
         ready = prepared_device.prepare(device, link, found)
         earlier = record.load(out) if resume and out.exists() else None
-        frame = new_run(described, protocol, now())
+        frame = new_run(described, protocol, now(), host=host.facts())
         rows = [
             CaseTrials(
                 job=job,

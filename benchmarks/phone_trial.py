@@ -19,7 +19,7 @@ from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices import host, probe_android
 from vitdeploy.devices.phone import benchmark_model
-from vitdeploy.devices.phone.ready import Phone, joined, remove, write_inputs
+from vitdeploy.devices.phone.ready import TARGET, Phone, joined, remove, write_inputs
 from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed, VitdeployError
 from vitdeploy.inference import local_reference
 from vitdeploy.processes import child_reply
@@ -27,9 +27,6 @@ from vitdeploy.processes.local import LocalConnection
 from vitdeploy.results import record
 from vitdeploy.results.record import Case, Reading, Trial
 from vitdeploy.runtimes.session import Array
-
-TARGET = "tflite-fp32"
-"""The only format that ``benchmark_model`` runs."""
 
 INPUTS = "one seeded synthetic image a trial, copied before each inference and not timed"
 

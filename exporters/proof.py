@@ -37,7 +37,7 @@ def prove(reference: Any, file: Path, described: Mapping[str, Any], border: Bord
         ToolchainFailed: the runtime refuses the file.
     """
     spec, target = job.spec, job.target
-    references = registry.load("vitdeploy.exporters.reference")
+    references = registry.load("vitdeploy.exporters.on_torch_fp32")
     subject = _subject(job)
     judge = references.MaskJudge(subject) if spec.part == "encoder" else None
     evidence = parity.Evidence(spec.task)
@@ -70,7 +70,7 @@ def threads() -> int:
 
 def first_feeds(border: Border, job: StepJob) -> dict[str, Any]:
     """The first of the inputs that parity is measured on, as the file takes them."""
-    return laid_out(next(registry.load("vitdeploy.exporters.reference").samples(_subject(job))), border)
+    return laid_out(next(registry.load("vitdeploy.exporters.on_torch_fp32").samples(_subject(job))), border)
 
 
 def laid_out(feeds: Mapping[str, Any], border: Border) -> dict[str, Any]:
@@ -88,6 +88,6 @@ def _channels_first(found: Any, leaving: Tensor) -> Any:
 
 
 def _subject(job: StepJob) -> Any:
-    return registry.load("vitdeploy.exporters.reference:Subject")(
+    return registry.load("vitdeploy.exporters.on_torch_fp32:Subject")(
         variant=job.variant, weights=job.weights, images=job.images
     )

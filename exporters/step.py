@@ -36,7 +36,7 @@ def run(job: StepJob) -> None:
     model = create(spec, attention=variant.attention, weights=job.weights, seed=SEED)
     # A half-precision border is the file's own: what it is held against stays fp32.
     io = "fp32" if variant.io == "fp16" and target.precision == "fp16" else variant.io
-    reference = registry.load("vitdeploy.exporters.io_wrapper:bordered")(model, spec, head=variant.head, io=io)
+    reference = registry.load("vitdeploy.exporters.rewrites.io_wrapper:bordered")(model, spec, head=variant.head, io=io)
     if job.only_prove:
         manifest = open_artifact(job.folder).manifest
     else:

@@ -7,7 +7,8 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from vitdeploy import __version__, units
+from vitdeploy import units
+from vitdeploy._version import __version__
 from vitdeploy.evaluation import metric_words
 from vitdeploy.reports import accuracy
 from vitdeploy.reports.accuracy import Shown

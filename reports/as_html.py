@@ -13,7 +13,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from vitdeploy import __version__, units
+from vitdeploy import units
+from vitdeploy._version import __version__
 from vitdeploy.reports import cells
 from vitdeploy.reports.cells import Cells
 from vitdeploy.reports.charts import charts, points

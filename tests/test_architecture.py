@@ -1,4 +1,4 @@
-"""Who may import whom, read from the source: core ← rooms ← api ← cli, and heavy packages only in leaves."""
+"""Who may import whom, read from the source: one ordered list of layers, and heavy packages only in leaves."""
 
 import ast
 from pathlib import Path
@@ -7,59 +7,45 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("exporters", "benchmarks", "reports")
+
+LAYERS = (
+    ("cli", "benchmarks.studies"),
+    ("fleet",),
+    ("api",),
+    ("benchmarks",),
+    ("exporters",),
+    ("inference",),
+    ("runtimes", "reports"),
+    ("devices", "evaluation", "studies"),
+    ("models", "images", "results"),
+    ("artifacts",),
+    ("catalog",),
+    ("processes",),
+    ("documents",),
+    ("errors", "units", "_version"),
+)
+"""From the top down: an import goes downwards, or stays in its layer. The package itself (`vitdeploy`, lazily) and
+`python -m vitdeploy` stand above all; `benchmarks.studies` times the whole product as its users do.
+"""
+
 HEAVY = frozenset(
     "torch onnx onnxruntime onnxscript onnx_ir tensorflow tensorrt tensorrt_rtx pycuda cuda transformers altair "
     "vl_convert pandas jinja2 skimage distributed dask adbutils pynvml litert_torch ai_edge_litert safetensors "
     "onnx2tf torchmetrics pycocotools".split()
 )
-LEAF_PREFIXES = ("to_", "probe_", "as_", "on_", "over_", "by_", "rewrite", "tflite_")
-LEAF_FOLDERS = ("vitdeploy/models/",)
-LEAVES = frozenset(
-    {
-        "reports/charts.py",
-        "reports/study_charts.py",
-        "reports/study_page.py",
-        "exporters/border.py",
-        "exporters/fp16_graph.py",
-        "exporters/onnx_norms.py",
-        "exporters/reference.py",
-        "benchmarks/export_speed.py",
-        "benchmarks/fp16_stress.py",
-    }
-)
-COMPOSERS = frozenset(
-    {
-        "vitdeploy/api.py",
-        "vitdeploy/api_jobs.py",
-        "vitdeploy/cli.py",
-        "vitdeploy/tables.py",
-        "vitdeploy/api_decide.py",
-        "vitdeploy/decide_commands.py",
-        "vitdeploy/decide_tables.py",
-        "vitdeploy/api_field.py",
-        "vitdeploy/field_commands.py",
-        "vitdeploy/field_tables.py",
-        # A sweep exports and times; its tasks do so on the workers, where there is no `api` between.
-        "vitdeploy/api_fleet.py",
-        "vitdeploy/fleet/evaluations.py",
-        "vitdeploy/fleet/lanes.py",
-        "vitdeploy/fleet/shards.py",
-        "vitdeploy/fleet/supply.py",
-        "vitdeploy/fleet/sweep.py",
-        "vitdeploy/fleet/tasks.py",
-        "vitdeploy/command.py",
-        "vitdeploy/api_eval.py",
-        "vitdeploy/api_eval_items.py",
-        "vitdeploy/api_eval_reference.py",
-        "vitdeploy/api_listings.py",
-        "vitdeploy/api_predict.py",
-        "vitdeploy/api_report.py",
-        "vitdeploy/eval_commands.py",
-        "vitdeploy/eval_tables.py",
-        "vitdeploy/__init__.py",
-    }
+LEAF_PREFIXES = ("to_", "probe_", "as_", "on_", "over_", "by_")
+LEAF_FOLDERS = (
+    "vitdeploy/models",
+    "exporters/rewrites",
+    "exporters/tflite",
+    "exporters/half",
+    "exporters/engines",
+    "benchmarks/studies",
+    "reports/charts",
+    "reports/pages",
 )
 FORBIDDEN_ON_THE_MAIN_PATH = frozenset({"torchvision", "timm"})
+MOST_FILES_ON_TOP = 8
 
 
 def sources() -> list[Path]:
@@ -72,7 +58,13 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
+def module_of(path: Path) -> str:
+    dotted = name(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return f"vitdeploy.{dotted}" if dotted.split(".")[0] in ROOMS else dotted
+
+
+def imports(path: Path) -> set[str]:
+    """Modules and names that a file imports, at its top or inside functions; not those for type checkers alone."""
     tree = ast.parse(path.read_text())
     typing_only = {
         id(node)
@@ -80,44 +72,54 @@ def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
         if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
         for node in ast.walk(block)
     }
-    nodes = tree.body if top_level_only else ast.walk(tree)
     found: set[str] = set()
-    for node in nodes:
+    for node in ast.walk(tree):
         if id(node) in typing_only:
             continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
+RANKS = {layer: rank for rank, layers in enumerate(LAYERS) for layer in layers}
+
+
+def layer_of(module: str) -> str | None:
+    """The layer of a module or of a name in it; None: the package itself, or somebody else's."""
+    words = module.split(".")
+    if words[0] != "vitdeploy" or len(words) == 1:
+        return None
+    return next((layer for layer in (".".join(words[1:3]), words[1]) if layer in RANKS), None)
+
+
 def is_leaf(path: Path) -> bool:
-    known = name(path)
-    return path.name.startswith(LEAF_PREFIXES) or known.startswith(LEAF_FOLDERS) or known in LEAVES
-
-
-def room_of(module: str) -> str | None:
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[0] == "vitdeploy" and parts[1] in ROOMS else None
+    return path.name.startswith(LEAF_PREFIXES) or name(path).startswith(tuple(f"{folder}/" for folder in LEAF_FOLDERS))
 
 
 @pytest.mark.parametrize("path", sources(), ids=name)
-def test_the_core_imports_no_room_and_rooms_do_not_import_each_other(path: Path):
-    if name(path) in COMPOSERS:
+def test_imports_go_downwards(path: Path):
+    own = layer_of(module_of(path))
+    if own is None:
         return
-    own = name(path).split("/")[0] if name(path).split("/")[0] in ROOMS else None
-    foreign = {module for module in imports(path) if room_of(module) not in (None, own)}
-    if name(path).startswith("benchmarks/") and "vitdeploy.api.bench" in imports(path):
-        foreign = set()
-    assert not foreign
+    upwards = {
+        module
+        for module in imports(path)
+        if (layer := layer_of(module)) in RANKS and layer != own and RANKS[layer] <= RANKS[own]
+    }
+    assert not upwards
 
 
-@pytest.mark.parametrize("path", sources(), ids=name)
-def test_nobody_imports_the_command_line(path: Path):
-    if name(path) == "vitdeploy/__main__.py":
-        return
-    assert not {module for module in imports(path) if module.startswith("vitdeploy.cli.main")}
+def test_every_folder_and_file_of_the_package_is_in_a_layer():
+    layered = {path: layer_of(module_of(path)) for path in sources()}
+    above = {"vitdeploy/__init__.py", "vitdeploy/__main__.py"}
+    assert {name(path) for path, layer in layered.items() if layer is None} == above
+    assert set(layered.values()) - {None} == set(RANKS)
+
+
+def test_few_files_lie_on_top_of_the_package():
+    assert len([path for path in sources() if path.parent == ROOT / "vitdeploy"]) <= MOST_FILES_ON_TOP
 
 
 @pytest.mark.parametrize("path", sources(), ids=name)
@@ -136,7 +138,9 @@ def test_every_file_says_in_its_first_line_what_it_is_for(path: Path):
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=name)
-def test_no_test_module_is_imported_by_another(path: Path):
-    """What tests share is in ``tests/doubles`` and in modules that hold no tests."""
-    assert not {m for m in imports(path) if m.startswith("tests.") and ".test_" in m}
+def test_no_test_module_is_imported_by_another():
+    importers = {
+        name(path): sorted(module for module in imports(path) if ".test_" in module and module.startswith("tests."))
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+    }
+    assert not {path: modules for path, modules in importers.items() if modules}

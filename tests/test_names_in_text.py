@@ -108,15 +108,12 @@ def test_a_command_starts_a_module_that_exists_and_can_be_started(path: Path):
         assert file.name == "__main__.py" or 'if __name__ == "__main__":' in file.read_text(), module
 
 
-MOVING = pytest.mark.xfail(reason="it tells where files will be once they have moved")
-
-
 @pytest.mark.parametrize(
     "path",
     [
         *SOURCES,
         *TESTS,
-        *(pytest.param(path, marks=MOVING) if path.name == "CONTRIBUTING.md" else path for path in WRITTEN),
+        *WRITTEN,
     ],
     ids=named,
 )

@@ -7,6 +7,8 @@ The verbs of the command line are functions of this package; they are imported o
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vitdeploy._version import __version__
+
 if TYPE_CHECKING:
     from vitdeploy.api.accept import accept
     from vitdeploy.api.bench import bench
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from vitdeploy.api.predict import predict
     from vitdeploy.api.report import report
     from vitdeploy.api.verify import verify
-
-__version__ = "0.1.0"
 
 __all__ = [
     "__version__",
@@ -37,17 +37,10 @@ __all__ = [
     "report",
     "verify",
 ]
-_ELSEWHERE = {
-    **dict.fromkeys(("accept", "calibrate", "compare", "duel", "verify"), "api_decide"),
-    "doctor": "api_listings",
-    "predict": "api_predict",
-    "report": "api_report",
-}
-"""The module of each verb that is not in ``api``."""
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(importlib.import_module(f"vitdeploy.{_ELSEWHERE.get(name, 'api')}"), name)
+        return getattr(importlib.import_module(f"vitdeploy.api.{'export' if name == 'create_model' else name}"), name)
     msg = f"module 'vitdeploy' has no attribute {name!r}"
     raise AttributeError(msg)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from vitdeploy.inference import inputs
+from vitdeploy.images import inputs
 from vitdeploy.processes import child_process
 from vitdeploy.runtimes.session import ProfiledSession, Runtime, SessionOptions
 

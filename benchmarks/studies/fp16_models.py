@@ -100,7 +100,7 @@ def errors(model: Any, spec: ModelSpec, attention: Attention, size: Size, graphs
     Raises:
         ToolchainFailed: the exporter or ONNX Runtime refuses a graph.
     """
-    reference = registry.load("vitdeploy.exporters.reference")
+    reference = registry.load("vitdeploy.exporters.on_torch_fp32")
     subject = reference.Subject(
         variant=registry.variant_of(spec, "onnx-fp16", size=size, attention=attention), weights=None, images=None
     )

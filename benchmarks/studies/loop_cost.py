@@ -30,7 +30,7 @@ from vitdeploy.benchmarks.trial.launch import TrialSlot
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices import inventory, probe_cpu
-from vitdeploy.inference import inputs
+from vitdeploy.images import inputs
 from vitdeploy.processes import child_reply
 from vitdeploy.results import stats
 from vitdeploy.results.record import Case, Trial

@@ -2,7 +2,7 @@
 
 It takes sessions, pools of distinct inputs and a clock. Nothing is allocated for the samples while
 sampling, the garbage collector is off, and every sample is the difference of two readings of the
-clock with nothing between them but the session's own verbs. benchmarks/loop_cost.py measures what
+clock with nothing between them but the session's own verbs. benchmarks/studies/loop_cost.py measures what
 is left of the loop in a sample. numpy only: the worker carries it.
 """
 

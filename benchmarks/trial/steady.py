@@ -6,7 +6,7 @@ that is both significant and of practical size (`CHANGE`) counts. numpy only: th
 
 Source: the segmentation and the classes follow Barrett et al., "Virtual Machine Warmup Blows Hot
 and Cold", OOPSLA 2017, arXiv 1602.00602, section 4; the rates at which each label is given to
-simulated signals are measured in tests/test_steady.py.
+simulated signals are measured in tests/benchmarks/test_steady.py.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ PENALTY = 6.0
 
 Source: a Schwarz-type penalty (Killick, Fearnhead & Eckley, "Optimal Detection of Changepoints",
 JASA 2012, has 2; Haynes et al. 2017 say why it must be larger when the noise is not white). This
-factor keeps false alarms on flat noise of 2 % at or below about 2 %: tests/test_steady.py.
+factor keeps false alarms on flat noise of 2 % at or below about 2 %: tests/benchmarks/test_steady.py.
 """
 
 LARGEST_CORRELATION = 0.9

@@ -23,7 +23,7 @@ from vitdeploy.catalog.spec import Boundary
 from vitdeploy.devices import cooling
 from vitdeploy.devices.probe import Probe
 from vitdeploy.errors import ParityFailed
-from vitdeploy.inference import inputs
+from vitdeploy.images import inputs
 from vitdeploy.processes import child_process
 from vitdeploy.runtimes.session import Arrays, DeviceSession, Runtime, Session, SessionOptions
 

@@ -29,8 +29,9 @@ from vitdeploy.devices import host, inventory
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed
 from vitdeploy.exporters.engines import trtexec_build
+from vitdeploy.images import inputs
 from vitdeploy.images.photos import normalized, parity_batches, raw
-from vitdeploy.inference import inputs, local_reference
+from vitdeploy.inference import local_reference
 from vitdeploy.processes import child_reply
 from vitdeploy.processes.connection import Connection
 from vitdeploy.processes.local import LocalConnection

@@ -24,8 +24,8 @@ from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.exporters import to_onnx
 from vitdeploy.exporters.half.graph import is_half, rounded
+from vitdeploy.exporters.on_torch_fp32 import Subject, samples
 from vitdeploy.exporters.proof import Border, laid_out
-from vitdeploy.exporters.reference import Subject, samples
 from vitdeploy.runtimes.session import Array, Arrays, Session, SessionOptions
 
 WORST = 0.5

@@ -3,7 +3,7 @@
 They work on a copy of the torch module, as those of `vitdeploy.exporters.rewrites.table` do, and are a table of their
 own because what is cheap differs: XNNPACK runs a reshape for nothing and leaves whatever it does not know to the
 interpreter, at the price of one more partition. ``--without NAME`` leaves one out. Each has a near-miss in
-``tests/test_rewrite_tflite.py`` that parity must refuse.
+``tests/exporters/test_rewrite_tflite.py`` that parity must refuse.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,8 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from vitdeploy import __version__, units
+from vitdeploy import units
+from vitdeploy._version import __version__
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.reports.charts import charts
 from vitdeploy.reports.pages.page import policy, script_json

@@ -78,7 +78,7 @@ def test_a_module_brings_its_packages_and_what_it_imports_or_names():
     modules = import_graph.modules_of(["vitdeploy.exporters.step:run", "numpy"])
     assert {"vitdeploy", "vitdeploy.exporters", "vitdeploy.exporters.proof", "vitdeploy.models.create"} <= set(modules)
     assert "vitdeploy.catalog.user_models" in modules, "imported inside a function"
-    assert "vitdeploy.exporters.reference" in modules, "named in a string"
+    assert "vitdeploy.exporters.on_torch_fp32" in modules, "named in a string"
     assert "numpy" not in modules
     assert modules["vitdeploy.exporters"].name == "__init__.py"
 
@@ -119,8 +119,8 @@ def unchanged(copied: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("file", "changes"),
     [
-        ("vitdeploy/artifact.py", (True, True)),
-        ("vitdeploy/catalog.py", (True, True)),
+        ("vitdeploy/artifacts/manifest.py", (True, True)),
+        ("vitdeploy/catalog/registry.py", (True, True)),
         ("vitdeploy/documents.py", (True, True)),
         ("vitdeploy/runtimes/session.py", (True, True)),
         ("vitdeploy/runtimes/on_ort.py", (True, False)),
@@ -128,12 +128,12 @@ def unchanged(copied: Path) -> list[str]:
         ("vitdeploy/models/efficientvit.py", (True, True)),
         ("vitdeploy/models/swinir.py", (False, False)),
         ("exporters/proof.py", (True, True)),
-        ("exporters/reference.py", (True, True)),
-        ("exporters/rewrite_upsampling.py", (True, True)),
-        ("exporters/tflite_litert_torch.py", (False, True)),
+        ("exporters/on_torch_fp32.py", (True, True)),
+        ("exporters/rewrites/upsampling.py", (True, True)),
+        ("exporters/tflite/litert_torch_process.py", (False, True)),
         ("reports/report.py", (False, False)),
-        ("benchmarks/worker.py", (False, False)),
-        ("vitdeploy/api.py", (False, False)),
+        ("benchmarks/trial/worker.py", (False, False)),
+        ("vitdeploy/api/export.py", (False, False)),
     ],
 )
 def test_a_key_depends_on_what_its_step_loads(copied: Path, unchanged: list[str], file: str, changes: tuple[bool, ...]):
@@ -169,7 +169,7 @@ def started_on_devices() -> set[str]:
             elif module is not None:  # worker.__name__
                 name = ast.unparse(module).removesuffix(".__name__")
                 found = {one for one in import_graph.references(path)[0] if one.endswith(f".{name}")}
-                assert found or named(path) == "vitdeploy/devices/child_reply.py", f"{named(path)} starts {name}"
+                assert found or named(path) == "vitdeploy/processes/child_reply.py", f"{named(path)} starts {name}"
                 started |= found
     return started
 

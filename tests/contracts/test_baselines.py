@@ -17,7 +17,7 @@ from torch.func import functional_call
 from tests.doubles import golden
 from vitdeploy.catalog import registry
 from vitdeploy.errors import UnreadableFile, UsageError
-from vitdeploy.exporters.io_wrapper import bordered
+from vitdeploy.exporters.rewrites.io_wrapper import bordered
 from vitdeploy.models import deeplabv3plus, from_transformers
 from vitdeploy.models.create import count_macs, count_parameters, create
 

@@ -12,7 +12,7 @@ from tests.doubles import artifacts
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog import registry
 from vitdeploy.errors import ToolchainFailed, UsageError, VitdeployError
-from vitdeploy.inference import inputs
+from vitdeploy.images import inputs
 from vitdeploy.runtimes.session import Array, ProfiledSession, Runtime, Session, SessionOptions, infer
 
 NEEDS = {

@@ -132,7 +132,7 @@ def read_checkpoint(path: Path) -> None:
 
 def read_onnx(path: Path) -> None:
     """A graph whose digest a stranger's manifest could hold: it is loaded and run."""
-    from vitdeploy.inference import inputs
+    from vitdeploy.images import inputs
     from vitdeploy.runtimes import on_ort
     from vitdeploy.runtimes.session import SessionOptions, infer
 

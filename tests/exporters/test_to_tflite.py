@@ -33,8 +33,7 @@ from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.tflite import convert, inspect_file, pick_faster
 from vitdeploy.exporters.tflite import litert_torch_env as interpreters
 from vitdeploy.exporters.tflite.pick_faster import Contender
-from vitdeploy.images import postprocess
-from vitdeploy.inference import inputs
+from vitdeploy.images import inputs, postprocess
 from vitdeploy.models.create import create
 
 SIZE = (32, 64)

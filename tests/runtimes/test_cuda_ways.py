@@ -20,7 +20,7 @@ import pytest
 from tests.doubles import board
 from tests.doubles.engine import engine_in, expected, opened
 from vitdeploy.errors import DeviceError
-from vitdeploy.inference import inputs
+from vitdeploy.images import inputs
 from vitdeploy.runtimes import cuda
 from vitdeploy.runtimes.session import infer
 

@@ -15,7 +15,7 @@ import pytest
 from tests.doubles import artifacts
 from vitdeploy.cli.main import main
 from vitdeploy.errors import DeviceError, UsageError
-from vitdeploy.inference import inputs
+from vitdeploy.images import inputs
 from vitdeploy.runtimes.session import DeviceSession, SessionOptions, infer
 
 torch = pytest.importorskip("torch", reason="torch is not installed")

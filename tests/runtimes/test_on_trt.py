@@ -16,7 +16,7 @@ from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks.trial import loop
 from vitdeploy.devices import gpu
 from vitdeploy.errors import DeviceError, Impossible, MissingPackage, ToolchainFailed, UsageError
-from vitdeploy.inference import inputs
+from vitdeploy.images import inputs
 from vitdeploy.runtimes import cuda, on_trt, profiled_trt
 from vitdeploy.runtimes.session import DeviceSession, ProfiledSession, infer
 

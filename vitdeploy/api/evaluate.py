@@ -17,6 +17,7 @@ from vitdeploy.api.evaluate_images import ShardReply
 from vitdeploy.api.evaluate_reference import Reference
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.catalog import packages, registry
+from vitdeploy.devices import host
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.evaluation import dataset, detections, image_records, prepare, record, summary
 from vitdeploy.evaluation.dataset import Item
@@ -245,7 +246,7 @@ def _finish(
     if prepared.kind == "detections":
         found.figures, found.classes = detections.figures(prepared, images, kept)
     described = Described(name=device, facts=told.facts)
-    frame = provenance.new_run(described, timing.make_protocol(), datetime.now(timezone.utc))
+    frame = provenance.new_run(described, timing.make_protocol(), datetime.now(timezone.utc), host=host.facts())
     made = Evaluation(
         schema=record.SCHEMA,
         kind="evaluation",

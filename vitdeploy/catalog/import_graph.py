@@ -3,7 +3,8 @@
 It answers what the agent has to carry to a device, and on which of our files a stored artifact depends.
 
 The text is searched for import statements and not parsed: parsing the 50 modules of one export step takes 100 ms,
-searching them 15 ms, and every plan of an export waits for it. ``tests/test_import_graph.py`` holds the search against
+searching them 15 ms, and every plan of an export waits for it. ``tests/catalog/test_import_graph.py`` holds the search
+against
 ``ast`` for every file.
 """
 

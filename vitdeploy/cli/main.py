@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from vitdeploy import __version__
+from vitdeploy._version import __version__
 from vitdeploy.cli import compare, evaluate, studies, sweep
 from vitdeploy.cli.options import ArtifactPath, Device, DryRun, Models, Size, Weights, verb
 from vitdeploy.errors import UsageError, VitdeployError, unknown_name

@@ -14,6 +14,7 @@ from vitdeploy import documents
 from vitdeploy.api import evaluate
 from vitdeploy.api.devices import reachable
 from vitdeploy.catalog import packages, registry
+from vitdeploy.devices import host
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, worst_exit_code
 from vitdeploy.fleet import messages
 from vitdeploy.fleet import plan as planning
@@ -196,7 +197,7 @@ def frame(plan: SweepPlan, wanted: Sequence[SweepCase], name: str, earlier: Run 
     facts = {} if len(names) == 1 else {"title": plan.title, "link": "fleet"}
     device = record.RunDevice(name=names[0] if len(names) == 1 else name, facts=facts)
     if earlier is None:
-        return provenance.new_run(device, protocol, datetime.now(timezone.utc))
+        return provenance.new_run(device, protocol, datetime.now(timezone.utc), host=host.facts())
     _check_same(plan, wanted, device, protocol, earlier, out)
     return msgspec.structs.replace(earlier, results=())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-import vitdeploy
+from vitdeploy._version import __version__
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.trial import resume, rows
@@ -122,7 +122,7 @@ class Sweep:
         self._supply.begin([place for lane in self._open() for place in lane.places if self._missing(place)])
 
     def _survey(self, lane: DeviceQueue) -> None:
-        asked = (lane.device, vitdeploy.__version__, lane.lock_wait_s)
+        asked = (lane.device, __version__, lane.lock_wait_s)
         self._ask_lane(lane, f"survey-{lane.device}-", tasks.survey, asked, lambda done: self._surveyed(lane, done))
 
     # One turn of the loop

@@ -18,8 +18,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
-import vitdeploy
 from vitdeploy import documents
+from vitdeploy._version import __version__
 from vitdeploy.api import export
 from vitdeploy.api.export import ExportRequest
 from vitdeploy.artifacts import manifest
@@ -64,9 +64,9 @@ def survey(device: str, version: str, lock_wait_s: float) -> Surveyed:
     from vitdeploy.devices import device_facts
 
     here = socket.gethostname()
-    if version != vitdeploy.__version__:
+    if version != __version__:
         raise DeviceError(
-            f"the worker on {here} has vitdeploy {vitdeploy.__version__}, the sweep has {version}",
+            f"the worker on {here} has vitdeploy {__version__}, the sweep has {version}",
             "Install the same version on both.",
         )
     known = inventory.devices()

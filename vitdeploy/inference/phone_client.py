@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitdeploy.artifacts.manifest import Artifact
-from vitdeploy.benchmarks import phone_trial
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import ModelSpec, TensorSpec
 from vitdeploy.devices import probe_android
@@ -40,8 +39,8 @@ def answers(
     """What answers feeds by running a TFLite file on a phone; the arguments are those of `feeding.of`."""
 
     def answer(artifact: Artifact, feeds: Sequence[Feed]) -> list[Outputs]:
-        if artifact.manifest.target != phone_trial.TARGET:
-            raise Impossible(f"{artifact.manifest.target} does not run on a phone", f"Use {phone_trial.TARGET}.")
+        if artifact.manifest.target != ready.TARGET:
+            raise Impossible(f"{artifact.manifest.target} does not run on a phone", f"Use {ready.TARGET}.")
         graph = phone.link.push(artifact.file, sha256=artifact.manifest.sha256)
         on_facts({"runtime": f"benchmark_model {phone.tool_sha256[:12]}", "fp16_arithmetic": "off"})
         with tempfile.TemporaryDirectory(prefix="vitdeploy-eval-") as folder:

@@ -2,11 +2,12 @@
 
 import os
 import subprocess
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-import vitdeploy
-from vitdeploy.devices import host
+from vitdeploy._version import __version__
 from vitdeploy.errors import UsageError
 from vitdeploy.results import record
 from vitdeploy.results.record import Run
@@ -22,15 +23,15 @@ def check_out(out: Path, *, resume: bool) -> None:
         raise UsageError(f"{out} exists", "Go on with it by --resume, or choose another place with --out.")
 
 
-def new_run(device: record.RunDevice, protocol: record.Protocol, started: datetime) -> Run:
-    """A run that has no results yet, with an id of its own."""
+def new_run(device: record.RunDevice, protocol: record.Protocol, started: datetime, *, host: Mapping[str, Any]) -> Run:
+    """A run that has no results yet, with an id of its own; ``host``: the facts of the machine that asks."""
     return Run(
         schema=record.SCHEMA,
         id=f"{started:%Y%m%dT%H%M%S}-{os.urandom(3).hex()}",
         started_utc=started.isoformat(timespec="seconds"),
         vitdeploy=_version(),
         device=device,
-        host=host.facts(),
+        host=host,
         protocol=protocol,
         results=(),
         commit=os.environ.get("GITHUB_SHA") or _git(Path.cwd(), "rev-parse", "HEAD") or None,
@@ -39,12 +40,10 @@ def new_run(device: record.RunDevice, protocol: record.Protocol, started: dateti
 
 def _version() -> record.Version:
     """This vitdeploy, and its commit where it runs from a checkout."""
-    root = Path(vitdeploy.__file__).parent.parent
+    root = Path(__file__).parents[2]
     commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
     changes = None if commit is None else _git(root, "status", "--porcelain")
-    return record.Version(
-        version=vitdeploy.__version__, commit=commit or None, dirty=None if changes is None else bool(changes)
-    )
+    return record.Version(version=__version__, commit=commit or None, dirty=None if changes is None else bool(changes))
 
 
 def _git(root: Path, *words: str) -> str | None:

@@ -11,7 +11,7 @@ from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.phone.tool import find
 from vitdeploy.errors import DeviceError
-from vitdeploy.inference import inputs
+from vitdeploy.images import inputs
 from vitdeploy.processes.connection import CommandResult, Connection
 
 REMOVE_LIMIT_S = 30.0
@@ -73,3 +73,7 @@ def remove(link: Connection, paths: Sequence[str]) -> None:
         link.run(["rm", "-f", *paths], timeout_s=REMOVE_LIMIT_S)
     except DeviceError:
         return  # `cache gc` finds them; what was lost is told by what raised first
+
+
+TARGET = "tflite-fp32"
+"""The only format that ``benchmark_model`` runs."""

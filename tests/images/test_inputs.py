@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vitdeploy.catalog.spec import Layout, TensorSpec
-from vitdeploy.inference import inputs
+from vitdeploy.images import inputs
 
 
 def image(shape: tuple[int, ...], dtype: str = "float32", layout: Layout = "NCHW") -> TensorSpec:

@@ -5,14 +5,15 @@ kernels take other paths on them. numpy only: the worker carries it.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vitdeploy.catalog import sam_prompts
 from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, TensorSpec
-from vitdeploy.runtimes.session import Array
 
+Array = NDArray[Any]
 Floats = NDArray[np.float32]
 
 MOST_INPUTS = 64
