@@ -7,7 +7,7 @@ from typing import Any
 
 from vitdeploy import units
 from vitdeploy.evaluation import published
-from vitdeploy.evaluation.record import Bad, ClassFigure, Evaluation, Figure
+from vitdeploy.evaluation.record import ClassFigure, Evaluation, Figure, WorstImage
 from vitdeploy.results.record import Run
 
 MOST_CLASSES = 40
@@ -31,7 +31,7 @@ class Shown:
 
     evaluation: Evaluation
     latencies: tuple[Latency, ...]
-    sheets: tuple[tuple[Bad, bytes], ...]
+    sheets: tuple[tuple[WorstImage, bytes], ...]
 
     @property
     def headline(self) -> Figure | None:
@@ -78,7 +78,7 @@ def sheet_path(path: Path, place: int) -> Path:
     return path.with_name(f"{path.stem}.worst") / f"{place:02d}.jpg"
 
 
-def _sheets(path: Path, one: Evaluation) -> list[tuple[Bad, bytes]]:
+def _sheets(path: Path, one: Evaluation) -> list[tuple[WorstImage, bytes]]:
     found = [(bad, sheet_path(path, place)) for place, bad in enumerate(one.worst)]
     return [(bad, file.read_bytes()) for bad, file in found if file.is_file()]
 

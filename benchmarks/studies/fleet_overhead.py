@@ -25,7 +25,7 @@ from rich.table import Table
 from vitdeploy.fleet import messages, on_dask
 from vitdeploy.fleet import plan as planning
 from vitdeploy.fleet.api import frame
-from vitdeploy.fleet.messages import Ticket
+from vitdeploy.fleet.messages import TrialTask
 from vitdeploy.fleet.sweep import Sweep
 from vitdeploy.fleet.trial_files import TrialFiles
 from vitdeploy.processes import progress
@@ -61,7 +61,7 @@ class Cost:
         return self.seconds / self.jobs
 
 
-def nothing(ticket: Ticket) -> record.Trial:
+def nothing(ticket: TrialTask) -> record.Trial:
     """A trial that measures nothing; it never leaves the temporary folder."""
     return record.Trial(
         id=ticket.id,

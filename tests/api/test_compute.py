@@ -231,14 +231,14 @@ def test_a_sweep_tells_its_worker_where_to_compute(board: Opened, tmp_path: Path
     plan = planning.read(tmp_path / "lab.toml")
     (wanted,) = planning.expand(plan)
     device = inventory.find("board")
-    surveyed = messages.Surveyed(device=device, facts=device_facts.of(device), threads=2, power_mode=None)
+    surveyed = messages.DeviceSurvey(device=device, facts=device_facts.of(device), threads=2, power_mode=None)
     row = device_queue.empty_row(wanted, None)
     protocol = make_run.run().protocol
-    device_queue.fill(
+    device_queue.fill_row(
         row, wanted, surveyed, protocol, artifacts.plain_file(tmp_path / "made", target="torch-fp32"), None
     )
     lane = device_queue.DeviceQueue(device="board", places=(0,), lock_wait_s=1.0, surveyed=surveyed)
-    told = device_queue.ticket(lane, launch.TrialSlot(place=0, index=0, order=0, id="run/0/0"), row, protocol)
+    told = device_queue.trial_task(lane, launch.TrialSlot(place=0, index=0, order=0, id="run/0/0"), row, protocol)
     assert (told.case.memory, told.compute) == ("pinned", "cuda")
 
 

@@ -12,7 +12,7 @@ from vitdeploy.api import evaluate, export
 from vitdeploy.api.export import ExportRequest
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError
 from vitdeploy.evaluation import detections, image_records, masks, prepare, summary
-from vitdeploy.evaluation.image_records import Head, ImageRecords
+from vitdeploy.evaluation.image_records import ImageRecords, RecordsHeader
 from vitdeploy.evaluation.request import EvalRequest
 
 pytest.importorskip("pycocotools", reason="the package pycocotools (extra eval) is not installed")
@@ -60,7 +60,7 @@ def test_a_detectors_boxes_give_the_ap_that_pycocotools_gives(tmp_path: Path):
     records = run(prepared, Oracle())
     kept = ImageRecords(
         tmp_path / "r.jsonl",
-        Head(schema=1, dataset="coco", items_sha256="", artifacts=(), protocol=(), device="local"),
+        RecordsHeader(schema=1, dataset="coco", items_sha256="", artifacts=(), protocol=(), device="local"),
     )
     kept.begin(resume=False)
     kept.add(*records)
@@ -100,7 +100,7 @@ def lvis_ap(tmp_path: Path, boxes: list[dict[str, Any]]) -> float | None:
     prepared = prepare.prepare(prepare.PromptRequest(dataset="lvis", root=root, detections=file), parts(tmp_path))
     kept = ImageRecords(
         tmp_path / "r.jsonl",
-        Head(schema=1, dataset="lvis", items_sha256="", artifacts=(), protocol=(), device="local"),
+        RecordsHeader(schema=1, dataset="lvis", items_sha256="", artifacts=(), protocol=(), device="local"),
     )
     kept.begin(resume=False)
     kept.add(*run(prepared, Oracle()))

@@ -125,7 +125,7 @@ def test_tiles_give_every_pixel_once(whole: int, size: int):
 
 
 def test_limits_and_shards_take_every_picture_once():
-    items = [dataset.Item(name=str(place), image=Path(str(place))) for place in range(11)]
+    items = [dataset.DataSetItem(name=str(place), image=Path(str(place))) for place in range(11)]
     parts = [dataset.shard(items, index, 4) for index in range(4)]
     assert sorted(int(one.name) for part in parts for one in part) == list(range(11))
     assert [one.name for one in dataset.limited(items, 4)] == ["0", "2", "5", "8"]

@@ -18,7 +18,7 @@ from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.over_ssh import SshConnection, open_connection
 from vitdeploy.errors import DeviceError
 from vitdeploy.fleet import tasks
-from vitdeploy.fleet.messages import Surveyed
+from vitdeploy.fleet.messages import DeviceSurvey
 
 pytestmark = pytest.mark.skipif(not ssh_server.available(), reason="no OpenSSH server and client here")
 
@@ -197,8 +197,8 @@ def test_a_sweep_surveys_a_device_as_its_trials_will_find_it(
         f'python = "{board.folder / "python3"}"\npower_mode = "MAXN"\nhold_clocks = true\ntargets = ["onnx-fp32"]\n'
     )
     monkeypatch.chdir(tmp_path)
-    found = tasks.survey("board", vitdeploy.__version__, 5.0)
-    assert isinstance(found, Surveyed)
+    found = tasks.survey_device("board", vitdeploy.__version__, 5.0)
+    assert isinstance(found, DeviceSurvey)
     assert found.facts["clocks_held"] == "at their highest"
     assert board.becomes(("MODE_30W", "low"))
     with inventory.connect(found.device) as link, link.lock(timeout_s=5):

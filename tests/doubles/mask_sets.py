@@ -130,6 +130,6 @@ class Oracle:
         return {"masks": made, "iou_predictions": scores}
 
 
-def run(prepared: prepare.Prepared, answers: Any) -> list[ImageRecord]:
+def run(prepared: prepare.PreparedEvaluation, answers: Any) -> list[ImageRecord]:
     found: Iterator[list[ImageRecord]] = evaluate(prepared.items, prepared.start, answers)
     return [one for group in found for one in group]

@@ -21,7 +21,7 @@ from tests.doubles.doubled import doubled
 from vitdeploy.api import evaluate
 from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD
 from vitdeploy.evaluation import detections, prepare
-from vitdeploy.evaluation.image_records import Head, ImageRecords
+from vitdeploy.evaluation.image_records import ImageRecords, RecordsHeader
 from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.images import photos
 
@@ -155,7 +155,7 @@ def test_coco_masks(tmp_path: Path):
         prepare.PromptRequest(dataset="coco", root=root, detections=file), mask_sets.parts(tmp_path)
     )
     records = mask_sets.run(prepared, mask_sets.Oracle())
-    head = Head(schema=1, dataset="coco", items_sha256="", artifacts=(), protocol=(), device="local")
+    head = RecordsHeader(schema=1, dataset="coco", items_sha256="", artifacts=(), protocol=(), device="local")
     kept = ImageRecords(tmp_path / "r.jsonl", head)
     kept.begin(resume=False)
     kept.add(*records)

@@ -20,9 +20,9 @@ from vitdeploy.catalog import packages, registry
 from vitdeploy.devices import host
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.evaluation import dataset, detections, image_records, prepare, record, summary
-from vitdeploy.evaluation.dataset import Item
-from vitdeploy.evaluation.image_records import Head, ImageRecords
-from vitdeploy.evaluation.prepare import Prepared
+from vitdeploy.evaluation.dataset import DataSetItem
+from vitdeploy.evaluation.image_records import ImageRecords, RecordsHeader
+from vitdeploy.evaluation.prepare import PreparedEvaluation
 from vitdeploy.evaluation.record import DataSet, Evaluation, Subject
 from vitdeploy.evaluation.request import EvalOutcome, EvalRequest
 from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
@@ -226,7 +226,7 @@ def collect(
 
 
 def _finish(
-    prepared: Prepared,
+    prepared: PreparedEvaluation,
     artifacts: Sequence[Artifact],
     device: str,
     order: EvalRequest,
@@ -283,7 +283,7 @@ def _finish(
 
 
 def _warnings(
-    prepared: Prepared, artifacts: Sequence[Artifact], found: summary.AccuracySummary, order: EvalRequest
+    prepared: PreparedEvaluation, artifacts: Sequence[Artifact], found: summary.AccuracySummary, order: EvalRequest
 ) -> Iterable[str]:
     manifest = artifacts[0].manifest
     if manifest.weights.source == "random":
@@ -327,7 +327,7 @@ def _pictures(count: int) -> str:
     return "1 picture was" if count == 1 else f"{count} pictures were"
 
 
-def _merged(parts: Sequence[Path], out: Path, head: Head, items: Sequence[Item]) -> None:
+def _merged(parts: Sequence[Path], out: Path, head: RecordsHeader, items: Sequence[DataSetItem]) -> None:
     """One file of all records, each picture once."""
     kept = ImageRecords(out, head)
     out.unlink(missing_ok=True)

@@ -9,10 +9,10 @@ from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog import packages, registry
 from vitdeploy.errors import Impossible
 from vitdeploy.evaluation import dataset, image_records, summary
-from vitdeploy.evaluation.dataset import Item
+from vitdeploy.evaluation.dataset import DataSetItem
 from vitdeploy.evaluation.evaluate import evaluate
-from vitdeploy.evaluation.image_records import Head, ImageRecords
-from vitdeploy.evaluation.prepare import Prepared
+from vitdeploy.evaluation.image_records import ImageRecords, RecordsHeader
+from vitdeploy.evaluation.prepare import PreparedEvaluation
 from vitdeploy.evaluation.record import CrossCheck
 from vitdeploy.evaluation.request import EvalOutcome, EvalRequest
 from vitdeploy.processes.progress import OnTrial, Progress
@@ -40,7 +40,7 @@ class ShardReply:
 
 
 def evaluate_items(
-    prepared: Prepared,
+    prepared: PreparedEvaluation,
     artifacts: Sequence[Artifact],
     device: "Device",
     out: Path,
@@ -95,7 +95,7 @@ def evaluate_items(
 class _Check:
     """Watches the first pictures of a segmentation and hands them to another library."""
 
-    def __init__(self, prepared: Prepared, items: Sequence[Item], *, fresh: bool) -> None:
+    def __init__(self, prepared: PreparedEvaluation, items: Sequence[DataSetItem], *, fresh: bool) -> None:
         self._prepared = prepared
         watch = prepared.kind == "segmentation" and fresh and not packages.missing(["torchmetrics"])
         self._names = {item.name for item in items[:CHECKED]} if watch else set[str]()
@@ -105,7 +105,7 @@ class _Check:
             else None
         )
 
-    def start(self, item: Item) -> Any:
+    def start(self, item: DataSetItem) -> Any:
         """The dialogue of an item, watched where it is one of the first."""
         if item.name in self._names and self._prepared.watch is not None:
             return self._prepared.watch(item, self._metric.add)
@@ -131,7 +131,7 @@ class _Check:
         ]
 
 
-def draw_worst(prepared: Prepared, device: "Device", outcome: EvalOutcome, threads: int) -> None:
+def draw_worst(prepared: PreparedEvaluation, device: "Device", outcome: EvalOutcome, threads: int) -> None:
     """Evaluate the worst pictures once more, looking on, and leave a sheet of each beside the evaluation."""
     from vitdeploy.devices import device_facts, inventory
     from vitdeploy.inference import client
@@ -140,7 +140,7 @@ def draw_worst(prepared: Prepared, device: "Device", outcome: EvalOutcome, threa
     bad = {one.image: place for place, one in enumerate(outcome.evaluation.worst[:MOST_DRAWN])}
     items = [item for item in prepared.items if item.name in bad]
 
-    def start(item: Item) -> Any:
+    def start(item: DataSetItem) -> Any:
         def seen(found: Any, true: Any) -> None:
             _write_sheet(accuracy.sheet_path(outcome.path, bad[item.name]), prepared, item, found, true)
 
@@ -156,7 +156,7 @@ def draw_worst(prepared: Prepared, device: "Device", outcome: EvalOutcome, threa
             pass
 
 
-def _write_sheet(path: Path, prepared: Prepared, item: Item, found: Any, true: Any) -> None:
+def _write_sheet(path: Path, prepared: PreparedEvaluation, item: DataSetItem, found: Any, true: Any) -> None:
     from vitdeploy import documents
     from vitdeploy.evaluation import pictures
     from vitdeploy.reports.pictures import sheets
@@ -173,9 +173,9 @@ def _write_sheet(path: Path, prepared: Prepared, item: Item, found: Any, true: A
     documents.write_bytes(path, data)
 
 
-def head_of(prepared: Prepared, artifacts: Sequence[Artifact], device: str) -> Head:
+def head_of(prepared: PreparedEvaluation, artifacts: Sequence[Artifact], device: str) -> RecordsHeader:
     """Whose records a file has."""
-    return Head(
+    return RecordsHeader(
         schema=image_records.SCHEMA,
         dataset=f"{prepared.found.name}:{prepared.found.split}",
         items_sha256=dataset.digest(prepared.items),

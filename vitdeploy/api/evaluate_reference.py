@@ -14,7 +14,7 @@ from vitdeploy.api.export import ExportRequest, export
 from vitdeploy.artifacts.manifest import Artifact, digest_of
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.errors import Impossible, UnreadableFile
-from vitdeploy.evaluation.prepare import Prepared
+from vitdeploy.evaluation.prepare import PreparedEvaluation
 from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.processes.progress import OnTrial, Progress
 
@@ -31,7 +31,7 @@ class Reference:
 
 
 def evaluated(
-    prepared: Prepared,
+    prepared: PreparedEvaluation,
     artifacts: Sequence[Artifact],
     order: EvalRequest,
     progress: Progress,

@@ -11,7 +11,7 @@ from vitdeploy.evaluation.metric_words import number, signed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vitdeploy.fleet.evaluations import Evaluated
+    from vitdeploy.fleet.evaluations import EvaluationResult
     from vitdeploy.fleet.request import SweepOutcome
     from vitdeploy.results.record import Run
 
@@ -29,7 +29,7 @@ def sweep(outcome: "SweepOutcome") -> CommandOutcome:
     )
 
 
-def _evaluations(found: "Sequence[Evaluated]") -> Any:
+def _evaluations(found: "Sequence[EvaluationResult]") -> Any:
     """One figure a row, with its drop against fp32 torch; the documents have the rest."""
     heads = ("evaluation", "figure", "value", "drop", "pictures", "document")
     shown = console.table("evaluations", *heads, right=(2, 3, 4))

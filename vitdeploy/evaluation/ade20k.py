@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitdeploy.catalog.spec import Size
-from vitdeploy.evaluation.dataset import DataSetFiles, Item, wrong_layout
+from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem, wrong_layout
 from vitdeploy.images import labels
 
 IGNORE = 255
@@ -38,11 +38,11 @@ def find(root: Path, split: str = SPLIT) -> DataSetFiles:
     paths = sorted((base / "images" / split).glob("*.jpg"))
     if not paths:
         raise wrong_layout("ADE20K", base / "images" / split, ["*.jpg"], "Unpack the archive again.")
-    items: list[Item] = []
+    items: list[DataSetItem] = []
     for path in paths:
         label = base / "annotations" / split / f"{path.stem}.png"
         problem = None if label.is_file() else f"no label: {label} is not there"
-        items.append(Item(name=path.stem, image=path, label=label if problem is None else None, problem=problem))
+        items.append(DataSetItem(name=path.stem, image=path, label=label if problem is None else None, problem=problem))
     return DataSetFiles(
         name="ade20k",
         split=split,

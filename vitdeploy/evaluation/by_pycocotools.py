@@ -82,7 +82,7 @@ class AveragePrecision:
         self._images = sorted(images)
         self._lvis = lvis
 
-    def evaluate(self, results: Iterable[Mapping[str, Any]]) -> "Evaluated":
+    def evaluate(self, results: Iterable[Mapping[str, Any]]) -> "MatchedResults":
         """Match results in COCO's format with the truth."""
         kept = self._searched(results) if self._lvis else list(results)
         with contextlib.redirect_stdout(io.StringIO()):
@@ -98,7 +98,7 @@ class AveragePrecision:
                 run = COCOeval(self._truth, loaded, "segm")
             run.params.imgIds = self._images
             run.evaluate()
-        return Evaluated(run, self._images, lvis=self._lvis)
+        return MatchedResults(run, self._images, lvis=self._lvis)
 
     def _searched(self, results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The best results of each picture, of categories that were looked for in it."""
@@ -114,7 +114,7 @@ class AveragePrecision:
         return kept
 
 
-class Evaluated:
+class MatchedResults:
     """Results that are matched; figures of all their pictures or of some."""
 
     def __init__(self, run: Any, images: Sequence[int], *, lvis: bool) -> None:

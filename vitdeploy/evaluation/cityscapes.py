@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vitdeploy.evaluation.dataset import DataSetFiles, Item, contents, wrong_layout
+from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem, folder_contents, wrong_layout
 from vitdeploy.images import labels
 
 IGNORE = 255
@@ -47,7 +47,10 @@ def find(root: Path, split: str = SPLIT) -> DataSetFiles:
     paths = sorted(images.glob("*/*_leftImg8bit.png"))
     if not paths:
         raise wrong_layout(
-            "Cityscapes", images, ["CITY/*_leftImg8bit.png"], f"It holds {contents(images)}; unpack the archive again."
+            "Cityscapes",
+            images,
+            ["CITY/*_leftImg8bit.png"],
+            f"It holds {folder_contents(images)}; unpack the archive again.",
         )
     items = [_item(path, root, split) for path in paths]
     kinds = {item.label.name.rpartition("_")[2] for item in items if item.label}
@@ -61,13 +64,13 @@ def find(root: Path, split: str = SPLIT) -> DataSetFiles:
     )
 
 
-def _item(image: Path, root: Path, split: str) -> Item:
+def _item(image: Path, root: Path, split: str) -> DataSetItem:
     stem = image.name.removesuffix("_leftImg8bit.png")
     folder = root / "gtFine" / split / image.parent.name
     candidates = [folder / f"{stem}_gtFine_{kind}.png" for kind in ("labelIds", "labelTrainIds")]
     label = next((path for path in candidates if path.is_file()), None)
     problem = None if label else f"no label: neither {candidates[0]} nor {candidates[1].name}"
-    return Item(name=f"{image.parent.name}/{stem}", image=image, label=label, problem=problem)
+    return DataSetItem(name=f"{image.parent.name}/{stem}", image=image, label=label, problem=problem)
 
 
 def train_ids(label: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:

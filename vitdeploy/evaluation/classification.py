@@ -13,8 +13,8 @@ from PIL import Image
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog.spec import Size
 from vitdeploy.evaluation import pictures
-from vitdeploy.evaluation.dataset import Item
-from vitdeploy.evaluation.protocol import Dialogue, Request, output
+from vitdeploy.evaluation.dataset import DataSetItem
+from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, output
 from vitdeploy.evaluation.record import ImageRecord
 from vitdeploy.images.photos import Photo
 
@@ -51,11 +51,11 @@ def cut(photo: Photo, size: Size, crop: float) -> Photo:
     return np.asarray(image.crop((left, top, left + size[1], top + size[0])))
 
 
-def dialogue(item: Item, plan: ClassificationTask) -> Dialogue:
+def evaluate_image(item: DataSetItem, plan: ClassificationTask) -> ImageEvaluation:
     """The evaluation of one picture."""
     photo = cut(pictures.photo(item.image), plan.artifact.manifest.size, plan.crop)
     feed = {plan.artifact.manifest.inputs[0].name: photo}
-    (answer,) = yield Request(artifact=plan.artifact, feeds=(feed,))
+    (answer,) = yield InferenceRequest(artifact=plan.artifact, feeds=(feed,))
     found = output(answer, plan.artifact)
     true = int(item.truth)
     if found.dtype.kind in "iu":  # the graph decided itself: there is no second guess

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from vitdeploy.errors import UnreadableFile
-from vitdeploy.evaluation.dataset import DataSetFiles, Item, contents, wrong_layout
+from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem, folder_contents, wrong_layout
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ SPLITS = {"coco": "val2017", "lvis": "val"}
 ANNOTATIONS = {"coco": "instances_{split}.json", "lvis": "lvis_v1_{split}.json"}
 
 
-class Picture(msgspec.Struct, frozen=True):
+class ImageEntry(msgspec.Struct, frozen=True):
     """An entry of ``images``; what is not needed is skipped."""
 
     id: int
@@ -54,10 +54,10 @@ class Category(msgspec.Struct, frozen=True):
     """LVIS: r, c or f."""
 
 
-class File(msgspec.Struct, frozen=True):
+class AnnotationFile(msgspec.Struct, frozen=True):
     """An annotation file."""
 
-    images: tuple[Picture, ...]
+    images: tuple[ImageEntry, ...]
     annotations: tuple[Annotation, ...]
     categories: tuple[Category, ...]
 
@@ -72,17 +72,17 @@ class Detection(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Truth:
+class ImageAnnotations:
     """What is right for one picture, and what is asked of it."""
 
-    picture: Picture
+    picture: ImageEntry
     annotations: tuple[Annotation, ...]
     detections: tuple[Detection, ...] | None
     """None: the annotations' own boxes or points are the prompts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extra:
+class AnnotationSource:
     """What the figures need beside the pictures."""
 
     annotations: Path
@@ -98,7 +98,7 @@ def find(
         UnreadableFile: there is no annotation file, or it, or the detections, are none.
     """
     path = annotations or _annotations(name, root, split)
-    told = _decode(path, File, "annotation file")
+    told = _decode(path, AnnotationFile, "annotation file")
     boxes = _by_image(_decode(detections, tuple[Detection, ...], "list of detections")) if detections else None
     by_image = _by_image(told.annotations)
     items = [
@@ -122,7 +122,7 @@ def find(
         items=items,
         classes=tuple(category.name for category in told.categories),
         layout=f"annotations from {path.name}" + (f", boxes from {detections.name}" if detections else ""),
-        extra=Extra(annotations=path, categories=told.categories),
+        extra=AnnotationSource(annotations=path, categories=told.categories),
     )
 
 
@@ -132,7 +132,7 @@ def _annotations(name: str, root: Path, split: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    found = contents(root / "annotations") if (root / "annotations").is_dir() else None
+    found = folder_contents(root / "annotations") if (root / "annotations").is_dir() else None
     more = f"; annotations/ holds {found}" if found else ""
     raise wrong_layout(
         name.upper(), root, [f"annotations/{file}"], f"Put it there, or name it with --annotations{more}."
@@ -159,8 +159,8 @@ def _by_image(entries: Sequence[Entry]) -> Mapping[int, tuple[Entry, ...]]:
 
 
 def _item(
-    picture: Picture, root: Path, annotations: tuple[Annotation, ...], detections: tuple[Detection, ...] | None
-) -> Item:
+    picture: ImageEntry, root: Path, annotations: tuple[Annotation, ...], detections: tuple[Detection, ...] | None
+) -> DataSetItem:
     # LVIS names its pictures by COCO's address, whose last two words are the folder and the file.
     names = picture.coco_url.split("/")[-2:] if picture.coco_url and not picture.file_name else [picture.file_name]
     folders = (
@@ -168,9 +168,9 @@ def _item(
     )
     candidates = [root.joinpath(*names), *(root / folder / names[-1] for folder in (*folders, "val2017", "train2017"))]
     image = next((path for path in candidates if path.is_file()), candidates[-2] if folders else candidates[0])
-    return Item(
+    return DataSetItem(
         name=f"{picture.id:012d}",
         image=image,
-        truth=Truth(picture=picture, annotations=annotations, detections=detections),
+        truth=ImageAnnotations(picture=picture, annotations=annotations, detections=detections),
         problem=None if image.is_file() else f"{image} is not there",
     )

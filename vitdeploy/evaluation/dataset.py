@@ -16,7 +16,7 @@ MOST_FOUND = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class DataSetItem:
     """One picture: where it lies, and what is right for it."""
 
     name: str
@@ -37,7 +37,7 @@ class DataSetFiles:
     name: str
     split: str
     root: Path
-    items: Sequence[Item]
+    items: Sequence[DataSetItem]
     classes: tuple[str, ...]
     """Names of the classes; empty where there are none."""
     layout: str
@@ -49,10 +49,10 @@ class DataSetFiles:
 def wrong_layout(what: str, root: Path, looked_for: Iterable[str], hint: str) -> UnreadableFile:
     """The error for a folder that is no data set: what was looked for, and what was found instead."""
     wanted = " or ".join(looked_for)
-    return UnreadableFile(f"{root} is no {what}: looked for {wanted}, and found {contents(root)}", hint)
+    return UnreadableFile(f"{root} is no {what}: looked for {wanted}, and found {folder_contents(root)}", hint)
 
 
-def contents(folder: Path) -> str:
+def folder_contents(folder: Path) -> str:
     """What lies in a folder, in a few words."""
     if not folder.exists():
         return "no such folder"
@@ -68,19 +68,19 @@ def contents(folder: Path) -> str:
     return ", ".join(names[:MOST_FOUND]) + more
 
 
-def limited(items: Sequence[Item], limit: int | None) -> list[Item]:
+def limited(items: Sequence[DataSetItem], limit: int | None) -> list[DataSetItem]:
     """``limit`` of the items, spread evenly over all of them; all where there is no limit."""
     if limit is None or limit >= len(items):
         return list(items)
     return [items[index * len(items) // limit] for index in range(limit)]
 
 
-def shard(items: Sequence[Item], index: int, count: int) -> list[Item]:
+def shard(items: Sequence[DataSetItem], index: int, count: int) -> list[DataSetItem]:
     """Part ``index`` of ``count`` of the items: every ``count``-th one, so that all parts take about as long."""
     return list(items[index::count])
 
 
-def digest(items: Sequence[Item]) -> str:
+def digest(items: Sequence[DataSetItem]) -> str:
     """SHA-256 of the names of the items and the sizes of their files: another picture is another data set."""
     told = hashlib.sha256()
     for item in sorted(items, key=lambda one: one.name):

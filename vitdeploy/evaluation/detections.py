@@ -7,8 +7,8 @@ from typing import Any
 
 from vitdeploy.catalog import registry
 from vitdeploy.evaluation import image_records
-from vitdeploy.evaluation.coco import Extra
-from vitdeploy.evaluation.prepare import Prepared
+from vitdeploy.evaluation.coco import AnnotationSource
+from vitdeploy.evaluation.prepare import PreparedEvaluation
 from vitdeploy.evaluation.record import ClassFigure, Figure
 from vitdeploy.results import stats
 
@@ -16,14 +16,16 @@ GROUPS = 20
 """Of the jackknife. Source: Kott 2001 has 15 or more; each group costs one summing up."""
 
 
-def figures(prepared: Prepared, ours: Path, theirs: Path | None) -> tuple[tuple[Figure, ...], tuple[ClassFigure, ...]]:
+def figures(
+    prepared: PreparedEvaluation, ours: Path, theirs: Path | None
+) -> tuple[tuple[Figure, ...], tuple[ClassFigure, ...]]:
     """The figures and those of each category, from the records of all pictures.
 
     Args:
         ours: records of the artifact.
         theirs: records of the reference; None: there is none.
     """
-    extra: Extra = prepared.found.extra
+    extra: AnnotationSource = prepared.found.extra
     lvis = prepared.found.name == "lvis"
     scored = [int(one.image) for one in image_records.records(ours) if one.status == "scored"]
     if theirs is not None:
@@ -68,7 +70,7 @@ def _figure(name: str, value: float, other: float | None, left_out: list[float])
     )
 
 
-def _classes(extra: Extra, mine: Any, reference: Any) -> tuple[ClassFigure, ...]:
+def _classes(extra: AnnotationSource, mine: Any, reference: Any) -> tuple[ClassFigure, ...]:
     found: Mapping[int, float] = dict(mine.classes())
     others: Mapping[int, float] = {} if reference is None else dict(reference.classes())
     return tuple(

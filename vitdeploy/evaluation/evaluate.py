@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from vitdeploy.errors import UnreadableFile
-from vitdeploy.evaluation.dataset import Item
-from vitdeploy.evaluation.protocol import Answers, Dialogue, Outputs, Request
+from vitdeploy.evaluation.dataset import DataSetItem
+from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, InferenceRunner, Outputs
 from vitdeploy.evaluation.record import ImageRecord
 
 FIRST_GROUP = 4
@@ -26,23 +26,23 @@ GROUP_BYTES = 192 * 2**20
 MOST_GROWTH = 4
 """A group has at most so many times the pictures of the one before."""
 
-Start = Callable[[Item], Dialogue]
+Start = Callable[[DataSetItem], ImageEvaluation]
 
 
 @dataclass(slots=True)
 class _Open:
     """One picture that is being evaluated: what it asks, or what became of it."""
 
-    item: Item
-    dialogue: Dialogue | None = None
-    request: Request | None = None
+    item: DataSetItem
+    dialogue: ImageEvaluation | None = None
+    request: InferenceRequest | None = None
     record: ImageRecord | None = None
 
 
 def evaluate(
-    items: Sequence[Item],
+    items: Sequence[DataSetItem],
     start: Start,
-    answers: Answers,
+    answers: InferenceRunner,
     *,
     now: Callable[[], float] = time.monotonic,
 ) -> Iterator[list[ImageRecord]]:
@@ -79,7 +79,7 @@ def _next_size(last: int, size_bytes: int, pace_s: float) -> int:
     return max(FIRST_GROUP, most)
 
 
-def _opened(items: Iterator[Item], start: Start, count: int) -> list[_Open]:
+def _opened(items: Iterator[DataSetItem], start: Start, count: int) -> list[_Open]:
     """The next items, each as far as it comes without an answer."""
     return [_advanced(_Open(item=item), start, None) for item in itertools.islice(items, count)]
 
@@ -102,7 +102,7 @@ def _advanced(one: _Open, start: Start, outputs: Sequence[Outputs] | None) -> _O
     return one
 
 
-def _finished(group: Sequence[_Open], answers: Answers) -> list[ImageRecord]:
+def _finished(group: Sequence[_Open], answers: InferenceRunner) -> list[ImageRecord]:
     """Answer whatever the group asks, round after round, until every picture is done."""
     while asking := [one for one in group if one.request is not None]:
         by_artifact: dict[str, list[_Open]] = {}
@@ -114,7 +114,7 @@ def _finished(group: Sequence[_Open], answers: Answers) -> list[ImageRecord]:
     return [one.record for one in group if one.record is not None]
 
 
-def _answer(together: Sequence[_Open], answers: Answers) -> None:
+def _answer(together: Sequence[_Open], answers: InferenceRunner) -> None:
     """Ask one artifact everything that is asked of it, and hand each its part."""
     requests = [one.request for one in together if one.request is not None]
     found = answers(requests[0].artifact, [feed for request in requests for feed in request.feeds])
@@ -125,6 +125,6 @@ def _answer(together: Sequence[_Open], answers: Answers) -> None:
         _advanced(one, _never, part)
 
 
-def _never(item: Item) -> Dialogue:
+def _never(item: DataSetItem) -> ImageEvaluation:
     msg = f"{item.name} was answered before it asked"
     raise AssertionError(msg)

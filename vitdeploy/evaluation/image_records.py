@@ -17,7 +17,7 @@ from vitdeploy.evaluation.record import ImageRecord
 SCHEMA = 1
 
 
-class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RecordsHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whose records they are: another one of these is another evaluation."""
 
     schema: int
@@ -32,7 +32,7 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ImageRecords:
     """An open file of records."""
 
-    def __init__(self, path: Path, head: Head) -> None:
+    def __init__(self, path: Path, head: RecordsHeader) -> None:
         self.path = path
         self.head = head
 
@@ -71,7 +71,7 @@ class ImageRecords:
     def _adopt(self) -> set[str]:
         head = head_of(self.path)
         if head != self.head:
-            differing = [f for f in Head.__struct_fields__ if getattr(head, f) != getattr(self.head, f)]
+            differing = [f for f in RecordsHeader.__struct_fields__ if getattr(head, f) != getattr(self.head, f)]
             raise UsageError(
                 f"{self.path} is of another evaluation: {', '.join(differing)} differ",
                 "Choose another place with --out.",
@@ -94,7 +94,7 @@ class ImageRecords:
         return names
 
 
-def head_of(path: Path) -> Head:
+def head_of(path: Path) -> RecordsHeader:
     """Whose records a file has.
 
     Raises:
@@ -105,7 +105,7 @@ def head_of(path: Path) -> Head:
             line = stream.readline()
     except OSError as error:
         raise UnreadableFile(f"cannot read {path}: {error.strerror}", "Check the path.") from error
-    return documents.decode(line, Head, schema=SCHEMA, what="image records", name=str(path))
+    return documents.decode(line, RecordsHeader, schema=SCHEMA, what="image records", name=str(path))
 
 
 def records(path: Path) -> Iterator[ImageRecord]:

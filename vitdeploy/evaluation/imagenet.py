@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vitdeploy.errors import UnreadableFile
-from vitdeploy.evaluation.dataset import DataSetFiles, Item, contents, wrong_layout
+from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem, folder_contents, wrong_layout
 from vitdeploy.images import labels
 
 CLASSES = 1000
@@ -58,7 +58,7 @@ def _from_folders(root: Path, folder: Path, split: str) -> DataSetFiles:
     if order is None:
         raise UnreadableFile(
             f"{folder} has {len(names)} class folders, not {CLASSES}, so their numbers are not known: looked for one "
-            f"of {', '.join(MAPPINGS)} in {root} as well, and found {contents(root)}",
+            f"of {', '.join(MAPPINGS)} in {root} as well, and found {folder_contents(root)}",
             f"Put one of those files there, or make a folder for each of the {CLASSES} classes.",
         )
     number = {name: place for place, name in enumerate(order)}
@@ -68,7 +68,7 @@ def _from_folders(root: Path, folder: Path, split: str) -> DataSetFiles:
             f"{folder / strangers[0]} is none of the {CLASSES} classes", "Remove it, or name another folder."
         )
     items = [
-        Item(name=f"{name}/{path.name}", image=path, truth=number[name])
+        DataSetItem(name=f"{name}/{path.name}", image=path, truth=number[name])
         for name in names
         for path in sorted((folder / name).iterdir())
         if path.suffix.lower() in SUFFIXES
@@ -88,13 +88,13 @@ def _from_devkit(root: Path, truth: Path, split: str) -> DataSetFiles:
     order = _ilsvrc_order(meta)
     numbers = _numbers(truth)
     folder = _flat(root, split)
-    items: list[Item] = []
+    items: list[DataSetItem] = []
     for place, number in enumerate(numbers, 1):
         name = f"ILSVRC2012_val_{place:08d}.JPEG"
         path = folder / name
         problem = None if 1 <= number <= CLASSES else f"{truth.name} says class {number}"
         truth_class = order[number - 1] if problem is None else None
-        items.append(Item(name=name, image=path, truth=truth_class, problem=problem))
+        items.append(DataSetItem(name=name, image=path, truth=truth_class, problem=problem))
     return _found(root, split, items, f"flat pictures with {truth.name}")
 
 
@@ -140,12 +140,12 @@ def _from_kaggle(root: Path, split: str) -> DataSetFiles:
     folder = next((p for p in folders if p.is_dir() and next(p.glob("*.JPEG"), None)), None)
     if folder is None:
         raise wrong_layout("ImageNet validation set", root, [f"ILSVRC/Data/CLS-LOC/{split}/*.JPEG"], "Unpack it there.")
-    items: list[Item] = []
+    items: list[DataSetItem] = []
     with (root / KAGGLE).open(newline="") as stream:
         for row in csv.DictReader(stream):
             name, wnid = f"{row.get('ImageId')}.JPEG", (row.get("PredictionString") or "").split(" ")[0]
             problem = None if wnid in number else f"{KAGGLE} says class {wnid!r}"
-            items.append(Item(name=name, image=folder / name, truth=number.get(wnid), problem=problem))
+            items.append(DataSetItem(name=name, image=folder / name, truth=number.get(wnid), problem=problem))
     return _found(root, split, sorted(items, key=lambda one: one.name), f"flat pictures with {KAGGLE}")
 
 
@@ -169,12 +169,12 @@ def _mapping(folders: Sequence[Path]) -> list[str] | None:
     return None
 
 
-def _found(root: Path, split: str, items: Sequence[Item], layout: str) -> DataSetFiles:
+def _found(root: Path, split: str, items: Sequence[DataSetItem], layout: str) -> DataSetFiles:
     checked = [item if item.problem or item.image.is_file() else _absent(item) for item in items]
     return DataSetFiles(
         name="imagenet", split=split, root=root, items=checked, classes=labels.names("imagenet"), layout=layout
     )
 
 
-def _absent(item: Item) -> Item:
-    return Item(name=item.name, image=item.image, truth=item.truth, problem=f"{item.image} is not there")
+def _absent(item: DataSetItem) -> DataSetItem:
+    return DataSetItem(name=item.name, image=item.image, truth=item.truth, problem=f"{item.image} is not there")

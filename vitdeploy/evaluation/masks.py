@@ -19,9 +19,9 @@ from vitdeploy.artifacts.manifest import Artifact, Tensor
 from vitdeploy.catalog.spec import Size
 from vitdeploy.errors import UnreadableFile
 from vitdeploy.evaluation import pictures
-from vitdeploy.evaluation.coco import Truth
-from vitdeploy.evaluation.dataset import Item
-from vitdeploy.evaluation.protocol import Dialogue, Feed, Outputs, Request, channels_first
+from vitdeploy.evaluation.coco import ImageAnnotations
+from vitdeploy.evaluation.dataset import DataSetItem
+from vitdeploy.evaluation.protocol import Feed, ImageEvaluation, InferenceRequest, Outputs, channels_first
 from vitdeploy.evaluation.record import ImageRecord, MaskRecord
 
 Boolean = NDArray[np.bool_]
@@ -58,13 +58,15 @@ class MaskTask:
     encode: Callable[[Boolean], dict[str, Any]]
 
 
-def dialogue(item: Item, plan: MaskTask, seen: Callable[[Any, Any], None] | None = None) -> Dialogue:
+def evaluate_image(
+    item: DataSetItem, plan: MaskTask, seen: Callable[[Any, Any], None] | None = None
+) -> ImageEvaluation:
     """The evaluation of one picture.
 
     Args:
         seen: shown the predicted and the true masks, both lists of ``(h, w)``.
     """
-    truth: Truth = item.truth
+    truth: ImageAnnotations = item.truth
     asked = list(_asked(truth))
     if not asked:
         return ImageRecord(image=item.name)
@@ -76,7 +78,7 @@ def dialogue(item: Item, plan: MaskTask, seen: Callable[[Any, Any], None] | None
     feed = {plan.encoder.manifest.inputs[0].name: _resized(photo, plan.encoder.manifest.size)}
     del photo
     held_bytes = EMBEDDING_BYTES + 2 * len(asked) * size[0] * size[1]
-    (answer,) = yield Request(artifact=plan.encoder, feeds=(feed,), held_bytes=held_bytes)
+    (answer,) = yield InferenceRequest(artifact=plan.encoder, feeds=(feed,), held_bytes=held_bytes)
     described = plan.encoder.manifest.outputs[0]
     embedding = np.array(channels_first(answer[described.name], described.layout))
     finite = bool(np.isfinite(embedding).all())
@@ -103,7 +105,7 @@ def dialogue(item: Item, plan: MaskTask, seen: Callable[[Any, Any], None] | None
     return ImageRecord(image=item.name, score=float(np.mean(ious)) if ious else None, finite=finite, masks=records)
 
 
-def _asked(truth: Truth) -> Iterator[Any]:
+def _asked(truth: ImageAnnotations) -> Iterator[Any]:
     if truth.detections is not None:
         yield from truth.detections
     else:
@@ -139,8 +141,8 @@ def inner(size: Size, side: int) -> Size:
     return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
 
 
-Masks = Generator[Request, Sequence[Outputs], list[Boolean]]
-"""A part of a dialogue that ends in masks."""
+Masks = Generator[InferenceRequest, Sequence[Outputs], list[Boolean]]
+"""A part of a evaluate_image that ends in masks."""
 
 
 def _by_clicks(plan: MaskTask, embedding: NDArray[Any], true: Sequence[Boolean | None], size: Size) -> Masks:
@@ -192,7 +194,7 @@ def _answers(plan: MaskTask, embedding: NDArray[Any], prompts: Sequence[Sequence
             {embeddings.name: whole, **_points(part, size, (coords, labels))},
         )
     layouts = {tensor.name: tensor.layout for tensor in manifest.outputs}
-    answers: Sequence[Outputs] = yield Request(artifact=plan.decoder, feeds=tuple(feeds))
+    answers: Sequence[Outputs] = yield InferenceRequest(artifact=plan.decoder, feeds=tuple(feeds))
     found: list[Boolean] = []
     for place in range(len(prompts)):
         answer, row = answers[place // objects], place % objects

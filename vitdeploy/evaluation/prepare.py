@@ -20,8 +20,8 @@ from vitdeploy.evaluation import (
     segmentation,
     super_resolution,
 )
-from vitdeploy.evaluation.dataset import DataSetFiles, Item
-from vitdeploy.evaluation.protocol import Dialogue
+from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem
+from vitdeploy.evaluation.protocol import ImageEvaluation
 from vitdeploy.images import labels, sam_predict
 
 TASKS: dict[str, Task] = {
@@ -56,25 +56,25 @@ class PromptRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class PreparedEvaluation:
     """A data set and how its pictures are evaluated."""
 
     found: DataSetFiles
-    items: Sequence[Item]
+    items: Sequence[DataSetItem]
     """Those that are asked for."""
-    start: Callable[[Item], Dialogue]
+    start: Callable[[DataSetItem], ImageEvaluation]
     protocol: tuple[str, ...]
     kind: str
     """Which figures there are: a key of `summary.MEASURES`."""
     artifacts: tuple[Artifact, ...]
     """What is run: what was named, and the other part of a model that has two."""
-    rebuild: "Callable[[tuple[Artifact, ...]], Prepared]" = field(repr=False)
+    rebuild: "Callable[[tuple[Artifact, ...]], PreparedEvaluation]" = field(repr=False)
     """The same for other artifacts: the reference's."""
-    watch: Callable[[Item, Callable[[Any, Any], None]], Dialogue] | None = None
+    watch: Callable[[DataSetItem, Callable[[Any, Any], None]], ImageEvaluation] | None = None
     """The dialogue that also shows what it sees and what is right; None where there is nothing to be drawn."""
 
 
-def prepare(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepared:
+def prepare(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
     """Find the pictures and make out how they are evaluated.
 
     Raises:
@@ -131,7 +131,7 @@ def check(name: str, artifacts: Sequence[Artifact]) -> None:
             )
 
 
-def _segmentation(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepared:
+def _segmentation(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
     city = wish.dataset == "cityscapes"
     split = wish.split or SPLITS[wish.dataset]
     found = cityscapes.find(wish.root, split) if city else ade20k.find(wish.root, split)
@@ -156,11 +156,11 @@ def _segmentation(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepa
     )
     if not city:  # one artifact after the other: a group that mixes sizes starts a process for each
         items = sorted(items, key=lambda item: _shape(item, plan))
-    return Prepared(
+    return PreparedEvaluation(
         found=found,
         items=items,
-        start=lambda item: segmentation.dialogue(item, plan),
-        watch=lambda item, seen: segmentation.dialogue(item, plan, seen),
+        start=lambda item: segmentation.evaluate_image(item, plan),
+        watch=lambda item, seen: segmentation.evaluate_image(item, plan, seen),
         protocol=(
             f"{found.layout}, split {split}",
             *steps,
@@ -188,7 +188,7 @@ def shapes(wish: PromptRequest) -> dict[tuple[int, int], int]:
     return dict(sorted(counted.items(), key=lambda pair: -pair[1]))
 
 
-def _shape(item: Item, plan: segmentation.SegmentationTask) -> tuple[tuple[int, ...], str]:
+def _shape(item: DataSetItem, plan: segmentation.SegmentationTask) -> tuple[tuple[int, ...], str]:
     from vitdeploy.evaluation import pictures
 
     size = pictures.size_of(item.image)
@@ -196,7 +196,7 @@ def _shape(item: Item, plan: segmentation.SegmentationTask) -> tuple[tuple[int, 
     return (chosen[0].manifest.size if chosen else ()), item.name
 
 
-def _classification(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepared:
+def _classification(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
     only = _only(artifacts)
     manifest = only.manifest
     crop = wish.crop or classification.CROPS.get(manifest.model, classification.CROP)
@@ -204,10 +204,10 @@ def _classification(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Pre
         raise UsageError(f"--crop {crop:g} is not a share of the picture", "Use more than 0 and at most 1.")
     found = imagenet.find(wish.root, wish.split or imagenet.SPLIT)
     plan = classification.ClassificationTask(artifact=only, crop=crop, names=labels.names("imagenet"))
-    return Prepared(
+    return PreparedEvaluation(
         found=found,
         items=dataset.limited(found.items, wish.limit),
-        start=lambda item: classification.dialogue(item, plan),
+        start=lambda item: classification.evaluate_image(item, plan),
         protocol=(
             f"{found.layout}, split {found.split}",
             f"short side to {_words(manifest.size)} / {crop:g} (Pillow's bicubic), center crop {_words(manifest.size)}",
@@ -218,7 +218,7 @@ def _classification(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Pre
     )
 
 
-def _super_resolution(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepared:
+def _super_resolution(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
     scales = {super_resolution.scale_of(one) for one in artifacts}
     if len(scales) > 1:
         raise Impossible(f"the artifacts enlarge {' and '.join(map(str, sorted(scales)))} times", "Name one kind.")
@@ -229,11 +229,11 @@ def _super_resolution(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> P
     ssim = registry.load("vitdeploy.evaluation.by_skimage:ssim")
     plan = super_resolution.SuperResolutionTask(artifacts=artifacts, scale=scale, ssim=ssim)
     sizes = ", ".join(_words(one.manifest.size) for one in artifacts)
-    return Prepared(
+    return PreparedEvaluation(
         found=found,
         items=dataset.limited(found.items, wish.limit),
-        start=lambda item: super_resolution.dialogue(item, plan),
-        watch=lambda item, seen: super_resolution.dialogue(item, plan, seen),
+        start=lambda item: super_resolution.evaluate_image(item, plan),
+        watch=lambda item, seen: super_resolution.evaluate_image(item, plan, seen),
         protocol=(
             f"x{scale}, {found.layout}",
             f"inputs of other sizes than {sizes} in tiles that overlap by {super_resolution.OVERLAP} pixels",
@@ -250,7 +250,7 @@ CLICKS = (1, 3, 5)
 """Source: arXiv 2402.05008, tables of points; more are allowed as far as the decoder takes them."""
 
 
-def _masks(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepared:
+def _masks(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
     encoder, decoder = _parts(artifacts)
     prompt = wish.prompt or ("detector" if wish.detections else "box")
     if prompt not in PROMPTS:
@@ -283,11 +283,11 @@ def _masks(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepared:
         "detector": f"every box of {wish.detections.name if wish.detections else ''} is asked for",
         "point": f"{wish.clicks} clicks an annotation, each deepest inside what was wrong so far",
     }
-    return Prepared(
+    return PreparedEvaluation(
         found=found,
         items=dataset.limited(found.items, wish.limit),
-        start=lambda item: masks.dialogue(item, plan),
-        watch=lambda item, seen: masks.dialogue(item, plan, seen),
+        start=lambda item: masks.evaluate_image(item, plan),
+        watch=lambda item, seen: masks.evaluate_image(item, plan, seen),
         protocol=(
             f"{found.layout}, split {found.split}",
             f"long side to {max(encoder.manifest.size)} (Pillow's bilinear), padded after normalization",

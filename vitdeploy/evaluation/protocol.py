@@ -18,7 +18,7 @@ Feed = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class InferenceRequest:
     """One artifact and what it is fed."""
 
     artifact: Artifact
@@ -32,11 +32,11 @@ class Request:
         return self.held_bytes + sum(array.nbytes for feed in self.feeds for array in feed.values())
 
 
-Dialogue = Generator[Request, Sequence[Outputs], ImageRecord]
+ImageEvaluation = Generator[InferenceRequest, Sequence[Outputs], ImageRecord]
 """The evaluation of one picture: it asks, is sent the answers, asks again or returns what became of it."""
 
 
-class Answers(Protocol):
+class InferenceRunner(Protocol):
     """Runs artifacts on a device."""
 
     def __call__(self, artifact: Artifact, feeds: Sequence[Feed], /) -> list[Outputs]:

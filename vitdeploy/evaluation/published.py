@@ -20,7 +20,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class PublishedAccuracy:
     """One published model: how right, and how fast."""
 
     name: str
@@ -34,10 +34,10 @@ class Point:
     source: str
 
 
-def points(dataset: str) -> tuple[Point, ...]:
+def points(dataset: str) -> tuple[PublishedAccuracy, ...]:
     """All points that were published for a data set."""
     return tuple(
-        Point(
+        PublishedAccuracy(
             name=name,
             model=model,
             figure=table.figure,

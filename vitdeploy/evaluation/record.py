@@ -140,7 +140,7 @@ class CrossCheck(_Record, frozen=True, kw_only=True):
     theirs: float
 
 
-class Bad(_Record, frozen=True, kw_only=True):
+class WorstImage(_Record, frozen=True, kw_only=True):
     """One of the worst pictures."""
 
     image: str
@@ -169,7 +169,7 @@ class Evaluation(_Record, frozen=True, kw_only=True):
     figures: tuple[Figure, ...]
     """The headline first."""
     classes: tuple[ClassFigure, ...]
-    worst: tuple[Bad, ...]
+    worst: tuple[WorstImage, ...]
     problems: tuple[ImageRecord, ...]
     """Pictures that were not scored, each with its reason."""
     warnings: tuple[str, ...]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog.spec import Size
 from vitdeploy.evaluation import cubic, pictures
-from vitdeploy.evaluation.dataset import Item
-from vitdeploy.evaluation.protocol import Dialogue, Request, output
+from vitdeploy.evaluation.dataset import DataSetItem
+from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, output
 from vitdeploy.evaluation.record import ImageRecord
 
 Labels = NDArray[np.uint8]
@@ -47,9 +47,9 @@ def fitting(plan: SegmentationTask, height: int, width: int) -> tuple[Artifact, 
     return min(holding, key=lambda one: one.manifest.size[0] * one.manifest.size[1]), size
 
 
-def dialogue(
-    item: Item, plan: SegmentationTask, seen: Callable[[NDArray[Any], NDArray[Any]], None] | None = None
-) -> Dialogue:
+def evaluate_image(
+    item: DataSetItem, plan: SegmentationTask, seen: Callable[[NDArray[Any], NDArray[Any]], None] | None = None
+) -> ImageEvaluation:
     """The evaluation of one picture.
 
     Args:
@@ -71,7 +71,7 @@ def dialogue(
     artifact, size = found
     feed = {artifact.manifest.inputs[0].name: cubic.resized(photo, size)}
     del photo
-    (answer,) = yield Request(artifact=artifact, feeds=(feed,))
+    (answer,) = yield InferenceRequest(artifact=artifact, feeds=(feed,))
     raw = output(answer, artifact)
     padded = artifact.manifest.size != size
     predicted = labels_of(cropped(raw, size, artifact.manifest.size), (truth.shape[0], truth.shape[1]))

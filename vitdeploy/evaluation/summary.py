@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitdeploy.evaluation import masks, segmentation
-from vitdeploy.evaluation.record import Bad, ClassFigure, Figure, ImageRecord
+from vitdeploy.evaluation.record import ClassFigure, Figure, ImageRecord, WorstImage
 from vitdeploy.results import stats
 
 Rows = NDArray[np.float64]
@@ -28,7 +28,7 @@ class AccuracySummary:
 
     figures: tuple[Figure, ...] = ()
     classes: tuple[ClassFigure, ...] = ()
-    worst: tuple[Bad, ...] = ()
+    worst: tuple[WorstImage, ...] = ()
     problems: list[ImageRecord] = field(default_factory=list[ImageRecord])
     not_scored: int = 0
     scored: int = 0
@@ -40,7 +40,7 @@ class AccuracySummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
+class Metric:
     """One figure of a data set."""
 
     name: str
@@ -66,7 +66,7 @@ def summarize(
     rows: list[Rows] = []
     theirs: list[Rows] = []
     paired: list[int] = []
-    worst: list[Bad] = []
+    worst: list[WorstImage] = []
     for one in records:
         if one.status != "scored":
             found.not_scored += 1
@@ -81,25 +81,25 @@ def summarize(
             theirs.append(other[0])
         rows.append(row_of(one, len(classes)))
         if one.score is not None:
-            worst.append(Bad(image=one.image, score=one.score, reference=None if other is None else other[1]))
+            worst.append(WorstImage(image=one.image, score=one.score, reference=None if other is None else other[1]))
             worst = sorted(worst, key=_badness)[:WORST] if len(worst) > 4 * WORST else worst
     found.worst = tuple(sorted(worst, key=_badness)[:WORST])
     ours = np.stack(rows) if rows else None
     if ours is None:
-        found.figures = tuple(Figure(name=m.name, unit=m.unit, value=None) for m in MEASURES[kind])
+        found.figures = tuple(Figure(name=m.name, unit=m.unit, value=None) for m in METRICS[kind])
         return found
     found.paired = None if others is None else len(paired)
     sides = (np.stack(theirs), ours[paired]) if paired else None
-    found.figures = tuple(_figure(measure, ours, sides) for measure in MEASURES[kind])
+    found.figures = tuple(_figure(measure, ours, sides) for measure in METRICS[kind])
     found.classes = _CLASSES[kind](classes, ours, sides[0] if sides else None) if kind in _CLASSES else ()
     return found
 
 
-def _badness(one: Bad) -> tuple[float, str]:
+def _badness(one: WorstImage) -> tuple[float, str]:
     return one.score, one.image
 
 
-def _figure(measure: Measure, ours: Rows, sides: tuple[Rows, Rows] | None) -> Figure:
+def _figure(measure: Metric, ours: Rows, sides: tuple[Rows, Rows] | None) -> Figure:
     value = _known(measure.of(ours))
     if sides is None:
         return Figure(name=measure.name, unit=measure.unit, value=value)
@@ -135,7 +135,7 @@ def _hits(one: ImageRecord, classes: int) -> Rows:
     return np.asarray([float(first), float(one.label in one.top5), float(one.label or 0)])
 
 
-def _likeness(one: ImageRecord, classes: int) -> Rows:
+def _psnr_and_ssim(one: ImageRecord, classes: int) -> Rows:
     del classes
     return np.asarray([one.psnr_db or 0.0, one.ssim or 0.0])
 
@@ -161,15 +161,15 @@ def _nothing(one: ImageRecord, classes: int) -> Rows:
 _ROWS: Mapping[str, Callable[[ImageRecord, int], Rows]] = {
     "segmentation": _counts,
     "classification": _hits,
-    "super-resolution": _likeness,
+    "super-resolution": _psnr_and_ssim,
     "masks": _overlaps,
     "detections": _nothing,
 }
 
 
-def _of_sums(statistic: Callable[[NDArray[Any]], NDArray[Any]], name: str) -> Measure:
+def _of_sums(statistic: Callable[[NDArray[Any]], NDArray[Any]], name: str) -> Metric:
     """A figure that is a function of sums over the data set, in percent."""
-    return Measure(
+    return Metric(
         name=name,
         unit="%",
         of=lambda rows: float(100 * statistic(rows.sum(axis=0))),
@@ -191,7 +191,7 @@ def _mean_overlap(place: int) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
     return statistic
 
 
-def _share(column: int, name: str) -> Measure:
+def _share(column: int, name: str) -> Metric:
     """A share of the pictures, in percent."""
 
     def interval(theirs: Rows, ours: Rows) -> tuple[float, float] | None:
@@ -202,7 +202,7 @@ def _share(column: int, name: str) -> Measure:
         low, high = stats.paired_proportions_interval(lost, won, len(ours))
         return 100 * low, 100 * high
 
-    return Measure(
+    return Metric(
         name=name,
         unit="%",
         of=lambda rows: float(100 * rows[:, column].mean()),
@@ -211,8 +211,8 @@ def _share(column: int, name: str) -> Measure:
     )
 
 
-def _mean(column: int, name: str, unit: str) -> Measure:
-    return Measure(
+def _mean(column: int, name: str, unit: str) -> Metric:
+    return Metric(
         name=name,
         unit=unit,
         of=lambda rows: float(rows[:, column].mean()),
@@ -221,7 +221,7 @@ def _mean(column: int, name: str, unit: str) -> Measure:
     )
 
 
-MEASURES: Mapping[str, tuple[Measure, ...]] = {
+METRICS: Mapping[str, tuple[Metric, ...]] = {
     "segmentation": (_of_sums(segmentation.mean_iou, "mIoU"), _of_sums(_pixel_accuracy, "pixel accuracy")),
     "classification": (_share(0, "top-1"), _share(1, "top-5")),
     "masks": tuple(

@@ -17,8 +17,8 @@ from PIL import Image
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog.spec import Size
 from vitdeploy.evaluation import pictures
-from vitdeploy.evaluation.dataset import DataSetFiles, Item, wrong_layout
-from vitdeploy.evaluation.protocol import Dialogue, Request, output
+from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem, wrong_layout
+from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, output
 from vitdeploy.evaluation.record import ImageRecord
 from vitdeploy.images.photos import SUFFIXES, Photo
 
@@ -32,7 +32,7 @@ _Y = (65.481, 128.553, 24.966)
 """Of R, G, B on a 0–1 scale; and 16 beside. Source: ITU-R BT.601, as MATLAB's ``rgb2ycbcr``."""
 
 
-class Similarity(Protocol):
+class SsimFunction(Protocol):
     """SSIM of two luminances ``(h, w)`` on the 0–255 scale."""
 
     def __call__(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
@@ -46,7 +46,7 @@ class SuperResolutionTask:
 
     artifacts: tuple[Artifact, ...]
     scale: int
-    ssim: Similarity
+    ssim: SsimFunction
 
 
 def scale_of(artifact: Artifact) -> int:
@@ -73,11 +73,11 @@ def find(root: Path, scale: int, split: str = "") -> DataSetFiles:
             "Name the folder that holds HR (and LR_bicubic).",
         )
     small = _small(base, large, scale)
-    items: list[Item] = []
+    items: list[DataSetItem] = []
     for path in sorted(p for p in large.iterdir() if p.suffix.lower() in SUFFIXES):
         low = _partner(path, small, scale) if small else None
         problem = f"no small picture of it in {small}" if small and low is None else None
-        items.append(Item(name=path.name, image=low or path, label=path, problem=problem))
+        items.append(DataSetItem(name=path.name, image=low or path, label=path, problem=problem))
     how = f"small pictures from {small.relative_to(base)}" if small else "small pictures made here (Pillow bicubic)"
     return DataSetFiles(
         name="sr", split=split or root.name, root=root, items=items, classes=(), layout=how, extra=small is None
@@ -111,7 +111,9 @@ def _partner(large: Path, folder: Path, scale: int) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def dialogue(item: Item, plan: SuperResolutionTask, seen: Callable[[Any, Any], None] | None = None) -> Dialogue:
+def evaluate_image(
+    item: DataSetItem, plan: SuperResolutionTask, seen: Callable[[Any, Any], None] | None = None
+) -> ImageEvaluation:
     """The evaluation of one pair.
 
     Args:
@@ -132,7 +134,7 @@ def dialogue(item: Item, plan: SuperResolutionTask, seen: Callable[[Any, Any], N
     tiles = list(_tiles((padded.shape[0], padded.shape[1]), size))
     name = artifact.manifest.inputs[0].name
     feeds = tuple({name: padded[top : top + size[0], left : left + size[1]]} for top, left in tiles)
-    answers = yield Request(artifact=artifact, feeds=feeds)
+    answers = yield InferenceRequest(artifact=artifact, feeds=feeds)
     outputs = [output(answer, artifact) for answer in answers]
     finite = all(bool(np.isfinite(one).all()) for one in outputs)
     picture = _joined(outputs, tiles, size, (padded.shape[0], padded.shape[1]), scale)[:height, :width]
@@ -150,7 +152,7 @@ def dialogue(item: Item, plan: SuperResolutionTask, seen: Callable[[Any, Any], N
     )
 
 
-def compare(picture: Photo, large: Photo, scale: int, ssim: Similarity) -> tuple[float, float]:
+def compare(picture: Photo, large: Photo, scale: int, ssim: SsimFunction) -> tuple[float, float]:
     """PSNR in dB and SSIM of two pictures ``(h, w, 3)`` on Y, without ``scale`` pixels at each border."""
     one, other = (luminance(p)[scale:-scale, scale:-scale] for p in (picture, large))
     return psnr(one, other), ssim(one, other)

@@ -20,13 +20,13 @@ from vitdeploy.fleet import messages
 from vitdeploy.fleet import plan as planning
 from vitdeploy.fleet.plan import EvalJob, SweepCase, SweepPlan
 from vitdeploy.fleet.request import SweepOutcome, SweepRequest
-from vitdeploy.fleet.trial_files import TrialFiles, beside
+from vitdeploy.fleet.trial_files import TrialFiles, client_folder
 from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
 from vitdeploy.results import record
 from vitdeploy.results.record import Run
 
 if TYPE_CHECKING:
-    from vitdeploy.fleet.evaluations import Evaluated
+    from vitdeploy.fleet.evaluations import EvaluationResult
 
 EVALS = ".evals"
 """Ends the name of the folder of a sweep's evaluations, beside its run."""
@@ -102,7 +102,7 @@ def _timed(
     from vitdeploy.fleet.sweep import Sweep
 
     earlier = record.load(out) if order.resume and out.exists() else None
-    journal = TrialFiles(beside(out))
+    journal = TrialFiles(client_folder(out))
     if earlier is None:
         journal.remove()  # of a run that was removed
     sweeping = Sweep(
@@ -138,11 +138,11 @@ def _evaluated(
     runs: tuple[Path, ...],
     progress: Progress,
     on_shard: OnTrial,
-) -> "tuple[Evaluated, ...]":
-    from vitdeploy.fleet.evaluations import Evaluations
+) -> "tuple[EvaluationResult, ...]":
+    from vitdeploy.fleet.evaluations import ShardedEvaluations
 
     folder = out.with_suffix(EVALS)
-    evaluating = Evaluations(
+    evaluating = ShardedEvaluations(
         plan, jobs, pool, run_id=_id_of(folder), folder=folder, runs=runs, progress=progress, on_shard=on_shard
     )
     if evaluating.found:

@@ -10,7 +10,7 @@ from vitdeploy.errors import VitdeployError
 from vitdeploy.exporters.engines import remote_build
 from vitdeploy.fleet import device_queue, messages, tasks
 from vitdeploy.fleet.dispatch import Dispatch, error_of
-from vitdeploy.fleet.messages import Bundle, Done, Lacks, Make, Surveyed
+from vitdeploy.fleet.messages import ArtifactFiles, DeviceSurvey, ExportTask, MissingArtifacts, TaskResult
 from vitdeploy.fleet.plan import SweepCase, SweepPlan
 from vitdeploy.fleet.tasks import digest_of
 from vitdeploy.results.record import Run
@@ -40,14 +40,14 @@ class ArtifactSupply:
         self._plan, self._wanted, self._out = plan, wanted, out
         self._artifacts, self._progress = artifacts, progress
         self._kept = {one.place: found for one in wanted if (found := self._at_hand(one, earlier)) is not None}
-        self._makes: dict[Make, SuppliedArtifact] = {}
+        self._makes: dict[ExportTask, SuppliedArtifact] = {}
         self._engines: dict[tuple[str, str], SuppliedArtifact] = {}
         self.claim_bytes = plan.export_memory_gib * messages.GIB
 
     def begin(self, places: Sequence[int]) -> None:
         """Have exported what these rows lack."""
         for place in places:
-            make = device_queue.make_of(self._wanted[place])
+            make = device_queue.export_task(self._wanted[place])
             if make is not None and place not in self._kept and make not in self._makes:
                 self._makes[make] = SuppliedArtifact()
                 self._submit(make)
@@ -58,7 +58,7 @@ class ArtifactSupply:
             self._submit(make)
 
     @property
-    def making(self) -> list[Make]:
+    def making(self) -> list[ExportTask]:
         """What is being exported."""
         return [make for make, got in self._makes.items() if got == SuppliedArtifact()]
 
@@ -72,13 +72,13 @@ class ArtifactSupply:
         one = self._wanted[place]
         if (kept := self._kept.get(place)) is not None:
             return SuppliedArtifact(kept)
-        make = device_queue.make_of(one)
+        make = device_queue.export_task(one)
         got = self._makes.get(make, SuppliedArtifact()) if make else SuppliedArtifact(one.planned.artifact)
         if got.made is not None and got.made.manifest.state == "deferred":
             return self._engines.get((one.device, digest_of(got.made)), got)
         return got
 
-    def to_build(self, surveyed: Surveyed, places: Sequence[int]) -> list[Artifact]:
+    def to_build(self, surveyed: DeviceSurvey, places: Sequence[int]) -> list[Artifact]:
         """What these rows need built by their device; an engine that lies beside its graph needs no building."""
         device, missing = surveyed.device, dict[str, Artifact]()
         for place in places:
@@ -97,9 +97,9 @@ class ArtifactSupply:
                 self._engines[device.name, digest] = SuppliedArtifact(error=error)
         return list(missing.values())
 
-    def built(self, device: str, made: Artifact, done: Done) -> Lacks | None:
+    def built(self, device: str, made: Artifact, done: TaskResult) -> MissingArtifacts | None:
         """Take what a device answered to the order to build; or say who lacks the graph and has to be asked again."""
-        if isinstance(done.value, Lacks):
+        if isinstance(done.value, MissingArtifacts):
             return done.value
         self._engines[device, digest_of(made)] = got = self._taken(done, remote_build.place_of(made, device))
         if got.made is not None:
@@ -111,31 +111,31 @@ class ArtifactSupply:
         """The device could not be sent what it is to build."""
         self._engines[device, digest_of(made)] = SuppliedArtifact(error=error)
 
-    def _submit(self, make: Make) -> None:
+    def _submit(self, make: ExportTask) -> None:
         self._out.submit(
             f"make-{make.words.replace(' ', '_')}",
-            tasks.make,
+            tasks.export_artifact,
             (make,),
             lambda done: self._was_made(make, done),
             resources={messages.MEMORY: self.claim_bytes},
             retries=1,
         )
 
-    def _was_made(self, make: Make, done: Done) -> None:
+    def _was_made(self, make: ExportTask, done: TaskResult) -> None:
         bundle = done.value
-        folder = self._artifacts / bundle.folder if isinstance(bundle, Bundle) else self._artifacts
+        folder = self._artifacts / bundle.folder if isinstance(bundle, ArtifactFiles) else self._artifacts
         self._makes[make] = got = self._taken(done, folder)
         if got.error is not None:
             self._progress(f"{make.words} was not made: {got.error.message}")
-        elif isinstance(bundle, Bundle):
+        elif isinstance(bundle, ArtifactFiles):
             mib = bundle.size_bytes / 2**20
             self._progress(f"{make.words} made in {bundle.seconds:.1f} s, {mib:.1f} MiB")
 
-    def _taken(self, done: Done, folder: Path) -> SuppliedArtifact:
+    def _taken(self, done: TaskResult, folder: Path) -> SuppliedArtifact:
         """The artifact that a worker sent, written into ``folder``."""
         if (error := error_of(done)) is not None:
             return SuppliedArtifact(error=error)
-        assert isinstance(done.value, Bundle)
+        assert isinstance(done.value, ArtifactFiles)
         try:
             return SuppliedArtifact(tasks.unpack(done.value, folder))
         except VitdeployError as failure:
@@ -145,4 +145,4 @@ class ArtifactSupply:
         """On a resumed sweep: the very artifact that was timed, if it lies here still."""
         if earlier is None or one.planned.artifact is not None:
             return None
-        return tasks.lying_below(self._artifacts, earlier.results[one.place].manifest_sha256)
+        return tasks.find_artifact(self._artifacts, earlier.results[one.place].manifest_sha256)

@@ -18,12 +18,12 @@ from vitdeploy.catalog.spec import Compute
 from vitdeploy.devices import device_facts
 from vitdeploy.errors import DeviceError, Impossible, UsageError, VitdeployError
 from vitdeploy.fleet import tasks
-from vitdeploy.fleet.messages import Make, Surveyed, Ticket
+from vitdeploy.fleet.messages import DeviceSurvey, ExportTask, TrialTask
 from vitdeploy.fleet.plan import SweepCase
 from vitdeploy.results.record import Protocol, Run
 
 UNSURVEYED: Compute = "cpu"
-"""What stands in a row before its device is surveyed; nothing is timed of it before `fill` has made it what it is."""
+"""In a row until its device is surveyed; nothing of it is timed before `fill_row` has replaced it."""
 
 State = Literal["surveying", "waiting", "building", "asking", "sending", "running", "ended"]
 
@@ -36,13 +36,13 @@ class DeviceQueue:
     places: tuple[int, ...]
     lock_wait_s: float
     state: State = "surveying"
-    surveyed: Surveyed | None = None
+    surveyed: DeviceSurvey | None = None
     pending: set[str] = field(default_factory=set[str])
     """Trials that are out, or digests that are being built or sent."""
     deliveries: int = 0
 
 
-def flat(device: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+def prefixed_facts(device: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """A device's facts beside those of others: ``orin-1 cpu``; packages in one line, so that a difference is one."""
     title = DeviceFacts.title.name
     beside = {
@@ -53,12 +53,12 @@ def flat(device: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {f"{device} {title}": facts.get(title), **beside}
 
 
-def make_of(one: SweepCase) -> Make | None:
+def export_task(one: SweepCase) -> ExportTask | None:
     """What has to be exported for a row; None where its artifact was named."""
     planned = one.planned
     if planned.artifact is not None:
         return None
-    return Make(
+    return ExportTask(
         model=planned.spec.name,
         target=planned.target.name,
         size=planned.size,
@@ -85,10 +85,10 @@ def empty_row(one: SweepCase, earlier: Run | None) -> CaseTrials:
     return CaseTrials(job=Job(case=case, compute=UNSURVEYED), error=None)
 
 
-def fill(
+def fill_row(
     row: CaseTrials,
     one: SweepCase,
-    surveyed: Surveyed,
+    surveyed: DeviceSurvey,
     protocol: Protocol,
     made: Artifact | None,
     error: VitdeployError | None,
@@ -117,11 +117,11 @@ def fill(
     row.manifest_sha256 = rows.manifest_digest(made)
 
 
-def ticket(lane: DeviceQueue, turn: TrialSlot, row: CaseTrials, protocol: Protocol) -> Ticket:
+def trial_task(lane: DeviceQueue, turn: TrialSlot, row: CaseTrials, protocol: Protocol) -> TrialTask:
     """One trial of a row that is ready."""
     assert lane.surveyed is not None, "a lane that runs was surveyed"
     assert row.manifest_sha256 is not None, "a row that runs has an artifact"
-    return Ticket(
+    return TrialTask(
         id=turn.id,
         place=turn.place,
         index=turn.index,
@@ -135,7 +135,7 @@ def ticket(lane: DeviceQueue, turn: TrialSlot, row: CaseTrials, protocol: Protoc
     )
 
 
-def changed(lane: DeviceQueue, facts: Mapping[str, Any]) -> DeviceError:
+def device_changed(lane: DeviceQueue, facts: Mapping[str, Any]) -> DeviceError:
     """Another machine answers to the device's name than the one that was surveyed."""
     before: Mapping[str, Any] = lane.surveyed.facts if lane.surveyed else {}
     key = next((key for key in sorted({*before, *facts}) if before.get(key) != facts.get(key)), "nothing visible")
@@ -145,13 +145,13 @@ def changed(lane: DeviceQueue, facts: Mapping[str, Any]) -> DeviceError:
     )
 
 
-def described(frame: Run, lane: DeviceQueue, surveyed: Surveyed, *, alone: bool, begun: bool, out: Path) -> Run:
+def with_device(frame: Run, lane: DeviceQueue, surveyed: DeviceSurvey, *, alone: bool, begun: bool, out: Path) -> Run:
     """The run with what the lane's device is.
 
     Raises:
         UsageError: the trials that are there were taken on another machine.
     """
-    facts = dict(surveyed.facts) if alone else flat(lane.device, DeviceFacts(surveyed.facts))
+    facts = dict(surveyed.facts) if alone else prefixed_facts(lane.device, DeviceFacts(surveyed.facts))
     known = frame.device.facts
     for key in sorted(facts) if begun else ():
         if known.get(key) != facts[key]:

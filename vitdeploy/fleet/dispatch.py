@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.fleet import tasks
-from vitdeploy.fleet.messages import Done, Lacks, Pool, Refused, Task
+from vitdeploy.fleet.messages import MissingArtifacts, PermanentError, Pool, Task, TaskResult
 
 POLL_S = 0.25
 """Longest wait for a result before the clock is looked at."""
@@ -18,7 +18,7 @@ LOOK_EVERY_S = 2.0
 MOST_SHARE = 0.1
 """Looking and writing take at most this share of the time: a run of a hundred thousand trials is long to write."""
 
-Delivered = Callable[[VitdeployError | None, bool], None]
+OnDelivered = Callable[[VitdeployError | None, bool], None]
 """Called when an artifact has arrived: the error, and whether another try is worth it."""
 
 
@@ -29,8 +29,8 @@ class Dispatch:
         self._pool, self._progress = pool, progress
         self._session = os.urandom(3).hex()
         self._count = 0
-        self._handlers: dict[str, Callable[[Done], None]] = {}
-        self._sends: dict[tuple[str, str], list[Delivered]] = {}
+        self._handlers: dict[str, Callable[[TaskResult], None]] = {}
+        self._sends: dict[tuple[str, str], list[OnDelivered]] = {}
         self._due: dict[str, float] = {}
 
     def submit(
@@ -38,7 +38,7 @@ class Dispatch:
         words: str,
         function: Callable[..., object],
         arguments: tuple[object, ...],
-        handler: Callable[[Done], None],
+        handler: Callable[[TaskResult], None],
         *,
         resources: Mapping[str, float],
         priority: int = 1,
@@ -60,21 +60,21 @@ class Dispatch:
         self._handlers[task.key] = handler
         self._pool.submit([task])
 
-    def deliver(self, made: Artifact, digest: str, lacks: Lacks, then: Delivered) -> None:
+    def deliver(self, made: Artifact, digest: str, lacks: MissingArtifacts, then: OnDelivered) -> None:
         """Have a host's store take an artifact, once whoever asks for it."""
         waiting = self._sends.setdefault((lacks.host, digest), [])
         waiting.append(then)
         if len(waiting) > 1:
             return
 
-        def sent(done: Done) -> None:
+        def sent(done: TaskResult) -> None:
             for one in self._sends.pop((lacks.host, digest), []):
                 one(error_of(done), done.error is not None)
 
         key = self._key(f"keep-{digest[:12]}")
         self._handlers[key] = sent
         self._progress(f"{made.manifest.model} {made.manifest.target} goes to {lacks.host}")
-        self._pool.send(key, tasks.keep, lambda: tasks.pack(made, ""), digest, lacks.worker)
+        self._pool.send(key, tasks.store_artifact, lambda: tasks.pack(made, ""), digest, lacks.worker)
 
     def cancel(self, *prefixes: str) -> None:
         """Do not start the tasks whose words begin so; those that run go on unheard."""
@@ -120,7 +120,7 @@ class Dispatch:
         return f"{words}-{self._session}{self._count}"
 
 
-class Watch:
+class ResourceMonitor:
     """How long nobody has offered what is needed."""
 
     def __init__(self, pool: Pool, wait_s: float) -> None:
@@ -164,6 +164,6 @@ def too_little(name: str, amount: float, wait_s: float, purpose: str) -> DeviceE
     )
 
 
-def error_of(done: Done) -> VitdeployError | None:
+def error_of(done: TaskResult) -> VitdeployError | None:
     """Why a task came to nothing; None where it did not."""
-    return done.value.error if isinstance(done.value, Refused) else done.error
+    return done.value.error if isinstance(done.value, PermanentError) else done.error

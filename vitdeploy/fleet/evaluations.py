@@ -17,10 +17,10 @@ from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.evaluation.request import EvalOutcome, EvalRequest
 from vitdeploy.fleet import messages, shards, tasks
-from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, Watch, error_of, too_little, unserved
-from vitdeploy.fleet.messages import Done, Lacks, Pool, PoolLost
+from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, ResourceMonitor, error_of, too_little, unserved
+from vitdeploy.fleet.messages import MissingArtifacts, Pool, PoolLost, TaskResult
 from vitdeploy.fleet.plan import EvalJob, SweepPlan
-from vitdeploy.fleet.shards import Parts, Shard, ShardTicket
+from vitdeploy.fleet.shards import ShardFiles, ShardRecords, ShardTask
 from vitdeploy.fleet.tasks import digest_of
 from vitdeploy.processes.progress import OnTrial
 
@@ -30,7 +30,7 @@ PARTS = "parts"
 
 
 @dataclass(slots=True, kw_only=True)
-class Group:
+class ShardGroup:
     """All parts of one model's evaluation on one device; fp32 torch is one of its own, which several share."""
 
     words: str
@@ -40,7 +40,7 @@ class Group:
     count: int
     resource: str
     amount: float
-    parts: Parts
+    parts: ShardFiles
     pending: set[int] = field(default_factory=set[int])
     error: VitdeployError | None = None
 
@@ -51,17 +51,17 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenShard:
+class OpenEvaluation:
     """One evaluation that was asked for, and what it is made of."""
 
     job: EvalJob
-    own: Group
-    reference: Group | None
+    own: ShardGroup
+    reference: ShardGroup | None
     why_not: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluated:
+class EvaluationResult:
     """What became of an evaluation that was asked for."""
 
     words: str
@@ -69,7 +69,7 @@ class Evaluated:
     error: VitdeployError | None
 
 
-class Evaluations:
+class ShardedEvaluations:
     """The evaluations of a sweep under way."""
 
     def __init__(
@@ -87,19 +87,19 @@ class Evaluations:
         self._plan, self._pool, self._run_id, self._folder = plan, pool, run_id, folder
         self._runs, self._progress, self._on_shard = runs, progress, on_shard
         self._out = Dispatch(pool, progress)
-        self._watch = Watch(pool, plan.wait_s)
+        self._watch = ResourceMonitor(pool, plan.wait_s)
         self._claim = plan.export_memory_gib * messages.GIB
-        self._references: dict[str, Group] = {}
+        self._references: dict[str, ShardGroup] = {}
         self._asked = [self._ask(job) for job in jobs]
         self._groups = [*(one.own for one in self._asked), *self._references.values()]
         self.total = sum(group.count for group in self._groups)
 
     @property
     def found(self) -> int:
-        """Parts that are there from an earlier, interrupted sweep, or done by now."""
+        """Shards that are there from an earlier, interrupted sweep, or done by now."""
         return self.total - sum(len(group.pending) for group in self._groups)
 
-    def run(self) -> list[Evaluated]:
+    def run(self) -> list[EvaluationResult]:
         """Have every missing part evaluated, and make an evaluation of each that is whole.
 
         Raises:
@@ -117,32 +117,32 @@ class Evaluations:
                 self._submit_all()
         found = [self._collect(one) for one in self._asked]
         if not any(group.pending for group in self._groups):
-            self._pool.tell_all(tasks.forget, self._run_id)
+            self._pool.tell_all(tasks.remove_trials, self._run_id)
             shutil.rmtree(self._folder / PARTS, ignore_errors=True)
         return found
 
-    def _ask(self, job: EvalJob) -> OpenShard:
+    def _ask(self, job: EvalJob) -> OpenEvaluation:
         order = dataclasses.replace(job.order, runs=self._runs)
         own = self._group(job.words, job.artifacts, order, job.count, messages.resource(job.order.device), 1.0)
         if not job.order.reference:
-            return OpenShard(job=job, own=own, reference=None, why_not=None)
+            return OpenEvaluation(job=job, own=own, reference=None, why_not=None)
         try:
             torches = evaluate_reference.made_for(job.artifacts, order, self._progress)
         except VitdeployError as error:
-            return OpenShard(job=job, own=own, reference=None, why_not=f"{error.message}. {error.hint}")
+            return OpenEvaluation(job=job, own=own, reference=None, why_not=f"{error.message}. {error.hint}")
         local = dataclasses.replace(order, device=REFERENCE_DEVICE, threads=None, runs=(), weights=None)
         words = f"{torches[0].manifest.model} {torches[0].manifest.target} {job.order.dataset}"
         group = self._group(words, torches, local, job.count, messages.MEMORY, self._claim)
-        return OpenShard(job=job, own=own, reference=self._references.setdefault(group.key, group), why_not=None)
+        return OpenEvaluation(job=job, own=own, reference=self._references.setdefault(group.key, group), why_not=None)
 
     def _group(
         self, words: str, artifacts: tuple[Artifact, ...], order: EvalRequest, count: int, resource: str, amount: float
-    ) -> Group:
+    ) -> ShardGroup:
         digests = [digest_of(one) for one in artifacts]
         told = dataclasses.replace(order, runs=(), out=None, weights=None)
         key = hashlib.sha256(repr((digests, told, count)).encode()).hexdigest()[:12]
-        parts = Parts(self._folder / PARTS / key, count)
-        return Group(
+        parts = ShardFiles(self._folder / PARTS / key, count)
+        return ShardGroup(
             words=words,
             key=key,
             artifacts=artifacts,
@@ -159,8 +159,8 @@ class Evaluations:
             for index in sorted(group.pending) if group.error is None else ():
                 self._submit(group, index)
 
-    def _submit(self, group: Group, index: int) -> None:
-        ticket = ShardTicket(
+    def _submit(self, group: ShardGroup, index: int) -> None:
+        ticket = ShardTask(
             run_id=self._run_id,
             key=group.key,
             index=index,
@@ -171,7 +171,7 @@ class Evaluations:
         )
         self._out.submit(
             f"shard-{group.key}-{index}",
-            shards.evaluate,
+            shards.evaluate_task,
             (ticket,),
             lambda done: self._came(group, index, done),
             resources={group.resource: group.amount},
@@ -179,12 +179,12 @@ class Evaluations:
             retries=self._plan.retries,
         )
 
-    def _came(self, group: Group, index: int, done: Done) -> None:
-        if isinstance(done.value, Lacks):
+    def _came(self, group: ShardGroup, index: int, done: TaskResult) -> None:
+        if isinstance(done.value, MissingArtifacts):
             self._deliver(group, index, done.value)
             return
         error = error_of(done)
-        if error is None and not isinstance(done.value, Shard):
+        if error is None and not isinstance(done.value, ShardRecords):
             error = DeviceError("a worker answered with nothing", "Look at its log.")
         if error is not None:
             self._fail(group, error)
@@ -193,7 +193,7 @@ class Evaluations:
         group.pending.discard(index)
         self._on_shard(self.found, self.total, group.words)
 
-    def _deliver(self, group: Group, index: int, lacks: Lacks) -> None:
+    def _deliver(self, group: ShardGroup, index: int, lacks: MissingArtifacts) -> None:
         """Send a host what it lacks, one after another, and give the part out again."""
         lacking = [one for one in group.artifacts if digest_of(one) in lacks.digests]
 
@@ -210,7 +210,7 @@ class Evaluations:
 
         sent(None, True)
 
-    def _fail(self, group: Group, error: VitdeployError) -> None:
+    def _fail(self, group: ShardGroup, error: VitdeployError) -> None:
         self._progress(f"{group.words} is given up: {error.message}")
         group.error = error
         self._out.cancel(f"shard-{group.key}-")
@@ -226,11 +226,11 @@ class Evaluations:
                     why = too_little(name, self._claim, wait_s, "run torch") if memory else unserved(name, wait_s)
                     self._fail(group, why)
 
-    def _collect(self, one: OpenShard) -> Evaluated:
+    def _collect(self, one: OpenEvaluation) -> EvaluationResult:
         """One evaluation of all parts; a reference that failed is a reason in it."""
         words, own, reference = one.job.words, one.own, one.reference
         if own.error is not None:
-            return Evaluated(words=words, outcome=None, error=own.error)
+            return EvaluationResult(words=words, outcome=None, error=own.error)
         why_not = one.why_not
         if reference is not None and reference.error is not None:
             why_not, reference = f"{reference.error.message}. {reference.error.hint}", None
@@ -246,11 +246,11 @@ class Evaluations:
                 why_not=why_not,
             )
         except VitdeployError as error:
-            return Evaluated(words=words, outcome=None, error=error)
-        return Evaluated(words=words, outcome=outcome, error=outcome.error)
+            return EvaluationResult(words=words, outcome=None, error=error)
+        return EvaluationResult(words=words, outcome=outcome, error=outcome.error)
 
 
-def _same(group: Group) -> ShardReply:
+def _same(group: ShardGroup) -> ShardReply:
     """What evaluated the parts, which has to be one machine.
 
     Raises:

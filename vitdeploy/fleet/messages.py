@@ -23,7 +23,7 @@ def resource(device: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Surveyed:
+class DeviceSurvey:
     """A device as the worker that serves it finds it."""
 
     device: Device
@@ -34,7 +34,7 @@ class Surveyed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Make:
+class ExportTask:
     """An artifact that is to be exported. Equal ones are one file."""
 
     model: str
@@ -52,7 +52,7 @@ class Make:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
+class ArtifactFiles:
     """An artifact on its way: its files with their bytes, and where it lies below a folder of artifacts."""
 
     folder: str
@@ -68,7 +68,7 @@ class Bundle:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ticket:
+class TrialTask:
     """One trial that is to be taken."""
 
     id: str
@@ -86,7 +86,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lacks:
+class MissingArtifacts:
     """The artifacts that a worker's host has not; they are to be sent to it."""
 
     worker: str
@@ -97,14 +97,14 @@ class Lacks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Changed:
+class DeviceChanged:
     """The machine behind a device's name is not the one that was surveyed."""
 
     facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class PermanentError:
     """An error that another try would meet again."""
 
     error: VitdeployError
@@ -127,7 +127,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class TaskResult:
     """What became of a task."""
 
     key: str
@@ -151,11 +151,13 @@ class Pool(Protocol):
         """Have tasks run wherever their resources are; those that wait for workers do not count as lost."""
         ...
 
-    def send(self, key: str, function: Callable[..., Any], bundle: Callable[[], Bundle], digest: str, to: str) -> None:
+    def send(
+        self, key: str, function: Callable[..., Any], bundle: Callable[[], ArtifactFiles], digest: str, to: str
+    ) -> None:
         """Have the worker ``to`` call ``function`` of the bundle; it leaves here once, however many want it."""
         ...
 
-    def done(self, timeout_s: float) -> list[Done]:
+    def done(self, timeout_s: float) -> list[TaskResult]:
         """What was finished since the last call; waits for something so long.
 
         Raises:

@@ -24,7 +24,7 @@ import psutil
 from distributed import Client, Future, Nanny, Scheduler, SpecCluster, get_worker
 
 from vitdeploy.errors import DeviceError, UsageError, VitdeployError
-from vitdeploy.fleet.messages import Bundle, Done, PoolLost, Task
+from vitdeploy.fleet.messages import ArtifactFiles, PoolLost, Task, TaskResult
 
 CONNECT_LIMIT_S = 15.0
 """A scheduler that does not answer within this is not there."""
@@ -50,7 +50,7 @@ CONFIG = {
 """What the local cluster sets; docs/fleet.md tells the same to those who start workers."""
 
 
-_Ended = tuple[str, "Future | VitdeployError"]
+_EndedTask = tuple[str, "Future | VitdeployError"]
 """The key of a task and its future; or the error of one that could not even be submitted."""
 
 
@@ -66,7 +66,7 @@ class DaskPool:
         self._address = address
         self._cluster = cluster
         self._place = place
-        self._finished: queue.SimpleQueue[_Ended] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[_EndedTask] = queue.SimpleQueue()
         self._futures: dict[str, Future] = {}
         self._bundles: dict[str, Future] = {}
         self._sending: dict[str, str] = {}
@@ -112,7 +112,9 @@ class DaskPool:
             )
             self._watch(task.key, future)
 
-    def send(self, key: str, function: Callable[..., Any], bundle: Callable[[], Bundle], digest: str, to: str) -> None:
+    def send(
+        self, key: str, function: Callable[..., Any], bundle: Callable[[], ArtifactFiles], digest: str, to: str
+    ) -> None:
         """As `Pool.send`: it goes from here to one worker, and from worker to worker from there on."""
         held: Any = self._bundles.get(digest)
         try:
@@ -126,7 +128,7 @@ class DaskPool:
         self._sending[key] = digest
         self._watch(key, future)
 
-    def done(self, timeout_s: float) -> list[Done]:
+    def done(self, timeout_s: float) -> list[TaskResult]:
         """As `Pool.done`."""
         ended = self._drain(timeout_s)
         futures = [future for _, future in ended if isinstance(future, Future)]
@@ -138,7 +140,7 @@ class DaskPool:
             values: dict[Any, Any] = dict(zip((future.key for future in good), gathered, strict=True))
         except Exception:  # noqa: BLE001 (a worker that died with its results: each is asked for alone)
             values = {}
-        found = [self._told(key, future, values) for key, future in ended]
+        found = [self._result(key, future, values) for key, future in ended]
         for key, _ in ended:
             self._forget(key)
         return found
@@ -213,8 +215,8 @@ class DaskPool:
         box = self._finished
         future.add_done_callback(lambda ended: box.put((key, ended)))
 
-    def _drain(self, timeout_s: float) -> "list[_Ended]":
-        ended: list[_Ended] = []
+    def _drain(self, timeout_s: float) -> "list[_EndedTask]":
+        ended: list[_EndedTask] = []
         with contextlib.suppress(queue.Empty):
             ended.append(self._finished.get(timeout=timeout_s))
             while True:
@@ -223,17 +225,17 @@ class DaskPool:
         return [(key, end) for key, end in ended if isinstance(end, VitdeployError) or self._futures.get(key) is end]
 
     @staticmethod
-    def _told(key: str, future: Future | VitdeployError, values: Mapping[Any, Any]) -> Done:
+    def _result(key: str, future: Future | VitdeployError, values: Mapping[Any, Any]) -> TaskResult:
         if isinstance(future, VitdeployError):
-            return Done(key=key, error=future)
+            return TaskResult(key=key, error=future)
         if future.status == "finished" and future.key in values:
-            return Done(key=key, value=values[future.key])
+            return TaskResult(key=key, value=values[future.key])
         try:
-            return Done(key=key, value=future.result(timeout=CONNECT_LIMIT_S))
+            return TaskResult(key=key, value=future.result(timeout=CONNECT_LIMIT_S))
         except VitdeployError as error:
-            return Done(key=key, error=error)
+            return TaskResult(key=key, error=error)
         except Exception as error:  # noqa: BLE001 (whatever a task or Dask raises is this task's end, not ours)
-            return Done(key=key, error=_as_ours(error))
+            return TaskResult(key=key, error=_as_device_error(error))
 
     def _forget(self, key: str) -> None:
         self._futures.pop(key, None)
@@ -308,7 +310,7 @@ def _environment(variables: Mapping[str, str]):
                 os.environ[name] = value
 
 
-def _as_ours(error: Exception) -> VitdeployError:
+def _as_device_error(error: Exception) -> VitdeployError:
     """The end of a task that Dask, or a bug, brought about."""
     name = type(error).__name__
     if name == "KilledWorker":

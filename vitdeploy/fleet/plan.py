@@ -40,7 +40,7 @@ MOST_TRIALS = 1_000_000
 """A plan of more trials is a typing error: at a second each it would take eleven days."""
 
 
-class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PlanRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One ``[[rows]]`` of a plan: every model at every target and size on every device."""
 
     models: _Names
@@ -60,7 +60,7 @@ class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """On phones it is ``compute``, whatever stands here."""
 
 
-class Evals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PlanEvals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One ``[[evals]]`` of a plan: the accuracy of an artifact on each of the devices, in parts."""
 
     artifacts: _Names
@@ -90,9 +90,9 @@ class SweepPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     title: str
     """For people: what this sweep is for."""
-    rows: tuple[Rows, ...] = ()
+    rows: tuple[PlanRows, ...] = ()
     """What is timed."""
-    evals: tuple[Evals, ...] = ()
+    evals: tuple[PlanEvals, ...] = ()
     """What is evaluated, after everything is timed."""
     trials: _Count = 5
     """Repetitions: fresh processes a case."""
@@ -252,7 +252,7 @@ def devices(wanted: Sequence[SweepCase]) -> list[str]:
     return list(dict.fromkeys(one.device for one in wanted))
 
 
-def _of_rows(plan: SweepPlan, rows: Rows) -> list[tuple[str, Planned, BenchRequest]]:
+def _of_rows(plan: SweepPlan, rows: PlanRows) -> list[tuple[str, Planned, BenchRequest]]:
     found: list[tuple[str, Planned, BenchRequest]] = []
     for size in rows.sizes:
         registry.parse_size(size)

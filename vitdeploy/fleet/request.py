@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vitdeploy.fleet.evaluations import Evaluated
+    from vitdeploy.fleet.evaluations import EvaluationResult
     from vitdeploy.results.record import Run
 
 
@@ -34,5 +34,5 @@ class SweepOutcome:
     """Trials that were there from an earlier, interrupted sweep."""
     twice: int
     """Trials that came a second time and were not counted."""
-    evaluated: "tuple[Evaluated, ...]" = ()
+    evaluated: "tuple[EvaluationResult, ...]" = ()
     """What became of the plan's evaluations."""

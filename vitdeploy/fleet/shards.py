@@ -1,4 +1,4 @@
-"""Parts of an evaluation: what a worker does for one, and the files in which the client keeps those that are done."""
+"""Shards of an evaluation: what a worker does for one, and the files in which the client keeps finished ones."""
 
 import socket
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from vitdeploy.api.evaluate_images import ShardReply
 from vitdeploy.artifacts.store import Store
 from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.fleet import tasks
-from vitdeploy.fleet.messages import Lacks
-from vitdeploy.fleet.trial_files import of_worker
+from vitdeploy.fleet.messages import MissingArtifacts
+from vitdeploy.fleet.trial_files import worker_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShardTicket:
+class ShardTask:
     """One part of the pictures that is to be evaluated."""
 
     run_id: str
@@ -34,7 +34,7 @@ class ShardTicket:
     lock_wait_s: float
 
 
-class Shard(msgspec.Struct, frozen=True, kw_only=True):
+class ShardRecords(msgspec.Struct, frozen=True, kw_only=True):
     """The records of a part, and what evaluated it."""
 
     facts: Mapping[str, Any]
@@ -43,8 +43,8 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """A file of image records, as `api_eval.evaluate_shard` leaves it."""
 
 
-@tasks.answering
-def evaluate(ticket: ShardTicket) -> Shard | Lacks:
+@tasks.returning_errors
+def evaluate_task(ticket: ShardTask) -> ShardRecords | MissingArtifacts:
     """Evaluate one part, or go on with it where this host was interrupted.
 
     Raises:
@@ -53,14 +53,14 @@ def evaluate(ticket: ShardTicket) -> Shard | Lacks:
     store = Store()
     lacking = tuple(one for one in ticket.digests if store.find(one) is None)
     if lacking:
-        return Lacks(worker=tasks.address(), host=socket.gethostname(), digests=lacking)
-    out = of_worker(ticket.run_id) / f"{ticket.key}-{ticket.index}.jsonl"
+        return MissingArtifacts(worker=tasks.worker_address(), host=socket.gethostname(), digests=lacking)
+    out = worker_folder(ticket.run_id) / f"{ticket.key}-{ticket.index}.jsonl"
     folders = [store.folder(one) for one in ticket.digests]
     told = evaluate_shard(folders, ticket.order, ticket.index, ticket.count, out, lock_wait_s=ticket.lock_wait_s)
-    return Shard(facts=told.facts, threads=told.threads, records=out.read_bytes())
+    return ShardRecords(facts=told.facts, threads=told.threads, records=out.read_bytes())
 
 
-class Parts:
+class ShardFiles:
     """The client's folder of the parts of one evaluation. A part is there whole or not at all."""
 
     def __init__(self, folder: Path, count: int) -> None:
@@ -70,7 +70,7 @@ class Parts:
         """The parts that are not there."""
         return [index for index in range(self._count) if not self._about(index).is_file()]
 
-    def keep(self, index: int, shard: Shard) -> None:
+    def keep(self, index: int, shard: ShardRecords) -> None:
         """Write a part down; what evaluated it comes last, so that a part that has it is whole.
 
         Raises:

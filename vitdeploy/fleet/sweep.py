@@ -22,8 +22,17 @@ from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.fleet import device_queue, messages, tasks
 from vitdeploy.fleet.artifact_supply import ArtifactSupply, SuppliedArtifact
 from vitdeploy.fleet.device_queue import DeviceQueue
-from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, Watch, error_of, too_little, unserved
-from vitdeploy.fleet.messages import Changed, Done, Lacks, Pool, PoolLost, Refused, Surveyed, Ticket
+from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, ResourceMonitor, error_of, too_little, unserved
+from vitdeploy.fleet.messages import (
+    DeviceChanged,
+    DeviceSurvey,
+    MissingArtifacts,
+    PermanentError,
+    Pool,
+    PoolLost,
+    TaskResult,
+    TrialTask,
+)
 from vitdeploy.fleet.plan import SweepCase, SweepPlan, devices
 from vitdeploy.fleet.tasks import digest_of
 from vitdeploy.fleet.trial_files import TrialFiles
@@ -51,7 +60,7 @@ class Sweep:
         earlier: Run | None,
         progress: Callable[[str], None],
         on_trial: OnTrial,
-        take: Callable[[Ticket], Any] = tasks.take,
+        take: Callable[[TrialTask], Any] = tasks.take_trial,
     ) -> None:
         self.plan, self.wanted, self.pool, self.frame, self.out = plan, wanted, pool, frame, out
         self.journal, self.earlier = journal, earlier
@@ -73,7 +82,7 @@ class Sweep:
             for name in devices(wanted)
         }
         self._out = Dispatch(pool, progress)
-        self._watch = Watch(pool, plan.wait_s)
+        self._watch = ResourceMonitor(pool, plan.wait_s)
         self._supply = ArtifactSupply(plan, wanted, self._out, artifacts=artifacts, earlier=earlier, progress=progress)
         self._dirty = True
 
@@ -96,7 +105,7 @@ class Sweep:
         finally:
             present = self._save()
         if all(len(row.trials) == self.plan.trials for row in self.rows):
-            self.pool.tell_all(tasks.forget, self.frame.id)
+            self.pool.tell_all(tasks.remove_trials, self.frame.id)
         self.journal.remove()
         return present
 
@@ -123,7 +132,9 @@ class Sweep:
 
     def _survey(self, lane: DeviceQueue) -> None:
         asked = (lane.device, __version__, lane.lock_wait_s)
-        self._ask_lane(lane, f"survey-{lane.device}-", tasks.survey, asked, lambda done: self._surveyed(lane, done))
+        self._ask_lane(
+            lane, f"survey-{lane.device}-", tasks.survey_device, asked, lambda done: self._surveyed(lane, done)
+        )
 
     # One turn of the loop
 
@@ -164,17 +175,17 @@ class Sweep:
 
     # What becomes of tasks
 
-    def _surveyed(self, lane: DeviceQueue, done: Done) -> None:
+    def _surveyed(self, lane: DeviceQueue, done: TaskResult) -> None:
         error = error_of(done)
         if error is not None:
             self._give_up(lane, error)
             return
-        assert isinstance(done.value, Surveyed)
+        assert isinstance(done.value, DeviceSurvey)
         lane.surveyed, lane.state = done.value, "waiting"
         self.progress(
             f"{lane.device} is {done.value.device.title}, {DeviceFacts(done.value.facts).cpu or 'processor unknown'}"
         )
-        self.frame = device_queue.described(
+        self.frame = device_queue.with_device(
             self.frame,
             lane,
             done.value,
@@ -184,7 +195,7 @@ class Sweep:
         )
         self._dirty = True
 
-    def _built(self, lane: DeviceQueue, made: Artifact, done: Done) -> None:
+    def _built(self, lane: DeviceQueue, made: Artifact, done: TaskResult) -> None:
         """The device has built an engine, or its worker's host lacks what it is to be built of."""
         lacking = self._supply.built(lane.device, made, done)
         if lacking is not None:
@@ -206,12 +217,12 @@ class Sweep:
         if lane.state == "building" and not lane.pending:
             lane.state = "waiting"
 
-    def _asked(self, lane: DeviceQueue, done: Done) -> None:
+    def _asked(self, lane: DeviceQueue, done: TaskResult) -> None:
         error = error_of(done)
         if error is not None:
             self._give_up(lane, error)
             return
-        assert isinstance(done.value, Lacks)
+        assert isinstance(done.value, MissingArtifacts)
         lane.deliveries += 1
         lane.state = "sending"
         lane.pending = set(done.value.digests)
@@ -236,25 +247,25 @@ class Sweep:
 
         return delivered
 
-    def _send(self, lacks: Lacks, digest: str, then: Callable[[VitdeployError | None, bool], None]) -> None:
+    def _send(self, lacks: MissingArtifacts, digest: str, then: Callable[[VitdeployError | None, bool], None]) -> None:
         made = next(row.job.artifact for row in self.rows if row.manifest_sha256 == digest)
         assert made is not None, "a row with a digest has an artifact"
         self._out.deliver(made, digest, lacks, then)
 
-    def _tried(self, lane: DeviceQueue, turn: TrialSlot, done: Done) -> None:
+    def _tried(self, lane: DeviceQueue, turn: TrialSlot, done: TaskResult) -> None:
         """A trial has come, in one of the ways it can."""
         row = self.rows[turn.place]
         match done.value:
             case Trial() as trial:
                 self._arrived(row, trial)
-            case Lacks() as lacking:  # another host serves the device now
-                digest = device_queue.ticket(lane, turn, self.rows[turn.place], self.frame.protocol).digest
+            case MissingArtifacts() as lacking:  # another host serves the device now
+                digest = device_queue.trial_task(lane, turn, self.rows[turn.place], self.frame.protocol).digest
                 self._send(lacking, digest, lambda error, _: self._resubmit(lane, turn, error))
                 return
-            case Changed(facts=facts):
-                self._give_up(lane, device_queue.changed(lane, facts))
+            case DeviceChanged(facts=facts):
+                self._give_up(lane, device_queue.device_changed(lane, facts))
                 return
-            case Refused(error=error):
+            case PermanentError(error=error):
                 self._fail(turn.place, error)
             case _:
                 lost = done.error or DeviceError("a worker answered with nothing", "Look at its log.")
@@ -286,7 +297,7 @@ class Sweep:
     def _resubmit(self, lane: DeviceQueue, turn: TrialSlot, error: VitdeployError | None) -> None:
         if lane.state == "running" and turn.id in lane.pending:
             if error is not None:
-                self._tried(lane, turn, Done(key="", error=error))
+                self._tried(lane, turn, TaskResult(key="", error=error))
             else:
                 self._submit_trials(lane, [turn])
 
@@ -321,15 +332,19 @@ class Sweep:
             lane.state = "ended"
             return
         lane.state = "asking"
-        self._ask_lane(lane, f"ask-{lane.device}-", tasks.lacks, (digests,), lambda done: self._asked(lane, done))
+        self._ask_lane(
+            lane, f"ask-{lane.device}-", tasks.missing_artifacts, (digests,), lambda done: self._asked(lane, done)
+        )
 
-    def _fill(self, place: int, surveyed: Surveyed) -> None:
+    def _fill(self, place: int, surveyed: DeviceSurvey) -> None:
         got = self._supply.of(place)
-        device_queue.fill(self.rows[place], self.wanted[place], surveyed, self.frame.protocol, got.made, got.error)
+        device_queue.fill_row(self.rows[place], self.wanted[place], surveyed, self.frame.protocol, got.made, got.error)
 
     def _build(self, lane: DeviceQueue, made: Artifact) -> None:
         asked = (digest_of(made), lane.device, lane.lock_wait_s)
-        self._ask_lane(lane, f"build-{lane.device}-", tasks.build, asked, lambda done: self._built(lane, made, done))
+        self._ask_lane(
+            lane, f"build-{lane.device}-", tasks.build_engine, asked, lambda done: self._built(lane, made, done)
+        )
 
     def _check_resumed(self, lane: DeviceQueue) -> None:
         if self.earlier is None:
@@ -360,7 +375,7 @@ class Sweep:
                 lane,
                 f"trial-{turn.id}-",
                 self.take,
-                (device_queue.ticket(lane, turn, self.rows[turn.place], self.frame.protocol),),
+                (device_queue.trial_task(lane, turn, self.rows[turn.place], self.frame.protocol),),
                 lambda done, turn=turn: self._tried(lane, turn, done),
                 priority=-turn.order,
             )
@@ -406,7 +421,7 @@ class Sweep:
         words: str,
         function: Callable[..., Any],
         arguments: tuple[Any, ...],
-        handler: Callable[[Done], None],
+        handler: Callable[[TaskResult], None],
         *,
         priority: int = 1,
     ) -> None:

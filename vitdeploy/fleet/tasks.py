@@ -28,8 +28,16 @@ from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import registry
 from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, UnreadableFile, VitdeployError
-from vitdeploy.fleet.messages import Bundle, Changed, Lacks, Make, Refused, Surveyed, Ticket
-from vitdeploy.fleet.trial_files import TrialFiles, forget_old, of_worker
+from vitdeploy.fleet.messages import (
+    ArtifactFiles,
+    DeviceChanged,
+    DeviceSurvey,
+    ExportTask,
+    MissingArtifacts,
+    PermanentError,
+    TrialTask,
+)
+from vitdeploy.fleet.trial_files import TrialFiles, remove_old, worker_folder
 from vitdeploy.processes import progress
 from vitdeploy.results.record import Trial
 
@@ -37,25 +45,25 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def answering(function: Callable[P, R]) -> Callable[P, R | Refused]:
+def returning_errors(function: Callable[P, R]) -> Callable[P, R | PermanentError]:
     """Return an error that another try would meet again; raise one that it may not, for Dask to try again."""
 
     @functools.wraps(function)
-    def answer(*args: P.args, **kwargs: P.kwargs) -> R | Refused:
+    def answer(*args: P.args, **kwargs: P.kwargs) -> R | PermanentError:
         try:
             return function(*args, **kwargs)
         except DeviceError:
             raise
         except VitdeployError as error:
-            return Refused(error=error)
+            return PermanentError(error=error)
         except Exception as error:  # noqa: BLE001 (the border to Dask: a bug is told as one, and not tried again)
-            return Refused(error=VitdeployError(f"internal error on a worker: {type(error).__name__}: {error}"))
+            return PermanentError(error=VitdeployError(f"internal error on a worker: {type(error).__name__}: {error}"))
 
     return answer
 
 
-@answering
-def survey(device: str, version: str, lock_wait_s: float) -> Surveyed:
+@returning_errors
+def survey_device(device: str, version: str, lock_wait_s: float) -> DeviceSurvey:
     """The device as this worker finds it.
 
     Raises:
@@ -75,7 +83,7 @@ def survey(device: str, version: str, lock_wait_s: float) -> Surveyed:
             f"the worker on {here} serves {device} and has no file for it",
             f"Put devices/{device}.toml where it starts.",
         )
-    forget_old()
+    remove_old()
     found = known[device]
     if (why_not := inventory.unreachable(found)) is not None:
         raise inventory.unreachable_error(found, why_not)
@@ -86,7 +94,7 @@ def survey(device: str, version: str, lock_wait_s: float) -> Surveyed:
             facts = device_facts.found(found, link)
         else:
             facts = device_facts.of(found)
-    return Surveyed(
+    return DeviceSurvey(
         device=found,
         facts=device_facts.stable(found, facts),
         threads=inventory.threads_of(found, facts),
@@ -94,8 +102,8 @@ def survey(device: str, version: str, lock_wait_s: float) -> Surveyed:
     )
 
 
-@answering
-def make(wanted: Make) -> Bundle:
+@returning_errors
+def export_artifact(wanted: ExportTask) -> ArtifactFiles:
     """Export an artifact here and pack it."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vitdeploy-fleet-") as place:
@@ -113,8 +121,8 @@ def make(wanted: Make) -> Bundle:
     return dataclasses.replace(packed, seconds=time.monotonic() - started)
 
 
-@answering
-def build(digest: str, device: str, lock_wait_s: float) -> Bundle | Lacks:
+@returning_errors
+def build_engine(digest: str, device: str, lock_wait_s: float) -> ArtifactFiles | MissingArtifacts:
     """Have the device build the engine of an artifact that was left to it, and pack that.
 
     Raises:
@@ -125,7 +133,7 @@ def build(digest: str, device: str, lock_wait_s: float) -> Bundle | Lacks:
 
     store = Store()
     if store.find(digest) is None:
-        return Lacks(worker=address(), host=socket.gethostname(), digests=(digest,))
+        return MissingArtifacts(worker=worker_address(), host=socket.gethostname(), digests=(digest,))
     found = inventory.find(device)
     with tempfile.TemporaryDirectory(prefix="vitdeploy-fleet-") as place:
         near = Path(place) / "graph"
@@ -135,7 +143,7 @@ def build(digest: str, device: str, lock_wait_s: float) -> Bundle | Lacks:
         return pack(remote_build.build(made, found, found=facts, progress=progress.silent, lock_wait_s=lock_wait_s), "")
 
 
-def pack(made: Artifact, folder: str) -> Bundle:
+def pack(made: Artifact, folder: str) -> ArtifactFiles:
     """An artifact with the bytes of its files.
 
     Raises:
@@ -146,10 +154,10 @@ def pack(made: Artifact, folder: str) -> Bundle:
         files = {name: (made.folder / name).read_bytes() for name in names}
     except OSError as error:
         raise UnreadableFile(f"cannot read {made.folder}: {error.strerror}", "Check its permissions.") from error
-    return Bundle(folder=folder, digest=hashlib.sha256(files[MANIFEST]).hexdigest(), files=files)
+    return ArtifactFiles(folder=folder, digest=hashlib.sha256(files[MANIFEST]).hexdigest(), files=files)
 
 
-def unpack(bundle: Bundle, folder: Path) -> Artifact:
+def unpack(bundle: ArtifactFiles, folder: Path) -> Artifact:
     """Write an artifact's files into ``folder``, the manifest last; every byte is held against its digest.
 
     Raises:
@@ -164,7 +172,7 @@ def unpack(bundle: Bundle, folder: Path) -> Artifact:
     return manifest.open_artifact(folder)
 
 
-def lying_below(folder: Path, digest: str | None) -> Artifact | None:
+def find_artifact(folder: Path, digest: str | None) -> Artifact | None:
     """The artifact below a folder whose manifest has this digest, every byte checked; None where there is none."""
     for path in sorted(folder.rglob(MANIFEST)) if digest else ():
         if manifest.digest_of(path) == digest:
@@ -175,17 +183,19 @@ def lying_below(folder: Path, digest: str | None) -> Artifact | None:
     return None
 
 
-@answering
-def lacks(digests: tuple[str, ...]) -> Lacks:
+@returning_errors
+def missing_artifacts(digests: tuple[str, ...]) -> MissingArtifacts:
     """Which of these artifacts the store of this host has not, and who asks for them."""
     store = Store()
-    return Lacks(
-        worker=address(), host=socket.gethostname(), digests=tuple(one for one in digests if store.find(one) is None)
+    return MissingArtifacts(
+        worker=worker_address(),
+        host=socket.gethostname(),
+        digests=tuple(one for one in digests if store.find(one) is None),
     )
 
 
-@answering
-def keep(bundle: Bundle) -> str:
+@returning_errors
+def store_artifact(bundle: ArtifactFiles) -> str:
     """Take an artifact that was sent into the store of this host; returns its digest."""
     store = Store()
     if store.find(bundle.digest) is None:
@@ -198,20 +208,20 @@ def keep(bundle: Bundle) -> str:
     return bundle.digest
 
 
-@answering
-def take(ticket: Ticket) -> Trial | Lacks | Changed:
+@returning_errors
+def take_trial(ticket: TrialTask) -> Trial | MissingArtifacts | DeviceChanged:
     """Take one trial, or return the one of this id that was taken here before.
 
     Raises:
         DeviceError: the device is busy or lost; another try may find it again.
     """
     run_id = ticket.id.partition("/")[0]
-    journal = TrialFiles(of_worker(run_id))
+    journal = TrialFiles(worker_folder(run_id))
     if (known := journal.find(ticket.id)) is not None:
         return known
     store = Store()
     if store.find(ticket.digest) is None:
-        return Lacks(worker=address(), host=socket.gethostname(), digests=(ticket.digest,))
+        return MissingArtifacts(worker=worker_address(), host=socket.gethostname(), digests=(ticket.digest,))
     made = manifest.open_artifact(store.folder(ticket.digest), check_bytes=False)
     device = inventory.find(ticket.case.device)
     journal.folder.mkdir(parents=True, exist_ok=True)
@@ -225,14 +235,16 @@ def take(ticket: Ticket) -> Trial | Lacks | Changed:
     return found
 
 
-def _measured(ticket: Ticket, made: Artifact, device: inventory.Device, link: Any, log: Path) -> Trial | Changed:
+def _measured(
+    ticket: TrialTask, made: Artifact, device: inventory.Device, link: Any, log: Path
+) -> Trial | DeviceChanged:
     from vitdeploy.benchmarks.trial import launch, prepared_device
     from vitdeploy.devices import device_facts
 
     facts = device_facts.found(device, link)
     stable = device_facts.stable(device, facts)
     if digest_of_facts(stable) != ticket.facts_digest:
-        return Changed(facts=stable)
+        return DeviceChanged(facts=stable)
     ready = prepared_device.prepare(device, link, facts)
     turn = launch.TrialSlot(place=ticket.place, index=ticket.index, order=ticket.order, id=ticket.id)
     found = prepared_device.take(
@@ -253,11 +265,11 @@ def digest_of_facts(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def forget(run_id: str) -> None:
+def remove_trials(run_id: str) -> None:
     """Remove what this host has of a run: the client has it all."""
-    TrialFiles(of_worker(run_id)).remove()
+    TrialFiles(worker_folder(run_id)).remove()
 
 
-def address() -> str:
+def worker_address() -> str:
     """Of the worker that runs this."""
     return registry.load("vitdeploy.fleet.on_dask:address")()

@@ -17,7 +17,7 @@ from vitdeploy.results.record import Trial
 
 _ID = re.compile(r"^(?P<run>[\w.-]+)/(?P<place>\d+)/(?P<index>\d+)$", re.ASCII)
 
-FORGOTTEN_AFTER_S = 30 * 86400.0
+REMOVED_AFTER_S = 30 * 86400.0
 """A worker's folder of a run that nobody came back for is removed after so long: a month of holidays."""
 
 
@@ -76,20 +76,20 @@ class TrialFiles:
         return self.folder / f"{matched['place']}-{matched['index']}.json"
 
 
-def beside(run: Path) -> Path:
+def client_folder(run: Path) -> Path:
     """The client's folder of the run file ``run``."""
     return run.with_suffix(".trials")
 
 
-def of_worker(run_id: str) -> Path:
+def worker_folder(run_id: str) -> Path:
     """The folder of a worker's host, for the trials that it took for a run."""
     assert re.fullmatch(r"[\w.-]+", run_id, re.ASCII), run_id
     return _worker_root() / run_id
 
 
-def forget_old() -> None:
+def remove_old() -> None:
     """Remove the folders of a worker's host that nobody came back for."""
-    before = time.time() - FORGOTTEN_AFTER_S
+    before = time.time() - REMOVED_AFTER_S
     for folder in _worker_root().glob("*"):
         with contextlib.suppress(OSError):
             if folder.stat().st_mtime < before:
