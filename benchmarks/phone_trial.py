@@ -26,6 +26,7 @@ from vitdeploy.processes import child_reply
 from vitdeploy.processes.local import LocalConnection
 from vitdeploy.results import record
 from vitdeploy.results.record import Case, Reading, Trial
+from vitdeploy.runtimes.loaded_session import tensors_of
 from vitdeploy.runtimes.session import Array
 
 INPUTS = "one seeded synthetic image a trial, copied before each inference and not timed"
@@ -84,7 +85,7 @@ def _take(
 ) -> Trial | Lost:
     link, manifest = phone.link, artifact.manifest
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
-    specs = local_reference.described(plain["inputs"])
+    specs = tensors_of(plain["inputs"])
     files = write_inputs(specs, protocol.seed + turn.index, folder)
     wanted, runtime = _wanted(artifact, plain, files, folder, log)
     graph = link.push(artifact.file, sha256=manifest.sha256)
@@ -150,7 +151,7 @@ def _take(
             "charging": str(after.charging),
             "thermal_status": str(after.thermal_status),
         },
-        parity=_parity(case, artifact, local_reference.described(plain["outputs"]), wanted, folder / "output", runtime),
+        parity=_parity(case, artifact, tensors_of(plain["outputs"]), wanted, folder / "output", runtime),
         block_inferences=said.block.count,
     )
 

@@ -13,9 +13,9 @@ from vitdeploy.devices import probe_android
 from vitdeploy.devices.phone import benchmark_model, ready
 from vitdeploy.devices.phone.ready import Phone
 from vitdeploy.errors import ToolchainFailed
-from vitdeploy.inference import local_reference
 from vitdeploy.processes import child_reply
 from vitdeploy.runtimes import operator_table
+from vitdeploy.runtimes.loaded_session import tensors_of
 
 MIN_TIME_S = 1.0
 """A profile of so many seconds: it explains a difference, and is no figure."""
@@ -29,7 +29,7 @@ def by_tool(side: Artifact, phone: Phone, *, threads: int) -> dict[str, int]:
         ToolchainFailed: the tool failed, or printed what cannot be read.
     """
     plain: dict[str, Any] = msgspec.to_builtins(side.manifest)
-    specs = local_reference.described(plain["inputs"])
+    specs = tensors_of(plain["inputs"])
     graph = phone.link.push(side.file, sha256=side.manifest.sha256)
     there: list[str] = []
     with tempfile.TemporaryDirectory(prefix="vitdeploy-phone-") as folder:

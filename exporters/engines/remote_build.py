@@ -35,6 +35,7 @@ from vitdeploy.inference import local_reference
 from vitdeploy.processes import child_reply
 from vitdeploy.processes.connection import Connection
 from vitdeploy.processes.local import LocalConnection
+from vitdeploy.runtimes.loaded_session import tensors_of
 
 Progress = Callable[[str], None]
 
@@ -273,7 +274,7 @@ def _proven(
 def _feeds(spec: ModelSpec, built: Manifest) -> Iterator[list[NDArray[Any]]]:
     """Noise and photographs for what takes one picture, noise for all else; in the order of the inputs."""
     if len(built.inputs) > 1:
-        pool = inputs.make_pool(local_reference.described(as_json(built)["inputs"]), seed=0)
+        pool = inputs.make_pool(tensors_of(as_json(built)["inputs"]), seed=0)
         yield from ([feeds[tensor.name] for tensor in built.inputs] for feeds in pool[:2])
         return
     entry = next(iter(built.inputs))

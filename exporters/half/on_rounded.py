@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,12 @@ import onnx
 import onnxruntime as ort
 
 from vitdeploy.artifacts.manifest import Artifact
-from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.exporters import to_onnx
 from vitdeploy.exporters.half.graph import is_half, rounded
 from vitdeploy.exporters.on_torch_fp32 import Subject, samples
 from vitdeploy.exporters.proof import Border, laid_out
+from vitdeploy.runtimes.loaded_session import LoadedSession, tensors_of
 from vitdeploy.runtimes.session import Array, Arrays, Session, SessionOptions
 
 WORST = 0.5
@@ -60,25 +59,20 @@ class Divergence:
         return f"{self.operator} {self.node}{place}: {off}; in fp32 its largest value is {self.largest:.4g}"
 
 
-class RoundedSession:
+class RoundedSession(LoadedSession):
     """A session of the rounded graph."""
 
     def __init__(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> None:
         self._session = session(rounded(onnx.load(str(file))), options.threads)
-        self.inputs = _described(manifest["inputs"])
-        self.outputs = _described(manifest["outputs"])
+        super().__init__(tensors_of(manifest["inputs"]), tensors_of(manifest["outputs"]))
         self.facts: Mapping[str, str] = {
             "runtime": f"onnxruntime {ort.__version__}, rounded to 16 bits after every node"
         }
         self._feeds: Arrays = {}
         self._results: dict[str, Array] = {}
 
-    def __enter__(self) -> "RoundedSession":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Release the session."""
         del self._session
 
     def put(self, feeds: Arrays) -> None:
@@ -89,9 +83,6 @@ class RoundedSession:
         """Run the graph."""
         names = [tensor.name for tensor in self.outputs]
         self._results = dict(zip(names, self._session.run(names, dict(self._feeds)), strict=True))
-
-    def wait(self) -> None:
-        """Nothing is under way after `run`."""
 
     def get(self) -> Arrays:
         """The outputs."""
@@ -219,9 +210,3 @@ def session(graph: Any, threads: int) -> Any:
         raise ToolchainFailed(
             f"ONNX Runtime {ort.__version__} refuses the graph: {error}", "Export the model again."
         ) from error
-
-
-def _described(tensors: Any) -> tuple[TensorSpec, ...]:
-    return tuple(
-        TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"], layout=t["layout"]) for t in tensors
-    )

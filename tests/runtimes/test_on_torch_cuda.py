@@ -74,7 +74,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def again() -> None:
             with torch.inference_mode():
-                for old, new in zip(session._made, session._infer(), strict=True):
+                for old, new in zip(session._results, session._infer(), strict=True):
                     old.copy_(new)
 
         one.work = again

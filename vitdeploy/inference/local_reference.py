@@ -13,8 +13,8 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.processes import child_process
+from vitdeploy.runtimes.loaded_session import tensors_of
 from vitdeploy.runtimes.session import Runtime, SessionOptions, infer
 
 
@@ -34,13 +34,6 @@ class Job:
     threads: int
 
 
-def described(tensors: Any) -> tuple[TensorSpec, ...]:
-    """The inputs or outputs of a manifest that is plain JSON."""
-    return tuple(
-        TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"], layout=t["layout"]) for t in tensors
-    )
-
-
 def run_job(job: Job) -> str:
     """One inference; writes the outputs and returns what ran it.
 
@@ -51,7 +44,7 @@ def run_job(job: Job) -> str:
     runtime = cast("Runtime", child_process.import_runtime(job.runtime))
     feeds = {
         spec.name: np.fromfile(path, dtype=spec.dtype).reshape(spec.shape)
-        for spec, path in zip(described(job.manifest["inputs"]), job.inputs, strict=True)
+        for spec, path in zip(tensors_of(job.manifest["inputs"]), job.inputs, strict=True)
     }
     options = SessionOptions(threads=job.threads, device=job.device)
     with (

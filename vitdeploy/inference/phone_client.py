@@ -20,8 +20,9 @@ from vitdeploy.devices import probe_android
 from vitdeploy.devices.phone import benchmark_model, ready
 from vitdeploy.devices.phone.ready import Phone
 from vitdeploy.errors import Impossible, ToolchainFailed
-from vitdeploy.inference import local_reference, worker
+from vitdeploy.inference import worker
 from vitdeploy.processes import child_reply
+from vitdeploy.runtimes.loaded_session import tensors_of
 
 Feed = Mapping[str, NDArray[Any]]
 Outputs = Mapping[str, NDArray[Any]]
@@ -52,7 +53,7 @@ def answers(
 def _answer(phone: Phone, artifact: Artifact, graph: str, feed: Feed, threads: int, log: Path, folder: Path) -> Outputs:
     link, manifest = phone.link, artifact.manifest
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
-    specs, described = local_reference.described(plain["inputs"]), local_reference.described(plain["outputs"])
+    specs, described = tensors_of(plain["inputs"]), tensors_of(plain["outputs"])
     row = registry.find_model(manifest.model)
     there = [f"{graph}.output"]
     try:

@@ -13,14 +13,13 @@ import statistics
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-from vitdeploy.catalog.spec import TensorSpec
-from vitdeploy.errors import ToolchainFailed, UsageError
+from vitdeploy.errors import ToolchainFailed
+from vitdeploy.runtimes.loaded_session import LoadedSession, checked
 from vitdeploy.runtimes.session import Array, Arrays, Session, SessionOptions
 
 PROVIDER = "CPUExecutionProvider"
@@ -44,7 +43,7 @@ _ELEMENTS = {
 """ONNX Runtime's element type → numpy's name."""
 
 
-class OrtSession:
+class OrtSession(LoadedSession):
     """One ``onnxruntime.InferenceSession`` with everything bound that can be bound beforehand."""
 
     def __init__(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> None:
@@ -65,8 +64,10 @@ class OrtSession:
             raise ToolchainFailed(
                 f"ONNX Runtime {ort.__version__} refuses {file}: {error}", "Export the model again."
             ) from error
-        self.inputs: tuple[TensorSpec, ...] = _described(manifest["inputs"], self._session.get_inputs(), file)
-        self.outputs: tuple[TensorSpec, ...] = _described(manifest["outputs"], self._session.get_outputs(), file)
+        super().__init__(
+            checked(manifest["inputs"], _tensors(self._session.get_inputs()), file),
+            checked(manifest["outputs"], _tensors(self._session.get_outputs()), file),
+        )
         self.facts: Mapping[str, str] = {
             "runtime": f"onnxruntime {ort.__version__}",
             "provider": ", ".join(self._session.get_providers()),
@@ -75,19 +76,14 @@ class OrtSession:
             "spinning": "on" if SPINNING == "1" else "off",
             "graph_optimization": "all",
         }
-        self._expected = {t.name: (t.shape, np.dtype(t.dtype)) for t in self.inputs}
         self._results: dict[str, Array] = {t.name: np.empty(t.shape, t.dtype) for t in self.outputs}
         self._held: list[Array] = []
         self._binding: Any = self._session.io_binding()
         for name, buffer in self._results.items():
             self._binding.bind_output(name, "cpu", 0, buffer.dtype, buffer.shape, buffer.ctypes.data)
 
-    def __enter__(self) -> "OrtSession":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Release the binding and the session."""
         del self._binding, self._session
 
     def put(self, feeds: Arrays) -> None:
@@ -96,16 +92,10 @@ class OrtSession:
         Raises:
             UsageError: a name, shape or type is not the graph's (its memory would be misread).
         """
-        if feeds.keys() != self._expected.keys():
-            raise UsageError(f"inputs {sorted(feeds)} given, {sorted(self._expected)} expected", "Name all inputs.")
+        self.check(feeds)
         held: list[Array] = []
         for name, (shape, dtype) in self._expected.items():
             array = feeds[name]
-            if array.shape != shape or array.dtype != dtype:
-                raise UsageError(
-                    f"input {name} is {array.dtype}{list(array.shape)}, the graph takes {dtype}{list(shape)}",
-                    "Shape the input as the manifest says.",
-                )
             if not array.flags.c_contiguous:
                 array = np.ascontiguousarray(array)
             held.append(array)
@@ -115,9 +105,6 @@ class OrtSession:
     def run(self) -> None:
         """Run the graph; on the CPU provider it is done on return."""
         self._session.run_with_iobinding(self._binding)
-
-    def wait(self) -> None:
-        """Nothing is under way after `run`."""
 
     def get(self) -> Arrays:
         """The output buffers; the next `run` overwrites them."""
@@ -136,7 +123,7 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
     """Load an ONNX file.
 
     Raises:
-        ToolchainFailed: ONNX Runtime refuses the file, or its border is not what the manifest says.
+        ToolchainFailed: ONNX Runtime refuses the file, or its inputs and outputs are not the manifest's.
     """
     return OrtSession(file, manifest, options)
 
@@ -152,19 +139,12 @@ def summed(events: list[dict[str, Any]]) -> dict[str, int]:
         if event.get("cat") == "Node" and str(event.get("name", "")).endswith("kernel_time"):
             key = (str(event["args"]["op_name"]), str(event["name"]))
             by_node.setdefault(key, []).append(int(event["dur"]))
-    found: dict[str, int] = {}
+    total_ns: dict[str, int] = {}
     for (operator, _), durations_us in by_node.items():
-        found[operator] = found.get(operator, 0) + round(1000 * statistics.median(durations_us))
-    return found
+        total_ns[operator] = total_ns.get(operator, 0) + round(1000 * statistics.median(durations_us))
+    return total_ns
 
 
-def _described(tensors: Any, nodes: Any, file: Path) -> tuple[TensorSpec, ...]:
-    """The manifest's tensors, after holding them against the graph's own: buffers are made from them."""
-    described = tuple(
-        TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"], layout=t["layout"]) for t in tensors
-    )
-    said = {t.name: (t.shape, t.dtype) for t in described}
-    found = {node.name: (tuple(node.shape), _ELEMENTS.get(node.type, node.type)) for node in nodes}
-    if said != found:
-        raise ToolchainFailed(f"{file} has {found}, its manifest says {said}", "Export the model again.")
-    return described
+def _tensors(nodes: Any) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and type of the graph's own inputs or outputs by name."""
+    return {node.name: (tuple(node.shape), _ELEMENTS.get(node.type, str(node.type))) for node in nodes}

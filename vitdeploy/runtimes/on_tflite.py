@@ -13,21 +13,21 @@ import sys
 from collections.abc import Generator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from vitdeploy.catalog.spec import TensorSpec
-from vitdeploy.errors import ToolchainFailed, UsageError
+from vitdeploy.errors import ToolchainFailed
+from vitdeploy.runtimes.loaded_session import LoadedSession, tensors_of
 from vitdeploy.runtimes.profiled_tflite import ProfiledTflite
 from vitdeploy.runtimes.session import Array, Arrays, Session, SessionOptions
 
 VERSION = metadata.version("ai-edge-litert")
 
 
-class TfliteSession:
+class TfliteSession(LoadedSession):
     """One interpreter with its tensors allocated; files are static, so that happens once."""
 
     def __init__(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> None:
@@ -43,11 +43,9 @@ class TfliteSession:
                 "Export the model again.",
             ) from error
         entries, exits = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        self.inputs: tuple[TensorSpec, ...] = _described(manifest["inputs"], entries, file)
-        self.outputs: tuple[TensorSpec, ...] = _described(manifest["outputs"], exits, file)
+        super().__init__(_checked(manifest["inputs"], entries, file), _checked(manifest["outputs"], exits, file))
         self._entries = {t.name: int(entry["index"]) for t, entry in zip(self.inputs, entries, strict=True)}
         self._exits = {t.name: int(leaving["index"]) for t, leaving in zip(self.outputs, exits, strict=True)}
-        self._expected = {t.name: (t.shape, np.dtype(t.dtype)) for t in self.inputs}
         self._results: dict[str, Array] = {t.name: np.empty(t.shape, t.dtype) for t in self.outputs}
         partitions = _partitions(self._interpreter)
         self.facts: Mapping[str, str] = {
@@ -58,12 +56,8 @@ class TfliteSession:
             "fp16_arithmetic": "off",
         }
 
-    def __enter__(self) -> "TfliteSession":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Release the interpreter."""
         del self._interpreter
 
     def put(self, feeds: Arrays) -> None:
@@ -72,24 +66,14 @@ class TfliteSession:
         Raises:
             UsageError: a name, shape or type is not the graph's.
         """
-        if feeds.keys() != self._expected.keys():
-            raise UsageError(f"inputs {sorted(feeds)} given, {sorted(self._expected)} expected", "Name all inputs.")
-        for name, (shape, dtype) in self._expected.items():
-            array = feeds[name]
-            if array.shape != shape or array.dtype != dtype:
-                raise UsageError(
-                    f"input {name} is {array.dtype}{list(array.shape)}, the graph takes {dtype}{list(shape)}",
-                    "Shape the input as the manifest says: TFLite files take their channels last.",
-                )
+        self.check(feeds)
+        for name, index in self._entries.items():
             # Views of the interpreter's memory must not outlive the statement: it refuses to run while one is held.
-            np.copyto(self._interpreter.tensor(self._entries[name])(), array)
+            np.copyto(self._interpreter.tensor(index)(), feeds[name])
 
     def run(self) -> None:
         """Run the graph; on the CPU it is done on return."""
         self._interpreter.invoke()
-
-    def wait(self) -> None:
-        """Nothing is under way after `run`."""
 
     def get(self) -> Arrays:
         """Copy the outputs into buffers that were made once; the next `get` overwrites them."""
@@ -102,7 +86,7 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
     """Load a TFLite file.
 
     Raises:
-        ToolchainFailed: the runtime refuses the file, or its border is not what the manifest says.
+        ToolchainFailed: the runtime refuses the file, or its inputs and outputs are not the manifest's.
     """
     if options.profile:
         return ProfiledTflite(file, manifest, options)
@@ -124,19 +108,17 @@ def _quiet() -> Generator[None]:
         os.close(nowhere)
 
 
-def _described(tensors: Any, details: Sequence[Any], file: Path) -> tuple[TensorSpec, ...]:
-    """The manifest's tensors, in the file's order, after holding them against the file's own shapes and types.
+def _checked(entries: Any, details: Sequence[Any], file: Path) -> tuple[TensorSpec, ...]:
+    """The manifest's tensors, in the file's order, compared with the file's own shapes and types.
 
     The names are the manifest's: converters name the tensors in a file as they like.
     """
-    described = tuple(
-        TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"], layout=t["layout"]) for t in tensors
-    )
-    said = [(t.shape, t.dtype) for t in described]
-    found = [(tuple(int(side) for side in d["shape"]), np.dtype(d["dtype"]).name) for d in details]
-    if said != found:
-        raise ToolchainFailed(f"{file} has {found}, its manifest says {said}", "Export the model again.")
-    return described
+    tensors = tensors_of(entries)
+    expected = [(t.shape, t.dtype) for t in tensors]
+    actual = [(tuple(int(side) for side in d["shape"]), np.dtype(d["dtype"]).name) for d in details]
+    if expected != actual:
+        raise ToolchainFailed(f"{file} has {actual}, its manifest says {expected}", "Export the model again.")
+    return tensors
 
 
 def _partitions(interpreter: Any) -> int:

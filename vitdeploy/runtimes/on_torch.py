@@ -8,27 +8,25 @@ import pickle
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 
 from vitdeploy.catalog import registry
-from vitdeploy.catalog.spec import TensorSpec, is_own
-from vitdeploy.errors import Impossible, ToolchainFailed, UsageError
+from vitdeploy.catalog.spec import is_own
+from vitdeploy.errors import Impossible, ToolchainFailed
+from vitdeploy.runtimes.loaded_session import LoadedSession, tensors_of
 from vitdeploy.runtimes.session import Arrays, Session, SessionOptions
 
 
-class TorchSession:
+class TorchSession(LoadedSession):
     """One module in eval mode; gradients and version counters are off."""
 
     def __init__(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> None:
         torch.set_num_threads(options.threads)
         with suppress(RuntimeError):  # may be set only once a process, and only before the first use
             torch.set_num_interop_threads(1)
-        self.inputs: tuple[TensorSpec, ...] = _described(manifest["inputs"])
-        self.outputs: tuple[TensorSpec, ...] = _described(manifest["outputs"])
+        super().__init__(tensors_of(manifest["inputs"]), tensors_of(manifest["outputs"]))
         self._module = _load(file, manifest)
         self._half = manifest.get("precision") == "fp16"
         self.facts: Mapping[str, str] = {
@@ -38,16 +36,11 @@ class TorchSession:
             "inter_op_threads": str(torch.get_num_interop_threads()),
             "mkldnn": "on" if torch.backends.mkldnn.is_available() else "off",
         }
-        self._expected = {t.name: (t.shape, np.dtype(t.dtype)) for t in self.inputs}
         self._feeds: list[torch.Tensor] = []
         self._results: tuple[torch.Tensor, ...] = ()
 
-    def __enter__(self) -> "TorchSession":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Release the module."""
         del self._module
         self._feeds, self._results = [], ()
 
@@ -57,14 +50,7 @@ class TorchSession:
         Raises:
             UsageError: a name, shape or type is not the module's.
         """
-        if feeds.keys() != self._expected.keys():
-            raise UsageError(f"inputs {sorted(feeds)} given, {sorted(self._expected)} expected", "Name all inputs.")
-        for name, (shape, dtype) in self._expected.items():
-            if feeds[name].shape != shape or feeds[name].dtype != dtype:
-                raise UsageError(
-                    f"input {name} is {feeds[name].dtype}{list(feeds[name].shape)}, it takes {dtype}{list(shape)}",
-                    "Shape the input as the manifest says.",
-                )
+        self.check(feeds)
         self._feeds = [torch.from_numpy(feeds[tensor.name]) for tensor in self.inputs]  # pyright: ignore[reportUnknownMemberType]
 
     def run(self) -> None:
@@ -72,11 +58,8 @@ class TorchSession:
         with torch.inference_mode():
             feeds = [feed.half() for feed in self._feeds] if self._half else self._feeds
             result: torch.Tensor | tuple[torch.Tensor, ...] = self._module(*feeds)
-            made = (result,) if isinstance(result, torch.Tensor) else tuple(result)
-            self._results = tuple(value.float() for value in made) if self._half else made
-
-    def wait(self) -> None:
-        """Nothing is under way after `run`."""
+            outputs = (result,) if isinstance(result, torch.Tensor) else tuple(result)
+            self._results = tuple(value.float() for value in outputs) if self._half else outputs
 
     def get(self) -> Arrays:
         """The outputs, sharing the tensors' memory."""
@@ -98,8 +81,8 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
     torch.set_num_threads(options.threads)
     return CudaTorchSession(
         _load(file, manifest),
-        _described(manifest["inputs"]),
-        _described(manifest["outputs"]),
+        tensors_of(manifest["inputs"]),
+        tensors_of(manifest["outputs"]),
         options,
         precision=str(manifest.get("precision", "fp32")),
     )
@@ -124,9 +107,3 @@ def _load(file: Path, manifest: Mapping[str, Any]) -> torch.nn.Module:
             f"torch {torch.__version__} refuses {file}: {words}", "Export the model again."
         ) from error
     return module.eval().requires_grad_(False)
-
-
-def _described(tensors: Any) -> tuple[TensorSpec, ...]:
-    return tuple(
-        TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"], layout=t["layout"]) for t in tensors
-    )

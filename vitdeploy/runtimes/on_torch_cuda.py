@@ -8,14 +8,13 @@ first inference. Written without a GPU: tested on a double of ``torch.cuda``; it
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
-import numpy as np
 import torch
 
 from vitdeploy.catalog.spec import TensorSpec
-from vitdeploy.errors import DeviceError, UsageError
+from vitdeploy.errors import DeviceError
+from vitdeploy.runtimes.loaded_session import LoadedSession
 from vitdeploy.runtimes.session import Array, Arrays, SessionOptions
 
 UNVERIFIED = "this runtime was made without a GPU and has not run on hardware"
@@ -25,7 +24,7 @@ _WARM = 3
 """Inferences before a graph is captured. Source: pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs": a few."""
 
 
-class CudaTorchSession:
+class CudaTorchSession(LoadedSession):
     """One module on the GPU, with a stream and page-locked buffers of its own."""
 
     def __init__(
@@ -46,18 +45,17 @@ class CudaTorchSession:
         torch.backends.cuda.matmul.allow_tf32 = False  # fp32 is fp32: TF32 keeps 10 bits of 23
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = True  # every shape is static: the fastest algorithm is found once
-        self.inputs, self.outputs = inputs, outputs
+        super().__init__(inputs, outputs)
         self._api, self._whole = api, options.boundary == "host-to-host"
         self._dtype = torch.float16 if precision == "fp16" else torch.float32
         self._module = module.to(device=device, dtype=self._dtype)
         self._stream = api.Stream()
         self._events = tuple(api.Event(enable_timing=True) for _ in range(5))
-        self._expected = {t.name: (t.shape, np.dtype(t.dtype)) for t in inputs}
         self._staging = {t.name: _pinned(t) for t in inputs}
         self._placed: dict[int, torch.Tensor] = {}
-        self._given = {t.name: torch.zeros(t.shape, dtype=_type(t), device=device) for t in inputs}
-        self._back = {t.name: _pinned(t) for t in outputs}
-        self._made: tuple[torch.Tensor, ...] = ()
+        self._device_inputs = {t.name: torch.zeros(t.shape, dtype=_type(t), device=device) for t in inputs}
+        self._host_outputs = {t.name: _pinned(t) for t in outputs}
+        self._results: tuple[torch.Tensor, ...] = ()
         self._fetched = True
         self._graph: Any = None
         if options.graph:
@@ -72,18 +70,14 @@ class CudaTorchSession:
             "unverified": UNVERIFIED,
         }
 
-    def __enter__(self) -> "CudaTorchSession":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Release the stream's work, the graph and the buffers."""
         self._stream.synchronize()
-        self._made, self._graph, self._placed = (), None, {}
+        self._results, self._graph, self._placed = (), None, {}
 
     def place(self, feeds: Arrays) -> Arrays:
         """The same inputs, page-locked."""
-        self._check(feeds)
+        self.check(feeds)
         placed: dict[str, Array] = {}
         for tensor in self.inputs:
             memory = _pinned(tensor)
@@ -99,7 +93,7 @@ class CudaTorchSession:
         Raises:
             UsageError: a name, shape or type is not the module's.
         """
-        self._check(feeds)
+        self.check(feeds)
         with self._api.stream(self._stream):
             self._events[0].record(self._stream)
             for name in self._expected:
@@ -108,7 +102,7 @@ class CudaTorchSession:
                     self._stream.synchronize()  # the staging buffer may still be read
                     source = self._staging[name]
                     source.numpy()[...] = feeds[name]
-                self._given[name].copy_(source, non_blocking=True)
+                self._device_inputs[name].copy_(source, non_blocking=True)
             self._events[1].record(self._stream)
         if not self._whole:
             self._stream.synchronize()
@@ -118,7 +112,7 @@ class CudaTorchSession:
         with self._api.stream(self._stream):
             self._events[2].record(self._stream)
             if self._graph is None:
-                self._made = self._infer()
+                self._results = self._infer()
             else:
                 self._graph.replay()
             self._events[3].record(self._stream)
@@ -136,7 +130,7 @@ class CudaTorchSession:
             with self._api.stream(self._stream):
                 self._fetch()
             self._stream.synchronize()
-        return {name: value.numpy() for name, value in self._back.items()}
+        return {name: value.numpy() for name, value in self._host_outputs.items()}
 
     def stages_ns(self) -> tuple[int, int, int]:
         """H2D, compute and D2H of the last round trip, by events."""
@@ -151,10 +145,10 @@ class CudaTorchSession:
 
     def _infer(self) -> tuple[torch.Tensor, ...]:
         with torch.inference_mode():
-            result: Any = self._module(*(value.to(self._dtype) for value in self._given.values()))
-            made = (result,) if isinstance(result, torch.Tensor) else tuple(result)
-            # The border's type is reached on the GPU, so that it belongs to computing as it does in an engine.
-            return tuple(value.to(_type(tensor)) for value, tensor in zip(made, self.outputs, strict=True))
+            result: Any = self._module(*(value.to(self._dtype) for value in self._device_inputs.values()))
+            outputs = (result,) if isinstance(result, torch.Tensor) else tuple(result)
+            # The output's type is reached on the GPU, so that it belongs to computing as it does in an engine.
+            return tuple(value.to(_type(tensor)) for value, tensor in zip(outputs, self.outputs, strict=True))
 
     def _capture(self) -> None:
         with self._api.stream(self._stream):
@@ -163,28 +157,18 @@ class CudaTorchSession:
         self._stream.synchronize()
         self._graph = self._api.CUDAGraph()
         with self._api.graph(self._graph, stream=self._stream):
-            self._made = self._infer()
+            self._results = self._infer()
 
     def _fetch(self) -> None:
-        for tensor, value in zip(self.outputs, self._made, strict=True):
-            self._back[tensor.name].copy_(value, non_blocking=True)
+        for tensor, value in zip(self.outputs, self._results, strict=True):
+            self._host_outputs[tensor.name].copy_(value, non_blocking=True)
         self._events[4].record(self._stream)
         self._fetched = True
 
-    def _check(self, feeds: Arrays) -> None:
-        if feeds.keys() != self._expected.keys():
-            raise UsageError(f"inputs {sorted(feeds)} given, {sorted(self._expected)} expected", "Name all inputs.")
-        for name, (shape, dtype) in self._expected.items():
-            if feeds[name].shape != shape or feeds[name].dtype != dtype:
-                raise UsageError(
-                    f"input {name} is {feeds[name].dtype}{list(feeds[name].shape)}, it takes {dtype}{list(shape)}",
-                    "Shape the input as the manifest says.",
-                )
-
 
 def _type(tensor: TensorSpec) -> torch.dtype:
-    found: torch.dtype = getattr(torch, tensor.dtype)
-    return found
+    dtype: torch.dtype = getattr(torch, tensor.dtype)
+    return dtype
 
 
 def _pinned(tensor: TensorSpec) -> torch.Tensor:

@@ -14,16 +14,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from vitdeploy.artifacts import engine_binding
-from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices import gpu
 from vitdeploy.errors import DeviceError, Impossible, MissingPackage, ToolchainFailed
 from vitdeploy.runtimes import cuda, profiled_trt
+from vitdeploy.runtimes.loaded_session import checked
 from vitdeploy.runtimes.queued import QueuedSession
 from vitdeploy.runtimes.session import Session, SessionOptions
 
@@ -68,7 +67,8 @@ class TrtSession(QueuedSession):
             self._profiler: Any = profiled_trt.make_profiler(trt) if options.profile else None
             if self._profiler is not None:
                 context.profiler = self._profiler
-            inputs, outputs = _described(trt, self._loaded.engine, manifest, file)
+            own = _own_tensors(trt, self._loaded.engine)
+            inputs, outputs = (checked(manifest[key], own[key], file) for key in ("inputs", "outputs"))
             super().__init__(api, inputs, outputs, options, facts=_facts(package, version, there))
             for name, address in self.addresses.items():
                 if not context.set_tensor_address(name, address):
@@ -88,10 +88,9 @@ class TrtSession(QueuedSession):
         """Nanoseconds of one inference by kind of layer; nothing, unless the session was opened with ``profile``."""
         return profiled_trt.summed(self._profiler.layers) if self._profiler is not None else {}
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Release the buffers, the execution context, and with its last user the engine."""
+        super().close()
         self._release()
 
     def _refused(self, what: str) -> NoReturn:
@@ -185,28 +184,16 @@ def _load(trt: Any, package: str, version: str, file: Path) -> _Loaded:
     return _LOADED[key]
 
 
-def _described(
-    trt: Any, engine: "tensorrt.ICudaEngine", manifest: Mapping[str, Any], file: Path
-) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs and outputs by the manifest, after holding them against the engine's own: buffers are made from them."""
-    found: dict[str, dict[str, tuple[tuple[int, ...], str]]] = {"INPUT": {}, "OUTPUT": {}}
+def _own_tensors(trt: Any, engine: "tensorrt.ICudaEngine") -> dict[str, dict[str, tuple[tuple[int, ...], str]]]:
+    """Shape and type of the engine's own ``inputs`` and ``outputs`` by name."""
+    tensors: dict[str, dict[str, tuple[tuple[int, ...], str]]] = {"inputs": {}, "outputs": {}}
     for place in range(engine.num_io_tensors):
         name = engine.get_tensor_name(place)
         shape = tuple(int(side) for side in engine.get_tensor_shape(name))
         dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name
-        side = "INPUT" if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else "OUTPUT"
-        found[side][name] = (shape, dtype)
-    described: list[tuple[TensorSpec, ...]] = []
-    for side, key in (("INPUT", "inputs"), ("OUTPUT", "outputs")):
-        tensors = tuple(
-            TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"], layout=t["layout"])
-            for t in manifest[key]
-        )
-        said = {t.name: (t.shape, t.dtype) for t in tensors}
-        if said != found[side]:
-            raise ToolchainFailed(f"{file} has {found[side]}, its manifest says {said}", "Export the model again.")
-        described.append(tensors)
-    return described[0], described[1]
+        side = "inputs" if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else "outputs"
+        tensors[side][name] = (shape, dtype)
+    return tensors
 
 
 def _facts(package: str, version: str, there: gpu.Gpu) -> dict[str, str]:

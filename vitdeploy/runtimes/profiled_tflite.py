@@ -15,14 +15,13 @@ import os
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 import numpy as np
 
-from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.runtimes import operator_table
+from vitdeploy.runtimes.loaded_session import LoadedSession, tensors_of
 from vitdeploy.runtimes.session import Array, Arrays, SessionOptions
 
 _Handle = ctypes.c_void_p
@@ -36,24 +35,23 @@ _TYPE_BYTES: Final = 256
 """Room for a ``LiteRtRankedTensorType``, which is only carried from one call to another; it has fewer than 100."""
 
 
-class ProfiledTflite:
+class ProfiledTflite(LoadedSession):
     """A compiled model on the CPU with its profiler on."""
 
     def __init__(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> None:
-        self.inputs: tuple[TensorSpec, ...] = _described(manifest["inputs"])
-        self.outputs: tuple[TensorSpec, ...] = _described(manifest["outputs"])
+        super().__init__(tensors_of(manifest["inputs"]), tensors_of(manifest["outputs"]))
         self._library = _library()
         self._kept: list[Any] = []
         self._runs = 0
-        self._environment = self._made("LiteRtCreateEnvironment", 0, None)
-        self._model = self._made("LiteRtCreateModelFromFile", self._environment, os.fsencode(file))
-        settings = self._made("LiteRtCreateOptions")
+        self._environment = self._new("LiteRtCreateEnvironment", 0, None)
+        self._model = self._new("LiteRtCreateModelFromFile", self._environment, os.fsencode(file))
+        settings = self._new("LiteRtCreateOptions")
         self._call("LiteRtSetOptionsHardwareAccelerators", settings, _CPU)
         self._set(settings, "runtime_options_string", "enable_profiling = true\n")
         self._set(settings, "xnnpack", f"num_threads = {options.threads}\n")
-        self._compiled = self._made("LiteRtCreateCompiledModel", self._environment, self._model, settings)
-        self._profiler = self._made("LiteRtCompiledModelGetProfiler", self._compiled)
-        signature = self._made("LiteRtGetModelSignature", self._model, _Index(0))
+        self._compiled = self._new("LiteRtCreateCompiledModel", self._environment, self._model, settings)
+        self._profiler = self._new("LiteRtCompiledModelGetProfiler", self._compiled)
+        signature = self._new("LiteRtGetModelSignature", self._model, _Index(0))
         self._entries = self._buffers(signature, "Input", len(self.inputs))
         self._exits = self._buffers(signature, "Output", len(self.outputs))
         self.facts: Mapping[str, str] = {
@@ -62,12 +60,8 @@ class ProfiledTflite:
             "threads": str(options.threads),
         }
 
-    def __enter__(self) -> "ProfiledTflite":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Release buffers, model and environment."""
         for buffer in (*self._entries, *self._exits):
             self._library.LiteRtDestroyTensorBuffer(_Handle(buffer))
         self._library.LiteRtDestroyCompiledModel(self._compiled)
@@ -77,7 +71,7 @@ class ProfiledTflite:
     def put(self, feeds: Arrays) -> None:
         """Copy the inputs into the model's buffers."""
         for spec, buffer in zip(self.inputs, self._entries, strict=True):
-            self._moved(buffer, np.ascontiguousarray(feeds[spec.name]), _WRITE)
+            self._copy(buffer, np.ascontiguousarray(feeds[spec.name]), _WRITE)
 
     def run(self) -> None:
         """Run the graph; on the CPU it is done on return. The first one is not profiled: it is slow."""
@@ -89,14 +83,11 @@ class ProfiledTflite:
         )
         self._runs += 1
 
-    def wait(self) -> None:
-        """Nothing is under way after `run`."""
-
     def get(self) -> Arrays:
         """The outputs, copied."""
         results = {spec.name: np.empty(spec.shape, spec.dtype) for spec in self.outputs}
         for spec, buffer in zip(self.outputs, self._exits, strict=True):
-            self._moved(buffer, results[spec.name], _READ)
+            self._copy(buffer, results[spec.name], _READ)
         return results
 
     def operator_ns(self) -> Mapping[str, int]:
@@ -113,18 +104,20 @@ class ProfiledTflite:
             raise ToolchainFailed(
                 f"the file has {count.value} {way.lower()}s, its manifest says {expected}", "Export the model again."
             )
-        made = (_Handle * expected)()
+        buffers = (_Handle * expected)()
         for place in range(expected):
-            tensor = self._made(f"LiteRtGetSignature{way}TensorByIndex", signature, _Index(place))
+            tensor = self._new(f"LiteRtGetSignature{way}TensorByIndex", signature, _Index(place))
             kind = ctypes.create_string_buffer(_TYPE_BYTES)
             self._call("LiteRtGetRankedTensorType", tensor, kind)
-            needed = self._made(
+            sizes = self._new(
                 f"LiteRtGetCompiledModel{way}BufferRequirements", self._compiled, _Index(0), _Index(place)
             )
-            made[place] = self._made("LiteRtCreateManagedTensorBufferFromRequirements", self._environment, kind, needed)
-        return made
+            buffers[place] = self._new(
+                "LiteRtCreateManagedTensorBufferFromRequirements", self._environment, kind, sizes
+            )
+        return buffers
 
-    def _moved(self, buffer: int | None, array: Array, mode: int) -> None:
+    def _copy(self, buffer: int | None, array: Array, mode: int) -> None:
         """Copy an array into a buffer, or out of it."""
         handle, there, size = _Handle(buffer), _Handle(), _Index()
         self._call("LiteRtGetTensorBufferSize", handle, ctypes.byref(size))
@@ -142,10 +135,10 @@ class ProfiledTflite:
         """Add one group of options; LiteRT reads its text when the model is compiled, and never frees it."""
         held = ctypes.create_string_buffer(text.encode())
         self._kept.append(held)
-        group = self._made("LiteRtCreateOpaqueOptions", name.encode(), held, _NOTHING)
+        group = self._new("LiteRtCreateOpaqueOptions", name.encode(), held, _NOTHING)
         self._call("LiteRtAddOpaqueOptions", settings, group)
 
-    def _made(self, function: str, *arguments: Any) -> _Handle:
+    def _new(self, function: str, *arguments: Any) -> _Handle:
         """What a function makes: its last argument is where it puts the handle."""
         handle = _Handle()
         self._call(function, *arguments, ctypes.byref(handle))
@@ -170,10 +163,10 @@ def _library() -> ctypes.CDLL:
     Raises:
         ToolchainFailed: this version has none, or none with a profiler.
     """
-    found = importlib.util.find_spec("ai_edge_litert")
-    assert found is not None
-    assert found.submodule_search_locations is not None
-    path = Path(found.submodule_search_locations[0]) / "libLiteRt.so"
+    package = importlib.util.find_spec("ai_edge_litert")
+    assert package is not None
+    assert package.submodule_search_locations is not None
+    path = Path(package.submodule_search_locations[0]) / "libLiteRt.so"
     try:
         library = ctypes.CDLL(str(path))
         library.LiteRtGetProfileSummary  # noqa: B018 - asked whether it is there
@@ -182,9 +175,3 @@ def _library() -> ctypes.CDLL:
             f"ai-edge-litert {metadata.version('ai-edge-litert')} has no profiler: {error}", "Install version 2.3."
         ) from error
     return library
-
-
-def _described(tensors: Any) -> tuple[TensorSpec, ...]:
-    return tuple(
-        TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"], layout=t["layout"]) for t in tensors
-    )

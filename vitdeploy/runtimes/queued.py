@@ -4,18 +4,17 @@
 """
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from vitdeploy.catalog.spec import TensorSpec
-from vitdeploy.errors import UsageError
 from vitdeploy.runtimes.cuda import Address, Cuda
+from vitdeploy.runtimes.loaded_session import LoadedSession
 from vitdeploy.runtimes.session import Array, Arrays, SessionOptions
 
 
-class QueuedSession:
+class QueuedSession(LoadedSession):
     """Everything of a `Session` and a `DeviceSession` but what `enqueue` queues."""
 
     def __init__(
@@ -28,13 +27,12 @@ class QueuedSession:
         facts: Mapping[str, str],
     ) -> None:
         self._api = api
-        self.inputs, self.outputs = inputs, outputs
+        super().__init__(inputs, outputs)
         self._whole = options.boundary == "host-to-host"
         self._graph_asked = options.graph
         self._graph: Any = None
         self.stream = api.stream()
         self._events = tuple(api.event() for _ in range(5))
-        self._expected = {t.name: (t.shape, np.dtype(t.dtype)) for t in inputs}
         self.addresses: dict[str, Address] = {t.name: api.device(_bytes(t)) for t in (*inputs, *outputs)}
         self._staging = {t.name: api.host(t.shape, t.dtype) for t in inputs}
         self._results: dict[str, Array] = {t.name: api.host(t.shape, t.dtype) for t in outputs}
@@ -48,12 +46,8 @@ class QueuedSession:
             "wait": api.waits,
         }
 
-    def __enter__(self) -> Any:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Release the stream, events, buffers and graph."""
         api = self._api
         api.synchronize(self.stream)  # nothing is given back that is still read
         api.free(streams=(self.stream,), events=self._events, graphs=() if self._graph is None else (self._graph,))
@@ -79,7 +73,7 @@ class QueuedSession:
 
     def place(self, feeds: Arrays) -> Arrays:
         """The same inputs, page-locked."""
-        self._check(feeds)
+        self.check(feeds)
         placed: dict[str, Array] = {}
         for name, (shape, dtype) in self._expected.items():
             array = self._api.host(shape, dtype.name)
@@ -93,7 +87,7 @@ class QueuedSession:
         Raises:
             UsageError: a name, shape or type is not the engine's (its memory would be misread).
         """
-        self._check(feeds)
+        self.check(feeds)
         api, stream = self._api, self.stream
         api.enter()
         api.record(self._events[0], stream)
@@ -145,16 +139,6 @@ class QueuedSession:
             self._api.copy_out(array, self.addresses[name], self.stream)
         self._api.record(self._events[4], self.stream)
         self._fetched = True
-
-    def _check(self, feeds: Arrays) -> None:
-        if feeds.keys() != self._expected.keys():
-            raise UsageError(f"inputs {sorted(feeds)} given, {sorted(self._expected)} expected", "Name all inputs.")
-        for name, (shape, dtype) in self._expected.items():
-            if feeds[name].shape != shape or feeds[name].dtype != dtype:
-                raise UsageError(
-                    f"input {name} is {feeds[name].dtype}{list(feeds[name].shape)}, it takes {dtype}{list(shape)}",
-                    "Shape the input as the manifest says.",
-                )
 
 
 def _bytes(tensor: TensorSpec) -> int:
