@@ -1,4 +1,4 @@
-"""Jobs → workers → a run: trials of all jobs interleaved, the run file rewritten whole after each.
+"""A bench: trials of all jobs interleaved on one device, the run file rewritten whole after each.
 
 Whatever ends the bench (a crash, ``kill -9``, a full disk, Ctrl-C), the run file holds every trial
 that was finished, and ``resume`` goes on with the ones that are missing.
@@ -6,7 +6,7 @@ that was finished, and ``resume`` goes on with the ones that are missing.
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
@@ -14,40 +14,58 @@ from typing import Protocol
 import msgspec
 
 from vitdeploy import errors
-from vitdeploy.benchmarks import phone_trial
-from vitdeploy.benchmarks.trial import prepared_device
-from vitdeploy.benchmarks.trial.launch import TrialSlot
+from vitdeploy.benchmarks.trial import phone_trial, prepared_device
+from vitdeploy.benchmarks.trial.case_trials import (
+    CaseTrials,
+    Job,
+    add_trial,
+    code_of,
+    manifest_digest,
+    refusal,
+    run_of,
+)
+from vitdeploy.benchmarks.trial.prepared_device import PreparedDevice
+from vitdeploy.benchmarks.trial.request import TrialRequest, TrialSlot
 from vitdeploy.benchmarks.trial.resume import check_same
-from vitdeploy.benchmarks.trial.rows import CaseTrials, Job, code_of, manifest_digest, note, present, refusal
 from vitdeploy.devices import device_facts, host, inventory
 from vitdeploy.errors import NoValidMeasurement, UsageError, VitdeployError
 from vitdeploy.processes.connection import Connection
-from vitdeploy.processes.progress import OnTrial
+from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
 from vitdeploy.results import record
 from vitdeploy.results.provenance import check_out, new_run
 from vitdeploy.results.record import Case, Run
 
 ORDER = "round-robin, shuffled anew each round"
-PAIRED_ORDER = "interleaved pairs, the order within a pair drawn for every other one and turned round for the next"
+PAIRED_ORDER = "interleaved pairs; random order, reversed in every second pair"
 INPUTS = "seeded synthetic images, distinct within a trial's pool, rotated"
 
 WARMUP_LIMIT_S = 3.0
-"""Warm-up ends after this long even if it was not seen to end: the samples' own class then says so."""
+"""Warm-up ends after this long even if it is not steady: the samples' own class then says so."""
 
 LOCK_WAIT_S = 5.0
 """A device that is busy for longer is reported as busy."""
 
 
-class Enough(Protocol):
-    """Asked after each pair of a duel, and at its end."""
+class StopRule(Protocol):
+    """Called after each pair of a duel, and at its end."""
 
-    def __call__(self, done: Run, pairs: int) -> record.Duel:
-        """What is to be written down of the duel after so many pairs; ``stopped`` ends it."""
+    def __call__(self, run: Run, pairs: int) -> record.Duel:
+        """The record of the duel after so many pairs; ``stopped`` ends it."""
         ...
 
 
-def _silent(done: int, total: int, label: str) -> None:
-    del done, total, label
+@dataclass(slots=True, kw_only=True)
+class _OpenRun:
+    """A run that goes on: its frame without results, its rows, and the file that holds both."""
+
+    frame: Run
+    rows: Sequence[CaseTrials]
+    out: Path
+
+    def save(self) -> Run:
+        run = run_of(self.frame, self.rows)
+        record.save(run, self.out)
+        return run
 
 
 def make_protocol(
@@ -60,13 +78,13 @@ def make_protocol(
     sustained_s: float | None = None,
     order: str = ORDER,
 ) -> record.Protocol:
-    """The protocol of a run, with what is the same for all of them filled in.
+    """The protocol of a run, with the fields that are the same for all runs.
 
     Raises:
-        UsageError: a number that means nothing.
+        UsageError: a number out of range.
     """
     if trials < 1:
-        raise UsageError(f"{trials} trials are none", "Ask for at least 1; an interval needs 3.")
+        raise UsageError(f"--trials {trials} is less than 1", "Choose at least 1; an interval needs 3.")
     for option, value in (("--min-time", min_time_s), ("--sustained", sustained_s)):
         if value is not None and not 0 < value <= 24 * 3600:
             raise UsageError(f"{option} {value} is not a time in seconds", "Choose more than 0 and at most a day.")
@@ -89,16 +107,16 @@ def run(
     protocol: record.Protocol,
     out: Path,
     resume: bool = False,
-    enough: Enough | None = None,
+    stop_rule: StopRule | None = None,
     connection: Connection | None = None,
-    progress: Callable[[str], None] = lambda _: None,
-    on_trial: OnTrial = _silent,
+    progress: Progress = silent,
+    on_trial: OnTrial = unseen,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> Run:
-    """Time all jobs and keep ``out`` up to date; `exit_code_of` says what each row asks the command to end with.
+    """Time all jobs and keep ``out`` up to date; `exit_code_of` gives the exit code of each row.
 
     ``connection`` is opened from ``device`` when none is given. One failing job does not stop the others.
-    With ``enough`` the two jobs are the sides of a duel: their trials are pairs, and it says when to end.
+    With ``stop_rule`` the two jobs are the sides of a duel: their trials are pairs, and the rule ends it.
 
     Raises:
         UsageError: ``out`` exists and is not resumed, or belongs to another protocol, device or set of cases.
@@ -106,54 +124,60 @@ def run(
         DeviceError: the device is not reachable, busy, or another one than its file says.
     """
     check_out(out, resume=resume)
-    if enough is None:
+    if stop_rule is None:
         check_distinct(jobs)
     if device.link == "adb":
         protocol = phone_trial.as_run(protocol)
     with connection or inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
-        found = device_facts.found(device, link)
+        facts = device_facts.found(device, link)
         for name, words in getattr(link, "power", {}).items():
             progress(f"{device.name}, {name.replace('_', ' ')}: {words}")
         if device.power_mode is not None:  # what is set now counts, not what was before the lock
-            mode = found.get("power_mode")
+            mode = facts.get("power_mode")
             jobs = [replace(job, case=msgspec.structs.replace(job.case, power_mode=mode)) for job in jobs]
-        described = record.RunDevice(name=device.name, facts=device_facts.stable(device, found))
-        ready = prepared_device.prepare(device, link, found)
+        prepared = prepared_device.prepare(device, link, facts)
         earlier = record.load(out) if resume and out.exists() else None
+        described = record.RunDevice(name=device.name, facts=device_facts.stable(device, facts))
         frame = new_run(described, protocol, now(), host=host.facts())
-        rows = [
-            CaseTrials(
-                job=job,
-                error=job.error or refusal(job, device, protocol),
-                manifest_sha256=manifest_digest(job.artifact),
-            )
-            for job in jobs
-        ]
+        current = _OpenRun(frame=frame, rows=[_row(job, device, protocol) for job in jobs], out=out)
         if earlier is not None:
-            digests = [job.artifact.manifest.sha256 if job.artifact else None for job in jobs]
-            cases = [job.case for job in jobs]
-            check_same(earlier, protocol=protocol, device=described, cases=cases, digests=digests, out=out)
-            frame = msgspec.structs.replace(earlier, results=())
-            _take_over(rows, earlier)
-            progress(f"going on with {out}: {sum(len(row.trials) for row in rows)} trials are there")
-        _save(frame, rows, out)
-        turns = schedule(len(rows), frame.id, protocol)
-        for done, turn in enumerate(turns, 1):
-            row = rows[turn.place]
-            if row.error is None and turn.id not in row.trials:
-                _fill(row, turn, ready, protocol, out.with_suffix(".log"))
-                _save(frame, rows, out)
-            on_trial(done, len(turns), row.job.case.name)
-            if enough is not None and done % len(rows) == 0:
-                duel = enough(present(frame, rows), turn.index + 1)
-                # As many trials as there are pairs were planned after all, so that none counts as missing.
-                frame = msgspec.structs.replace(
-                    frame, duel=duel, protocol=msgspec.structs.replace(protocol, trials=duel.pairs)
-                )
-                _save(frame, rows, out)
-                if duel.stopped:
-                    break
-        return _save(frame, rows, out)
+            _take_over(current, earlier)
+            progress(f"going on with {out}: {sum(len(row.trials) for row in current.rows)} trials are there")
+        current.save()
+        return _time_all(current, prepared, protocol, stop_rule, on_trial)
+
+
+def _time_all(
+    current: _OpenRun,
+    prepared: PreparedDevice,
+    protocol: record.Protocol,
+    stop_rule: StopRule | None,
+    on_trial: OnTrial,
+) -> Run:
+    """Run the trials that are missing, until all are there or the rule ends the duel."""
+    rows = current.rows
+    slots = schedule(len(rows), current.frame.id, protocol)
+    for done, slot in enumerate(slots, 1):
+        row = rows[slot.place]
+        if row.error is None and slot.id not in row.trials:
+            _run_trial(row, slot, prepared, protocol, current.out.with_suffix(".log"))
+            current.save()
+        on_trial(done, len(slots), row.job.case.name)
+        if stop_rule is not None and done % len(rows) == 0:
+            duel = stop_rule(run_of(current.frame, rows), slot.index + 1)
+            # As many trials as there are pairs were planned after all, so that none counts as missing.
+            current.frame = msgspec.structs.replace(
+                current.frame, duel=duel, protocol=msgspec.structs.replace(protocol, trials=duel.pairs)
+            )
+            current.save()
+            if duel.stopped:
+                break
+    return current.save()
+
+
+def _row(job: Job, device: inventory.Device, protocol: record.Protocol) -> CaseTrials:
+    error = job.error or refusal(job, device, protocol)
+    return CaseTrials(job=job, error=error, manifest_sha256=manifest_digest(job.artifact))
 
 
 def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[TrialSlot]:
@@ -165,28 +189,28 @@ def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[TrialSlo
     peers.md C.1.
     """
     paired = protocol.order == PAIRED_ORDER
-    turns: list[TrialSlot] = []
+    slots: list[TrialSlot] = []
     for index in range(protocol.trials):
         places = list(range(rows))
         drawn = index - index % 2 if paired else index
         random.Random(f"{protocol.seed}:{drawn}").shuffle(places)  # noqa: S311 (an order, not a secret)
         if paired and index % 2:
             places.reverse()
-        turns += [
+        slots += [
             TrialSlot(
                 place=place,
                 index=index,
-                order=len(turns) + offset,
+                order=len(slots) + offset,
                 id=f"{run_id}/{place}/{index}",
                 pair=index if paired else None,
             )
             for offset, place in enumerate(places)
         ]
-    return turns
+    return slots
 
 
 def exit_code_of(result: record.Result) -> int:
-    """What a row asks the command to exit with: 0, its error's code, or 8 where a figure may not be quoted."""
+    """The exit code of a row: 0, its error's code, or 8 where a figure may not be quoted."""
     if result.status == "valid":
         return 0
     codes = {code_of(kind): kind.exit_code for kind in errors.kinds()}
@@ -197,31 +221,39 @@ def exit_code_of(result: record.Result) -> int:
     )
 
 
-def _fill(
-    row: CaseTrials, turn: TrialSlot, ready: prepared_device.PreparedDevice, protocol: record.Protocol, log: Path
+def _run_trial(
+    row: CaseTrials, slot: TrialSlot, prepared: PreparedDevice, protocol: record.Protocol, log: Path
 ) -> None:
-    """Run one trial and write down in its row what became of it."""
-    assert row.job.artifact is not None
+    """Run one trial and add it, or its error, to its row."""
+    job = row.job
+    assert job.artifact is not None
+    request = TrialRequest(
+        slot=slot, case=job.case, artifact=job.artifact, compute=job.compute, protocol=protocol, log=log
+    )
     try:
-        taken = prepared_device.take(
-            ready, turn, row.job.case, row.job.artifact, compute=row.job.compute, protocol=protocol, log=log
-        )
+        add_trial(row, slot.id, prepared.run_trial(request), protocol)
     except VitdeployError as error:
         row.error = error
-        return
-    note(row, turn.id, taken, protocol)
 
 
-def _save(frame: Run, rows: Sequence[CaseTrials], out: Path) -> Run:
-    saved = present(frame, rows)
-    record.save(saved, out)
-    return saved
+def _take_over(current: _OpenRun, earlier: Run) -> None:
+    """Go on with an interrupted run: its trials are kept; what failed or was lost is tried again.
 
-
-def _take_over(rows: Sequence[CaseTrials], earlier: Run) -> None:
-    """Give each row the trials that an earlier, interrupted run has of it; what failed or was lost is tried again."""
-    for row, result in zip(rows, earlier.results, strict=True):
-        row.trials = {taken.id: taken for taken in result.trials}
+    Raises:
+        UsageError: it was measured in another way, on another machine, or of other things.
+    """
+    jobs = [row.job for row in current.rows]
+    check_same(
+        earlier,
+        protocol=current.frame.protocol,
+        device=current.frame.device,
+        cases=[job.case for job in jobs],
+        digests=[job.artifact.manifest.sha256 if job.artifact else None for job in jobs],
+        out=current.out,
+    )
+    current.frame = msgspec.structs.replace(earlier, results=())
+    for row, result in zip(current.rows, earlier.results, strict=True):
+        row.trials = {trial.id: trial for trial in result.trials}
 
 
 def check_distinct(jobs: Sequence[Job]) -> None:

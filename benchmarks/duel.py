@@ -1,21 +1,21 @@
-"""Two artifacts against each other: interleaved pairs of fresh processes, ended early when the answer is clear.
+"""A duel of two artifacts: interleaved pairs of fresh processes, ended early when the answer is clear.
 
-The error is spent over the looks at the data by a plain union bound: whatever is claimed at a look is claimed at
-that look's share of it, so all looks together err at most as often as was asked for, with no asymptotics. Two early
+The error is spent over the looks at the data by a plain union bound: a verdict at a look may err with that look's share
+of it, so all looks together err at most as often as was set, without asymptotics. Two early
 looks cost a fifth of the error; the verdict at the end has the rest.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vitdeploy.benchmarks import bench
-from vitdeploy.benchmarks.trial.rows import Job
+from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import inventory
 from vitdeploy.errors import UsageError
 from vitdeploy.processes.connection import Connection
-from vitdeploy.processes.progress import OnTrial
+from vitdeploy.processes.progress import OnTrial, Progress
 from vitdeploy.results import record, verdict
 from vitdeploy.results.record import Run
 
@@ -42,15 +42,15 @@ def looks(most_pairs: int) -> dict[int, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class DuelSettings:
     """How two sides are timed against each other."""
 
     names: tuple[str, str]
-    """What side A, the base, and side B, the head, are called."""
+    """Of side A, the base, and side B, the head."""
     pairs: int = PAIRS
     """At most so many."""
     alpha: float
-    """Chance of each kind of false claim, over all looks together."""
+    """Probability of each kind of false claim, over all looks together."""
     max_slowdown: float
     """Changes up to this share do not matter."""
     min_time_s: float
@@ -58,52 +58,59 @@ class Request:
     seed: int = 0
     """Of the order and the inputs."""
     early: bool = True
-    """Look at the data before the end; without, all pairs are run."""
+    """Look at the data before the end; False: all pairs are run."""
 
 
 def run(
     jobs: Sequence[Job],
-    request: Request,
+    settings: DuelSettings,
     *,
     device: inventory.Device,
     out: Path,
-    progress: Callable[[str], None],
+    progress: Progress,
     on_trial: OnTrial,
     connection: Connection | None = None,
 ) -> Run:
-    """Time A and B in pairs until their difference is clear, or all pairs were run.
-
-    Args:
-        jobs: side A, the base, and side B, the head.
-        request: how they are timed.
-        device: where it is run.
-        out: the run file.
-        progress: told what happens.
-        on_trial: called after each trial.
-        connection: to the device; opened from ``device`` when none is given.
+    """Time side A, the base, and side B, the head, in pairs until their difference is clear or all pairs were run.
 
     Raises:
-        UsageError: too few pairs to tell a spread, or ``out`` exists.
+        UsageError: too few pairs to estimate a spread, or ``out`` exists.
         DeviceError: the device is not reachable, busy, or another one than its file says.
     """
-    most = request.pairs
-    if most < FEWEST_PAIRS:
-        raise UsageError(f"{most} pairs cannot tell a spread", f"Ask for at least {FEWEST_PAIRS}.")
-    shares = looks(most) if request.early else {most: 1.0}
-    bound, alpha = request.max_slowdown, request.alpha
+    if settings.pairs < FEWEST_PAIRS:
+        raise UsageError(f"{settings.pairs} pairs are too few to estimate the spread", f"Use at least {FEWEST_PAIRS}.")
+    protocol = bench.make_protocol(
+        trials=settings.pairs, min_time_s=settings.min_time_s, seed=settings.seed, order=bench.PAIRED_ORDER
+    )
+    return bench.run(
+        [replace(job, side=side) for job, side in zip(jobs, _SIDES, strict=True)],
+        device=device,
+        protocol=protocol,
+        out=out,
+        stop_rule=_stop_rule(settings),
+        connection=connection,
+        progress=progress,
+        on_trial=on_trial,
+    )
 
-    def enough(done: Run, pairs: int) -> record.Duel:
+
+def _stop_rule(settings: DuelSettings) -> bench.StopRule:
+    """The rule that ends a duel at a look whose verdict is not ``inconclusive``, or when a side failed."""
+    most, bound, alpha = settings.pairs, settings.max_slowdown, settings.alpha
+    shares = looks(most) if settings.early else {most: 1.0}
+
+    def duel_after(run: Run, pairs: int) -> record.Duel:
         share = shares.get(pairs)
         stopped = None
-        by_side = {result.side: result for result in done.results}
-        if any(result.status == "failed" for result in done.results):
+        by_side = {result.side: result for result in run.results}
+        if any(result.status == "failed" for result in run.results):
             stopped = "a side failed"
         elif share is not None and pairs < most:
-            found = verdict.versus(by_side["A"], by_side["B"], max_slowdown=bound, alpha=alpha * share)
-            if found.verdict != "inconclusive":
-                stopped = f"{found.verdict} was clear at a tenth of the error"
+            effect = verdict.versus(by_side["A"], by_side["B"], max_slowdown=bound, alpha=alpha * share)
+            if effect.verdict != "inconclusive":
+                stopped = f"{effect.verdict} with a tenth of the allowed error"
         return record.Duel(
-            names=request.names,
+            names=settings.names,
             pairs=pairs,
             most_pairs=most,
             alpha=alpha * (share if share is not None else shares[most]),
@@ -111,15 +118,4 @@ def run(
             stopped=stopped,
         )
 
-    return bench.run(
-        [replace(job, side=side) for job, side in zip(jobs, _SIDES, strict=True)],
-        device=device,
-        protocol=bench.make_protocol(
-            trials=most, min_time_s=request.min_time_s, seed=request.seed, order=bench.PAIRED_ORDER
-        ),
-        out=out,
-        enough=enough,
-        connection=connection,
-        progress=progress,
-        on_trial=on_trial,
-    )
+    return duel_after

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from vitdeploy.artifacts.manifest import Artifact
-from vitdeploy.benchmarks.trial import launch
+from vitdeploy.benchmarks.trial.request import LIMIT_S
 from vitdeploy.devices import probe_android
 from vitdeploy.devices.phone import benchmark_model, ready
 from vitdeploy.devices.phone.ready import Phone
@@ -47,7 +47,7 @@ def by_tool(side: Artifact, phone: Phone, *, threads: int) -> dict[str, int]:
                 output_file=f"{graph}.output",
                 profile=True,
             )
-            done = ready.joined(phone.link.run(argv, timeout_s=launch.WORKER_LIMIT_S))
+            done = ready.joined(phone.link.run(argv, timeout_s=LIMIT_S))
         finally:
             ready.remove(phone.link, [*there, f"{graph}.output"])
     if done.exit_code:

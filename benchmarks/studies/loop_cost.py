@@ -25,13 +25,13 @@ import numpy as np
 from vitdeploy.artifacts import manifest as artifacts
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks import bench
-from vitdeploy.benchmarks.trial import launch, loop, worker
-from vitdeploy.benchmarks.trial.launch import TrialSlot
+from vitdeploy.benchmarks.trial import loop, worker_trial
+from vitdeploy.benchmarks.trial.request import TrialRequest, TrialSlot
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices import inventory, probe_cpu
+from vitdeploy.errors import DeviceError
 from vitdeploy.images import inputs
-from vitdeploy.processes import child_reply
 from vitdeploy.results import stats
 from vitdeploy.results.record import Case, Trial
 from vitdeploy.runtimes.session import Arrays, Runtime, Session, SessionOptions
@@ -189,12 +189,19 @@ def _worker_median(made: Artifact, index: int, threads: int) -> float:
         power_mode=None,
         memory=None,
     )
-    turn = TrialSlot(place=0, index=index, order=index, id=f"loop-cost/{index}")
-    with inventory.connect(inventory.find("local")) as link:
-        protocol = bench.make_protocol(trials=1, min_time_s=TRIAL_S)
-        job = launch.worker_job(turn, case, made, compute="cpu", probe=probe_cpu.__name__, link=link, protocol=protocol)
-        taken = child_reply.ask(link, worker.__name__, job, Trial, what="the worker", timeout_s=launch.WORKER_LIMIT_S)
-    return float(np.median(taken.samples_ns)) / 1e6
+    with inventory.connect(inventory.find("local")) as link, tempfile.TemporaryDirectory() as folder:
+        request = TrialRequest(
+            slot=TrialSlot(place=0, index=index, order=index, id=f"loop-cost/{index}"),
+            case=case,
+            artifact=made,
+            compute="cpu",
+            protocol=bench.make_protocol(trials=1, min_time_s=TRIAL_S),
+            log=Path(folder) / "trial.log",
+        )
+        trial = worker_trial.run_trial(request, link, probe=probe_cpu.__name__)
+    if not isinstance(trial, Trial):
+        raise DeviceError(trial.message, trial.hint)
+    return float(np.median(trial.samples_ns)) / 1e6
 
 
 def _open(made: Artifact, threads: int) -> Session:

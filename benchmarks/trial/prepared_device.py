@@ -1,20 +1,15 @@
-"""A device ready for trials, and one trial on it by the tool it has: the same for a bench and a worker of a sweep."""
+"""A prepared device: locked, with what its trials need on it; a bench and a worker of a sweep run trials by it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from vitdeploy.artifacts.manifest import Artifact
-from vitdeploy.benchmarks import phone_trial, trtexec_trial
-from vitdeploy.benchmarks.trial import launch
-from vitdeploy.benchmarks.trial.launch import Lost, TrialSlot
+from vitdeploy.benchmarks.trial import phone_trial, trtexec_trial, worker_trial
+from vitdeploy.benchmarks.trial.request import LostTrial, TrialRequest
 from vitdeploy.catalog.fact_table import DeviceFacts
-from vitdeploy.catalog.spec import Compute
 from vitdeploy.devices import device_facts
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.phone import ready
 from vitdeploy.processes.connection import Connection
-from vitdeploy.results import record
-from vitdeploy.results.record import Case, Trial
+from vitdeploy.results.record import Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +19,21 @@ class PreparedDevice:
     device: Device
     link: Connection
     facts: DeviceFacts
-    """Its facts, of `machine.found`."""
-    phone: ready.Phone | None = None
-    """With the measuring tool on it, where it is one."""
+    phone: ready.Phone | None
+    """The phone with the measuring tool on it; None: the device is no phone."""
+
+    def run_trial(self, request: TrialRequest) -> Trial | LostTrial:
+        """One trial: by benchmark_model on a phone, by trtexec where the device names one, else by our own worker.
+
+        Raises:
+            VitdeployError: the tool's own error, or `ToolchainFailed` where it ended without a reply.
+        """
+        if self.phone is not None:
+            return phone_trial.run_trial(request, self.phone)
+        if self.device.trtexec and request.case.target.startswith("trt-"):
+            return trtexec_trial.run_trial(request, self.link, self.device.trtexec)
+        probe = device_facts.probe_of(request.compute, self.facts)
+        return worker_trial.run_trial(request, self.link, probe=probe, cool_c=self.device.cool_c)
 
 
 def prepare(device: Device, link: Connection, facts: DeviceFacts) -> PreparedDevice:
@@ -37,36 +44,3 @@ def prepare(device: Device, link: Connection, facts: DeviceFacts) -> PreparedDev
     """
     phone = ready.prepare(device, link, facts) if device.link == "adb" else None
     return PreparedDevice(device=device, link=link, facts=facts, phone=phone)
-
-
-def take(
-    stand: PreparedDevice,
-    turn: TrialSlot,
-    case: Case,
-    made: Artifact,
-    *,
-    compute: Compute,
-    protocol: record.Protocol,
-    log: Path,
-) -> Trial | Lost:
-    """One trial: by benchmark_model on a phone, by trtexec where the device names one, else by our own worker.
-
-    Raises:
-        VitdeployError: the tool's own error, or `ToolchainFailed` where it ended without a word.
-    """
-    device, link = stand.device, stand.link
-    if stand.phone is not None:
-        return phone_trial.take(turn, case, made, phone=stand.phone, protocol=protocol, log=log)
-    if device.trtexec and case.target.startswith("trt-"):
-        return trtexec_trial.take(turn, case, made, link=link, program=device.trtexec, protocol=protocol, log=log)
-    return launch.take(
-        turn,
-        case,
-        made,
-        compute=compute,
-        probe=device_facts.probe_of(compute, stand.facts),
-        link=link,
-        protocol=protocol,
-        log=log,
-        cool_c=device.cool_c,
-    )

@@ -18,7 +18,7 @@ from tests.doubles import artifacts
 from tests.doubles.fakes import FakeConnection, fake_trial
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks import bench
-from vitdeploy.benchmarks.trial.rows import Job
+from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed, UnreadableFile, UsageError
 from vitdeploy.processes.connection import CommandResult, Connection

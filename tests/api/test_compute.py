@@ -29,7 +29,7 @@ from vitdeploy.artifacts.store import Store
 from vitdeploy.benchmarks import attention as studies
 from vitdeploy.benchmarks import calibrate, duel
 from vitdeploy.benchmarks import reproduce as tables
-from vitdeploy.benchmarks.trial import launch
+from vitdeploy.benchmarks.trial.request import TrialSlot
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.cli.main import main
 from vitdeploy.devices import device_facts, inventory
@@ -238,7 +238,7 @@ def test_a_sweep_tells_its_worker_where_to_compute(board: Opened, tmp_path: Path
         row, wanted, surveyed, protocol, artifacts.plain_file(tmp_path / "made", target="torch-fp32"), None
     )
     lane = device_queue.DeviceQueue(device="board", places=(0,), lock_wait_s=1.0, surveyed=surveyed)
-    told = device_queue.trial_task(lane, launch.TrialSlot(place=0, index=0, order=0, id="run/0/0"), row, protocol)
+    told = device_queue.trial_task(lane, TrialSlot(place=0, index=0, order=0, id="run/0/0"), row, protocol)
     assert (told.case.memory, told.compute) == ("pinned", "cuda")
 
 

@@ -14,7 +14,7 @@ from tests.doubles import artifacts
 from tests.doubles.fakes import FakeConnection, fake_trial
 from vitdeploy.benchmarks import bench, calibrate, duel
 from vitdeploy.benchmarks.studies import decision
-from vitdeploy.benchmarks.trial.rows import Job
+from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import inventory
 from vitdeploy.errors import NothingToCompare, NoValidMeasurement, UsageError
 from vitdeploy.processes.connection import CommandResult
@@ -41,7 +41,7 @@ def fight(tmp_path: Path, link: FakeConnection, *, pairs: int = 10, early: bool 
     b = a if same else artifacts.plain_file(tmp_path / "b", b"b")
     return duel.run(
         [Job(case=artifacts.case_of(made), compute="cpu", artifact=made) for made in (a, b)],
-        duel.Request(
+        duel.DuelSettings(
             names=("first", "second"), pairs=pairs, alpha=0.01, max_slowdown=0.02, min_time_s=0.05, early=early
         ),
         device=LOCAL,

@@ -20,8 +20,8 @@ from vitdeploy.artifacts.manifest import digest_of
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.profile import attribution
 from vitdeploy.benchmarks.profile.phone import by_tool
-from vitdeploy.benchmarks.trial import launch as trial
-from vitdeploy.benchmarks.trial.rows import Job
+from vitdeploy.benchmarks.trial import request as trial_request
+from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.catalog import registry
 from vitdeploy.devices import device_facts, inventory, probe_android
 from vitdeploy.devices.inventory import Device
@@ -156,7 +156,7 @@ def test_what_the_tool_does_wrong_fails_the_row(
 def test_a_phone_that_hangs_loses_the_trial(
     tmp_path: Path, phone: PhoneDouble, device: Device, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(trial, "WORKER_LIMIT_S", 3.0)
+    monkeypatch.setattr(trial_request, "LIMIT_S", 3.0)
     plant(phone, "hang")
     run = timed(tmp_path, device)
     assert run.results[0].status == "failed"

@@ -20,8 +20,8 @@ from vitdeploy.results.record import Trial
 ROOT = Path(__file__).parents[2]
 MODULES = """
 import json, sys
-from vitdeploy.benchmarks import worker
-taken = worker.run_job(worker.Job(**json.load(sys.stdin)))
+from vitdeploy.benchmarks.trial import worker
+taken = worker.run_job(worker.TrialJob(**json.load(sys.stdin)))
 print(json.dumps([len(taken["samples_ns"]), sorted({name.split(".")[0] for name in sys.modules})]))
 """
 

@@ -12,7 +12,7 @@ import vitdeploy
 from tests.doubles import artifacts, ssh_server
 from tests.doubles.ssh_server import SshServer
 from vitdeploy.benchmarks import bench
-from vitdeploy.benchmarks.trial.rows import Job
+from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import device_facts, inventory, jetson_power
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.over_ssh import SshConnection, open_connection

@@ -16,7 +16,7 @@ from tests.doubles import artifacts, ssh_server
 from tests.doubles.ssh_server import SshServer
 from vitdeploy.artifacts.manifest import digest_of
 from vitdeploy.benchmarks import bench
-from vitdeploy.benchmarks.trial.rows import Job
+from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.cli.main import main
 from vitdeploy.devices import agent, inventory, over_ssh
 from vitdeploy.devices.inventory import Device

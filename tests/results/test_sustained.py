@@ -9,7 +9,7 @@ import pytest
 from tests.doubles import artifacts
 from tests.doubles.make_run import everything
 from vitdeploy.benchmarks import bench
-from vitdeploy.benchmarks.trial.rows import Job
+from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import inventory
 from vitdeploy.reports import report
 from vitdeploy.results import record, sustained

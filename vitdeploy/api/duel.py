@@ -19,7 +19,7 @@ from vitdeploy.results.comparison import Compared
 from vitdeploy.results.record import Run
 
 if TYPE_CHECKING:
-    from vitdeploy.benchmarks.trial.rows import Job
+    from vitdeploy.benchmarks.trial.case_trials import Job
     from vitdeploy.results.comparison import Compared
     from vitdeploy.results.record import Run
 
@@ -89,7 +89,7 @@ def timed_duel(
 
     out = order.out or run_path("duel", order.device)
     provenance.check_out(out, resume=False)
-    request = duels.Request(
+    request = duels.DuelSettings(
         names=names,
         pairs=order.pairs if order.pairs is not None else duels.PAIRS,
         alpha=checked_share("alpha", order.alpha),

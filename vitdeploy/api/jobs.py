@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from vitdeploy.api.cases import BenchRequest, Planned, case_of
 from vitdeploy.api.export import ExportRequest, export
 from vitdeploy.artifacts.manifest import Artifact
-from vitdeploy.benchmarks.trial.rows import Job
+from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device

@@ -9,10 +9,9 @@ import msgspec
 
 from vitdeploy.api import cases
 from vitdeploy.artifacts.manifest import Artifact
-from vitdeploy.benchmarks import phone_trial
-from vitdeploy.benchmarks.trial import rows
-from vitdeploy.benchmarks.trial.launch import TrialSlot
-from vitdeploy.benchmarks.trial.rows import CaseTrials, Job
+from vitdeploy.benchmarks.trial import case_trials, phone_trial
+from vitdeploy.benchmarks.trial.case_trials import CaseTrials, Job
+from vitdeploy.benchmarks.trial.request import TrialSlot
 from vitdeploy.catalog.fact_table import DeviceFacts, listed
 from vitdeploy.catalog.spec import Compute
 from vitdeploy.devices import device_facts
@@ -113,8 +112,8 @@ def fill_row(
         power_mode=surveyed.power_mode,
     )
     row.job = Job(case=case, compute=compute, artifact=made, error=error)
-    row.error = error or rows.refusal(row.job, device, protocol)
-    row.manifest_sha256 = rows.manifest_digest(made)
+    row.error = error or case_trials.refusal(row.job, device, protocol)
+    row.manifest_sha256 = case_trials.manifest_digest(made)
 
 
 def trial_task(lane: DeviceQueue, turn: TrialSlot, row: CaseTrials, protocol: Protocol) -> TrialTask:

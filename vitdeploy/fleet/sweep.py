@@ -14,9 +14,9 @@ import msgspec
 from vitdeploy._version import __version__
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks import bench
-from vitdeploy.benchmarks.trial import resume, rows
-from vitdeploy.benchmarks.trial.launch import Lost, TrialSlot
-from vitdeploy.benchmarks.trial.rows import CaseTrials
+from vitdeploy.benchmarks.trial import case_trials, resume
+from vitdeploy.benchmarks.trial.case_trials import CaseTrials
+from vitdeploy.benchmarks.trial.request import LostTrial, TrialSlot
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.fleet import device_queue, messages, tasks
@@ -269,13 +269,13 @@ class Sweep:
                 self._fail(turn.place, error)
             case _:
                 lost = done.error or DeviceError("a worker answered with nothing", "Look at its log.")
-                rows.note(
+                case_trials.add_trial(
                     row,
                     turn.id,
-                    Lost(message=f"trial {turn.index + 1}: {lost.message}", hint=lost.hint),
+                    LostTrial(message=f"{turn.name}: {lost.message}", hint=lost.hint),
                     self.frame.protocol,
                 )
-                self.progress(f"{row.job.case.name} on {lane.device}, trial {turn.index + 1} was lost: {lost.message}")
+                self.progress(f"{row.job.case.name} on {lane.device}, {turn.name} was lost: {lost.message}")
                 if row.error is not None:
                     self._fail(turn.place, row.error)
         self._dirty = True
@@ -289,7 +289,7 @@ class Sweep:
         else:
             self.taken += 1
         if trial.id not in row.trials:
-            rows.note(row, trial.id, trial, self.frame.protocol)
+            case_trials.add_trial(row, trial.id, trial, self.frame.protocol)
             row.lost.pop(trial.id, None)
             self._finished += 1
             self.on_trial(self._finished, self.total, f"{row.job.case.name} on {row.job.case.device}")
@@ -432,7 +432,7 @@ class Sweep:
         )
 
     def _save(self) -> Run:
-        present = rows.present(self.frame, self.rows)
+        present = case_trials.run_of(self.frame, self.rows)
         record.save(present, self.out)
         self._dirty = False
         return present

@@ -238,18 +238,23 @@ def take_trial(ticket: TrialTask) -> Trial | MissingArtifacts | DeviceChanged:
 def _measured(
     ticket: TrialTask, made: Artifact, device: inventory.Device, link: Any, log: Path
 ) -> Trial | DeviceChanged:
-    from vitdeploy.benchmarks.trial import launch, prepared_device
+    from vitdeploy.benchmarks.trial import prepared_device
+    from vitdeploy.benchmarks.trial.request import TrialRequest, TrialSlot
     from vitdeploy.devices import device_facts
 
     facts = device_facts.found(device, link)
     stable = device_facts.stable(device, facts)
     if digest_of_facts(stable) != ticket.facts_digest:
         return DeviceChanged(facts=stable)
-    ready = prepared_device.prepare(device, link, facts)
-    turn = launch.TrialSlot(place=ticket.place, index=ticket.index, order=ticket.order, id=ticket.id)
-    found = prepared_device.take(
-        ready, turn, ticket.case, made, compute=ticket.compute, protocol=ticket.protocol, log=log
+    request = TrialRequest(
+        slot=TrialSlot(place=ticket.place, index=ticket.index, order=ticket.order, id=ticket.id),
+        case=ticket.case,
+        artifact=made,
+        compute=ticket.compute,
+        protocol=ticket.protocol,
+        log=log,
     )
+    found = prepared_device.prepare(device, link, facts).run_trial(request)
     if not isinstance(found, Trial):
         raise DeviceError(found.message, found.hint)
     return found

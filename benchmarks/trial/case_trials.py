@@ -1,4 +1,4 @@
-"""Rows of a run in the making: what became of each job so far, and the record's result that follows from it."""
+"""Trials of a case while its run goes on: those measured and those lost so far, and the result that follows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact, digest_of
-from vitdeploy.benchmarks import phone_trial
-from vitdeploy.benchmarks.trial.launch import Lost
+from vitdeploy.benchmarks.trial import phone_trial
+from vitdeploy.benchmarks.trial.request import LostTrial
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import TrialFacts
 from vitdeploy.catalog.spec import Compute
@@ -49,15 +49,15 @@ class CaseTrials:
     manifest_sha256: str | None = None
 
 
-def note(row: CaseTrials, trial_id: str, found: Trial | Lost, protocol: record.Protocol) -> None:
-    """Write down what became of a trial; the row has failed when too many were lost."""
-    if isinstance(found, Trial):
-        row.trials[trial_id] = found
+def add_trial(row: CaseTrials, trial_id: str, outcome: Trial | LostTrial, protocol: record.Protocol) -> None:
+    """Add a trial to its case, or that it was lost; the case has failed when too many were lost."""
+    if isinstance(outcome, Trial):
+        row.trials[trial_id] = outcome
         return
-    row.lost[trial_id] = Reason(code="trial-lost", message=found.message, hint=found.hint)
+    row.lost[trial_id] = Reason(code="trial-lost", message=outcome.message, hint=outcome.hint)
     # A hopeless case shall not cost all its trials, each up to its time limit.
     if len(row.lost) > record.MOST_UNSTEADY * protocol.trials:
-        row.error = DeviceError(f"{len(row.lost)} of {protocol.trials} trials were lost", found.hint)
+        row.error = DeviceError(f"{len(row.lost)} of {protocol.trials} trials were lost", outcome.hint)
 
 
 def result_of(row: CaseTrials, protocol: record.Protocol) -> record.Result:
@@ -90,7 +90,7 @@ def result_of(row: CaseTrials, protocol: record.Protocol) -> record.Result:
     return record.rederive(result, protocol)
 
 
-def present(frame: record.Run, rows: Sequence[CaseTrials]) -> record.Run:
+def run_of(frame: record.Run, rows: Sequence[CaseTrials]) -> record.Run:
     """The run as far as it is now."""
     return msgspec.structs.replace(frame, results=tuple(result_of(row, frame.protocol) for row in rows))
 

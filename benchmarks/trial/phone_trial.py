@@ -1,0 +1,225 @@
+"""One trial on a phone: ``benchmark_model`` on its big cores, once it is cool; its outputs are compared with ours."""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from vitdeploy.artifacts import parity
+from vitdeploy.artifacts.manifest import Parity
+from vitdeploy.benchmarks.trial.request import LIMIT_S, LostTrial, TrialRequest
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.spec import TensorSpec
+from vitdeploy.devices import host, probe_android
+from vitdeploy.devices.phone import benchmark_model
+from vitdeploy.devices.phone.ready import TARGET, Phone, joined, remove, write_inputs
+from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed, VitdeployError
+from vitdeploy.inference import local_reference
+from vitdeploy.processes import child_reply
+from vitdeploy.processes.local import LocalConnection
+from vitdeploy.results import record
+from vitdeploy.results.record import Case, Reading, Trial
+from vitdeploy.runtimes.loaded_session import tensors_of
+from vitdeploy.runtimes.session import Array
+
+INPUTS = "one seeded synthetic image a trial, copied before each inference and not timed"
+
+
+def refusal(case: Case, sustained_s: float | None) -> VitdeployError | None:
+    """Why a case cannot be timed on a phone; None when it can."""
+    if case.target != TARGET:
+        return Impossible(f"{case.target} does not run on a phone: benchmark_model takes TFLite", f"Use {TARGET}.")
+    if case.boundary != "compute":
+        return Impossible("benchmark_model times the inference without its copies", "Use --boundary compute.")
+    if case.streams > 1 or case.graph:
+        return Impossible("benchmark_model runs one inference at a time", "Leave --streams and --graph out.")
+    if sustained_s is not None:
+        return Impossible("--sustained is not built for phones in this version", "Use more --trials.")
+    return None
+
+
+def as_run(protocol: record.Protocol) -> record.Protocol:
+    """The protocol as a phone follows it: the tool has its own inputs and its own warm-up."""
+    return msgspec.structs.replace(protocol, inputs=INPUTS, warmup_limit_s=benchmark_model.WARMUP_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """One process of ``benchmark_model``: what it printed, and the phone's state around it."""
+
+    output: benchmark_model.Output
+    started_utc: str
+    took_ns: int
+    before: probe_android.State
+    after: probe_android.State
+
+
+def run_trial(request: TrialRequest, phone: Phone) -> Trial | LostTrial:
+    """Run one block on the phone, and compare its output with this computer's.
+
+    Raises:
+        VitdeployError: the tool failed or printed what cannot be read, or this computer cannot compute the outputs.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(request.artifact.manifest)
+    specs = tensors_of(plain["inputs"])
+    try:
+        with tempfile.TemporaryDirectory(prefix="vitdeploy-phone-") as place:
+            folder = Path(place)
+            files = write_inputs(specs, request.protocol.seed + request.slot.index, folder)
+            expected, runtime = _expected(request, plain, files, folder)
+            block = _time_block(request, phone, specs, files, folder)
+            if isinstance(block, LostTrial):
+                return block
+            outputs = _outputs(folder / "output", tensors_of(plain["outputs"]), expected)
+    except DeviceError as error:
+        return request.slot.lost(error)
+    judged = parity.judge(
+        request.artifact.manifest.task,
+        outputs,
+        registry.find_target(request.case.target).tolerance,
+        reference=f"{runtime} on this computer",
+    )
+    return _trial(request, phone, block, judged)
+
+
+def _time_block(
+    request: TrialRequest, phone: Phone, specs: Sequence[TensorSpec], files: Sequence[Path], folder: Path
+) -> _Block | LostTrial:
+    """Run the tool once the phone is cool; its outputs are copied to ``folder``."""
+    link, log = phone.link, request.log
+    graph = link.push(request.artifact.file, sha256=request.artifact.manifest.sha256)
+    output_file = f"{graph}.output"
+    input_files: list[str] = []
+    try:
+        for path in files:
+            input_files.append(link.push(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()))  # noqa: PERF401
+        argv = benchmark_model.command(
+            phone.tool,
+            graph,
+            threads=request.case.threads,
+            mask=probe_android.mask(phone.cores(request.case.threads)),
+            min_time_s=request.protocol.min_time_s,
+            inputs=specs,
+            input_files=input_files,
+            output_file=output_file,
+        )
+        before, begin, started = probe_android.cool(link), time.perf_counter_ns(), datetime.now(timezone.utc)
+        done = link.run(argv, timeout_s=request.limit_s)
+        after = probe_android.look(link)
+        took_ns = time.perf_counter_ns() - begin
+        printed = joined(done)
+        child_reply.keep_log(log, f"{request.case.name}, {request.slot.name}", printed)
+        if done.exit_code < 0:
+            return LostTrial(
+                message=f"benchmark_model was killed by {child_reply.signal_name(done)}", hint=f"Read {log}."
+            )
+        if done.exit_code:
+            raise child_reply.failure("benchmark_model", printed, log)
+        output = benchmark_model.parse(printed.stderr)
+        link.pull(output_file, folder / "output")
+    finally:
+        remove(link, [*input_files, output_file])
+    return _Block(
+        output=output,
+        started_utc=started.isoformat(timespec="milliseconds"),
+        took_ns=took_ns,
+        before=before,
+        after=after,
+    )
+
+
+def _trial(request: TrialRequest, phone: Phone, block: _Block, judged: Parity) -> Trial:
+    threads, output, before, after = request.case.threads, block.output, block.before, block.after
+    cores = phone.cores(threads)
+    return Trial(
+        **request.slot.recorded,
+        started_utc=block.started_utc,
+        artifact_sha256=request.artifact.manifest.sha256,
+        sample_kind="block_median",
+        samples_ns=(round(benchmark_model.median_us(output) * 1000),),
+        # One sample stands for all inferences of its block, so its share of the time is one mean inference.
+        wall_ns=round(output.block.avg_us * 1000),
+        stages_ns=None,
+        load_ns=round(output.init_us * 1000),
+        first_ns=round(output.first_us * 1000),
+        warmup_ns=round(output.warmup.avg_us * output.warmup.count * 1000),
+        warmup_count=output.warmup.count,
+        peak_memory_bytes=round((output.memory_mb or 0.0) * 2**20),
+        steady="steady",  # a block has no inner order: drift shows between trials
+        telemetry=(_reading(0, before, cores), _reading(block.took_ns, after, cores)),
+        throttled=probe_android.throttled(before, after, cores),
+        facts={
+            "runtime": f"benchmark_model {phone.tool_sha256[:12]}",
+            "provider": f"XNNPACK, CPU, took {output.delegate or 'what is not said'}",
+            "threads": str(threads),
+            "cores": f"mask {probe_android.mask(cores)}",
+            "fp16_arithmetic": "off",
+            "inputs": "1 a trial",
+            "foreign_cores": "not visible",
+            "battery_percent": str(after.battery_percent),
+            "charging": str(after.charging),
+            "thermal_status": str(after.thermal_status),
+        },
+        parity=judged,
+        block_inferences=output.block.count,
+    )
+
+
+def _expected(request: TrialRequest, plain: dict[str, Any], files: list[Path], folder: Path) -> tuple[list[Array], str]:
+    """What this computer's runtime returns for these inputs, and which runtime that is."""
+    artifact = request.artifact
+    runtime = registry.find_target(artifact.manifest.target).runtime
+    assert runtime is not None, f"{artifact.manifest.target} has no runtime"
+    outputs = folder / "expected.npz"
+    job = local_reference.Job(
+        file=str(artifact.file),
+        manifest=plain,
+        runtime=runtime,
+        device="cpu",
+        inputs=[str(path) for path in files],
+        outputs=str(outputs),
+        threads=host.cores_physical(),
+    )
+    what = f"the process that computed here what {artifact.file} must return"
+    ran_by = child_reply.ask(
+        LocalConnection(), local_reference.__name__, job, str, what=what, timeout_s=LIMIT_S, log=request.log
+    )
+    with np.load(outputs, allow_pickle=False) as arrays:
+        return [arrays[f"arr_{place}"] for place in range(len(arrays.files))], ran_by
+
+
+def _outputs(file: Path, specs: Sequence[TensorSpec], expected: Sequence[Array]) -> list[tuple[Array, Array]]:
+    """This computer's outputs and the phone's, which are in one file, a tensor after the other.
+
+    Raises:
+        ToolchainFailed: the file has another size.
+    """
+    data = file.read_bytes()
+    sizes = [int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs]
+    if sum(sizes) != len(data):
+        raise ToolchainFailed(
+            f"benchmark_model wrote {len(data)} bytes of output, the graph's outputs have {sum(sizes)}",
+            "Use a newer build.",
+        )
+    pairs: list[tuple[Array, Array]] = []
+    start = 0
+    for spec, size, array in zip(specs, sizes, expected, strict=True):
+        output = np.frombuffer(data[start : start + size], dtype=spec.dtype).reshape(spec.shape)
+        pairs.append((_channels_first(array, spec), _channels_first(output, spec)))
+        start += size
+    return pairs
+
+
+def _channels_first(array: Array, spec: TensorSpec) -> Array:
+    return array.transpose(0, 3, 1, 2) if spec.layout == "NHWC" and array.ndim == 4 else array
+
+
+def _reading(t_ns: int, state: probe_android.State, cores: Sequence[int]) -> Reading:
+    return Reading(t_ns=t_ns, clock_hz=state.clock_hz(cores), temp_c=state.temperature_c, power_mw=None)
