@@ -1,13 +1,11 @@
 """The page of `vitdeploy attention`: both attentions over resolutions, exponents, crossings, and what ran."""
 
-from collections.abc import Sequence
-
-from vitdeploy import units
-from vitdeploy.catalog import registry
+from vitdeploy.reports import study_words
 from vitdeploy.reports.charts import study_charts as charts
-from vitdeploy.reports.pages.study_page import PageFigure, PageTable, Panel, page
-from vitdeploy.studies import attention_study, reproduction
-from vitdeploy.studies.attention_study import Point, Series, Study
+from vitdeploy.reports.pages import study_page
+from vitdeploy.reports.pages.study_page import PageTable, Panel
+from vitdeploy.studies import attention_study
+from vitdeploy.studies.attention_study import Series, Study
 
 HEADS = (
     *("size", "linear, ms", "softmax, ms", "softmax ÷ linear", "figure 4", "linear MACs", "softmax MACs"),
@@ -36,29 +34,22 @@ EQUAL_ARITHMETIC = (
 def render(study: Study) -> bytes:
     """The study as HTML; every text in it is escaped, and nothing is fetched."""
     invalid = [point for one in study.series for point in one.points if point.why_not]
-    return page(
+    return study_page.render(
         title="ReLU linear attention against softmax attention",
         lead=_lead(study),
         panels=[
-            Panel(id="time", title="Time over pixels", words=(SCALES,), figure=_figure("scaling", study)),
+            Panel(id="time", title="Time over pixels", words=(SCALES,), chart=charts.scaling(study)),
             Panel(
                 id="ratio",
                 title="How many times faster linear attention is",
                 words=(RATIOS,),
-                figure=_figure("ratios", study),
+                chart=charts.speedups(study),
             ),
             *(_panel(one) for one in study.series),
-            Panel(
-                id="kernels",
-                title="What ran",
-                words=tuple(w for k in study.kernels for w in attention_study.kernel_words(k)),
-            ),
+            Panel(id="kernels", title="What ran", words=tuple(map(study_words.kernel_words, study.kernels))),
         ],
         run=study.run,
-        notes=[
-            *([f"{len(invalid)} sizes lack a side; each table says why."] if invalid else []),
-            *registry.notes(result.case.model for result in study.run.results),
-        ],
+        notes=[f"{len(invalid)} sizes lack a side; each table says why."] if invalid else [],
     )
 
 
@@ -69,36 +60,15 @@ def _lead(study: Study) -> list[str]:
         last = next((point for point in reversed(one.points) if point.speedup), None)
         if last is not None and last.speedup is not None:
             side = "×".join(map(str, last.size))
-            lines.append(f"{one.name}: {reproduction.shown_ratio(last.speedup)} times faster at {side}")
+            lines.append(f"{one.name}: {study_words.ratio(last.speedup)} times faster at {side}")
     return lines
-
-
-def _figure(name: str, study: Study) -> PageFigure | None:
-    chart = charts.scaling(study) if name == "scaling" else charts.speedups(study)
-    return None if chart is None else PageFigure(id=name, specification=chart)
 
 
 def _panel(one: Series) -> Panel:
     return Panel(
         id=one.kind.replace(" ", "-") + "-" + "".join(c for c in one.name if c.isalnum())[:24],
         title=one.name if one.kind == "network" else one.name.capitalize(),
-        words=((EQUAL_ARITHMETIC,) if one.kind == "equal arithmetic" else ()) + tuple(attention_study.words(one)),
-        table=PageTable(heads=HEADS, rows=tuple(tuple(point_cells(point)) for point in one.points), texts=(0,)),
+        words=((EQUAL_ARITHMETIC,) if one.kind == "equal arithmetic" else ()) + tuple(study_words.series_words(one)),
+        table=PageTable(heads=HEADS, rows=tuple(map(study_words.point_cells, one.points)), texts=(0,)),
         after=tuple(f"{'×'.join(map(str, p.size))}: {p.why_not}" for p in one.points if p.why_not),
-    )
-
-
-def point_cells(point: Point) -> Sequence[str]:
-    """One size as a row of `HEADS`."""
-    sides = (point.linear, point.softmax)
-    return (
-        "×".join(map(str, point.size)),
-        *(
-            reproduction.shown_latency(found).replace(" ms", "") if found else units.MISSING
-            for found in (point.linear_ms, point.softmax_ms)
-        ),
-        reproduction.shown_ratio(point.speedup) if point.speedup else units.MISSING,
-        f"≈{point.published:.1f}" if point.published else "",
-        *(units.count(side.macs) if side and side.macs else "" for side in sides),
-        *(units.size_bytes(peak) if (peak := attention_study.peak_memory_bytes(side)) else "" for side in sides),
     )

@@ -6,14 +6,9 @@ too many marks for the report's interactive charts.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
-
-import jinja2
-from markupsafe import Markup
 
 from vitdeploy import units
-from vitdeploy._version import __version__
-from vitdeploy.reports.pages.page import policy, script_json
+from vitdeploy.reports.pages import page
 from vitdeploy.results.history import Change, History, Moment, Series
 
 WIDTH, HEIGHT = 960, 150
@@ -42,51 +37,40 @@ class Curve:
 
 def render(history: History) -> bytes:
     """The page; every text in it is escaped, and nothing is fetched."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vitdeploy.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    script = _template("history.js")
     curves = [_curve(one, len(history.moments)) for one in history.series if one.medians_ms]
     changed = sorted(
         ((curve, change) for curve in curves for change in curve.series.changes),
         key=lambda found: (found[1].first.started_utc, -found[1].ratio),
         reverse=True,
     )
-    page = environment.get_template("history.html.j2").render(
+    return page.render(
+        "history.html.j2",
+        styles=["page.css", "history.css"],
+        scripts=[page.asset("history.js")],
         history=history,
         curves=curves,
         silent=[one for one in history.series if not one.medians_ms],
         changed=changed,
         width=WIDTH,
         height=HEIGHT,
-        data=script_json(
-            {
-                "moments": [[_commit(one), one.started_utc[:16].replace("T", " ")] for one in history.moments],
-                "curves": [
-                    {
-                        "places": curve.series.places,
-                        "medians": [float(f"{value:.5g}") for value in curve.series.medians_ms],
-                        "intervals": [
-                            None if i is None else [float(f"{bound:.5g}") for bound in i]
-                            for i in curve.series.intervals_ms
-                        ],
-                    }
-                    for curve in curves
-                ],
-            }
-        ),
-        style=Markup(_template("page.css") + _template("history.css")),  # noqa: S704 (our own files)
-        script=Markup(script),  # noqa: S704 (our own file)
-        policy=policy([script]),
-        version=__version__,
+        data={
+            "moments": [[_commit(moment), moment.started_utc[:16].replace("T", " ")] for moment in history.moments],
+            "curves": [
+                {
+                    "places": curve.series.places,
+                    "medians": _rounded(curve.series.medians_ms),
+                    "intervals": [None if bounds is None else _rounded(bounds) for bounds in curve.series.intervals_ms],
+                }
+                for curve in curves
+            ],
+        },
         commit=_commit,
         percent=units.percent,
     )
-    return page.encode()
+
+
+def _rounded(values: Sequence[float]) -> list[float]:
+    return [float(f"{value:.5g}") for value in values]
 
 
 def _curve(series: Series, runs: int) -> Curve:
@@ -129,7 +113,3 @@ def _points(places: "Iterator[tuple[float, float]] | Sequence[tuple[float, float
 
 def _commit(moment: Moment) -> str:
     return moment.commit[:10] or moment.id[:24]
-
-
-def _template(name: str) -> str:
-    return resources.files("vitdeploy.reports").joinpath("templates", name).read_text(encoding="utf-8")

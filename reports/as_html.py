@@ -4,21 +4,17 @@ Nothing is fetched, and the page's policy forbids it: the scripts stand in the p
 browser by their digests, so that a text that slipped through the escaping could not run either.
 """
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from vitdeploy import units
-from vitdeploy._version import __version__
 from vitdeploy.reports import cells
 from vitdeploy.reports.cells import Cells
 from vitdeploy.reports.charts import charts, points
-from vitdeploy.reports.pages.page import policy, script_json
+from vitdeploy.reports.pages import chart_page
 from vitdeploy.reports.report import Report, ReportRow, Section, families
 from vitdeploy.results import stats
 
@@ -58,18 +54,11 @@ class ChartFigure:
 
 def render(report: Report) -> bytes:
     """The report as HTML; every text in it is escaped, and nothing is fetched."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("vitdeploy.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     overview, detail = _overview(report), _detail(report)
-    figures = [*overview, *detail]
-    library = charts.javascript().replace("</script", "<\\/script") if figures else ""
-    scripts = [text for text in (library, _template("page.js")) if text]
-    page = environment.get_template("report.html.j2").render(
+    return chart_page.render(
+        "report.html.j2",
+        None,
+        {figure.id: figure.specification for figure in (*overview, *detail)},
         report=report,
         tables=[(section, cells.of(section.rows)) for section in report.sections],
         groups=[group for section in report.sections if not section.throughput for group in _groups(section)],
@@ -79,17 +68,6 @@ def render(report: Report) -> bytes:
         colors={name: index % len(charts.LIGHT) for index, name in enumerate(families(report.rows))},
         light=charts.LIGHT,
         dark=charts.DARK,
-        data=script_json(
-            {
-                "charts": {figure.id: figure.specification for figure in figures},
-                "themes": {"light": charts.theme(dark=False), "dark": charts.theme(dark=True)},
-                "shown": charts.SHOWN,
-            }
-        ),
-        style=Markup(_template("page.css")),  # noqa: S704 (our own file)
-        scripts=[Markup(text) for text in scripts],  # noqa: S704 (our own files and the library's)
-        policy=policy(scripts),
-        version=__version__,
         missing=units.MISSING,
         fewest=stats.FEWEST_FOR_INTERVAL,
         faster_interval=cells.faster_interval,
@@ -100,7 +78,6 @@ def render(report: Report) -> bytes:
         grouped=_grouped,
         prose=_prose,
     )
-    return page.encode()
 
 
 def _overview(report: Report) -> list[ChartFigure]:
@@ -142,7 +119,7 @@ def _detail(report: Report) -> list[ChartFigure]:
 
 
 def _figure(name: str, title: str, caption: str, chart: charts.Specification) -> ChartFigure:
-    still = _data_address(charts.svg(chart)) if name in {"macs", "spread"} else None
+    still = chart_page.still(chart) if name in {"macs", "spread"} else None
     return ChartFigure(id=name, title=title, caption=caption, specification=chart, still=still)
 
 
@@ -186,12 +163,3 @@ def _grouped(count: int) -> str:
 
 def _median(shown: Cells) -> float:
     return shown.row.result.summary.median_ms if shown.row.result.summary else 0.0
-
-
-def _template(name: str) -> str:
-    """A text of ours that stands in the page as it is."""
-    return resources.files("vitdeploy.reports").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _data_address(svg: str) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"

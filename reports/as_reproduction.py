@@ -1,16 +1,21 @@
 """The page of `vitdeploy reproduce`: published beside measured, the claims' ratios, and what differs."""
 
 from vitdeploy import units
-from vitdeploy.catalog import registry
+from vitdeploy.reports import study_words
 from vitdeploy.reports.charts import study_charts as charts
-from vitdeploy.reports.pages.study_page import PageFigure, PageTable, Panel, page
-from vitdeploy.studies import reproduction
+from vitdeploy.reports.pages import study_page
+from vitdeploy.reports.pages.study_page import PageTable, Panel
 from vitdeploy.studies.published import Claim
 from vitdeploy.studies.reproduction import ClaimOutcome, Reproduction
 
 RATIOS = (
-    "A ratio is taken within each round of this run, where both sides met the same machine; its bar is the 95 % "
-    "interval over rounds. Diamonds are the published ratios: quoted, or derived from the published values of the pair."
+    "A ratio is taken within each round of this run, where both sides ran under the same conditions; its bar is the "
+    "95 % interval over rounds. Diamonds are the published ratios: quoted, or derived from the pair's published values."
+)
+
+FOREIGN_COLUMNS = (
+    "Columns marked * are of another device, size or protocol and not comparable with what was measured here; "
+    "≈ was read from a chart."
 )
 
 SIGNS = {True: "same", False: "differs", None: "not stated"}
@@ -18,8 +23,7 @@ SIGNS = {True: "same", False: "differs", None: "not stated"}
 
 def render(found: Reproduction) -> bytes:
     """The table as HTML; every text in it is escaped, and nothing is fetched."""
-    chart = charts.claims(found)
-    return page(
+    return study_page.render(
         title=found.table.title,
         lead=[_short(answer) for answer in found.answers if answer.measured and answer.claim.column][:4],
         panels=[
@@ -27,42 +31,33 @@ def render(found: Reproduction) -> bytes:
                 id="claims",
                 title="Speed-ups, published and measured",
                 words=(RATIOS,),
-                figure=PageFigure(id="chart", specification=chart) if chart else None,
+                chart=charts.claims(found),
                 table=_claims(found),
-                after=tuple(dict.fromkeys(_claim_notes(found))),
+                after=tuple(dict.fromkeys(study_words.claim_notes(found.answers))),
             ),
             Panel(
                 id="figures",
                 title="Every row",
-                words=_figure_words(found),
+                words=() if all(found.comparable.values()) else (FOREIGN_COLUMNS,),
                 table=_figures(found),
-                after=tuple(f"{figure.row.name}: {figure.row.note}" for figure in found.figures if figure.row.note),
+                after=study_words.row_notes(found),
             ),
             Panel(
                 id="protocol",
                 title="What differs from the published protocol",
-                words=("A ratio survives most of these differences, an absolute figure none of them.",),
+                words=("Ratios can be compared despite most of these differences; absolute latencies cannot.",),
                 table=_checklist(found),
             ),
             Panel(id="sources", title="Where the published figures come from", words=_sources(found)),
         ],
         run=found.run,
-        notes=[
-            *(
-                ["--quick: at a smaller size than published; leave it out for the table's own."]
-                if found.smaller
-                else []
-            ),
-            *registry.notes(result.case.model for result in found.run.results),
-        ],
+        notes=["--quick: at a smaller size than published; leave it out for the table's own."] if found.smaller else [],
     )
 
 
 def _short(answer: ClaimOutcome) -> str:
-    assert answer.measured is not None
     published = "" if answer.published is None else f", published {answer.published:.3g}"
-    measured = reproduction.shown_ratio(answer.measured)
-    return f"{answer.claim.slow} ÷ {answer.claim.fast}: {measured}{published}"
+    return f"{answer.claim.slow} ÷ {answer.claim.fast}: {study_words.ratio(answer.measured)}{published}"
 
 
 def _claims(found: Reproduction) -> PageTable:
@@ -70,8 +65,8 @@ def _claims(found: Reproduction) -> PageTable:
         (
             answer.claim.words,
             f"{answer.claim.slow} ÷ {answer.claim.fast}",
-            published_words(answer),
-            reproduction.shown_ratio(answer.measured) if answer.measured else units.MISSING,
+            _published(answer),
+            study_words.ratio(answer.measured),
             _column_words(answer.claim, found),
             answer.claim.source,
         )
@@ -81,7 +76,7 @@ def _claims(found: Reproduction) -> PageTable:
     return PageTable(heads=heads, rows=rows, texts=(0, 1, 4, 5))
 
 
-def published_words(answer: ClaimOutcome) -> str:
+def _published(answer: ClaimOutcome) -> str:
     """The published ratio, and whether it is quoted or follows from the values."""
     if answer.published is None:
         return units.MISSING
@@ -95,26 +90,6 @@ def _column_words(claim: Claim, found: Reproduction) -> str:
     return f"{column.device}, batch {column.batch or 'not stated'}"
 
 
-def _claim_notes(found: Reproduction) -> list[str]:
-    lines: list[str] = []
-    for answer in found.answers:
-        lines += [f"{answer.claim.words}: {answer.claim.note}"] if answer.claim.note else []
-        lines += [f"{answer.claim.words}: not measured; {answer.why_not}"] if answer.why_not else []
-    return lines
-
-
-def _figure_words(found: Reproduction) -> tuple[str, ...]:
-    foreign = [name for name, same in found.comparable.items() if not same]
-    if not foreign:
-        return ()
-    return (
-        (
-            "Columns marked * are of another device, size or protocol and not comparable with what was measured here; "
-            "≈ was read from a chart."
-        ),
-    )
-
-
 def _figures(found: Reproduction) -> PageTable:
     columns = found.table.columns
     heads = (
@@ -126,10 +101,10 @@ def _figures(found: Reproduction) -> PageTable:
         (
             figure.row.name,
             f"{figure.size[0]}×{figure.size[1]}",
-            reproduction.shown_latency(figure.latency) if figure.latency else units.MISSING,
+            study_words.latency(figure.latency) if figure.latency else units.MISSING,
             units.size_bytes(figure.peak_memory_bytes) if figure.peak_memory_bytes else "",
             "" if figure.row.quality is None else f"{figure.row.quality:g}",
-            *(reproduction.shown_value(c, figure.row.values[n]) if n in figure.row.values else ""
+            *(study_words.value(c, figure.row.values[n]) if n in figure.row.values else ""
               for n, c in columns.items()),
             figure.why_not or "",
         )

@@ -5,9 +5,9 @@ from typing import Any
 
 import altair as untyped_altair  # noqa: ICN001 (`alt` is the same without its types)
 
+from vitdeploy.reports import study_words
 from vitdeploy.reports.charts import points
 from vitdeploy.reports.charts.charts import Specification
-from vitdeploy.studies import reproduction
 from vitdeploy.studies.attention_study import Series, Study
 from vitdeploy.studies.paired_rounds import Estimate
 from vitdeploy.studies.published import Claim
@@ -74,7 +74,7 @@ def speedups(study: Study) -> Specification | None:
             "pixels": point.pixels,
             "size": "×".join(map(str, point.size)),
             **_estimate(point.speedup),
-            "said": reproduction.shown_ratio(point.speedup),
+            "said": study_words.ratio(point.speedup),
         }
         for one in study.series
         for point in one.points
@@ -131,7 +131,7 @@ def claims(found: Reproduction) -> Specification | None:
             "claim": label,
             "words": answer.claim.words,
             **_estimate(answer.measured),
-            "said": reproduction.shown_ratio(answer.measured),
+            "said": study_words.ratio(answer.measured),
         }
         for answer, label in zip(shown, labels, strict=True)
         if answer.measured is not None
@@ -189,7 +189,7 @@ def _dots(one: Series) -> list[dict[str, Any]]:
             "ms": found.value,
             "low": found.interval[0] if found.interval else found.value,
             "high": found.interval[1] if found.interval else found.value,
-            "said": reproduction.shown_latency(found),
+            "said": study_words.latency(found),
         }
         for point in one.points
         for attention, found in (("linear", point.linear_ms), ("softmax", point.softmax_ms))
@@ -202,7 +202,7 @@ def _with_exponents(one: Series) -> str:
     if one.kind == "equal arithmetic":  # another width at each size: a slope over them is of nothing
         return one.name
     fitted = [
-        f"{attention} ∝ pixels^{reproduction.shown_ratio(found)}"
+        f"{attention} ∝ pixels^{study_words.ratio(found)}"
         for attention, found in (("linear", one.linear_exponent), ("softmax", one.softmax_exponent))
         if found is not None
     ]

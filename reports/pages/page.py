@@ -1,15 +1,59 @@
-"""What all pages of ours need: a policy that lets only their own scripts run, and data that cannot end its element."""
+"""One self-contained HTML page: a template with its styles, scripts and data, and a content security policy."""
 
 import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from typing import Any
 
+import jinja2
 from markupsafe import Markup
 
+from vitdeploy._version import __version__
 
-def policy(scripts: Sequence[str]) -> str:
+
+def render(
+    template: str, *, styles: Sequence[str], scripts: Sequence[str], data: Mapping[str, Any], **values: Any
+) -> bytes:
+    """The page; every text in it is escaped, and nothing is fetched.
+
+    Args:
+        template: one of ``templates/`` that extends ``page.html.j2``.
+        styles: names of style sheets there, in order.
+        scripts: texts of our own scripts and of the chart library.
+        data: what the scripts read.
+        values: what the template reads.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vitdeploy.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    rendered = environment.get_template(template).render(
+        style=Markup("".join(map(asset, styles))),  # noqa: S704 (our own files)
+        scripts=[Markup(text) for text in scripts],  # noqa: S704 (our own files and the library's)
+        data=_script_json(data),
+        policy=_policy(scripts),
+        version=__version__,
+        **values,
+    )
+    return rendered.encode()
+
+
+def asset(name: str) -> str:
+    """A style sheet or script of ``templates/``."""
+    return resources.files("vitdeploy.reports").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def data_address(kind: str, data: bytes) -> str:
+    """A picture as the address of an ``img`` element; ``kind``: ``svg+xml`` or ``jpeg``."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _policy(scripts: Sequence[str]) -> str:
     """The content security policy: these scripts by digest, styles and pictures of the page, and nothing else.
 
     Source: https://www.w3.org/TR/CSP3/ ; charts set styles on their elements, so styles may stand inline.
@@ -22,7 +66,7 @@ def policy(scripts: Sequence[str]) -> str:
     )
 
 
-def script_json(data: Mapping[str, Any]) -> Markup:
+def _script_json(data: Mapping[str, Any]) -> Markup:
     """``data`` as JSON that cannot end the script element it stands in.
 
     Source: https://html.spec.whatwg.org/multipage/scripting.html#restrictions-for-contents-of-script-elements

@@ -138,7 +138,7 @@ def test_paired_intervals_cover_the_truth_about_as_often_as_they_say():
     rounds = 200
     for _ in range(rounds):
         differences = generator.normal(0.3, 1, 40)
-        low, high = stats.paired_mean_interval(differences) or (math.nan, math.nan)
+        low, high = stats.mean_interval(differences) or (math.nan, math.nan)
         covered["mean"] += low <= 0.3 <= high
         first = generator.random(300) < 0.8
         second = np.where(generator.random(300) < 0.05, ~first, first)  # the true drop is 0.05 * (0.8 - 0.2)
@@ -158,7 +158,7 @@ def test_paired_intervals_cover_the_truth_about_as_often_as_they_say():
 def test_an_interval_does_not_shrink_to_a_point_where_no_picture_differs():
     low, high = stats.paired_proportions_interval(0, 0, 100)
     assert low < 0 < high
-    assert stats.paired_mean_interval([0.1, 0.2]) is None
+    assert stats.mean_interval([0.1, 0.2]) is None
     one: Any = np.ones((2, 3))
     assert stats.paired_bootstrap_interval(one, one, lambda sums: sums[:, 0]) is None
 
@@ -167,7 +167,7 @@ def test_the_jackknife_is_the_standard_error_of_a_mean():
     values = np.random.default_rng(6).normal(size=20)
     left_out = [np.delete(values, place).mean() for place in range(20)]
     low, high = stats.jackknife_interval(float(values.mean()), left_out) or (math.nan, math.nan)
-    expected = stats.paired_mean_interval(values) or (math.nan, math.nan)
+    expected = stats.mean_interval(values) or (math.nan, math.nan)
     assert (low, high) == pytest.approx(expected)
 
 

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from vitdeploy.reports.study_words import crossing_words
 from vitdeploy.studies import paired_rounds
 
 
@@ -67,10 +68,10 @@ def test_series_that_do_not_cross_say_on_which_side():
     slow, fast = series(lambda n: 3.0 * n, SIZES), series(lambda n: 1.0 * n, SIZES)
     below, above = paired_rounds.crossing(slow, fast), paired_rounds.crossing(fast, slow)
     assert below.at is None
-    assert below.words.startswith("below what was measured")
+    assert crossing_words(below).startswith("below what was measured")
     assert above.at is None
-    assert above.words.startswith("above what was measured")
-    assert "3.00 times as long at 16²" in below.words
+    assert crossing_words(above).startswith("above what was measured")
+    assert "softmax ÷ linear time is 3.00 at 16²" in crossing_words(below)
     assert paired_rounds.crossing({}, {}).at is None
 
 

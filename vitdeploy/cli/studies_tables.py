@@ -6,8 +6,7 @@ from vitdeploy import units
 from vitdeploy.catalog import registry
 from vitdeploy.cli import console
 from vitdeploy.cli.console import CommandOutcome
-from vitdeploy.studies import attention_study
-from vitdeploy.studies.reproduction import shown_latency, shown_ratio, shown_value
+from vitdeploy.reports import study_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from vitdeploy.api.attention import AttentionOutcome
     from vitdeploy.api.listings import ListingRow
     from vitdeploy.api.reproduce import ReproduceOutcome
-    from vitdeploy.studies.attention_study import Point
     from vitdeploy.studies.reproduction import ClaimOutcome, MeasuredRow, Reproduction
 
 SIGNS = {True: "same", False: "DIFFERS", None: "not stated"}
@@ -33,14 +31,14 @@ def attention(outcome: "AttentionOutcome") -> CommandOutcome:
             right=(1, 2, 3, 4, 5, 6, 7, 8),
         )
         for point in series.points:
-            table.add_row(*_point(point))
+            table.add_row(*study_words.point_cells(point, "x"))
         parts.append(table)
         parts += [f"{'x'.join(map(str, p.size))}: {p.why_not}" for p in series.points if p.why_not]
-        parts += [*attention_study.words(series), ""]
+        parts += [*study_words.series_words(series), ""]
     parts += registry.notes(result.case.model for result in study.run.results)
-    parts += [line for kernel in study.kernels for line in attention_study.kernel_words(kernel)]
+    parts += map(study_words.kernel_words, study.kernels)
     parts += [str(outcome.path), str(outcome.page)]
-    return CommandOutcome(document=attention_study.as_json(study), human=parts)
+    return CommandOutcome(document=study_words.attention_json(study), human=parts)
 
 
 def reproduction(outcome: "ReproduceOutcome") -> CommandOutcome:
@@ -57,13 +55,13 @@ def reproduction(outcome: "ReproduceOutcome") -> CommandOutcome:
     )
     for figure in found.figures:
         row = figure.row
-        values = [shown_value(table.columns[c], row.values[c]) if c in row.values else "" for c in columns]
+        values = [study_words.value(table.columns[c], row.values[c]) if c in row.values else "" for c in columns]
         figures.add_row(
             row.name,
             f"{figure.size[0]}x{figure.size[1]}",
             "" if row.quality is None else f"{row.quality:g}",
             *values,
-            shown_latency(figure.latency) if figure.latency else units.MISSING,
+            study_words.latency(figure.latency) if figure.latency else units.MISSING,
             units.size_bytes(figure.peak_memory_bytes) if figure.peak_memory_bytes else "",
             figure.why_not or "",
         )
@@ -75,7 +73,7 @@ def reproduction(outcome: "ReproduceOutcome") -> CommandOutcome:
         checklist.add_row(line.what, line.published, line.measured, SIGNS[line.same])
     return CommandOutcome(
         document=_document(found),
-        human=[figures, *notes(found), claims, *_claim_notes(found.answers), checklist, str(outcome.path),
+        human=[figures, *notes(found), claims, *study_words.claim_notes(found.answers), checklist, str(outcome.path),
                str(outcome.page)],
     )  # fmt: skip
 
@@ -111,22 +109,9 @@ def notes(found: "Reproduction") -> list[str]:
         )
     elif found.quick:
         lines.append("--quick: rows of a ratio alone, in fewer and shorter rounds, at the published sizes.")
-    lines += [f"{figure.row.name}: {figure.row.note}" for figure in found.figures if figure.row.note]
+    lines += study_words.row_notes(found)
     lines += registry.notes(result.case.model for result in found.run.results)
     return lines
-
-
-def _point(point: "Point") -> list[str]:
-    sides = (point.linear, point.softmax)
-    return [
-        "x".join(map(str, point.size)),
-        *(shown_latency(found).replace(" ms", "") if found else units.MISSING
-          for found in (point.linear_ms, point.softmax_ms)),
-        shown_ratio(point.speedup) if point.speedup else units.MISSING,
-        f"≈{point.published:.1f}" if point.published else "",
-        *(units.count(side.macs) if side and side.macs else "" for side in sides),
-        *(units.size_bytes(peak) if (peak := attention_study.peak_memory_bytes(side)) else "" for side in sides),
-    ]  # fmt: skip
 
 
 def _answer(answer: "ClaimOutcome") -> list[str]:
@@ -134,18 +119,8 @@ def _answer(answer: "ClaimOutcome") -> list[str]:
     published = units.MISSING if answer.published is None else f"{answer.published:.3g}x"
     derived = "" if claim.ratio is not None or answer.published is None else " (derived)"
     column = f" on {claim.column}" if claim.column else ""
-    measured = shown_ratio(answer.measured) if answer.measured else units.MISSING
+    measured = study_words.ratio(answer.measured)
     return [claim.words, claim.slow, claim.fast, published + column + derived, measured, claim.source]
-
-
-def _claim_notes(answers: "Sequence[ClaimOutcome]") -> list[str]:
-    lines: list[str] = []
-    for answer in answers:
-        if answer.claim.note:
-            lines.append(f"{answer.claim.words}: {answer.claim.note}")
-        if answer.why_not:
-            lines.append(f"{answer.claim.words}: not measured; {answer.why_not}")
-    return lines
 
 
 def _figure(figure: "MeasuredRow") -> dict[str, Any]:

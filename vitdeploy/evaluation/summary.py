@@ -216,7 +216,7 @@ def _mean(column: int, name: str, unit: str) -> Metric:
         name=name,
         unit=unit,
         of=lambda rows: float(rows[:, column].mean()),
-        interval=lambda theirs, ours: stats.paired_mean_interval(theirs[:, column] - ours[:, column]),
+        interval=lambda theirs, ours: stats.mean_interval(theirs[:, column] - ours[:, column]),
         how="95 %, Student's t of the differences",
     )
 

@@ -30,12 +30,18 @@ def median_interval(blocks: Sequence[ArrayLike], confidence: float = 0.95) -> tu
     Source: Kalibera & Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013: repeat at the
     level where the variance enters (here: the process) and report an interval from that level.
     """
-    if len(blocks) < FEWEST_FOR_INTERVAL:
+    interval = mean_interval(_log_medians(blocks), confidence)
+    return None if interval is None else (math.exp(interval[0]), math.exp(interval[1]))
+
+
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float] | None:
+    """Interval of the mean of independent values: Student's t; None below `FEWEST_FOR_INTERVAL`."""
+    known = np.asarray(values, dtype=np.float64)
+    if known.size < FEWEST_FOR_INTERVAL:
         return None
-    logs = _log_medians(blocks)
-    half = student_t(confidence, len(logs) - 1) * float(np.std(logs, ddof=1)) / math.sqrt(len(logs))
-    center = float(np.mean(logs))
-    return math.exp(center - half), math.exp(center + half)
+    half = student_t(confidence, known.size - 1) * float(np.std(known, ddof=1)) / math.sqrt(known.size)
+    center = float(np.mean(known))
+    return center - half, center + half
 
 
 def student_t(confidence: float, degrees: int) -> float:
@@ -144,16 +150,6 @@ def _largest_step(totals: NDArray[np.float64], begin: int, end: int) -> tuple[in
 
 def _log_medians(blocks: Sequence[ArrayLike]) -> NDArray[np.float64]:
     return np.log([np.median(np.asarray(block, dtype=np.float64)) for block in blocks])
-
-
-def paired_mean_interval(differences: ArrayLike, confidence: float = 0.95) -> tuple[float, float] | None:
-    """Interval of the mean of paired differences: Student's t; None below `FEWEST_FOR_INTERVAL` pairs."""
-    values = np.asarray(differences, dtype=np.float64)
-    if values.size < FEWEST_FOR_INTERVAL:
-        return None
-    half = student_t(confidence, values.size - 1) * float(np.std(values, ddof=1)) / math.sqrt(values.size)
-    center = float(values.mean())
-    return center - half, center + half
 
 
 def paired_proportions_interval(lost: int, won: int, pairs: int, confidence: float = 0.95) -> tuple[float, float]:

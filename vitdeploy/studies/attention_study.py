@@ -6,14 +6,13 @@ arithmetic (the linear one is made wider), and whole networks. Everything is der
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from vitdeploy.catalog.model_table import ATTENTION_HEAD_DIM
 from vitdeploy.catalog.spec import Size
 from vitdeploy.results.record import Result, Run
 from vitdeploy.studies import paired_rounds, published
 from vitdeploy.studies.paired_rounds import Crossing, Estimate
-from vitdeploy.studies.reproduction import shown_ratio
 
 SUITE = "attention-study"
 """How such runs call their suite."""
@@ -132,35 +131,6 @@ def study(run: Run, table: published.PublishedTable, kernels: Iterable[Kernel] =
     return Study(run=run, series=tuple(one for one in series if one.points), kernels=tuple(kernels), table=table)
 
 
-def words(one: Series) -> list[str]:
-    """The fitted exponents and where the two cross, in sentences."""
-    lines: list[str] = []
-    if one.kind != "equal arithmetic":
-        for name, whole, upper in (
-            ("Linear", one.linear_exponent, one.linear_exponent_upper),
-            ("Softmax", one.softmax_exponent, one.softmax_exponent_upper),
-        ):
-            if whole is not None:
-                told = f"{name} attention's time grows with pixels to the power {shown_ratio(whole)}"
-                lines.append(told + (f"; over the larger maps {shown_ratio(upper)}." if upper else "."))
-    at = one.crossing.at
-    if at is None:
-        said = one.crossing.words.replace("the one takes", "softmax takes")
-        lines.append(f"They cross {said}." if not said.startswith("no ") else f"{said[0].upper()}{said[1:]}.")
-    else:
-        known = "" if at.interval is None else f" [{at.interval[0] ** 0.5:.1f} … {at.interval[1] ** 0.5:.1f}]"
-        extra = f"; {one.crossing.words}" if one.crossing.words else ""
-        lines.append(f"They cross at a side of {at.value**0.5:.1f}{known} pixels{extra}.")
-    return lines
-
-
-def kernel_words(kernel: Kernel, most: int = 5) -> list[str]:
-    """What ran, the costliest first."""
-    graph = ", ".join(f"{count} {name}" for name, count in kernel.graph.items())
-    ran = ", ".join(f"{name} {ms:.2f} ms" for name, ms in list(kernel.ran_ms.items())[:most])
-    return [f"{kernel.case}: the file has {graph or 'no graph'}; {'ran ' + ran if ran else kernel.said}"]
-
-
 def module_width(result: Result) -> int | None:
     """Channels of an attention module alone; None for a network."""
     model = result.case.model
@@ -248,43 +218,6 @@ def _figure_4(table: published.PublishedTable) -> dict[Size, float]:
         if ratio is not None:
             found[int(height), int(width)] = ratio
     return found
-
-
-def as_json(found: Study) -> dict[str, Any]:
-    """The machine form."""
-    return {
-        "run": found.run.id,
-        "device": found.run.device,
-        "series": [
-            {
-                "name": one.name,
-                "kind": one.kind,
-                "linear_exponent": one.linear_exponent,
-                "softmax_exponent": one.softmax_exponent,
-                "linear_exponent_upper": one.linear_exponent_upper,
-                "softmax_exponent_upper": one.softmax_exponent_upper,
-                "crossing_pixels": one.crossing.at,
-                "crossing_words": one.crossing.words,
-                "points": [
-                    {
-                        "size": point.size,
-                        "linear_ms": point.linear_ms,
-                        "softmax_ms": point.softmax_ms,
-                        "softmax_over_linear": point.speedup,
-                        "published": point.published,
-                        "linear_macs": point.linear.macs if point.linear else None,
-                        "softmax_macs": point.softmax.macs if point.softmax else None,
-                        "linear_peak_memory_bytes": peak_memory_bytes(point.linear),
-                        "softmax_peak_memory_bytes": peak_memory_bytes(point.softmax),
-                        "why_not": point.why_not,
-                    }
-                    for point in one.points
-                ],
-            }
-            for one in found.series
-        ],
-        "kernels": found.kernels,
-    }
 
 
 def peak_memory_bytes(result: Result | None) -> int | None:

@@ -17,8 +17,6 @@ import numpy as np
 from vitdeploy.results import stats
 from vitdeploy.results.record import Result, Run
 
-CONFIDENCE = 0.95
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
@@ -62,12 +60,8 @@ def ratio(over: Mapping[int, float], under: Mapping[int, float]) -> Estimate | N
 
 def mean(values: Sequence[float]) -> Estimate:
     """Arithmetic mean over rounds."""
-    count = len(values)
-    center = float(np.mean(values))
-    if count < stats.FEWEST_FOR_INTERVAL:
-        return Estimate(value=center, interval=None, rounds=count)
-    half = stats.student_t(CONFIDENCE, count - 1) * float(np.std(values, ddof=1)) / math.sqrt(count)
-    return Estimate(value=center, interval=(center - half, center + half), rounds=count)
+    interval = stats.mean_interval(values)
+    return Estimate(value=float(np.mean(values)), interval=interval, rounds=len(values))
 
 
 def exponent(series: Mapping[int, Mapping[int, float]]) -> Estimate | None:
@@ -93,10 +87,13 @@ def exponent(series: Mapping[int, Mapping[int, float]]) -> Estimate | None:
 class Crossing:
     """The size at which two series take the same time."""
 
-    at: Estimate | None
+    at: Estimate | None = None
     """Pixels; None where they do not cross, or not in enough rounds."""
-    words: str
-    """What was seen, where there is no number."""
+    rounds: int = 0
+    missed: int = 0
+    """Rounds that do not cross."""
+    ends: tuple[tuple[int, float], tuple[int, float]] | None = None
+    """Smallest and largest size that were measured with both, and the ratio of the times there; None: there is none."""
 
 
 def crossing(over: Mapping[int, Mapping[int, float]], under: Mapping[int, Mapping[int, float]]) -> Crossing:
@@ -104,26 +101,19 @@ def crossing(over: Mapping[int, Mapping[int, float]], under: Mapping[int, Mappin
 
     Each round has a crossing of its own, its last one from below; the estimate is over rounds.
     """
-    sizes = sorted(over.keys() & under.keys())
-    if not sizes:
-        return Crossing(at=None, words="no size was measured with both")
-    ratios = {size: ratio(over[size], under[size]) for size in sizes}
-    known = [size for size in sizes if ratios[size] is not None]
-    if not known:
-        return Crossing(at=None, words="no size was measured with both")
-    indices = set[int]().union(*(over[size].keys() & under[size].keys() for size in known))
-    found = [place for index in sorted(indices) if (place := _last_crossing(over, under, known, index)) is not None]
-    least, most = known[0], known[-1]
-    if len(found) * 2 > len(indices):
-        told = typical(found)
-        missed = len(indices) - len(found)
-        return Crossing(at=told, words=f"{missed} of {len(indices)} rounds do not cross" if missed else "")
-    first, last = ratios[least], ratios[most]
-    assert first is not None
-    assert last is not None
-    ends = f"{first.value:.2f} times as long at {least**0.5:g}², {last.value:.2f} times at {most**0.5:g}²"
-    where = "below" if first.value > 1 and last.value > 1 else "above" if last.value < 1 else "more than once, or not,"
-    return Crossing(at=None, words=f"{where} what was measured: the one takes {ends}")
+    shared = sorted(over.keys() & under.keys())
+    ratios = [(size, known.value) for size in shared if (known := ratio(over[size], under[size])) is not None]
+    if not ratios:
+        return Crossing()
+    sizes = [size for size, _ in ratios]
+    rounds = sorted(set[int]().union(*(over[size].keys() & under[size].keys() for size in sizes)))
+    places = [place for index in rounds if (place := _last_crossing(over, under, sizes, index)) is not None]
+    return Crossing(
+        at=typical(places) if len(places) * 2 > len(rounds) else None,
+        rounds=len(rounds),
+        missed=len(rounds) - len(places),
+        ends=(ratios[0], ratios[-1]),
+    )
 
 
 def _last_crossing(

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vitdeploy import units
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import NOT_VISIBLE, DeviceFacts
 from vitdeploy.catalog.spec import Size
@@ -264,21 +263,3 @@ def _differences(table: PublishedTable, run: Run, figures: Sequence[MeasuredRow]
             same=None,
         ),
     ]  # fmt: skip
-
-
-def shown_value(column: Column, value: float) -> str:
-    """A published value with its unit: ``45.9 ms``, ``122 images/s``; ``≈`` where it was read from a chart."""
-    return f"{'≈' if column.chart else ''}{value:g} {column.unit}"
-
-
-def shown_latency(found: Estimate) -> str:
-    """``12.3 ms [12.1 … 12.5]``."""
-    low, high = found.interval or (None, None)
-    text = f"{units.milliseconds([found.value])[0]} ms"
-    return text if low is None else f"{text} [{units.interval(low, high, found.value)}]"
-
-
-def shown_ratio(found: Estimate) -> str:
-    """``6.21 [6.05 … 6.37]``."""
-    text = f"{found.value:.2f}"
-    return text if found.interval is None else f"{text} [{found.interval[0]:.2f} … {found.interval[1]:.2f}]"
