@@ -27,10 +27,10 @@ from vitdeploy.benchmarks.trial.case_trials import (
 from vitdeploy.benchmarks.trial.prepared_device import PreparedDevice
 from vitdeploy.benchmarks.trial.request import TrialRequest, TrialSlot
 from vitdeploy.benchmarks.trial.resume import check_same
-from vitdeploy.devices import device_facts, host, inventory
+from vitdeploy.devices import computer_facts, device_facts, inventory
 from vitdeploy.errors import NoValidMeasurement, UsageError, VitdeployError
 from vitdeploy.processes.connection import Connection
-from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
+from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import record
 from vitdeploy.results.provenance import check_out, new_run
 from vitdeploy.results.record import Case, Run
@@ -110,7 +110,7 @@ def run(
     stop_rule: StopRule | None = None,
     connection: Connection | None = None,
     progress: Progress = silent,
-    on_trial: OnTrial = unseen,
+    on_trial: OnTrial = silent_trial,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> Run:
     """Time all jobs and keep ``out`` up to date; `exit_code_of` gives the exit code of each row.
@@ -129,7 +129,7 @@ def run(
     if device.link == "adb":
         protocol = phone_trial.as_run(protocol)
     with connection or inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
-        facts = device_facts.found(device, link)
+        facts = device_facts.read_facts(device, link)
         for name, words in getattr(link, "power", {}).items():
             progress(f"{device.name}, {name.replace('_', ' ')}: {words}")
         if device.power_mode is not None:  # what is set now counts, not what was before the lock
@@ -137,8 +137,8 @@ def run(
             jobs = [replace(job, case=msgspec.structs.replace(job.case, power_mode=mode)) for job in jobs]
         prepared = prepared_device.prepare(device, link, facts)
         earlier = record.load(out) if resume and out.exists() else None
-        described = record.RunDevice(name=device.name, facts=device_facts.stable(device, facts))
-        frame = new_run(described, protocol, now(), host=host.facts())
+        described = record.RunDevice(name=device.name, facts=device_facts.stable_facts(device, facts))
+        frame = new_run(described, protocol, now(), host=computer_facts.read_facts())
         current = _OpenRun(frame=frame, rows=[_row(job, device, protocol) for job in jobs], out=out)
         if earlier is not None:
             _take_over(current, earlier)

@@ -72,7 +72,7 @@ def check_runs(rows: Sequence[Wanted], device: Device) -> None:
         DeviceError: this machine has no GPU.
     """
     engines = {name for row in rows for name in row.entry.targets if registry.find_target(name).file == "model.engine"}
-    if engines and device.link == "local" and gpu.here() is None:
+    if engines and device.link == "local" and gpu.first_gpu() is None:
         raise DeviceError(
             f"no NVIDIA GPU answers here, and {', '.join(sorted(engines))} runs on nothing else",
             "Name the device with one, or leave --target out.",
@@ -83,7 +83,7 @@ def _runs(target: Target, device: Device) -> bool:
     """Whether what runs a target is here; of another machine its device file has said so."""
     if device.link != "local":
         return True
-    if target.file == "model.engine" and gpu.here() is None:
+    if target.file == "model.engine" and gpu.first_gpu() is None:
         return False
     return not packages.missing((*target.export_packages, *target.run_packages))
 

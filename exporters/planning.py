@@ -251,7 +251,7 @@ def _deferred(request: ArtifactRequest, target: Target) -> bool:
         return False
     if request.device is not None:
         return True
-    return gpu.here() is None or bool(packages.missing(target.export_packages))
+    return gpu.first_gpu() is None or bool(packages.missing(target.export_packages))
 
 
 def _key(variant: Variant, target: Target, rewrites: Sequence[str], parent: str | None, *, deferred: bool) -> str:
@@ -263,7 +263,7 @@ def _key(variant: Variant, target: Target, rewrites: Sequence[str], parent: str 
         "rewrites": list(rewrites),
         "parent": parent,
         "deferred": deferred,
-        "gpu": str(gpu.here()) if target.deferrable and not deferred else None,
+        "gpu": str(gpu.first_gpu()) if target.deferrable and not deferred else None,
         "tools": tools,
         "source": _source_digest(registry.find_model(variant.model, variant.part), target),
     }

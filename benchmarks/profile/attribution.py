@@ -12,7 +12,7 @@ from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import Compute
 from vitdeploy.devices import device_facts
 from vitdeploy.devices.inventory import Device
-from vitdeploy.devices.phone import ready
+from vitdeploy.devices.phone import prepared_phone
 from vitdeploy.errors import ToolchainFailed, VitdeployError
 from vitdeploy.processes import child_reply
 from vitdeploy.processes.connection import Connection
@@ -59,7 +59,7 @@ def on_device(device: Device, link: Connection, facts: DeviceFacts, *, threads: 
         threads: of the runtime.
     """
     if device.link == "adb":
-        phone = ready.prepare(device, link, facts)
+        phone = prepared_phone.prepare_phone(device, link, facts)
         return lambda side: by_tool(side, phone, threads=threads)
     return lambda side: by_worker(
         side, link, compute=device_facts.compute_of(side.manifest.target, device, facts), threads=threads

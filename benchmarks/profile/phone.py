@@ -9,9 +9,9 @@ import msgspec
 
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks.trial.request import LIMIT_S
-from vitdeploy.devices import probe_android
-from vitdeploy.devices.phone import benchmark_model, ready
-from vitdeploy.devices.phone.ready import Phone
+from vitdeploy.devices import phone_state
+from vitdeploy.devices.phone import benchmark_model, prepared_phone
+from vitdeploy.devices.phone.prepared_phone import PreparedPhone
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.processes import child_reply
 from vitdeploy.runtimes import operator_table
@@ -21,7 +21,7 @@ MIN_TIME_S = 1.0
 """A profile of so many seconds: it explains a difference, and is no figure."""
 
 
-def by_tool(side: Artifact, phone: Phone, *, threads: int) -> dict[str, int]:
+def by_tool(side: Artifact, phone: PreparedPhone, *, threads: int) -> dict[str, int]:
     """Operator type → nanoseconds of an inference on the phone; empty when this build of the tool has no profiler.
 
     Raises:
@@ -34,27 +34,27 @@ def by_tool(side: Artifact, phone: Phone, *, threads: int) -> dict[str, int]:
     there: list[str] = []
     with tempfile.TemporaryDirectory(prefix="vitdeploy-phone-") as folder:
         try:
-            for path in ready.write_inputs(specs, 0, Path(folder)):
+            for path in prepared_phone.write_inputs(specs, 0, Path(folder)):
                 there.append(phone.link.push(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()))  # noqa: PERF401
             argv = benchmark_model.command(
                 phone.tool,
                 graph,
                 threads=threads,
-                mask=probe_android.mask(phone.cores(threads)),
+                mask=phone_state.core_mask(phone.cores(threads)),
                 min_time_s=MIN_TIME_S,
                 inputs=specs,
                 input_files=there,
                 output_file=f"{graph}.output",
                 profile=True,
             )
-            done = ready.joined(phone.link.run(argv, timeout_s=LIMIT_S))
+            done = prepared_phone.merged_streams(phone.link.run(argv, timeout_s=LIMIT_S))
         finally:
-            ready.remove(phone.link, [*there, f"{graph}.output"])
+            prepared_phone.remove_files(phone.link, [*there, f"{graph}.output"])
     if done.exit_code:
         last = child_reply.last_line(done.stderr)
         raise ToolchainFailed(
             f"benchmark_model ended with exit code {done.exit_code} while it profiled: {last}",
             "Use a build with operator profiling.",
         )
-    benchmark_model.parse(done.stderr)
-    return operator_table.by_type(done.stderr)
+    benchmark_model.parse_output(done.stderr)
+    return operator_table.ns_by_type(done.stderr)

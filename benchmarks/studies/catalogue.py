@@ -30,7 +30,7 @@ from vitdeploy.benchmarks.studies import published_counts
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import ModelSpec, Size
-from vitdeploy.devices import host
+from vitdeploy.devices import computer_facts
 from vitdeploy.errors import Impossible
 
 TARGETS: Final = ("onnx-fp32", "onnx-fp16", "tflite-fp32", "trt-rtx-fp16")
@@ -219,7 +219,7 @@ def export(work: Work, place: Path) -> Cell:
 
 def run(specs: Sequence[ModelSpec], targets: Sequence[str], out: Path, *, jobs: int) -> Book:
     """Make all exports that ``out`` does not have yet; it is rewritten after each."""
-    facts = DeviceFacts(host.facts())
+    facts = DeviceFacts(computer_facts.read_facts())
     book = _opened(out, {key: facts[key] for key in ("cpu", "cores_logical", "memory_bytes", "python", "packages")})
     known = {one.model for one in book.counts}
     book.counts += counts(spec for spec in specs if spec.name not in known)

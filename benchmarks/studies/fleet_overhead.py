@@ -115,7 +115,7 @@ def measure(artifact: Path, workers: int, jobs: int) -> Cost:
                 artifacts=Path(place),
                 earlier=None,
                 progress=lambda _: started.append(time.perf_counter()),
-                on_trial=progress.unseen,
+                on_trial=progress.silent_trial,
                 take=nothing,
             )
             before = time.process_time()

@@ -17,9 +17,9 @@ from vitdeploy.artifacts.manifest import Parity
 from vitdeploy.benchmarks.trial.request import LIMIT_S, LostTrial, TrialRequest
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import TensorSpec
-from vitdeploy.devices import host, probe_android
+from vitdeploy.devices import computer_facts, phone_state
 from vitdeploy.devices.phone import benchmark_model
-from vitdeploy.devices.phone.ready import TARGET, Phone, joined, remove, write_inputs
+from vitdeploy.devices.phone.prepared_phone import TARGET, PreparedPhone, merged_streams, remove_files, write_inputs
 from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed, VitdeployError
 from vitdeploy.inference import local_reference
 from vitdeploy.processes import child_reply
@@ -54,14 +54,14 @@ def as_run(protocol: record.Protocol) -> record.Protocol:
 class _Block:
     """One process of ``benchmark_model``: what it printed, and the phone's state around it."""
 
-    output: benchmark_model.Output
+    output: benchmark_model.BenchmarkOutput
     started_utc: str
     took_ns: int
-    before: probe_android.State
-    after: probe_android.State
+    before: phone_state.PhoneState
+    after: phone_state.PhoneState
 
 
-def run_trial(request: TrialRequest, phone: Phone) -> Trial | LostTrial:
+def run_trial(request: TrialRequest, phone: PreparedPhone) -> Trial | LostTrial:
     """Run one block on the phone, and compare its output with this computer's.
 
     Raises:
@@ -90,7 +90,7 @@ def run_trial(request: TrialRequest, phone: Phone) -> Trial | LostTrial:
 
 
 def _time_block(
-    request: TrialRequest, phone: Phone, specs: Sequence[TensorSpec], files: Sequence[Path], folder: Path
+    request: TrialRequest, phone: PreparedPhone, specs: Sequence[TensorSpec], files: Sequence[Path], folder: Path
 ) -> _Block | LostTrial:
     """Run the tool once the phone is cool; its outputs are copied to ``folder``."""
     link, log = phone.link, request.log
@@ -104,17 +104,17 @@ def _time_block(
             phone.tool,
             graph,
             threads=request.case.threads,
-            mask=probe_android.mask(phone.cores(request.case.threads)),
+            mask=phone_state.core_mask(phone.cores(request.case.threads)),
             min_time_s=request.protocol.min_time_s,
             inputs=specs,
             input_files=input_files,
             output_file=output_file,
         )
-        before, begin, started = probe_android.cool(link), time.perf_counter_ns(), datetime.now(timezone.utc)
+        before, begin, started = phone_state.wait_until_cool(link), time.perf_counter_ns(), datetime.now(timezone.utc)
         done = link.run(argv, timeout_s=request.limit_s)
-        after = probe_android.look(link)
+        after = phone_state.read_state(link)
         took_ns = time.perf_counter_ns() - begin
-        printed = joined(done)
+        printed = merged_streams(done)
         child_reply.keep_log(log, f"{request.case.name}, {request.slot.name}", printed)
         if done.exit_code < 0:
             return LostTrial(
@@ -122,10 +122,10 @@ def _time_block(
             )
         if done.exit_code:
             raise child_reply.failure("benchmark_model", printed, log)
-        output = benchmark_model.parse(printed.stderr)
+        output = benchmark_model.parse_output(printed.stderr)
         link.pull(output_file, folder / "output")
     finally:
-        remove(link, [*input_files, output_file])
+        remove_files(link, [*input_files, output_file])
     return _Block(
         output=output,
         started_utc=started.isoformat(timespec="milliseconds"),
@@ -135,7 +135,7 @@ def _time_block(
     )
 
 
-def _trial(request: TrialRequest, phone: Phone, block: _Block, judged: Parity) -> Trial:
+def _trial(request: TrialRequest, phone: PreparedPhone, block: _Block, judged: Parity) -> Trial:
     threads, output, before, after = request.case.threads, block.output, block.before, block.after
     cores = phone.cores(threads)
     return Trial(
@@ -154,12 +154,12 @@ def _trial(request: TrialRequest, phone: Phone, block: _Block, judged: Parity) -
         peak_memory_bytes=round((output.memory_mb or 0.0) * 2**20),
         steady="steady",  # a block has no inner order: drift shows between trials
         telemetry=(_reading(0, before, cores), _reading(block.took_ns, after, cores)),
-        throttled=probe_android.throttled(before, after, cores),
+        throttled=phone_state.throttled(before, after, cores),
         facts={
             "runtime": f"benchmark_model {phone.tool_sha256[:12]}",
             "provider": f"XNNPACK, CPU, took {output.delegate or 'what is not said'}",
             "threads": str(threads),
-            "cores": f"mask {probe_android.mask(cores)}",
+            "cores": f"mask {phone_state.core_mask(cores)}",
             "fp16_arithmetic": "off",
             "inputs": "1 a trial",
             "foreign_cores": "not visible",
@@ -178,14 +178,14 @@ def _expected(request: TrialRequest, plain: dict[str, Any], files: list[Path], f
     runtime = registry.find_target(artifact.manifest.target).runtime
     assert runtime is not None, f"{artifact.manifest.target} has no runtime"
     outputs = folder / "expected.npz"
-    job = local_reference.Job(
+    job = local_reference.ReferenceJob(
         file=str(artifact.file),
         manifest=plain,
         runtime=runtime,
         device="cpu",
         inputs=[str(path) for path in files],
         outputs=str(outputs),
-        threads=host.cores_physical(),
+        threads=computer_facts.cores_physical(),
     )
     what = f"the process that computed here what {artifact.file} must return"
     ran_by = child_reply.ask(
@@ -221,5 +221,5 @@ def _channels_first(array: Array, spec: TensorSpec) -> Array:
     return array.transpose(0, 3, 1, 2) if spec.layout == "NHWC" and array.ndim == 4 else array
 
 
-def _reading(t_ns: int, state: probe_android.State, cores: Sequence[int]) -> Reading:
+def _reading(t_ns: int, state: phone_state.PhoneState, cores: Sequence[int]) -> Reading:
     return Reading(t_ns=t_ns, clock_hz=state.clock_hz(cores), temp_c=state.temperature_c, power_mw=None)

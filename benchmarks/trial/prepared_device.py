@@ -7,7 +7,7 @@ from vitdeploy.benchmarks.trial.request import LostTrial, TrialRequest
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.devices import device_facts
 from vitdeploy.devices.inventory import Device
-from vitdeploy.devices.phone import ready
+from vitdeploy.devices.phone import prepared_phone
 from vitdeploy.processes.connection import Connection
 from vitdeploy.results.record import Trial
 
@@ -19,7 +19,7 @@ class PreparedDevice:
     device: Device
     link: Connection
     facts: DeviceFacts
-    phone: ready.Phone | None
+    phone: prepared_phone.PreparedPhone | None
     """The phone with the measuring tool on it; None: the device is no phone."""
 
     def run_trial(self, request: TrialRequest) -> Trial | LostTrial:
@@ -42,5 +42,5 @@ def prepare(device: Device, link: Connection, facts: DeviceFacts) -> PreparedDev
     Raises:
         DeviceError: a phone has no measuring tool configured, or was lost.
     """
-    phone = ready.prepare(device, link, facts) if device.link == "adb" else None
+    phone = prepared_phone.prepare_phone(device, link, facts) if device.link == "adb" else None
     return PreparedDevice(device=device, link=link, facts=facts, phone=phone)

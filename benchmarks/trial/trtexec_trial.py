@@ -62,14 +62,14 @@ def _measure(request: TrialRequest, link: Connection, program: str) -> _Measured
         transfers=case.boundary == "host-to-host",
     )
     number = version(link, program)
-    argv = trtexec.command(timing, number, program)
+    argv = trtexec.timing_command(timing, number, program)
     begin = time.perf_counter_ns()
     output = run_trtexec(link, argv, request.limit_s, request.log, f"{case.name}, {request.slot.name}")
     took_ns = time.perf_counter_ns() - begin
     with TemporaryDirectory(prefix="vitdeploy-trtexec-") as folder:
         local_times = Path(folder) / "times.json"
         link.pull(remote_times, local_times)
-        times = trtexec.times(local_times.read_text())
+        times = trtexec.read_times(local_times.read_text())
     link.run(["rm", "-f", remote_times], timeout_s=60)
     return _Measured(version=number, output=output, times=times, started_utc=started_utc, took_ns=took_ns)
 

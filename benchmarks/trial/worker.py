@@ -119,7 +119,7 @@ def run_job(job: TrialJob) -> dict[str, Any]:
     runtime = cast("Runtime", child_process.import_runtime(job.runtime))
     import_ns = time.perf_counter_ns() - begin
     probe = cast("Probe", importlib.import_module(job.probe))
-    cooled = cooling.wait(probe, below_c=job.cool_c)
+    cooled = cooling.wait_until_cool(probe, below_c=job.cool_c)
     with contextlib.ExitStack() as stack, child_process.failures_of(job.runtime):
         options = SessionOptions(
             threads=max(1, job.threads // job.streams), graph=job.graph, boundary=job.boundary, device=job.device

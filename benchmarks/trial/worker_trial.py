@@ -8,7 +8,7 @@ from vitdeploy.catalog import registry
 from vitdeploy.devices import cooling
 from vitdeploy.errors import DeviceError
 from vitdeploy.processes import child_reply
-from vitdeploy.processes.child_reply import Unread
+from vitdeploy.processes.child_reply import MissingReply
 from vitdeploy.processes.connection import Connection
 from vitdeploy.results import record
 from vitdeploy.results.record import Trial
@@ -30,7 +30,7 @@ def run_trial(request: TrialRequest, link: Connection, *, probe: str, cool_c: fl
     if isinstance(reply, Trial):
         return reply
     child_reply.keep_log(log, f"{request.case.name}, {slot.name}", done)
-    if isinstance(reply, Unread) and done.exit_code < 0:
+    if isinstance(reply, MissingReply) and done.exit_code < 0:
         return LostTrial(
             message=f"the worker of {slot.name} was killed by {child_reply.signal_name(done)}",
             hint=f"Look for the cause in {log}, and for the out-of-memory killer in `dmesg`.",

@@ -186,7 +186,7 @@ def _gpu_for(version: str) -> gpu.Gpu:
             f"TensorRT {version} is older than {oldest[0]}.{oldest[1]}, the first that this version builds with",
             "Use JetPack 6.1 or later (6.0 has TensorRT 8.6), or leave --device out to defer the build.",
         )
-    found = gpu.here()
+    found = gpu.first_gpu()
     if found is None:
         raise Impossible("there is no CUDA GPU here to build the engine for", "Leave --device out to defer the build.")
     return found

@@ -25,7 +25,7 @@ from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import ModelSpec
-from vitdeploy.devices import host, inventory
+from vitdeploy.devices import computer_facts, inventory
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed
 from vitdeploy.exporters.engines import trtexec_build
@@ -297,14 +297,14 @@ def _infer(
     outputs: str,
     log: Path,
 ) -> None:
-    job = local_reference.Job(
+    job = local_reference.ReferenceJob(
         file=file,
         manifest=as_json(manifest),
         runtime=runtime,
         device=device,
         inputs=given,
         outputs=outputs,
-        threads=host.cores_physical(),
+        threads=computer_facts.cores_physical(),
     )
     what = f"the process that ran {file} for its proof"
     child_reply.ask(link, local_reference.__name__, job, str, what=what, timeout_s=RUN_LIMIT_S, log=log)

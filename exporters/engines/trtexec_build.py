@@ -68,7 +68,7 @@ def run_trtexec(link: Connection, words: list[str], limit_s: float, log: Path, t
         ToolchainFailed: it failed.
     """
     done = link.run(words, timeout_s=limit_s)
-    said = trtexec.read(done.stdout)
+    said = trtexec.read_transcript(done.stdout)
     refused = trtexec.refusal(said)
     if refused is not None or done.exit_code:
         joined = CommandResult(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}")

@@ -231,7 +231,7 @@ def test_a_sweep_tells_its_worker_where_to_compute(board: Opened, tmp_path: Path
     plan = planning.read(tmp_path / "lab.toml")
     (wanted,) = planning.expand(plan)
     device = inventory.find("board")
-    surveyed = messages.DeviceSurvey(device=device, facts=device_facts.of(device), threads=2, power_mode=None)
+    surveyed = messages.DeviceSurvey(device=device, facts=device_facts.facts_of(device), threads=2, power_mode=None)
     row = device_queue.empty_row(wanted, None)
     protocol = make_run.run().protocol
     device_queue.fill_row(
@@ -246,7 +246,9 @@ def test_a_sweep_tells_its_worker_where_to_compute(board: Opened, tmp_path: Path
 def test_eval_answers_on_the_gpu(board: Opened, tmp_path: Path, target: str, compute: str):
     double = board(target)
     device = inventory.find("board")
-    answers = client.of(device, double, device_facts.found(device, double), threads=2, log=tmp_path / "log")
+    answers = client.inference_on(
+        device, double, device_facts.read_facts(device, double), threads=2, log=tmp_path / "log"
+    )
     made = artifacts.plain_file(tmp_path / "made", target=target)
     with pytest.raises(Exception, match="does not infer"):
         answers(made, [{"image": np.zeros((1, 3, 32, 32), np.float32)}])

@@ -241,7 +241,7 @@ def test_every_target_that_a_device_takes_is_thought_of():
 
 
 def test_engines_without_a_gpu_are_refused_before_they_are_made(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setattr("vitdeploy.devices.gpu.here", lambda: None)
+    monkeypatch.setattr("vitdeploy.devices.gpu.first_gpu", lambda: None)
     monkeypatch.chdir(tmp_path)
     for argv in (["attention"], ["reproduce", "sr"]):
         assert main.main([*argv, "--quick", "--target", "trt-fp16"]) == 7

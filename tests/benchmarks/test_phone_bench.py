@@ -23,10 +23,9 @@ from vitdeploy.benchmarks.profile.phone import by_tool
 from vitdeploy.benchmarks.trial import request as trial_request
 from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.catalog import registry
-from vitdeploy.devices import device_facts, inventory, probe_android
+from vitdeploy.devices import device_facts, inventory, phone_state
 from vitdeploy.devices.inventory import Device
-from vitdeploy.devices.phone import benchmark_model, tool
-from vitdeploy.devices.phone import ready as ready_phone
+from vitdeploy.devices.phone import benchmark_model, prepared_phone, tool
 from vitdeploy.errors import DeviceError, Impossible, UnreadableFile
 from vitdeploy.inference import local_reference
 from vitdeploy.processes import local as local_processes
@@ -61,7 +60,7 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 
     def run(self: LocalConnection, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
         assert argv[-1] == "vitdeploy.inference.local_reference"
-        reply = local_reference.run_job(local_reference.Job(**json.loads(stdin)))
+        reply = local_reference.run_job(local_reference.ReferenceJob(**json.loads(stdin)))
         return CommandResult(exit_code=0, stdout=json.dumps({"reply": reply}), stderr="")
 
     monkeypatch.setattr(local_processes.LocalConnection, "run", run)
@@ -187,8 +186,8 @@ def test_a_phone_unplugged_between_trials_keeps_what_was_measured(tmp_path: Path
 def test_a_phone_that_is_too_hot_is_an_error_of_the_device(
     tmp_path: Path, phone: PhoneDouble, device: Device, monkeypatch: pytest.MonkeyPatch
 ):
-    cool = probe_android.cool
-    monkeypatch.setattr(probe_android, "cool", lambda link: cool(link, wait_s=0.0))
+    cool = phone_state.wait_until_cool
+    monkeypatch.setattr(phone_state, "wait_until_cool", lambda link: cool(link, wait_s=0.0))
     phone_folder.write(phone.root / "sys/class/thermal/thermal_zone1/temp", "71000\n")
     run = timed(tmp_path, device)
     assert "too hot: 71.0 °C" in " ".join(reason.message for reason in run.results[0].reasons)
@@ -236,7 +235,7 @@ def test_the_verb_times_an_artifact_on_the_phone_with_its_big_cores(
 
 def test_the_doctor_looks_at_the_phone(phone: PhoneDouble, device: Device, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(inventory, "devices", lambda: {"snapdragon-855": device})
-    assert device_facts.of(device)["cores_big"] == 4
+    assert device_facts.facts_of(device)["cores_big"] == 4
     found = {finding.what: finding.found for finding in doctor.doctor("snapdragon-855")}
     assert (found["cpu"], found["battery"]) == ("SM8150 (4+3+1 cores)", "87 %, charging")
     assert found["temperature"] == "39.5 °C, thermal status 0"
@@ -276,7 +275,7 @@ def test_the_operators_on_a_phone_are_told_by_the_tool(tmp_path: Path, phone: Ph
     side = job_in(tmp_path).artifact
     assert side is not None
     with inventory.connect(device) as link:
-        ready = ready_phone.prepare(device, link, probe_android.facts(link))
+        ready = prepared_phone.prepare_phone(device, link, phone_state.phone_facts(link))
         found = attribution.attribute(side, side, lambda one: by_tool(one, ready, threads=1))
         assert found.said is None
         times = by_tool(side, ready, threads=1)
@@ -292,11 +291,11 @@ def test_the_operators_on_a_phone_are_told_by_the_tool(tmp_path: Path, phone: Ph
 
 def test_a_tool_that_is_not_there_or_another_one_is_said(tmp_path: Path, device: Device):
     with pytest.raises(DeviceError, match="there is no benchmark_model at"):
-        tool.find(msgspec.structs.replace(device, benchmark_model=str(tmp_path / "none")))
+        tool.find_tool(msgspec.structs.replace(device, benchmark_model=str(tmp_path / "none")))
     with pytest.raises(UnreadableFile, match="is not the benchmark_model of snapdragon-855"):
-        tool.find(msgspec.structs.replace(device, benchmark_model_sha256="0" * 64))
+        tool.find_tool(msgspec.structs.replace(device, benchmark_model_sha256="0" * 64))
     with pytest.raises(DeviceError, match="names no benchmark_model"):
-        tool.find(msgspec.structs.replace(device, benchmark_model=""))
+        tool.find_tool(msgspec.structs.replace(device, benchmark_model=""))
 
 
 def test_a_url_is_fetched_once_and_only_as_what_was_meant(
@@ -312,14 +311,14 @@ def test_a_url_is_fetched_once_and_only_as_what_was_meant(
     named = msgspec.structs.replace(
         device, benchmark_model="https://example.org/tool", benchmark_model_sha256=digest_of(TOOL)
     )
-    path, _ = tool.find(named)
+    path, _ = tool.find_tool(named)
     assert path.read_bytes() == TOOL.read_bytes()
-    assert tool.find(named)[0] == path
+    assert tool.find_tool(named)[0] == path
     assert opened == ["https://example.org/tool"]
     with pytest.raises(UnreadableFile, match="is another file"):
-        tool.find(msgspec.structs.replace(named, benchmark_model_sha256="1" * 64))
+        tool.find_tool(msgspec.structs.replace(named, benchmark_model_sha256="1" * 64))
     with pytest.raises(DeviceError, match="cannot fetch ftp"):
-        tool.find(msgspec.structs.replace(named, benchmark_model="ftp://x/y", benchmark_model_sha256="2" * 64))
+        tool.find_tool(msgspec.structs.replace(named, benchmark_model="ftp://x/y", benchmark_model_sha256="2" * 64))
 
 
 def test_a_url_without_a_digest_is_no_device_file(tmp_path: Path):

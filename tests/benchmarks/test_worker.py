@@ -13,7 +13,7 @@ from tests.doubles.worker_job import job_of
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.errors import ParityFailed, UnreadableFile
 from vitdeploy.processes import child_process, child_reply
-from vitdeploy.processes.child_reply import Refusal, Unread
+from vitdeploy.processes.child_reply import ChildError, MissingReply
 from vitdeploy.processes.connection import CommandResult
 from vitdeploy.results.record import Trial
 
@@ -39,7 +39,7 @@ def start(job: dict[str, Any], *command: str) -> subprocess.CompletedProcess[str
     )
 
 
-def reply_to(job: dict[str, Any]) -> tuple[Trial | Refusal | Unread, subprocess.CompletedProcess[str]]:
+def reply_to(job: dict[str, Any]) -> tuple[Trial | ChildError | MissingReply, subprocess.CompletedProcess[str]]:
     done = start(job)
     return child_reply.decode(
         CommandResult(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr), Trial
@@ -115,7 +115,7 @@ def test_each_failure_is_an_error_with_its_exit_code(
     if change.get("digests"):
         job["digests"] = {job["file"]: "0" * 64}
     reply, done = reply_to(job)
-    assert isinstance(reply, Refusal)
+    assert isinstance(reply, ChildError)
     assert (reply.kind, done.returncode) == (kind, code)
     assert words in reply.message
     assert "Traceback" not in done.stderr
@@ -125,7 +125,7 @@ def test_a_real_output_of_nan_is_refused(tmp_path: Path):
     pytest.importorskip("onnx", reason="the toy model is made with onnx")
     pytest.importorskip("onnxruntime", reason="the toy model runs in ONNX Runtime")
     reply, _ = reply_to(job_of(artifacts.conv_relu(tmp_path, nan=True)))
-    assert isinstance(reply, Refusal)
+    assert isinstance(reply, ChildError)
     assert reply.kind == ParityFailed.__name__
 
 

@@ -11,7 +11,7 @@ from tests.doubles.nvidia_tools import NVPMODEL, RELEASE, SMI
 from tests.doubles.tegrastats import ORIN
 from vitdeploy.catalog import fact_table
 from vitdeploy.catalog.fact_table import TABLE, DeviceFacts, Fact, TrialFacts
-from vitdeploy.devices import device_facts, gpu, host, inventory, probe_android, probe_nvidia
+from vitdeploy.devices import computer_facts, device_facts, gpu, inventory, nvidia_facts, phone_state
 from vitdeploy.results import comparison
 
 
@@ -36,31 +36,31 @@ def jetson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(probe_nvidia, "_said", lambda *command: NVPMODEL if command[0] == "nvpmodel" else "")
-    monkeypatch.setattr(probe_nvidia, "_line", lambda *command: ORIN if command[0] == "tegrastats" else "")
+    monkeypatch.setattr(nvidia_facts, "_said", lambda *command: NVPMODEL if command[0] == "nvpmodel" else "")
+    monkeypatch.setattr(nvidia_facts, "_line", lambda *command: ORIN if command[0] == "tegrastats" else "")
     return tmp_path
 
 
 def test_this_computer_tells_what_the_table_describes(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(probe_nvidia, "facts", dict)
-    check(host.facts(), "computer")
+    monkeypatch.setattr(nvidia_facts, "gpu_facts", dict)
+    check(computer_facts.read_facts(), "computer")
 
 
 def test_a_phone_tells_what_the_table_describes(phone: PhoneDouble):
     from vitdeploy.devices.over_adb import AdbConnection
 
-    check(probe_android.facts(AdbConnection("pixel", phone.serial)), "phone")
+    check(phone_state.phone_facts(AdbConnection("pixel", phone.serial)), "phone")
 
 
 def test_nvidia_gpus_tell_what_the_table_describes(jetson: Path):
-    check(probe_nvidia.jetson(jetson), "jetson")
-    check(probe_nvidia.server(SMI), "nvidia-smi")
-    check(probe_nvidia.driver(gpu.Gpu(name="NVIDIA A100", compute_capability="8.0")), "driver")
+    check(nvidia_facts.jetson_facts(jetson), "jetson")
+    check(nvidia_facts.server_facts(SMI), "nvidia-smi")
+    check(nvidia_facts.driver_facts(gpu.Gpu(name="NVIDIA A100", compute_capability="8.0")), "driver")
 
 
 def test_device_file_and_held_lock_tell_what_the_table_describes():
     local = inventory.find("local")
-    check(device_facts.stable(local, DeviceFacts({})), "file")
+    check(device_facts.stable_facts(local, DeviceFacts({})), "file")
     assert seen_on("link") == {"clocks_held"}
 
 

@@ -37,7 +37,7 @@ def test_every_version_is_read(
     memory_mb: float | None,
     delegate: str | None,
 ):
-    found = benchmark_model.parse(text(name))
+    found = benchmark_model.parse_output(text(name))
     assert (found.block.count, found.block.avg_us, found.block.median_us) == (count, mean_us, median_us)
     assert (found.init_us, found.first_us, found.memory_mb, found.delegate) == (init_us, first_us, memory_mb, delegate)
 
@@ -47,14 +47,14 @@ def test_every_transcript_is_tried():
 
 
 def test_the_median_is_the_figure_and_a_mean_is_no_substitute():
-    assert benchmark_model.median_us(benchmark_model.parse(text("litert_2026"))) == 40991
+    assert benchmark_model.median_us(benchmark_model.parse_output(text("litert_2026"))) == 40991
     with pytest.raises(Impossible, match="prints no median") as refused:
-        benchmark_model.median_us(benchmark_model.parse(text("tflite_2023")))
+        benchmark_model.median_us(benchmark_model.parse_output(text("tflite_2023")))
     assert refused.value.exit_code == 4
 
 
 def test_the_warm_up_is_not_the_figure():
-    found = benchmark_model.parse(text("litert_2026"))
+    found = benchmark_model.parse_output(text("litert_2026"))
     assert (found.warmup.count, found.warmup.median_us) == (12, 41402)
 
 
@@ -64,7 +64,7 @@ def test_lines_of_windows_and_of_logcat_are_lines():
         text("litert_2026").replace("INFO: ", "I tflite  : "),
         text("litert_2026").replace("INFO: ", ""),
     ):
-        assert benchmark_model.parse(changed) == benchmark_model.parse(text("litert_2026"))
+        assert benchmark_model.parse_output(changed) == benchmark_model.parse_output(text("litert_2026"))
 
 
 def _without(lines: str) -> str:
@@ -94,7 +94,7 @@ def _without(lines: str) -> str:
 )
 def test_what_is_no_output_is_refused(garbage: str, words: str):
     with pytest.raises(ToolchainFailed, match=words):
-        benchmark_model.parse(garbage)
+        benchmark_model.parse_output(garbage)
 
 
 def test_a_truncated_output_is_never_a_figure():
@@ -102,15 +102,15 @@ def test_a_truncated_output_is_never_a_figure():
     end = whole.index("Inference (avg): 51020.6") + len("Inference (avg): 51020")
     for length in range(0, end, 7):
         with pytest.raises(ToolchainFailed):
-            benchmark_model.parse(whole[:length])
+            benchmark_model.parse_output(whole[:length])
 
 
 def test_a_build_that_does_not_know_an_option_is_refused_unless_the_option_switches_off():
     unknown = "WARN: Unconsumed cmdline flags: --output_filepath=/x --xnnpack_force_fp16=false\n"
     with pytest.raises(ToolchainFailed, match="does not know --output_filepath"):
-        benchmark_model.parse(unknown + text("litert_2026"))
+        benchmark_model.parse_output(unknown + text("litert_2026"))
     harmless = "WARN: Unconsumed cmdline flags: --xnnpack_force_fp16=false\n"
-    assert benchmark_model.parse(harmless + text("litert_2026")).block.count == 20
+    assert benchmark_model.parse_output(harmless + text("litert_2026")).block.count == 20
 
 
 def test_the_words_say_cores_threads_and_arithmetic_and_name_real_inputs():

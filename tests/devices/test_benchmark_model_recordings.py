@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from vitdeploy.devices.phone import benchmark_model
-from vitdeploy.devices.phone.benchmark_model import Block
+from vitdeploy.devices.phone.benchmark_model import InferenceBlock
 from vitdeploy.errors import Impossible, ToolchainFailed
 
 
@@ -21,15 +21,17 @@ class Recording:
 
     source: str
     lines: str
-    warmup: Block
-    block: Block
+    warmup: InferenceBlock
+    block: InferenceBlock
     init_us: float
     memory_mb: float | None
     delegate: str | None
 
 
-def block(count: int, first: float, mean: float, low: float, high: float, median: float | None = None) -> Block:
-    return Block(count=count, first_us=first, avg_us=mean, min_us=low, max_us=high, median_us=median)
+def block(
+    count: int, first: float, mean: float, low: float, high: float, median: float | None = None
+) -> InferenceBlock:
+    return InferenceBlock(count=count, first_us=first, avg_us=mean, min_us=low, max_us=high, median_us=median)
 
 
 RECORDINGS = {
@@ -165,7 +167,7 @@ ERROR: Benchmarking failed.
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_what_a_device_printed_is_read(name: str):
     recording = RECORDINGS[name]
-    found = benchmark_model.parse(recording.lines)
+    found = benchmark_model.parse_output(recording.lines)
     assert (found.warmup, found.block) == (recording.warmup, recording.block)
     assert (found.init_us, found.memory_mb, found.delegate) == (
         recording.init_us,
@@ -176,7 +178,7 @@ def test_what_a_device_printed_is_read(name: str):
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_a_figure_is_made_of_a_median_only(name: str):
-    found = benchmark_model.parse(RECORDINGS[name].lines)
+    found = benchmark_model.parse_output(RECORDINGS[name].lines)
     if found.block.median_us is None:
         with pytest.raises(Impossible, match="prints no median"):
             benchmark_model.median_us(found)
@@ -185,11 +187,11 @@ def test_a_figure_is_made_of_a_median_only(name: str):
 
 
 def test_one_slow_inference_on_a_phone_shows_why_the_mean_is_no_figure():
-    found = benchmark_model.parse(RECORDINGS["android-aarch64"].lines).block
+    found = benchmark_model.parse_output(RECORDINGS["android-aarch64"].lines).block
     assert found.median_us is not None
     assert found.avg_us / found.median_us > 1.2
 
 
 def test_a_failure_that_a_device_printed_is_no_figure():
     with pytest.raises(ToolchainFailed, match="0 summaries"):
-        benchmark_model.parse(FAILED)
+        benchmark_model.parse_output(FAILED)

@@ -30,7 +30,7 @@ class Cooling:
 
 def waited(machine: Cooling, *, below_c: float | None = None, wait_s: float = 60) -> dict[str, str]:
     clock = FakeClock()
-    return cooling.wait(
+    return cooling.wait_until_cool(
         machine,
         below_c=below_c,
         wait_s=wait_s,

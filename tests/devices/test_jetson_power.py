@@ -182,7 +182,7 @@ def test_an_unknown_mode_names_those_there_are(server: SshServer, board: Board):
 
 
 def test_a_machine_without_the_tools_says_so():
-    with jetson_power.held("MAXN", clocks=True) as said:
+    with jetson_power.power_held("MAXN", clocks=True) as said:
         assert said["power_mode"] == "not held: nvpmodel -q tells none"
         assert said["clocks"].startswith("not held: ")
 
@@ -202,4 +202,4 @@ def test_a_sweep_surveys_a_device_as_its_trials_will_find_it(
     assert found.facts["clocks_held"] == "at their highest"
     assert board.becomes(("MODE_30W", "low"))
     with inventory.connect(found.device) as link, link.lock(timeout_s=5):
-        assert device_facts.stable(found.device, device_facts.found(found.device, link)) == found.facts
+        assert device_facts.stable_facts(found.device, device_facts.read_facts(found.device, link)) == found.facts

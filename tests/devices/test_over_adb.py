@@ -251,8 +251,8 @@ def test_a_killed_server_is_told_and_not_started_again(tmp_path: Path, monkeypat
 
 def test_a_server_that_resets_a_last_connection_died_too():
     with socket.create_server(("127.0.0.1", 0)) as ending:
-        phone = over_adb_server.Phone.__new__(
-            over_adb_server.Phone
+        phone = over_adb_server.AdbPhone.__new__(
+            over_adb_server.AdbPhone
         )  # its `__init__` asks the server for phones, and starts one
         phone._name, phone.serial = "pixel", "serial"  # pyright: ignore[reportPrivateUsage]
         phone._client = over_adb_server.adbutils.AdbClient(port=ending.getsockname()[1])  # pyright: ignore[reportPrivateUsage]

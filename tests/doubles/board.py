@@ -16,7 +16,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(DOUBLES))
     for name in [name for name in sys.modules if name.split(".")[0] in ("cuda", "tensorrt", "pycuda")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(gpu, "here", lambda: gpu.Gpu(name="Orin (test double)", compute_capability="8.7"))
+    monkeypatch.setattr(gpu, "first_gpu", lambda: gpu.Gpu(name="Orin (test double)", compute_capability="8.7"))
     from cuda.bindings import runtime  # pyright: ignore[reportMissingImports]
 
     for name in ("cuda", "cuda.bindings", "cuda.bindings.runtime"):

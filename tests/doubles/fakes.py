@@ -117,7 +117,7 @@ class FakeConnection:
         return (sys.executable,)
 
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
-        if argv[-1] == "vitdeploy.devices.host":
+        if argv[-1] == "vitdeploy.devices.computer_facts":
             return CommandResult(exit_code=0, stdout=json.dumps({"reply": self.facts}), stderr="")
         assert self.locked, "a trial without the device's lock"
         job = json.loads(stdin)

@@ -216,7 +216,7 @@ def test_an_export_takes_a_checkpoints_digest_once(
     tmp_path: Path, checkpoint: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(pipeline, "_run", step.run)  # in this process, where digests are counted
-    monkeypatch.setattr(gpu, "here", lambda: None)
+    monkeypatch.setattr(gpu, "first_gpu", lambda: None)
     reads = Reads(monkeypatch, checkpoint)
     order = ExportRequest(target=target, size="64x64", weights=checkpoint, out=tmp_path / "out")
     made = export_api.export(["efficientvit_b0"], order)[0].artifact

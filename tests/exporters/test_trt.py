@@ -130,7 +130,7 @@ def double(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         parser=parser,
     )
     monkeypatch.setitem(sys.modules, "tensorrt", package)
-    monkeypatch.setattr(gpu, "here", lambda: gpu.Gpu(name="Orin", compute_capability="8.7"))
+    monkeypatch.setattr(gpu, "first_gpu", lambda: gpu.Gpu(name="Orin", compute_capability="8.7"))
     monkeypatch.setattr(to_trt.platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
     return package
 
@@ -178,7 +178,7 @@ def test_what_cannot_be_built_says_why(double: Any, graph: Path, tmp_path: Path,
     double.parser.parse_from_file = lambda path: False
     with pytest.raises(ToolchainFailed, match="refuses the graph"):
         built(graph, tmp_path)
-    monkeypatch.setattr(gpu, "here", lambda: None)
+    monkeypatch.setattr(gpu, "first_gpu", lambda: None)
     with pytest.raises(Impossible, match="no CUDA GPU"):
         built(graph, tmp_path)
     double.__version__ = "8.6.2.3"
@@ -244,15 +244,15 @@ class Driver:
 def test_the_gpu_is_asked_of_its_driver(monkeypatch: pytest.MonkeyPatch):
     driver = Driver()
     monkeypatch.setattr(ctypes, "CDLL", lambda name: driver)
-    assert gpu.here() == gpu.Gpu(name="Orin", compute_capability="8.7")
+    assert gpu.first_gpu() == gpu.Gpu(name="Orin", compute_capability="8.7")
     driver.failing = "cuInit"
-    assert gpu.here() is None
+    assert gpu.first_gpu() is None
 
     def absent(name: str) -> Any:
         raise OSError(name)
 
     monkeypatch.setattr(ctypes, "CDLL", absent)
-    assert gpu.here() is None
+    assert gpu.first_gpu() is None
 
 
 @NO_BUILDER

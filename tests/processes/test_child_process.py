@@ -25,7 +25,7 @@ ENTRIES = {
     "vitdeploy.inference.worker": "run_job",
     "vitdeploy.inference.local_reference": "run_job",
     "vitdeploy.benchmarks.profile.worker": "measure",
-    "vitdeploy.devices.host": "facts",
+    "vitdeploy.devices.computer_facts": "read_facts",
     "vitdeploy.exporters.step": "run",
     "vitdeploy.exporters.engines.build": "build",
     "vitdeploy.exporters.tflite.onnx2tf_process": "convert",
@@ -35,7 +35,7 @@ ENTRIES = {
 
 PLANTED = """
 import os, runpy, sys
-from vitdeploy.devices import child_process
+from vitdeploy.processes import child_process
 from vitdeploy.errors import Impossible
 
 def planted(*given, **named):
@@ -108,7 +108,7 @@ def test_a_crash_leaves_no_reply_and_its_last_word(entry: str, tmp_path: Path):
     ],
 )
 def test_a_signal_is_told_by_its_name(tmp_path: Path, number: signal.Signals, words: str, hint: str):
-    done = started("vitdeploy.devices.host", body=f"os.kill(os.getpid(), {int(number)})")
+    done = started("vitdeploy.devices.computer_facts", body=f"os.kill(os.getpid(), {int(number)})")
     with pytest.raises(ToolchainFailed, match=words) as caught:
         child_reply.read(done, object, what="it", log=tmp_path / "log")
     assert caught.value.hint.startswith(hint)
@@ -117,7 +117,7 @@ def test_a_signal_is_told_by_its_name(tmp_path: Path, number: signal.Signals, wo
 
 def test_a_reply_counts_though_the_process_crashes_after_it():
     body = "import atexit; atexit.register(os.kill, os.getpid(), 11); return 7"
-    done = started("vitdeploy.devices.host", body=body)
+    done = started("vitdeploy.devices.computer_facts", body=body)
     assert done.exit_code == -signal.SIGSEGV
     assert child_reply.read(done, int, what="it") == 7
 

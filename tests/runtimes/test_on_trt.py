@@ -139,7 +139,7 @@ def test_what_cannot_be_run_says_why(double: Any, tmp_path: Path, monkeypatch: p
     double.STATE.no_gpu = True
     with pytest.raises(DeviceError, match="cudaErrorNoDevice"):
         opened(engine_in(tmp_path / "d"))
-    monkeypatch.setattr(gpu, "here", lambda: None)
+    monkeypatch.setattr(gpu, "first_gpu", lambda: None)
     with pytest.raises(DeviceError, match="no NVIDIA GPU answers"):
         opened(engine_in(tmp_path / "e"))
 

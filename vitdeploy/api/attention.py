@@ -13,7 +13,7 @@ from vitdeploy.api.studies import StudyRequest, facts_of, free_bytes, free_bytes
 from vitdeploy.benchmarks.suite import Wanted
 from vitdeploy.catalog import registry
 from vitdeploy.errors import UsageError, VitdeployError
-from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
+from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import record
 from vitdeploy.results.record import Result, Run
 from vitdeploy.studies import attention_study
@@ -41,7 +41,7 @@ def attention_plan(networks: Sequence[str], order: StudyRequest) -> list[str]:
 
 
 def attention(
-    networks: Sequence[str], order: StudyRequest, *, progress: Progress = silent, on_trial: OnTrial = unseen
+    networks: Sequence[str], order: StudyRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
 ) -> AttentionOutcome:
     """Time linear against softmax attention over resolutions: the modules alone, and whole networks.
 
@@ -125,7 +125,7 @@ def _kernels(run: Run, device: "Device", progress: Progress) -> list[attention_s
     store = Store()
     told: list[attention_study.Kernel] = []
     with inventory.connect(device) as link:
-        facts = device_facts.found(device, link)
+        facts = device_facts.read_facts(device, link)
         for result in chosen:
             made = store.holding(result.artifact_sha256, result.case.target)
             if made is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from vitdeploy.api.cases import DEFAULT_SUITE, BenchRequest
 from vitdeploy.api.devices import reachable
 from vitdeploy.errors import UsageError, worst_exit_code
-from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
+from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 
 if TYPE_CHECKING:
     from vitdeploy.api.cases import Planned
@@ -48,7 +48,7 @@ def bench(
     order: BenchRequest,
     *,
     progress: Progress = silent,
-    on_trial: OnTrial = unseen,
+    on_trial: OnTrial = silent_trial,
 ) -> BenchOutcome:
     """Time models and artifacts; what is not exported yet is made first.
 
@@ -76,7 +76,7 @@ def bench(
     provenance.check_out(out, resume=order.resume)
     for notice in inventory.load().notices:
         progress(notice)
-    jobs = jobs_for(planned, order, device, device_facts.of(device), progress=progress)
+    jobs = jobs_for(planned, order, device, device_facts.facts_of(device), progress=progress)
     run = timing.run(
         jobs, device=device, protocol=protocol, out=out, resume=order.resume, progress=progress, on_trial=on_trial
     )

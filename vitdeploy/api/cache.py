@@ -48,7 +48,7 @@ def _swept_phones(dry_run: bool, progress: Progress) -> list[CacheRow]:
         if device.link != "adb" or inventory.unreachable(device) is not None:
             continue
         try:
-            size_bytes = inventory.sweep(device, dry_run=dry_run)
+            size_bytes = inventory.clean_phone(device, dry_run=dry_run)
         except VitdeployError as error:
             progress(f"{device.name} keeps what is ours on it: {error.message}")
             continue

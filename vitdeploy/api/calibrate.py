@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.duel import DuelRequest, duel, duel_plan, run_path
-from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
+from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import calibration
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def calibrate_plan(order: DuelRequest) -> list[str]:
     return duel_plan(side, side, _calibrating(order))
 
 
-def calibrate(order: DuelRequest, *, progress: Progress = silent, on_trial: OnTrial = unseen) -> CalibrateOutcome:
+def calibrate(order: DuelRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial) -> CalibrateOutcome:
     """Time one file against itself on a device, and keep what that says of its noise.
 
     Raises:
@@ -55,7 +55,7 @@ def _calibrated_side(order: DuelRequest) -> str:
     from vitdeploy.devices import device_facts
 
     device = reachable(order.device)
-    return f"{CALIBRATION_MODEL}:{calibrating.target_of(device, device_facts.of(device))}"
+    return f"{CALIBRATION_MODEL}:{calibrating.target_of(device, device_facts.facts_of(device))}"
 
 
 def _calibrating(order: DuelRequest) -> DuelRequest:

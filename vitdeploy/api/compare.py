@@ -11,7 +11,7 @@ from vitdeploy.api.cases import Planned
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.duel import DuelRequest, checked_share, run_path, timed_duel
 from vitdeploy.errors import UsageError
-from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
+from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import baselines, calibration, comparison, record
 from vitdeploy.results.baselines import Baseline
 from vitdeploy.results.comparison import Compared
@@ -53,7 +53,7 @@ def compare_plan(runs: Sequence[Path], order: CompareRequest) -> list[str]:
 
 
 def compare(
-    runs: Sequence[Path], order: CompareRequest, *, progress: Progress = silent, on_trial: OnTrial = unseen
+    runs: Sequence[Path], order: CompareRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
 ) -> CompareOutcome:
     """Verdicts on every case: two runs, a run and its baseline, or the two sides of a duel.
 
@@ -139,7 +139,7 @@ def _changed_compute(case: Case) -> str | None:
     from vitdeploy.devices import device_facts
 
     device = reachable(case.device)
-    compute = device_facts.compute_of(case.target, device, device_facts.of(device))
+    compute = device_facts.compute_of(case.target, device, device_facts.facts_of(device))
     if case.memory in (None, cases.MEMORY[compute]):
         return None
     return f"it was timed with {case.memory} host memory, and {device.name} would compute it on {compute} now"

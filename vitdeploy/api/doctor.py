@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from vitdeploy.catalog import registry
-from vitdeploy.devices import doctor as doctor_devices
-from vitdeploy.devices.doctor import Finding
+from vitdeploy.devices import findings
+from vitdeploy.devices.findings import Finding
 from vitdeploy.errors import VitdeployError
 
 if TYPE_CHECKING:
@@ -20,17 +20,17 @@ def doctor(device: str = "local") -> list[Finding]:
     found = inventory.find(device)
     if found.link != "local":
         try:
-            facts = device_facts.of(found)
+            facts = device_facts.facts_of(found)
         except VitdeployError as error:
-            return [doctor_devices.absent(device, error)]
+            return [findings.unreachable_finding(device, error)]
         if found.link == "adb":
-            return doctor_devices.phone(facts)
+            return findings.phone_findings(facts)
         address = f"{found.user}@{found.host}" if found.user else found.host
-        return doctor_devices.over_ssh(facts, address=address, targets=found.targets, trtexec=found.trtexec)
+        return findings.ssh_findings(facts, address=address, targets=found.targets, trtexec=found.trtexec)
     needed = sorted(registry.EXTRAS)
     return [
-        *doctor_devices.machine(device_facts.of(found)),
-        doctor_devices.space(store.default_root()),
-        *doctor_devices.packages(packages.missing(needed), needed),
-        *doctor_devices.tools(),
+        *findings.computer_findings(device_facts.facts_of(found)),
+        findings.space_finding(store.default_root()),
+        *findings.package_findings(packages.missing(needed), needed),
+        *findings.tool_findings(),
     ]

@@ -13,7 +13,7 @@ from vitdeploy.api import cases
 from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.devices import reachable
 from vitdeploy.errors import UsageError, worst_exit_code
-from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
+from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import comparison, record
 from vitdeploy.results.comparison import Compared
 from vitdeploy.results.record import Run
@@ -65,7 +65,9 @@ def duel_plan(a: str, b: str, order: DuelRequest) -> list[str]:
     ]
 
 
-def duel(a: str, b: str, order: DuelRequest, *, progress: Progress = silent, on_trial: OnTrial = unseen) -> DuelOutcome:
+def duel(
+    a: str, b: str, order: DuelRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
+) -> DuelOutcome:
     """Time two artifacts or models against each other in interleaved pairs; what is not exported yet is made first.
 
     Raises:
@@ -98,7 +100,7 @@ def timed_duel(
         early=order.early,
     )
     device = reachable(order.device)
-    facts = device_facts.of(device)
+    facts = device_facts.facts_of(device)
     jobs = jobs_for(sides, as_bench(order), device, facts, progress=progress, keep_going=False)
     run = duels.run(jobs, request, device=device, out=out, progress=progress, on_trial=on_trial)
     run = _attributed(run, jobs, out, progress)
@@ -118,7 +120,7 @@ def _attributed(run: Run, jobs: "Sequence[Job]", out: Path, progress: Progress) 
     progress(f"{found.verdict}: looking at the operators of both sides")
     device, threads = inventory.find(run.device.name), jobs[0].case.threads
     with inventory.connect(device) as link:
-        measure = attribution.on_device(device, link, device_facts.found(device, link), threads=threads)
+        measure = attribution.on_device(device, link, device_facts.read_facts(device, link), threads=threads)
         explained = attribution.attribute(a, b, measure)
     told = msgspec.structs.replace(run, duel=msgspec.structs.replace(run.duel, attribution=explained))
     record.save(told, out)

@@ -17,7 +17,7 @@ from vitdeploy.api.evaluate_images import ShardReply
 from vitdeploy.api.evaluate_reference import Reference
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.catalog import packages, registry
-from vitdeploy.devices import host
+from vitdeploy.devices import computer_facts
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.evaluation import dataset, detections, image_records, prepare, record, summary
 from vitdeploy.evaluation.dataset import DataSetItem
@@ -25,7 +25,7 @@ from vitdeploy.evaluation.image_records import ImageRecords, RecordsHeader
 from vitdeploy.evaluation.prepare import PreparedEvaluation
 from vitdeploy.evaluation.record import DataSet, Evaluation, Subject
 from vitdeploy.evaluation.request import EvalOutcome, EvalRequest
-from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
+from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 
 MOST_NAMED = 3
 """Pictures that could not be scored and are named on the command line; the document names more."""
@@ -80,7 +80,7 @@ def _shape_lines(shapes: Mapping[tuple[int, int], int], artifacts: Sequence[Arti
 
 
 def evaluate_artifact(
-    paths: Sequence[Path], order: EvalRequest, *, progress: Progress = silent, on_image: OnTrial = unseen
+    paths: Sequence[Path], order: EvalRequest, *, progress: Progress = silent, on_image: OnTrial = silent_trial
 ) -> EvalOutcome:
     """Accuracy of an artifact (several sizes of one model: several artifacts) on a data set.
 
@@ -155,7 +155,7 @@ def evaluate_shard(
     *,
     lock_wait_s: float = evaluate_images.LOCK_WAIT_S,
     progress: Progress = silent,
-    on_image: OnTrial = unseen,
+    on_image: OnTrial = silent_trial,
 ) -> ShardReply:
     """Evaluate part ``index`` of ``count`` of the pictures and leave their records in ``out``, a ``.jsonl`` file.
 
@@ -246,7 +246,9 @@ def _finish(
     if prepared.kind == "detections":
         found.figures, found.classes = detections.figures(prepared, images, kept)
     described = Described(name=device, facts=told.facts)
-    frame = provenance.new_run(described, timing.make_protocol(), datetime.now(timezone.utc), host=host.facts())
+    frame = provenance.new_run(
+        described, timing.make_protocol(), datetime.now(timezone.utc), host=computer_facts.read_facts()
+    )
     made = Evaluation(
         schema=record.SCHEMA,
         kind="evaluation",

@@ -75,11 +75,13 @@ def evaluate_items(
         left = [item for item in prepared.items if item.name not in done]
         if done:
             progress(f"going on with {out}: {len(done)} pictures are there")
-        facts = device_facts.found(device, link)
-        told.facts = device_facts.stable(device, facts)
+        facts = device_facts.read_facts(device, link)
+        told.facts = device_facts.stable_facts(device, facts)
         told.threads = order.threads or inventory.threads_of(device, facts)
         ran: dict[str, Any] = {}
-        answers = client.of(device, link, facts, threads=told.threads, log=out.with_suffix(".log"), on_facts=ran.update)
+        answers = client.inference_on(
+            device, link, facts, threads=told.threads, log=out.with_suffix(".log"), on_facts=ran.update
+        )
         check = _Check(prepared, left, fresh=not done)
         name = label or f"{artifacts[0].manifest.model} {artifacts[0].manifest.target}"
         count = len(done)
@@ -150,8 +152,8 @@ def draw_worst(prepared: PreparedEvaluation, device: "Device", outcome: EvalOutc
         return prepared.start(item)
 
     with inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
-        facts = device_facts.found(device, link)
-        answers = client.of(device, link, facts, threads=threads, log=outcome.path.with_suffix(".log"))
+        facts = device_facts.read_facts(device, link)
+        answers = client.inference_on(device, link, facts, threads=threads, log=outcome.path.with_suffix(".log"))
         for _ in evaluate(items, start, answers):
             pass
 

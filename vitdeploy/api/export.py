@@ -139,7 +139,7 @@ def _built_on(order: ExportRequest, made: Artifact, progress: Progress) -> Artif
     from vitdeploy.exporters.engines import remote_build
 
     named = reachable(order.device or "local")
-    found = device_facts.of(named)
+    found = device_facts.facts_of(named)
     remote_build.wanted(named, found, made)
     return remote_build.build(made, named, found=found, progress=progress, force=order.force)
 

@@ -175,9 +175,9 @@ def _enlargement(order: PredictRequest, photo: Any, made: Any, found: Artifact, 
 
 
 def _local_threads() -> int:
-    from vitdeploy.devices import host
+    from vitdeploy.devices import computer_facts
 
-    return host.cores_physical()
+    return computer_facts.cores_physical()
 
 
 def _picture_path(order: PredictRequest, found: Artifact) -> Path:

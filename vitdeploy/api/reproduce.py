@@ -22,7 +22,7 @@ from vitdeploy.api.studies import (
 from vitdeploy.benchmarks.suite import Wanted
 from vitdeploy.catalog import registry
 from vitdeploy.errors import UsageError
-from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
+from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import record
 from vitdeploy.results.record import Run
 from vitdeploy.studies import reproduction
@@ -80,7 +80,7 @@ def reproduce_plan(name: str, order: StudyRequest) -> list[str]:
 
 
 def reproduce(
-    name: str, order: StudyRequest, *, progress: Progress = silent, on_trial: OnTrial = unseen
+    name: str, order: StudyRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
 ) -> ReproduceOutcome:
     """Run the rows of a published table that a device can, and hold them against what is published.
 
@@ -148,7 +148,7 @@ def _those_in_time(
     with tempfile.TemporaryDirectory(prefix="vitdeploy-scout-") as place:
         short = dataclasses.replace(order, trials=TRUST, min_time_s=0.1)
         path = Path(place) / "scout.json"
-        run = timed([scout], short, device, found, "scout", path, progress, unseen)
+        run = timed([scout], short, device, found, "scout", path, progress, silent_trial)
     (result,) = run.results
     if result.summary is None or result.macs is None:
         return rows

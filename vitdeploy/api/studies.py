@@ -121,7 +121,7 @@ def facts_of(device: "Device") -> "DeviceFacts":
     """Facts of the device, its state now included."""
     from vitdeploy.devices import device_facts
 
-    return device_facts.of(device)
+    return device_facts.facts_of(device)
 
 
 def free_bytes(device: "Device") -> int | None:

@@ -20,7 +20,7 @@ from vitdeploy import documents
 from vitdeploy.catalog.spec import ModelSpec, Size, Task, is_own
 from vitdeploy.errors import DeviceError, Impossible, MissingPackage, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.processes import child_reply
-from vitdeploy.processes.child_reply import Refusal
+from vitdeploy.processes.child_reply import ChildError
 from vitdeploy.processes.local import LocalConnection
 
 BUILDERS: Final = {
@@ -257,4 +257,4 @@ def _described(name: str) -> UserModelFacts:
     if isinstance(reply, UserModelFacts):
         return reply
     error = child_reply.error_of(reply, f"the process that builds {name}", done, None)
-    raise error if isinstance(reply, Refusal) else Impossible(error.message, "Try it alone in Python.")
+    raise error if isinstance(reply, ChildError) else Impossible(error.message, "Try it alone in Python.")

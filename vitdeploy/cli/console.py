@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vitdeploy.api.predict import Prediction
     from vitdeploy.api.report import Document
     from vitdeploy.artifacts.manifest import Delegation
-    from vitdeploy.devices.doctor import Finding
+    from vitdeploy.devices.findings import Finding
     from vitdeploy.processes.progress import OnTrial
     from vitdeploy.results.record import Result, Sustained
 

@@ -19,7 +19,7 @@ PROCESSES = (
     "vitdeploy.benchmarks.trial.worker",
     "vitdeploy.inference.worker",
     "vitdeploy.inference.local_reference",
-    "vitdeploy.devices.host",
+    "vitdeploy.devices.computer_facts",
     "vitdeploy.benchmarks.profile.worker",
     "vitdeploy.devices.remote",
     "vitdeploy.exporters.engines.build",

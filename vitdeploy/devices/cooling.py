@@ -15,7 +15,7 @@ on all cores adds to the temperature of a small machine.
 """
 
 WAIT_S = 300.0
-"""A machine that is not cool by then is too hot. Source: as for phones, `probe_android.COOL_WAIT_S`."""
+"""A machine that is not cool by then is too hot. Source: as for phones, `phone_state.COOL_WAIT_S`."""
 
 POLL_S = 2.0
 
@@ -32,7 +32,7 @@ class Thermometer(Protocol):
         ...
 
 
-def wait(
+def wait_until_cool(
     probe: Thermometer,
     *,
     below_c: float | None,

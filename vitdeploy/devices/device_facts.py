@@ -5,7 +5,7 @@ from typing import Any
 
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import Compute
-from vitdeploy.devices import host, inventory, probe_android, probe_cpu
+from vitdeploy.devices import computer_facts, inventory, phone_state, probe_cpu
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, ToolchainFailed
 from vitdeploy.processes import child_reply
@@ -17,25 +17,25 @@ ON_A_GPU = ("torch-", "trt-")
 """How the targets begin that compute on an NVIDIA GPU where there is one."""
 
 
-def of(device: Device) -> DeviceFacts:
+def facts_of(device: Device) -> DeviceFacts:
     """Facts of a device, its state now included; the link is opened for it.
 
     Raises:
         DeviceError: it does not answer, or is another machine than its file says.
     """
     if device.link == "local":
-        return DeviceFacts(host.facts())
+        return DeviceFacts(computer_facts.read_facts())
     with inventory.connect(device) as link:
-        return found(device, link)
+        return read_facts(device, link)
 
 
-def found(device: Device, link: Connection) -> DeviceFacts:
+def read_facts(device: Device, link: Connection) -> DeviceFacts:
     """Facts of the machine behind an open link, with what the link holds there while it has the lock.
 
     Raises:
         DeviceError: it does not answer, or is another machine than its file says.
     """
-    facts = probe_android.facts(link) if device.link == "adb" else _of_computer(device, link)
+    facts = phone_state.phone_facts(link) if device.link == "adb" else _of_computer(device, link)
     for name, expected in device.facts.items():
         if facts.get(name) != expected:
             phone = f"; it is the wrong phone: {facts.phone}, {facts.cpu}" if device.link == "adb" else ""
@@ -64,7 +64,7 @@ def probe_of(compute: Compute, facts: DeviceFacts) -> str:
     return "vitdeploy.devices.probe_jetson" if facts.board else "vitdeploy.devices.probe_nvml"
 
 
-def stable(device: Device, facts: DeviceFacts) -> dict[str, Any]:
+def stable_facts(device: Device, facts: DeviceFacts) -> dict[str, Any]:
     """What a run says of its device: what stays the same while nobody changes it."""
     return {DeviceFacts.title.name: device.title, DeviceFacts.link.name: device.link, **facts.stable()}
 
@@ -73,7 +73,7 @@ def _of_computer(device: Device, link: Connection) -> DeviceFacts:
     what = "the process that looks"
     try:
         return DeviceFacts(
-            child_reply.ask(link, host.__name__, None, dict[str, Any], what=what, timeout_s=FACTS_LIMIT_S)
+            child_reply.ask(link, computer_facts.__name__, None, dict[str, Any], what=what, timeout_s=FACTS_LIMIT_S)
         )
     except ToolchainFailed as error:
         raise DeviceError(

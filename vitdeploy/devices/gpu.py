@@ -28,7 +28,7 @@ class Gpu:
     """``8.7`` for an Orin."""
 
 
-def here() -> Gpu | None:
+def first_gpu() -> Gpu | None:
     """The first GPU; None where there is no driver or no GPU that it may use."""
     try:
         driver = ctypes.CDLL(DRIVER)

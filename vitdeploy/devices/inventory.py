@@ -76,14 +76,14 @@ class Inventory:
     """One line for each device that took the place of another; for stderr."""
 
 
-def places() -> tuple[Path, ...]:
+def device_folders() -> tuple[Path, ...]:
     """Folders of device files, weakest first."""
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     return SHIPPED, Path("devices"), config / "vitdeploy" / "devices"
 
 
 def load(folders: Sequence[Path] | None = None) -> Inventory:
-    """All devices of ``folders`` (default: `places`).
+    """All devices of ``folders`` (default: `device_folders`).
 
     Raises:
         UnreadableFile: a device file is not valid; the message names the field.
@@ -91,7 +91,7 @@ def load(folders: Sequence[Path] | None = None) -> Inventory:
     devices: dict[str, Device] = {}
     files: dict[str, Path] = {}
     notices: list[str] = []
-    for folder in places() if folders is None else folders:
+    for folder in device_folders() if folders is None else folders:
         for path in sorted(folder.glob("*.toml")):
             device = read(path)
             if device.name in devices:
@@ -134,12 +134,12 @@ def read(path: Path) -> Device:
 
 def _with_environment(device: Device) -> Device:
     """The device with what the environment says of its address: an address is often nobody else's business."""
-    found = {field: os.environ.get(variable(device.name, field)) for field in ("host", "user", "port")}
+    found = {field: os.environ.get(environment_variable(device.name, field)) for field in ("host", "user", "port")}
     given: dict[str, str] = {field: value for field, value in found.items() if value}
     try:
         return msgspec.convert({**msgspec.to_builtins(device), **given}, Device, strict=False) if given else device
     except msgspec.ValidationError as error:
-        names = ", ".join(variable(device.name, field) for field in given)
+        names = ", ".join(environment_variable(device.name, field) for field in given)
         raise UnreadableFile(f"{names} do not fit the device {device.name}: {error}", "Correct them.") from error
 
 
@@ -167,14 +167,15 @@ def unreachable(device: Device) -> str | None:
 
 def unreachable_error(device: Device, why_not: str) -> DeviceError:
     """The error for a device that cannot be reached, with the line to write."""
+    variable = environment_variable(device.name, "host")
     hints = {
-        "ssh": f'Set {variable(device.name, "host")}, or write `host = "ADDRESS"` into ./devices/{device.name}.toml.',
+        "ssh": f'Set {variable}, or write `host = "ADDRESS"` into ./devices/{device.name}.toml.',
         "adb": f'Write `benchmark_model = "PATH"` into ./devices/{device.name}.toml, as docs/phones.md says.',
     }
     return DeviceError(f"cannot reach {device.name}: {why_not}", hints.get(device.link, "Use `--device local`."))
 
 
-def variable(device: str, field: str) -> str:
+def environment_variable(device: str, field: str) -> str:
     """The environment variable that sets a field of a device: ``VITDEPLOY_ORIN_HOST``."""
     return f"VITDEPLOY_{device}_{field}".upper().replace("-", "_").replace(".", "_")
 
@@ -194,7 +195,7 @@ def connect(device: Device) -> Connection:
     return connection
 
 
-def sweep(device: Device, *, dry_run: bool = False) -> int:
+def clean_phone(device: Device, *, dry_run: bool = False) -> int:
     """Remove everything of ours from a phone; returns how many bytes that are, with ``dry_run`` of what is still there.
 
     Raises:

@@ -23,7 +23,7 @@ _NOW = re.compile(r"^NV Power Mode:\s*(\S+)\s*\n\s*(\d+)\s*$", re.MULTILINE)
 
 
 @contextlib.contextmanager
-def held(mode: str | None, *, clocks: bool) -> Generator[dict[str, str]]:
+def power_held(mode: str | None, *, clocks: bool) -> Generator[dict[str, str]]:
     """Set the power mode and the highest clocks; yields what was done, or why not, by name."""
     said: dict[str, str] = {}
     with contextlib.ExitStack() as stack:

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from vitdeploy.devices.adb_services import OutOfTime, Refused, Shell, StreamLost, Sync
-from vitdeploy.devices.over_adb_server import QUICK_S, Phone
+from vitdeploy.devices.over_adb_server import QUICK_S, AdbPhone
 from vitdeploy.errors import DeviceError, Impossible, UnreadableFile
 from vitdeploy.processes.connection import CommandResult
 
@@ -60,7 +60,7 @@ class AdbConnection:
     """One phone, by serial number, through the adb server of this computer."""
 
     def __init__(self, name: str, serial: str = "") -> None:
-        self._phone = Phone(name, serial)
+        self._phone = AdbPhone(name, serial)
         self._name = name
         self.serial = self._phone.serial
 

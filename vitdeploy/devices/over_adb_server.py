@@ -34,7 +34,7 @@ _STATES: Mapping[str, tuple[str, str]] = {
 }
 
 
-class Phone:
+class AdbPhone:
     """A phone that can be used now, by its serial number, or the only one there."""
 
     def __init__(self, name: str, serial: str = "") -> None:

@@ -64,7 +64,7 @@ def hold(wait_s: float, mode: str | None = None, *, clocks: bool = False) -> int
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)  # the default would end us without putting anything back
     try:
-        with LocalConnection("local").lock(timeout_s=wait_s), jetson_power.held(mode, clocks=clocks) as said:
+        with LocalConnection("local").lock(timeout_s=wait_s), jetson_power.power_held(mode, clocks=clocks) as said:
             print(HELD, flush=True)
             print(json.dumps(said), flush=True)
             with contextlib.suppress(KeyboardInterrupt):

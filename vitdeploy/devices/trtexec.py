@@ -84,7 +84,7 @@ def version_of(text: str) -> tuple[int, int, int] | None:
     )
 
 
-def command(asked: TrtexecRequest, version: tuple[int, int, int], program: str = "trtexec") -> list[str]:
+def timing_command(asked: TrtexecRequest, version: tuple[int, int, int], program: str = "trtexec") -> list[str]:
     """The words that time an engine by this version.
 
     Raises:
@@ -117,7 +117,7 @@ def command(asked: TrtexecRequest, version: tuple[int, int, int], program: str =
     return [*words, f"--infStreams={asked.streams}"]
 
 
-def times(text: str) -> TrtexecTimes:
+def read_times(text: str) -> TrtexecTimes:
     """What ``--exportTimes`` wrote.
 
     Raises:
@@ -143,7 +143,7 @@ def times(text: str) -> TrtexecTimes:
     )
 
 
-def read(transcript: str) -> TrtexecOutput:
+def read_transcript(transcript: str) -> TrtexecOutput:
     """What a transcript says of itself, of any version."""
     lines = transcript.splitlines()
     return TrtexecOutput(

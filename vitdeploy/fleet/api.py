@@ -14,14 +14,14 @@ from vitdeploy import documents
 from vitdeploy.api import evaluate
 from vitdeploy.api.devices import reachable
 from vitdeploy.catalog import packages, registry
-from vitdeploy.devices import host
+from vitdeploy.devices import computer_facts
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, worst_exit_code
 from vitdeploy.fleet import messages
 from vitdeploy.fleet import plan as planning
 from vitdeploy.fleet.plan import EvalJob, SweepCase, SweepPlan
 from vitdeploy.fleet.request import SweepOutcome, SweepRequest
 from vitdeploy.fleet.trial_files import TrialFiles, client_folder
-from vitdeploy.processes.progress import OnTrial, Progress, silent, unseen
+from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import record
 from vitdeploy.results.record import Run
 
@@ -51,7 +51,9 @@ def sweep_plan(path: Path, order: SweepRequest) -> list[str]:
     return [*lines, f"{' and '.join(counts)} on {len(names)} devices, by {where}"]
 
 
-def sweep(path: Path, order: SweepRequest, *, progress: Progress = silent, on_trial: OnTrial = unseen) -> SweepOutcome:
+def sweep(
+    path: Path, order: SweepRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
+) -> SweepOutcome:
     """Time a plan's models on its devices, then evaluate what it names; each by whichever worker serves the device.
 
     One run file holds what was timed; evaluations lie beside it in ``RUN.evals/``.
@@ -197,7 +199,7 @@ def frame(plan: SweepPlan, wanted: Sequence[SweepCase], name: str, earlier: Run 
     facts = {} if len(names) == 1 else {"title": plan.title, "link": "fleet"}
     device = record.RunDevice(name=names[0] if len(names) == 1 else name, facts=facts)
     if earlier is None:
-        return provenance.new_run(device, protocol, datetime.now(timezone.utc), host=host.facts())
+        return provenance.new_run(device, protocol, datetime.now(timezone.utc), host=computer_facts.read_facts())
     _check_same(plan, wanted, device, protocol, earlier, out)
     return msgspec.structs.replace(earlier, results=())
 
@@ -248,10 +250,12 @@ def _reachable(devices: Sequence[str]) -> None:
 def _resources(plan: SweepPlan, wanted: Sequence[SweepCase], jobs: Sequence[EvalJob]) -> list[Mapping[str, float]]:
     """The workers of a local cluster: one a device, and one that exports and runs torch with the memory there is."""
     from vitdeploy.catalog.fact_table import DeviceFacts
-    from vitdeploy.devices import host
+    from vitdeploy.devices import computer_facts
 
     found: list[Mapping[str, float]] = [{messages.resource(name): 1.0} for name in _devices(wanted, jobs)]
     if any(one.planned.artifact is None for one in wanted) or any(job.order.reference for job in jobs):
         claim = plan.export_memory_gib * messages.GIB
-        found.append({messages.MEMORY: max(claim, float(DeviceFacts(host.facts()).memory_free_bytes or 0))})
+        found.append(
+            {messages.MEMORY: max(claim, float(DeviceFacts(computer_facts.read_facts()).memory_free_bytes or 0))}
+        )
     return found

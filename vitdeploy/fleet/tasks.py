@@ -91,12 +91,12 @@ def survey_device(device: str, version: str, lock_wait_s: float) -> DeviceSurvey
         if found.power_mode is not None or found.hold_clocks:  # what its trials will see is what holds during the lock
             link = held.enter_context(inventory.connect(found))
             held.enter_context(link.lock(timeout_s=lock_wait_s))
-            facts = device_facts.found(found, link)
+            facts = device_facts.read_facts(found, link)
         else:
-            facts = device_facts.of(found)
+            facts = device_facts.facts_of(found)
     return DeviceSurvey(
         device=found,
-        facts=device_facts.stable(found, facts),
+        facts=device_facts.stable_facts(found, facts),
         threads=inventory.threads_of(found, facts),
         power_mode=facts.power_mode,
     )
@@ -139,7 +139,7 @@ def build_engine(digest: str, device: str, lock_wait_s: float) -> ArtifactFiles 
         near = Path(place) / "graph"
         shutil.copytree(store.folder(digest), near)  # its engine comes to lie beside it, which is not for the store
         made = manifest.open_artifact(near, check_bytes=False)
-        facts = device_facts.of(found)
+        facts = device_facts.facts_of(found)
         return pack(remote_build.build(made, found, found=facts, progress=progress.silent, lock_wait_s=lock_wait_s), "")
 
 
@@ -242,8 +242,8 @@ def _measured(
     from vitdeploy.benchmarks.trial.request import TrialRequest, TrialSlot
     from vitdeploy.devices import device_facts
 
-    facts = device_facts.found(device, link)
-    stable = device_facts.stable(device, facts)
+    facts = device_facts.read_facts(device, link)
+    stable = device_facts.stable_facts(device, facts)
     if digest_of_facts(stable) != ticket.facts_digest:
         return DeviceChanged(facts=stable)
     request = TrialRequest(

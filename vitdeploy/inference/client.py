@@ -17,7 +17,7 @@ from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import Compute
 from vitdeploy.devices import device_facts
 from vitdeploy.devices.inventory import Device
-from vitdeploy.devices.phone import ready
+from vitdeploy.devices.phone import prepared_phone
 from vitdeploy.errors import DeviceError, Impossible
 from vitdeploy.inference import phone_client, worker
 from vitdeploy.processes import child_reply
@@ -42,7 +42,7 @@ class InferenceReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     facts: dict[str, str]
 
 
-def of(
+def inference_on(
     device: Device,
     link: Connection,
     facts: DeviceFacts,
@@ -61,8 +61,8 @@ def of(
         on_facts: told what ran the artifact, in the runtime's own words.
     """
     if device.link == "adb":
-        phone = ready.prepare(device, link, facts)
-        return phone_client.answers(phone, threads=threads, log=log, on_facts=on_facts)
+        phone = prepared_phone.prepare_phone(device, link, facts)
+        return phone_client.inference_on_phone(phone, threads=threads, log=log, on_facts=on_facts)
 
     def answer(artifact: Artifact, feeds: Sequence[Feed]) -> list[Outputs]:
         compute = device_facts.compute_of(artifact.manifest.target, device, facts)

@@ -19,7 +19,7 @@ from vitdeploy.runtimes.session import Runtime, SessionOptions, infer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class ReferenceJob:
     """What the process is told."""
 
     file: str
@@ -34,7 +34,7 @@ class Job:
     threads: int
 
 
-def run_job(job: Job) -> str:
+def run_job(job: ReferenceJob) -> str:
     """One inference; writes the outputs and returns what ran it.
 
     Raises:
@@ -57,4 +57,4 @@ def run_job(job: Job) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(child_process.answer(run_job, Job))
+    sys.exit(child_process.answer(run_job, ReferenceJob))

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import ModelSpec, TensorSpec
-from vitdeploy.devices import probe_android
-from vitdeploy.devices.phone import benchmark_model, ready
-from vitdeploy.devices.phone.ready import Phone
+from vitdeploy.devices import phone_state
+from vitdeploy.devices.phone import benchmark_model, prepared_phone
+from vitdeploy.devices.phone.prepared_phone import PreparedPhone
 from vitdeploy.errors import Impossible, ToolchainFailed
 from vitdeploy.inference import worker
 from vitdeploy.processes import child_reply
@@ -34,14 +34,14 @@ ONCE = {"num_runs": "1", "min_secs": "0", "warmup_runs": "1", "warmup_min_secs":
 """Flags of the tool, in the place of those of a benchmark."""
 
 
-def answers(
-    phone: Phone, *, threads: int, log: Path, on_facts: Callable[[Mapping[str, str]], None]
+def inference_on_phone(
+    phone: PreparedPhone, *, threads: int, log: Path, on_facts: Callable[[Mapping[str, str]], None]
 ) -> Callable[[Artifact, Sequence[Feed]], list[Outputs]]:
     """What answers feeds by running a TFLite file on a phone; the arguments are those of `feeding.of`."""
 
     def answer(artifact: Artifact, feeds: Sequence[Feed]) -> list[Outputs]:
-        if artifact.manifest.target != ready.TARGET:
-            raise Impossible(f"{artifact.manifest.target} does not run on a phone", f"Use {ready.TARGET}.")
+        if artifact.manifest.target != prepared_phone.TARGET:
+            raise Impossible(f"{artifact.manifest.target} does not run on a phone", f"Use {prepared_phone.TARGET}.")
         graph = phone.link.push(artifact.file, sha256=artifact.manifest.sha256)
         on_facts({"runtime": f"benchmark_model {phone.tool_sha256[:12]}", "fp16_arithmetic": "off"})
         with tempfile.TemporaryDirectory(prefix="vitdeploy-eval-") as folder:
@@ -50,7 +50,9 @@ def answers(
     return answer
 
 
-def _answer(phone: Phone, artifact: Artifact, graph: str, feed: Feed, threads: int, log: Path, folder: Path) -> Outputs:
+def _answer(
+    phone: PreparedPhone, artifact: Artifact, graph: str, feed: Feed, threads: int, log: Path, folder: Path
+) -> Outputs:
     link, manifest = phone.link, artifact.manifest
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
     specs, described = tensors_of(plain["inputs"]), tensors_of(plain["outputs"])
@@ -65,19 +67,19 @@ def _answer(phone: Phone, artifact: Artifact, graph: str, feed: Feed, threads: i
             phone.tool,
             graph,
             threads=threads,
-            mask=probe_android.mask(phone.cores(threads)),
+            mask=phone_state.core_mask(phone.cores(threads)),
             min_time_s=0.0,
             inputs=specs,
             input_files=there[1:],
             output_file=there[0],
         )
-        done = ready.joined(link.run([_once(word) for word in argv], timeout_s=LIMIT_S))
+        done = prepared_phone.merged_streams(link.run([_once(word) for word in argv], timeout_s=LIMIT_S))
         if done.exit_code:
             child_reply.keep_log(log, f"{manifest.model} {manifest.target}, one input", done)
             raise child_reply.failure("benchmark_model", done, log)
         link.pull(there[0], folder / "output")
     finally:
-        ready.remove(link, there)
+        prepared_phone.remove_files(link, there)
     return _split((folder / "output").read_bytes(), described, whole=len(specs) > 1)
 
 

@@ -27,7 +27,7 @@ LARGEST_LINE = 300
 """Characters of a log's line in a message."""
 
 
-class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ChildError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An error on its way from a child to its parent."""
 
     kind: str
@@ -36,7 +36,7 @@ class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class MissingReply:
     """What a child left that is no reply."""
 
     words: str
@@ -46,7 +46,7 @@ class _Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a child writes to stdout: one of the two."""
 
     reply: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    error: Refusal | None = None
+    error: ChildError | None = None
 
 
 def ask(
@@ -79,26 +79,26 @@ def start(link: Connection, module: str, job: Any, *, timeout_s: float) -> Comma
 def read(done: CommandResult, kind: type[T], *, what: str, log: Path | None = None) -> T:
     """The reply of a process that has ended. Arguments and errors as of `ask`."""
     reply = decode(done, kind)
-    if not isinstance(reply, Refusal | Unread):
+    if not isinstance(reply, ChildError | MissingReply):
         return reply
     if log is not None:
         keep_log(log, what, done)
     raise error_of(reply, what, done, log)
 
 
-def decode(done: CommandResult, kind: type[T]) -> T | Refusal | Unread:
+def decode(done: CommandResult, kind: type[T]) -> T | ChildError | MissingReply:
     """What a process left on stdout: its reply as ``kind``, the error that it met, or what is neither."""
     if not done.stdout.strip():
-        return Unread("no reply")
+        return MissingReply("no reply")
     if len(done.stdout) > documents.LARGEST_BYTES:
-        return Unread(f"a reply of {len(done.stdout)} characters, more than any")
+        return MissingReply(f"a reply of {len(done.stdout)} characters, more than any")
     try:
         answer = msgspec.json.decode(done.stdout, type=_Reply)
         if isinstance(answer.reply, msgspec.Raw):
             return msgspec.json.decode(answer.reply, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        return Unread(f"a reply that cannot be read ({error})")
-    return answer.error or Unread("an empty reply")
+        return MissingReply(f"a reply that cannot be read ({error})")
+    return answer.error or MissingReply("an empty reply")
 
 
 def run_local(
@@ -156,9 +156,9 @@ def encode(job: Any) -> str:
     return json.dumps(msgspec.to_builtins(job, enc_hook=os.fspath))
 
 
-def error_of(left: Refusal | Unread, what: str, done: CommandResult, log: Path | None) -> VitdeployError:
+def error_of(left: ChildError | MissingReply, what: str, done: CommandResult, log: Path | None) -> VitdeployError:
     """The error that a child met, as itself again, or the one of a child that left no reply."""
-    if isinstance(left, Unread):
+    if isinstance(left, MissingReply):
         return failure(what, done, log, left)
     tree = {kind.__name__: kind for kind in errors.kinds()}
     return tree.get(left.kind, ToolchainFailed)(left.message, left.hint)
@@ -198,7 +198,7 @@ def keep_log(log: Path, title: str, done: CommandResult) -> None:
         raise documents.cannot_write(log, error) from error
 
 
-def failure(what: str, done: CommandResult, log: Path | None, left: Unread | None = None) -> ToolchainFailed:
+def failure(what: str, done: CommandResult, log: Path | None, left: MissingReply | None = None) -> ToolchainFailed:
     """The error of a process that ended badly; ``left`` is what it left in the place of a reply."""
     hint = f"Read {log}." if log else "Try again."
     if done.exit_code == -signal.SIGKILL:  # nobody here sends it to a process that is within its time: the system does

@@ -22,5 +22,5 @@ def silent(_: str) -> None:
     """Progress that nobody reads."""
 
 
-def unseen(done: int, total: int, label: str) -> None:
+def silent_trial(done: int, total: int, label: str) -> None:
     """Trials that nobody watches."""

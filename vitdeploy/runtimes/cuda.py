@@ -15,7 +15,7 @@ Address = int
 Handle = int
 """Of a stream, an event or an executable graph, as the driver numbers it."""
 
-WAYS = (
+BINDINGS = (
     "vitdeploy.runtimes.on_cuda_python",
     "vitdeploy.runtimes.on_cudart",
     "vitdeploy.runtimes.on_pycuda",
@@ -102,7 +102,7 @@ class Cuda(Protocol):
         ...
 
 
-def open_cuda(*, graph: bool = False, ways: Sequence[str] = WAYS) -> Cuda:
+def open_cuda(*, graph: bool = False, ways: Sequence[str] = BINDINGS) -> Cuda:
     """The first of ``ways`` that is installed here; with ``graph`` the first that can capture one.
 
     Raises:
@@ -126,7 +126,7 @@ def open_cuda(*, graph: bool = False, ways: Sequence[str] = WAYS) -> Cuda:
     )
 
 
-def failure(call: str, code: int, words: str) -> DeviceError | ToolchainFailed:
+def cuda_error(call: str, code: int, words: str) -> DeviceError | ToolchainFailed:
     """The error for a CUDA call that did not succeed."""
     if code in NO_GPU:
         return DeviceError(f"no CUDA GPU answers: {words}", "Run it where an NVIDIA GPU and its driver are.")

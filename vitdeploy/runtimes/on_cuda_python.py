@@ -7,7 +7,7 @@ import importlib
 from importlib import metadata
 from typing import Any, Final
 
-from vitdeploy.runtimes.cuda import Cuda, failure
+from vitdeploy.runtimes.cuda import Cuda, cuda_error
 from vitdeploy.runtimes.cudart_calls import Cudart
 
 ENUMS: Final = {
@@ -34,7 +34,7 @@ def open_cuda() -> Cuda:
         code, *found = getattr(api, name)(*given)
         if code != succeeded:
             said = api.cudaGetErrorString(code)[1]
-            raise failure(name, int(code), said.decode() if isinstance(said, bytes) else str(said))
+            raise cuda_error(name, int(code), said.decode() if isinstance(said, bytes) else str(said))
         return found[0] if found else None
 
     return Cudart(call, f"cuda-python {_version()}")

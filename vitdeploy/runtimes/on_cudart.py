@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from vitdeploy.runtimes.cuda import Cuda, failure
+from vitdeploy.runtimes.cuda import Cuda, cuda_error
 from vitdeploy.runtimes.cudart_calls import Cudart
 
 _POINTER, _INT, _UINT, _SIZE = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint, ctypes.c_size_t
@@ -67,12 +67,12 @@ def open_cuda() -> Cuda:
         if returned is None:
             code = functions[name](*given)
             if code:
-                raise failure(name, code, words(library, code))
+                raise cuda_error(name, code, words(library, code))
             return None
         found = returned()
         code = functions[name](*given[:place], ctypes.byref(found), *given[place:])
         if code:
-            raise failure(name, code, words(library, code))
+            raise cuda_error(name, code, words(library, code))
         return found.value or 0
 
     return Cudart(call, "ctypes")

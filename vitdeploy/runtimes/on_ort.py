@@ -114,7 +114,7 @@ class OrtSession(LoadedSession):
         """Operator type → nanoseconds of an inference, of a session opened with ``profile``; ends the profile."""
         profile = Path(self._session.end_profiling())
         try:
-            return summed(json.loads(profile.read_text()))
+            return total_ns_by_type(json.loads(profile.read_text()))
         finally:
             shutil.rmtree(profile.parent, ignore_errors=True)
 
@@ -128,7 +128,7 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
     return OrtSession(file, manifest, options)
 
 
-def summed(events: list[dict[str, Any]]) -> dict[str, int]:
+def total_ns_by_type(events: list[dict[str, Any]]) -> dict[str, int]:
     """Nanoseconds by operator type of ONNX Runtime's profile; each node counts with its median.
 
     Source: onnxruntime.ai/docs/performance/tune-performance/profiling-tools.html: events of category ``Node`` whose

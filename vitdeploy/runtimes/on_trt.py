@@ -23,7 +23,7 @@ from vitdeploy.devices import gpu
 from vitdeploy.errors import DeviceError, Impossible, MissingPackage, ToolchainFailed
 from vitdeploy.runtimes import cuda, profiled_trt
 from vitdeploy.runtimes.loaded_session import checked
-from vitdeploy.runtimes.queued import QueuedSession
+from vitdeploy.runtimes.queued_session import QueuedSession
 from vitdeploy.runtimes.session import Session, SessionOptions
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class TrtSession(QueuedSession):
 
     def __init__(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> None:
         package = package_of(manifest)
-        trt, version = imported(package)
+        trt, version = import_package(package)
         there = _checked_gpu(manifest, package, version)
         api = cuda.open_cuda(graph=options.graph)
         api.enter()
@@ -86,7 +86,7 @@ class TrtSession(QueuedSession):
 
     def operator_ns(self) -> Mapping[str, int]:
         """Nanoseconds of one inference by kind of layer; nothing, unless the session was opened with ``profile``."""
-        return profiled_trt.summed(self._profiler.layers) if self._profiler is not None else {}
+        return profiled_trt.total_ns_by_kind(self._profiler.layers) if self._profiler is not None else {}
 
     def close(self) -> None:
         """Release the buffers, the execution context, and with its last user the engine."""
@@ -124,7 +124,7 @@ def package_of(manifest: Mapping[str, Any]) -> str:
     return next((name for name in engine_binding.PACKAGES if name in bound), "tensorrt")
 
 
-def imported(package: str) -> tuple[Any, str]:
+def import_package(package: str) -> tuple[Any, str]:
     """The package and its version.
 
     Raises:
@@ -152,7 +152,7 @@ def _context(loaded: _Loaded, words: str) -> "tensorrt.IExecutionContext":
 
 
 def _checked_gpu(manifest: Mapping[str, Any], package: str, version: str) -> gpu.Gpu:
-    there = gpu.here()
+    there = gpu.first_gpu()
     if there is None:
         raise DeviceError("no NVIDIA GPU answers here, and an engine runs on nothing else", "Name the device with one.")
     engine_binding.check(

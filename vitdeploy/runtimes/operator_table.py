@@ -20,7 +20,7 @@ _WRAPPERS = frozenset({"TfLiteXNNPackDelegate", "DELEGATE"})
 """A delegate's whole part, beside the operators in it: the same time twice."""
 
 
-def by_type(text: str, *, inferences: int = 1) -> dict[str, int]:
+def ns_by_type(text: str, *, inferences: int = 1) -> dict[str, int]:
     """Operator type → nanoseconds of one inference, in the order in which they ran first; empty without a table.
 
     Args:

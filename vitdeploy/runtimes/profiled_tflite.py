@@ -95,7 +95,9 @@ class ProfiledTflite(LoadedSession):
         self._call("LiteRtStopProfiler", self._profiler)
         table = ctypes.c_char_p()
         self._call("LiteRtGetProfileSummary", self._profiler, self._compiled, ctypes.byref(table))
-        return operator_table.by_type((table.value or b"").decode(errors="replace"), inferences=max(1, self._runs - 1))
+        return operator_table.ns_by_type(
+            (table.value or b"").decode(errors="replace"), inferences=max(1, self._runs - 1)
+        )
 
     def _buffers(self, signature: _Handle, way: str, expected: int) -> "ctypes.Array[_Handle]":
         count = _Index()

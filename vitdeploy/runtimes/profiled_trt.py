@@ -41,7 +41,7 @@ def make_profiler(trt: Any) -> Any:
     return Profiler()
 
 
-def summed(layers: Mapping[str, list[float]]) -> dict[str, int]:
+def total_ns_by_kind(layers: Mapping[str, list[float]]) -> dict[str, int]:
     """Nanoseconds of one launch by kind of layer; each layer counts with its median."""
     found: dict[str, int] = {}
     for layer, times_ms in layers.items():

@@ -57,7 +57,7 @@ _ROUNDING = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
+class InferenceBlock:
     """One ``count=`` line: times of a number of inferences, in microseconds."""
 
     count: int
@@ -70,14 +70,14 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
+class BenchmarkOutput:
     """What one process said."""
 
     init_us: float
     first_us: float
     """The very first inference, during warm-up."""
-    warmup: Block
-    block: Block
+    warmup: InferenceBlock
+    block: InferenceBlock
     memory_mb: float | None
     """Growth of the process from its start to its end, MiB."""
     delegate: str | None
@@ -124,7 +124,7 @@ def command(
     ]
 
 
-def parse(text: str) -> Output:
+def parse_output(text: str) -> BenchmarkOutput:
     """Read what a process printed, on both of its streams together.
 
     Raises:
@@ -149,7 +149,7 @@ def parse(text: str) -> Output:
         if abs(float(mean_us) - found.avg_us) > max(1.0, _ROUNDING * found.avg_us):
             raise _garbled(f"the {which}'s mean is {mean_us} in the summary and {found.avg_us:g} in its block")
     memory = [match for line in lines if (match := _MEMORY.match(line))]
-    return Output(
+    return BenchmarkOutput(
         init_us=float(told["init"]),
         first_us=first_us,
         warmup=warmup,
@@ -159,7 +159,7 @@ def parse(text: str) -> Output:
     )
 
 
-def median_us(output: Output) -> float:
+def median_us(output: BenchmarkOutput) -> float:
     """The median of the block.
 
     Raises:
@@ -173,7 +173,7 @@ def median_us(output: Output) -> float:
     return output.block.median_us
 
 
-def _block(line: str) -> Block:
+def _block(line: str) -> InferenceBlock:
     found = _BLOCK.match(line)
     if found is None or int(found["count"]) < 1 or found["curr"] is None:
         raise _garbled(f"no block: {line[:120]!r}")
@@ -191,14 +191,14 @@ def _block(line: str) -> Block:
 
 def _checked(
     count: int, first: float, avg: float, smallest: float, largest: float, median: float | None, line: str
-) -> Block:
+) -> InferenceBlock:
     values = [first, avg, *([] if median is None else [median])]
     slack = 1 + _ROUNDING
     if not all(math.isfinite(value) and smallest / slack <= value <= largest * slack for value in values):
         raise _garbled(f"values outside their own range: {line[:120]!r}")
     if smallest <= 0:
         raise _garbled(f"times that are not positive: {line[:120]!r}")
-    return Block(count=count, first_us=first, avg_us=avg, min_us=smallest, max_us=largest, median_us=median)
+    return InferenceBlock(count=count, first_us=first, avg_us=avg, min_us=smallest, max_us=largest, median_us=median)
 
 
 def _check_flags(lines: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ MOST_BYTES = 256 * 2**20
 _CHUNK_BYTES = 2**20
 
 
-def find(device: Device) -> tuple[Path, str]:
+def find_tool(device: Device) -> tuple[Path, str]:
     """The tool's file here and its SHA-256. It is fetched at most once, and only from where the device file says.
 
     Raises:

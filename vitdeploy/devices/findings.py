@@ -45,7 +45,7 @@ class Finding:
     """What the command ends with for it: a device that is not there leaves nothing to look at."""
 
 
-def packages(missing: Mapping[str, str], names: Sequence[str]) -> list[Finding]:
+def package_findings(missing: Mapping[str, str], names: Sequence[str]) -> list[Finding]:
     """One finding a package of ``names``; ``missing``: import name → why it cannot be imported."""
     return [
         Finding(
@@ -58,7 +58,7 @@ def packages(missing: Mapping[str, str], names: Sequence[str]) -> list[Finding]:
     ]
 
 
-def tools() -> list[Finding]:
+def tool_findings() -> list[Finding]:
     """One finding a command-line tool."""
     found = {name: shutil.which(name) for name in TOOLS}
     return [
@@ -72,7 +72,7 @@ def tools() -> list[Finding]:
     ]
 
 
-def absent(device: str, error: VitdeployError) -> Finding:
+def unreachable_finding(device: str, error: VitdeployError) -> Finding:
     """A device that cannot be looked at."""
     return Finding(
         what=f"device {device}",
@@ -83,7 +83,7 @@ def absent(device: str, error: VitdeployError) -> Finding:
     )
 
 
-def machine(facts: DeviceFacts) -> list[Finding]:
+def computer_findings(facts: DeviceFacts) -> list[Finding]:
     """What a computer's facts mean for a benchmark."""
     table = DeviceFacts
     return [
@@ -96,14 +96,14 @@ def machine(facts: DeviceFacts) -> list[Finding]:
     ]
 
 
-def over_ssh(facts: DeviceFacts, *, address: str, targets: Sequence[str], trtexec: str = "") -> list[Finding]:
+def ssh_findings(facts: DeviceFacts, *, address: str, targets: Sequence[str], trtexec: str = "") -> list[Finding]:
     """What the facts of a machine behind SSH mean for the ``targets`` of its file; the link has just answered."""
     found = facts.packages or {}
     free = facts.disk_free_bytes
     names = listed({name: version for name, version in found.items() if name not in ("vitdeploy", "tensorrt")})
     return [
         Finding(what="link", found=f"ssh to {address}", state="ok"),
-        *machine(facts),
+        *computer_findings(facts),
         Finding(what="packages", found=names or "none of those that count", state="ok"),
         *([_tensorrt(found.get("tensorrt"), trtexec)] if any(name.startswith("trt-") for name in targets) else ()),
         _judged(
@@ -155,7 +155,7 @@ def _gpu(facts: DeviceFacts) -> list[Finding]:
     ]
 
 
-def phone(facts: DeviceFacts) -> list[Finding]:
+def phone_findings(facts: DeviceFacts) -> list[Finding]:
     """What a phone's facts mean for a benchmark."""
     table = DeviceFacts
     temperature, status, battery = facts.temperature_c, facts.thermal_status, facts.battery_percent
@@ -196,7 +196,7 @@ def _shown(facts: DeviceFacts, *shown: Fact[Any]) -> list[Finding]:
     ]
 
 
-def space(folder: Path) -> Finding:
+def space_finding(folder: Path) -> Finding:
     """Free space where artifacts are stored."""
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
@@ -211,7 +211,10 @@ def space(folder: Path) -> Finding:
 def _governor(governor: str | None) -> Finding:
     if governor is None:
         return Finding(
-            what="frequency governor", found=NOT_VISIBLE, state="note", advice="a virtual machine hides its clocks"
+            what="frequency governor",
+            found=NOT_VISIBLE,
+            state="note",
+            advice="a virtual machine hides its clocks",
         )
     steady = governor == "performance"
     return Finding(

@@ -9,7 +9,7 @@ import numpy as np
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices.inventory import Device
-from vitdeploy.devices.phone.tool import find
+from vitdeploy.devices.phone.tool import find_tool
 from vitdeploy.errors import DeviceError
 from vitdeploy.images import inputs
 from vitdeploy.processes.connection import CommandResult, Connection
@@ -18,7 +18,7 @@ REMOVE_LIMIT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Phone:
+class PreparedPhone:
     """A phone that is ready to be timed."""
 
     link: Connection
@@ -34,7 +34,7 @@ class Phone:
         return self.big if threads <= len(self.big) else self.every
 
 
-def prepare(device: Device, link: Connection, facts: DeviceFacts) -> Phone:
+def prepare_phone(device: Device, link: Connection, facts: DeviceFacts) -> PreparedPhone:
     """Put the tool on the phone.
 
     Raises:
@@ -42,9 +42,9 @@ def prepare(device: Device, link: Connection, facts: DeviceFacts) -> Phone:
     """
     assert facts.big_mask is not None, "a phone tells its cores"
     assert facts.cores_logical is not None, "a phone tells its cores"
-    path, sha256 = find(device)
+    path, sha256 = find_tool(device)
     big = tuple(core for core in range(64) if int(facts.big_mask, 16) >> core & 1)
-    return Phone(
+    return PreparedPhone(
         link=link,
         tool=link.push(path, sha256=sha256),
         tool_sha256=sha256,
@@ -62,12 +62,12 @@ def write_inputs(specs: Sequence[TensorSpec], seed: int, folder: Path) -> list[P
     return paths
 
 
-def joined(done: CommandResult) -> CommandResult:
+def merged_streams(done: CommandResult) -> CommandResult:
     """Both streams as one: versions differ in which one they use."""
     return CommandResult(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}".strip())
 
 
-def remove(link: Connection, paths: Sequence[str]) -> None:
+def remove_files(link: Connection, paths: Sequence[str]) -> None:
     """Inputs and outputs of a trial are no good to the next one, and large."""
     try:
         link.run(["rm", "-f", *paths], timeout_s=REMOVE_LIMIT_S)

@@ -7,11 +7,11 @@ import pytest
 from tests.doubles.nvidia_tools import NVPMODEL, RELEASE, SMI
 from tests.doubles.tegrastats import ORIN
 from vitdeploy.catalog.fact_table import DeviceFacts
-from vitdeploy.devices import host, probe_nvidia
+from vitdeploy.devices import computer_facts, nvidia_facts
 
 
 def test_a_server_gpu_is_told_by_nvidia_smi():
-    assert probe_nvidia.server(SMI) == {
+    assert nvidia_facts.server_facts(SMI) == {
         "gpu": "NVIDIA A100-SXM4-80GB",
         "gpus": 2,
         "compute_capability": "8.0",
@@ -25,13 +25,13 @@ def test_a_server_gpu_is_told_by_nvidia_smi():
 
 
 def test_what_a_gpu_does_not_support_is_none_not_a_guess():
-    found = probe_nvidia.server("NVIDIA T1, 7.5, 550, [N/A], [N/A], [N/A], [N/A], [N/A]\n")
+    found = nvidia_facts.server_facts("NVIDIA T1, 7.5, 550, [N/A], [N/A], [N/A], [N/A], [N/A]\n")
     assert (found["gpu_clock_max_hz"], found["power_mode"], found["gpu_percent"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("text", ["", "No devices were found\n", "a, b\n"])
 def test_no_gpu_is_nothing(text: str):
-    assert probe_nvidia.server(text) == {}
+    assert nvidia_facts.server_facts(text) == {}
 
 
 def test_a_jetson_is_told_by_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -48,10 +48,10 @@ def test_a_jetson_is_told_by_its_files(tmp_path: Path, monkeypatch: pytest.Monke
     def said(*command: str) -> str:
         return NVPMODEL if command[0] == "nvpmodel" else ""
 
-    monkeypatch.setattr(probe_nvidia, "_said", said)
-    monkeypatch.setattr(probe_nvidia, "_line", lambda *command: ORIN if command[0] == "tegrastats" else "")
-    monkeypatch.setattr(probe_nvidia, "ROOT", tmp_path)
-    found = host.facts()
+    monkeypatch.setattr(nvidia_facts, "_said", said)
+    monkeypatch.setattr(nvidia_facts, "_line", lambda *command: ORIN if command[0] == "tegrastats" else "")
+    monkeypatch.setattr(nvidia_facts, "ROOT", tmp_path)
+    found = computer_facts.read_facts()
     assert (found["gpu_percent"], found["gpu_temperature_c"]) == (61, 45.5)
     assert not {"gpu_percent", "gpu_temperature_c"} & DeviceFacts(found).stable().keys(), "they say how it is now"
     assert found["compute_capability"] == "8.7"
@@ -66,20 +66,20 @@ def test_a_machine_without_a_gpu_says_nothing_of_one(tmp_path: Path, monkeypatch
         del command
         return ""
 
-    monkeypatch.setattr(probe_nvidia, "_said", said)
-    monkeypatch.setattr(probe_nvidia, "ROOT", tmp_path)
-    assert "compute_capability" not in host.facts()
+    monkeypatch.setattr(nvidia_facts, "_said", said)
+    monkeypatch.setattr(nvidia_facts, "ROOT", tmp_path)
+    assert "compute_capability" not in computer_facts.read_facts()
 
 
 def test_a_tool_that_prints_until_it_is_stopped_is_stopped_after_a_line(tmp_path: Path):
     tool = tmp_path / "tegrastats"
     tool.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nwhile :; do echo '{ORIN}'; sleep 0.05; done\n")
     tool.chmod(0o755)
-    assert probe_nvidia._line(str(tool), "--interval", "100") == f"{ORIN}\n"
+    assert nvidia_facts._line(str(tool), "--interval", "100") == f"{ORIN}\n"
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
-    assert probe_nvidia._line(str(tmp_path / "none")) == ""
+    assert nvidia_facts._line(str(tmp_path / "none")) == ""
 
 
 def test_a_tool_that_says_nothing_is_stopped_in_time(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(probe_nvidia, "_LIMIT_S", 0.2)
-    assert probe_nvidia._line("sleep", "30") == ""
+    monkeypatch.setattr(nvidia_facts, "_LIMIT_S", 0.2)
+    assert nvidia_facts._line("sleep", "30") == ""

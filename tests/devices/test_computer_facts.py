@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from vitdeploy.catalog.fact_table import DeviceFacts
-from vitdeploy.devices import host, probe_cpu
+from vitdeploy.devices import computer_facts, probe_cpu
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_facts_are_json_and_name_what_decides_a_figure():
     done = subprocess.run(
-        [sys.executable, "-m", "vitdeploy.devices.host"],
+        [sys.executable, "-m", "vitdeploy.devices.computer_facts"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -25,23 +25,23 @@ def test_the_facts_are_json_and_name_what_decides_a_figure():
         cwd=ROOT,
     )
     found = json.loads(done.stdout)["reply"]
-    assert found.keys() == host.facts().keys()
+    assert found.keys() == computer_facts.read_facts().keys()
     assert {"cpu", "cores_physical", "memory_bytes", "governor", "kernel", "os", "python", "packages"} <= found.keys()
     assert found["packages"]["numpy"]
 
 
 def test_the_state_of_the_moment_is_not_what_the_machine_is():
-    stable = DeviceFacts(host.facts()).stable()
+    stable = DeviceFacts(computer_facts.read_facts()).stable()
     assert not {"load_1min", "clock_hz", "temperature_c", "memory_free_bytes", "disk_free_bytes"} & stable.keys()
-    assert stable == DeviceFacts(host.facts()).stable()
+    assert stable == DeviceFacts(computer_facts.read_facts()).stable()
 
 
 def test_cores_are_those_this_process_may_use():
-    assert 1 <= host.cores_physical() <= host.cores_logical() <= (os.cpu_count() or 1)
-    if host.cores_logical() > 1:
+    assert 1 <= computer_facts.cores_physical() <= computer_facts.cores_logical() <= (os.cpu_count() or 1)
+    if computer_facts.cores_logical() > 1:
         code = (
             "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-            "from vitdeploy.benchmarks import host; print(host.cores_physical())"
+            "from vitdeploy.devices import computer_facts; print(computer_facts.cores_physical())"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
         assert done.stdout.strip() == "1"
@@ -50,8 +50,8 @@ def test_cores_are_those_this_process_may_use():
 @pytest.mark.parametrize("quota", [("max 100000", None), ("150000 100000", 1), ("400000 100000", 4), ("", None)])
 def test_a_container_quota_counts(quota: tuple[str, int | None], monkeypatch: pytest.MonkeyPatch):
     text, cores = quota
-    monkeypatch.setattr(host, "text_of", lambda path: text if path.name == "cpu.max" else "")
-    assert host._quota_cores() == cores
+    monkeypatch.setattr(computer_facts, "text_of", lambda path: text if path.name == "cpu.max" else "")
+    assert computer_facts._quota_cores() == cores
 
 
 def test_foreign_work_is_what_is_not_ours():
@@ -101,7 +101,7 @@ def test_counters_that_exist_are_read(tmp_path: Path, monkeypatch: pytest.Monkey
 
 PEAKS = """
 import json
-from vitdeploy.benchmarks import probe_cpu
+from vitdeploy.devices import probe_cpu
 peaks = [probe_cpu.peak_memory_bytes()]
 ballast = bytearray(64 * 2**20)
 peaks.append(probe_cpu.peak_memory_bytes())

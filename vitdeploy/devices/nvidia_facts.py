@@ -26,20 +26,20 @@ TEGRA = {"nvidia,tegra234": ("Orin", "8.7"), "nvidia,tegra194": ("Xavier", "7.2"
 _LIMIT_S = 20.0
 
 
-def facts() -> dict[str, Any]:
+def gpu_facts() -> dict[str, Any]:
     """Facts of the first GPU, and how many there are; empty where there is none."""
     smi = _said("nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits")
-    return jetson(ROOT) or server(smi) or driver(gpu.here())
+    return jetson_facts(ROOT) or server_facts(smi) or driver_facts(gpu.first_gpu())
 
 
-def driver(device: gpu.Gpu | None) -> dict[str, Any]:
+def driver_facts(device: gpu.Gpu | None) -> dict[str, Any]:
     """Facts of what the driver alone tells; empty where there is no GPU."""
     if device is None:
         return {}
     return {"gpu": device.name, "compute_capability": device.compute_capability, "power_mode": None}
 
 
-def jetson(root: Path) -> dict[str, Any]:
+def jetson_facts(root: Path) -> dict[str, Any]:
     """Facts of a Jetson, from its device tree, release file and ``nvpmodel -q``; empty on another machine."""
     parts = text_of(root / "proc/device-tree/compatible").split("\0")
     chip = next((TEGRA[part] for part in parts if part in TEGRA), None)
@@ -50,7 +50,7 @@ def jetson(root: Path) -> dict[str, Any]:
         "gpu": f"{chip[0]} integrated GPU",
         "gpus": 1,
         "compute_capability": chip[1],
-        "l4t": release(text_of(root / "etc/nv_tegra_release")),
+        "l4t": l4t_release(text_of(root / "etc/nv_tegra_release")),
         "power_mode": power_mode(_said("nvpmodel", "-q")),
         "gpu_clock_max_hz": next(map(integer_of, sorted(root.glob("sys/class/devfreq/*gpu*/max_freq"))), None),
         "gpu_percent": (now := probe_jetson.tegrastats(_line("tegrastats", "--interval", "100"))).get("gpu_percent"),
@@ -58,7 +58,7 @@ def jetson(root: Path) -> dict[str, Any]:
     }
 
 
-def release(text: str) -> str | None:
+def l4t_release(text: str) -> str | None:
     """``36.3.0`` of ``# R36 (release), REVISION: 3.0, GCID: …``: Linux for Tegra, which a JetPack belongs to."""
     version = re.search(r"R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)", text)
     return f"{version[1]}.{version[2]}" if version else None
@@ -70,7 +70,7 @@ def power_mode(text: str) -> str | None:
     return mode[1] if mode else None
 
 
-def server(text: str) -> dict[str, Any]:
+def server_facts(text: str) -> dict[str, Any]:
     """Facts of what ``nvidia-smi`` lists, a line a GPU; empty where it lists none."""
     lines = [[cell.strip() for cell in line.split(",")] for line in text.splitlines() if line.strip()]
     rows: list[dict[str, str]] = [dict(zip(QUERY, line, strict=True)) for line in lines if len(line) == len(QUERY)]

@@ -9,12 +9,12 @@ import pytest
 from tests.doubles import phone_folder
 from tests.doubles.adb_daemon import PhoneDouble
 from tests.doubles.fakes import FakeConnection
-from vitdeploy.devices import device_facts, inventory, probe_android
-from vitdeploy.devices.probe_android import State
+from vitdeploy.devices import device_facts, inventory, phone_state
+from vitdeploy.devices.phone_state import PhoneState
 from vitdeploy.errors import DeviceError
 from vitdeploy.processes.connection import Connection
 
-COLD = State(
+COLD = PhoneState(
     clocks_hz={0: 1, 7: 3},
     limits_hz={0: 1_785_600_000, 7: 2_841_600_000},
     temperature_c=35.0,
@@ -24,8 +24,8 @@ COLD = State(
 )
 
 
-def changed(**changes: Any) -> State:
-    return State(**{**{name: getattr(COLD, name) for name in State.__dataclass_fields__}, **changes})
+def changed(**changes: Any) -> PhoneState:
+    return PhoneState(**{**{name: getattr(COLD, name) for name in PhoneState.__dataclass_fields__}, **changes})
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def link(phone: PhoneDouble) -> Connection:
 
 
 def test_an_855_is_known_by_its_platform(link: Connection):
-    found = probe_android.facts(link)
+    found = phone_state.phone_facts(link)
     assert (found["soc_model"], found["soc_told_by"]) == ("SM8150", "ro.board.platform")
     assert (found["cores"], found["cores_big"], found["big_mask"]) == ("4+3+1", 4, "f0")
     assert found["clock_max_hz"] == 2_841_600_000
@@ -51,34 +51,36 @@ def test_an_855_is_known_by_its_platform(link: Connection):
 
 def test_an_8_gen_1_says_its_model_itself(link: Connection, phone: PhoneDouble):
     phone_folder.make_props(phone.root, phone_folder.PROPS_8GEN1)
-    assert probe_android.facts(link)["soc_model"] == "SM8450"
+    assert phone_state.phone_facts(link)["soc_model"] == "SM8450"
 
 
 def test_the_wrong_phone_is_refused_with_what_was_seen(link: Connection, phone: PhoneDouble):
     device = inventory.load([inventory.SHIPPED]).devices["snapdragon-8gen1"]
     with pytest.raises(DeviceError, match="soc_model 'SM8150', its file says 'SM8450'") as refused:
-        device_facts.found(device, link)
+        device_facts.read_facts(device, link)
     assert "wrong phone: Double Test Double, SM8150 (4+3+1 cores)" in refused.value.message
-    assert device_facts.found(inventory.load([inventory.SHIPPED]).devices["snapdragon-855"], link)["cores_big"] == 4
+    assert (
+        device_facts.read_facts(inventory.load([inventory.SHIPPED]).devices["snapdragon-855"], link)["cores_big"] == 4
+    )
 
 
 def test_big_cores_that_adb_may_not_use_are_said(link: Connection, phone: PhoneDouble):
     phone_folder.write(phone.root / "proc/self/status", "Cpus_allowed_list:\t0-3,6\n")
     with pytest.raises(DeviceError, match=r"may use the cores \[0, 1, 2, 3, 6\]"):
-        probe_android.facts(link)
+        phone_state.phone_facts(link)
 
 
 def test_a_phone_that_hides_its_clocks_is_said(link: Connection, phone: PhoneDouble):
     for path in phone.root.glob("sys/devices/system/cpu/cpu*/cpufreq/cpuinfo_max_freq"):
         path.unlink()
     with pytest.raises(DeviceError, match="does not show the clocks"):
-        probe_android.facts(link)
+        phone_state.phone_facts(link)
 
 
 def test_hidden_zones_are_replaced_by_androids_present_readings(link: Connection, phone: PhoneDouble):
     for path in phone.root.glob("sys/class/thermal/*/temp"):
         path.unlink()
-    assert probe_android.look(link).temperature_c == 38.1  # not the cached 99, not the GPU's 88
+    assert phone_state.read_state(link).temperature_c == 38.1  # not the cached 99, not the GPU's 88
 
 
 def test_a_phone_that_says_nothing_has_no_state(link: Connection, phone: PhoneDouble):
@@ -86,7 +88,7 @@ def test_a_phone_that_says_nothing_has_no_state(link: Connection, phone: PhoneDo
         (phone.root / "bin" / tool).unlink()
     for path in phone.root.glob("sys/class/thermal/*/temp"):
         path.unlink()
-    state = probe_android.look(link)
+    state = phone_state.read_state(link)
     assert (state.temperature_c, state.thermal_status, state.battery_percent, state.charging) == (None,) * 4
 
 
@@ -106,7 +108,7 @@ def test_a_phone_that_says_nothing_has_no_state(link: Connection, phone: PhoneDo
     ],
 )
 def test_where_a_soc_is_told(props: dict[str, str], files: dict[str, str], expected: tuple[str | None, str | None]):
-    assert probe_android.soc_model(props, files) == expected
+    assert phone_state.soc_model(props, files) == expected
 
 
 @pytest.mark.parametrize(
@@ -120,21 +122,21 @@ def test_where_a_soc_is_told(props: dict[str, str], files: dict[str, str], expec
 )
 def test_big_cores_come_from_their_clocks(clocks_khz: Sequence[int], big: list[int], mask: str, topology: str):
     limits = dict(enumerate(clocks_khz))
-    assert probe_android.big_cores(limits) == big
-    assert probe_android.mask(big) == mask
-    assert probe_android.topology(limits) == topology
+    assert phone_state.big_cores(limits) == big
+    assert phone_state.core_mask(big) == mask
+    assert phone_state.topology(limits) == topology
 
 
-def answering(states: list[State], monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], Callable[[], float]]:
+def answering(states: list[PhoneState], monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], Callable[[], float]]:
     """Phones that are in these states, one a look; returns the pauses made and a clock that they move."""
     pauses: list[float] = []
-    monkeypatch.setattr(probe_android, "look", lambda link: states[min(len(pauses), len(states) - 1)])
+    monkeypatch.setattr(phone_state, "read_state", lambda link: states[min(len(pauses), len(states) - 1)])
     return pauses, lambda: float(sum(pauses))
 
 
-def cooled(states: list[State], monkeypatch: pytest.MonkeyPatch) -> tuple[State, list[float]]:
+def cooled(states: list[PhoneState], monkeypatch: pytest.MonkeyPatch) -> tuple[PhoneState, list[float]]:
     pauses, clock = answering(states, monkeypatch)
-    found = probe_android.cool(FakeConnection(), sleep=pauses.append, clock=clock)
+    found = phone_state.wait_until_cool(FakeConnection(), sleep=pauses.append, clock=clock)
     return found, pauses
 
 
@@ -144,7 +146,7 @@ def test_a_cold_phone_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_hot_phone_is_waited_for(monkeypatch: pytest.MonkeyPatch):
     hot, light = changed(temperature_c=60.0), changed(thermal_status=1)
-    assert cooled([hot, hot, light, COLD], monkeypatch) == (COLD, [probe_android.COOL_POLL_S] * 3)
+    assert cooled([hot, hot, light, COLD], monkeypatch) == (COLD, [phone_state.COOL_POLL_S] * 3)
 
 
 def test_a_phone_that_stays_hot_is_too_hot(monkeypatch: pytest.MonkeyPatch):
@@ -169,8 +171,8 @@ def test_an_empty_battery_ends_it_unless_it_charges(monkeypatch: pytest.MonkeyPa
         (changed(thermal_status=None), False),
     ],
 )
-def test_throttling_is_a_lower_limit_of_the_cores_in_use_or_androids_word(after: State, expected: bool):
-    assert probe_android.throttled(COLD, after, (7,)) is expected
+def test_throttling_is_a_lower_limit_of_the_cores_in_use_or_androids_word(after: PhoneState, expected: bool):
+    assert phone_state.throttled(COLD, after, (7,)) is expected
 
 
 def test_the_shipped_phones_are_not_configured_and_say_so(tmp_path: Path):

@@ -13,7 +13,7 @@ from tests.doubles.ssh_server import SshServer
 from vitdeploy.api.doctor import doctor as ask_doctor
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.cli.main import main
-from vitdeploy.devices import doctor, inventory
+from vitdeploy.devices import findings, inventory
 
 ORIN: dict[str, Any] = {
     "python": "3.10.12",
@@ -38,10 +38,12 @@ ORIN: dict[str, Any] = {
 TARGETS = ("onnx-fp32", "trt-fp16")
 
 
-def told(**changes: Any) -> dict[str, doctor.Finding]:
+def told(**changes: Any) -> dict[str, findings.Finding]:
     trtexec = changes.pop("trtexec", "")
-    findings = doctor.over_ssh(DeviceFacts({**ORIN, **changes}), address="you@board", targets=TARGETS, trtexec=trtexec)
-    return {finding.what: finding for finding in findings}
+    listed = findings.ssh_findings(
+        DeviceFacts({**ORIN, **changes}), address="you@board", targets=TARGETS, trtexec=trtexec
+    )
+    return {finding.what: finding for finding in listed}
 
 
 def test_a_jetson_is_told_with_its_versions_power_mode_clock_heat_space_and_link():
@@ -88,7 +90,9 @@ def test_what_would_spoil_a_run_there_is_told(changes: dict[str, Any], what: str
 
 def test_a_machine_without_a_gpu_or_engines_is_asked_for_neither():
     facts = {key: value for key, value in ORIN.items() if key not in ("compute_capability", "gpu", "board")}
-    found = {finding.what for finding in doctor.over_ssh(DeviceFacts(facts), address="host", targets=("onnx-fp32",))}
+    found = {
+        finding.what for finding in findings.ssh_findings(DeviceFacts(facts), address="host", targets=("onnx-fp32",))
+    }
     assert not {"gpu", "gpu now", "tensorrt"} & found
     assert {"link", "python", "free space"} <= found
 

@@ -1,6 +1,6 @@
 """Device facts of this computer: what decides a figure, and the state it is in now.
 
-    python -m vitdeploy.devices.host
+    python -m vitdeploy.devices.computer_facts
 
 replies with them as JSON, here or on a device. Standard library only. What a machine does not show is
 None, never a guess.
@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vitdeploy.devices import probe_cpu, probe_nvidia
+from vitdeploy.devices import nvidia_facts, probe_cpu
 from vitdeploy.devices.system_files import integer_of, text_of
 from vitdeploy.processes import child_process
 
@@ -25,7 +25,7 @@ PACKAGES = ("vitdeploy", "numpy", "torch", "onnxruntime", "ai-edge-litert", "ten
 _CPU = Path("/sys/devices/system/cpu")
 
 
-def facts() -> dict[str, Any]:
+def read_facts() -> dict[str, Any]:
     """Everything about this machine that a figure can depend on; `fact_table` describes each."""
     memory, limit_khz = _memory_bytes(), integer_of(_CPU / "cpu0/cpufreq/cpuinfo_max_freq")
     return {
@@ -48,12 +48,12 @@ def facts() -> dict[str, Any]:
         "os": _os_name(),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "packages": packages(),
-        **probe_nvidia.facts(),
+        "packages": package_versions(),
+        **nvidia_facts.gpu_facts(),
     }
 
 
-def packages() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Version of each installed distribution of `PACKAGES`; nothing is imported."""
     versions = {name: _version(name) for name in PACKAGES}
     return {name: version for name, version in versions.items() if version is not None}
@@ -157,4 +157,4 @@ def _os_name() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(child_process.answer(lambda _: facts()))
+    sys.exit(child_process.answer(lambda _: read_facts()))

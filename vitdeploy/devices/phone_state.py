@@ -14,8 +14,8 @@ from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import DeviceError
 from vitdeploy.processes.connection import Connection
 
-LOOK_S = 30.0
-"""Limit of one look."""
+READ_LIMIT_S = 30.0
+"""Limit of one command."""
 
 COOL_C = 45.0
 """A block starts only below this, on the hottest CPU sensor. Source: a choice; idle in a room it shows 30 to 40."""
@@ -59,7 +59,7 @@ _HOW = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class PhoneState:
     """How the phone is at one moment."""
 
     clocks_hz: Mapping[int, int]
@@ -79,7 +79,7 @@ class State:
         return sum(known) // len(known) if known else None
 
 
-def facts(link: Connection) -> DeviceFacts:
+def phone_facts(link: Connection) -> DeviceFacts:
     """Everything about the phone that a figure can depend on.
 
     Raises:
@@ -100,7 +100,7 @@ def facts(link: Connection) -> DeviceFacts:
     soc, told_by = soc_model(props, files)
     cores = topology(limits)
     governors = {core: words for core, words in _texts_per_core(files, "scaling_governor").items() if core in big}
-    state = look(link)
+    state = read_state(link)
     known: dict[str, Any] = {
         "cpu": f"{soc or 'unknown SoC'} ({cores} cores)",
         "soc_model": soc,
@@ -109,7 +109,7 @@ def facts(link: Connection) -> DeviceFacts:
         "cores_physical": len(limits),
         "cores_logical": len(limits),
         "cores_big": len(big),
-        "big_mask": mask(big),
+        "big_mask": core_mask(big),
         "clock_max_hz": max(limits.values()),
         "governor": " ".join(sorted(set(governors.values()))) or None,
         "cpuset": files.get("/proc/self/cpuset"),
@@ -128,7 +128,7 @@ def facts(link: Connection) -> DeviceFacts:
     return DeviceFacts(known)
 
 
-def look(link: Connection) -> State:
+def read_state(link: Connection) -> PhoneState:
     """How the phone is now."""
     files = _files(link, _HOW)
     battery = dict(re.findall(r"^\s*([A-Za-z ]+?):\s*(\S+)\s*$", _said(link, ["dumpsys", "battery"]), re.MULTILINE))
@@ -138,7 +138,7 @@ def look(link: Connection) -> State:
     powered = [
         battery[key] for key in ("AC powered", "USB powered", "Wireless powered", "Dock powered") if key in battery
     ]
-    return State(
+    return PhoneState(
         clocks_hz={core: khz * 1000 for core, khz in _per_core(files, "scaling_cur_freq").items()},
         limits_hz={core: khz * 1000 for core, khz in _per_core(files, "scaling_max_freq").items()},
         temperature_c=_hottest_zone(files) if _hottest_zone(files) is not None else _hottest_told(service),
@@ -148,14 +148,14 @@ def look(link: Connection) -> State:
     )
 
 
-def cool(
+def wait_until_cool(
     link: Connection,
     *,
     below_c: float = COOL_C,
     wait_s: float = COOL_WAIT_S,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> State:
+) -> PhoneState:
     """Wait until the phone may be timed; returns how it is then.
 
     Raises:
@@ -163,7 +163,7 @@ def cool(
     """
     deadline = clock() + wait_s
     while True:
-        state = look(link)
+        state = read_state(link)
         percent = state.battery_percent
         if percent is not None and percent < LEAST_BATTERY_PERCENT and not state.charging:
             raise DeviceError(f"the phone's battery is at {percent} %", "Charge it, then go on.")
@@ -179,7 +179,7 @@ def cool(
         sleep(COOL_POLL_S)
 
 
-def throttled(before: State, after: State, cores: Sequence[int]) -> bool:
+def throttled(before: PhoneState, after: PhoneState, cores: Sequence[int]) -> bool:
     """Whether heat slowed these cores down in between: their limit was lowered, or Android says so."""
     lowered = any(after.limits_hz.get(core, limit) < limit for core, limit in before.limits_hz.items() if core in cores)
     return lowered or (after.thermal_status or 0) > (before.thermal_status or 0)
@@ -191,7 +191,7 @@ def big_cores(limits_hz: Mapping[int, int]) -> list[int]:
     return sorted(core for core, limit in limits_hz.items() if limit > slowest) or sorted(limits_hz)
 
 
-def mask(cores: Sequence[int]) -> str:
+def core_mask(cores: Sequence[int]) -> str:
     """Cores as ``taskset`` takes them: hexadecimal, core 0 in the lowest bit."""
     return f"{sum(1 << core for core in cores):x}"
 
@@ -220,12 +220,12 @@ def soc_model(props: Mapping[str, str], files: Mapping[str, str]) -> tuple[str |
 
 def _said(link: Connection, argv: Sequence[str]) -> str:
     """What a command says; nothing where it fails or is not there: it is no fact then."""
-    done = link.run(["sh", "-c", '"$@" 2>/dev/null; true', "sh", *argv], timeout_s=LOOK_S)
+    done = link.run(["sh", "-c", '"$@" 2>/dev/null; true', "sh", *argv], timeout_s=READ_LIMIT_S)
     return done.stdout.replace("\r", "")
 
 
 def _files(link: Connection, patterns: Sequence[str]) -> dict[str, str]:
-    done = link.run(["sh", "-c", _CAT.format(patterns=" ".join(patterns))], timeout_s=LOOK_S)
+    done = link.run(["sh", "-c", _CAT.format(patterns=" ".join(patterns))], timeout_s=READ_LIMIT_S)
     pairs = (line.partition("=") for line in done.stdout.replace("\r", "").splitlines() if line.startswith("/"))
     return {name: value.strip() for name, _, value in pairs}
 
