@@ -16,7 +16,8 @@ from vitdeploy.api.studies import StudyRequest
 from vitdeploy.benchmarks import attention as studies
 from vitdeploy.benchmarks import reproduce as tables
 from vitdeploy.benchmarks.suite import Entry, Wanted
-from vitdeploy.cli import main, studies_tables
+from vitdeploy.cli import main
+from vitdeploy.cli import studies as verbs
 from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, Impossible
 from vitdeploy.reports import as_attention, as_reproduction
@@ -138,7 +139,7 @@ def test_claims_are_ratios_within_rounds_and_say_what_is_missing():
 
 def test_two_claims_of_one_pair_say_which_column_each_is_of():
     found = reproduced(({"model": "convnext_t", "size": (224, 224)}, 40.0), name="imagenet")
-    shown = studies_tables.reproduction(ReproduceOutcome(reproduction=found, path=Path("r.json"), page=Path("r.html")))
+    shown = verbs.reproduce_output(ReproduceOutcome(reproduction=found, path=Path("r.json"), page=Path("r.html")))
     assert isinstance(shown.document, dict)
     pairs = [(one["slow"], one["fast"], one["column"]) for one in shown.document["claims"]]
     assert ("ConvNeXt-T", "EfficientViT-B2 r256", "orin") in pairs
@@ -166,9 +167,9 @@ def test_absolute_columns_compare_on_the_published_device_only():
     run = msgspec.structs.replace(away.run, device=record.RunDevice(name="orin", facts={}))
     home = reproduction.reproduce("cityscapes", away.table, run)
     assert {name for name, same in home.comparable.items() if same} == {"orin", "orin-chart"}
-    assert "orin-chart" in studies_tables.shown_columns(home)
-    assert studies_tables.shown_columns(away) == ["nano", "orin", "a100"]
-    assert any("xavier-chart" in line for line in studies_tables.notes(away))
+    assert "orin-chart" in verbs.shown_columns(home)
+    assert verbs.shown_columns(away) == ["nano", "orin", "a100"]
+    assert any("xavier-chart" in line for line in verbs.notes(away))
     other = {one.what: one for one in home.differences}
     assert other["device"].same
     assert other["size"].same
@@ -181,13 +182,13 @@ def test_quick_at_the_published_sizes_is_not_called_smaller():
     found = reproduced(({"model": "attention_w128", **at}, 20.0), name="attention")
     assert not found.smaller
     assert {one.what: one for one in found.differences}["size"].same
-    assert "at the published sizes" in "".join(studies_tables.notes(found))
+    assert "at the published sizes" in "".join(verbs.notes(found))
     phone = msgspec.structs.replace(found.run, device=record.RunDevice(name="snapdragon-855", facts={}))
     assert reproduction.reproduce("attention", found.table, phone).comparable == {"snapdragon-855": True}
     away = reproduced(({"model": "segformer_b3_cityscapes", "size": (128, 256)}, 20.0))
     assert away.smaller
     assert {one.what: one for one in away.differences}["size"].same is False
-    assert "at a smaller size" in "".join(studies_tables.notes(away))
+    assert "at a smaller size" in "".join(verbs.notes(away))
 
 
 def test_a_model_in_parts_is_their_sum():
@@ -287,7 +288,7 @@ def test_the_pages_are_whole_and_escape_what_they_show(kind: str):
 def test_a_stored_run_is_shown_again(tmp_path: Path):
     path = tmp_path / "run.json"
     record.save(attention_run(), path)
-    outcome = studies_tables.attention(attention_of(path))
+    outcome = verbs.attention_output(attention_of(path))
     assert json.loads(msgspec.json.encode(outcome.document))["series"]
     assert path.with_suffix(".html").is_file()
 

@@ -14,9 +14,8 @@ from vitdeploy.api.compare import CompareOutcome
 from vitdeploy.api.reproduce import ReproduceOutcome
 from vitdeploy.benchmarks import reproduce as published_tables
 from vitdeploy.catalog import registry
-from vitdeploy.cli import compare_tables, studies_tables
-from vitdeploy.cli.console import CommandOutcome, bench
-from vitdeploy.cli.sweep_tables import sweep
+from vitdeploy.cli import bench, compare, studies, sweep
+from vitdeploy.cli.console import CommandOutput
 from vitdeploy.fleet.request import SweepOutcome
 from vitdeploy.reports import as_attention, as_reproduction, report
 from vitdeploy.results import comparison, record
@@ -31,7 +30,7 @@ def run(suite: str | None = None) -> record.Run:
     return msgspec.structs.replace(made, protocol=msgspec.structs.replace(made.protocol, suite=suite))
 
 
-def printed(outcome: CommandOutcome) -> str:
+def printed(outcome: CommandOutput) -> str:
     console = Console(width=160)
     with console.capture() as caught:
         for part in outcome.human:
@@ -55,11 +54,11 @@ def compared() -> comparison.Compared:
 PATH = Path("run.json")
 
 SHOWN: dict[str, Any] = {
-    "bench": lambda: bench(BenchOutcome(run=run(), path=PATH, exit_code=0)),
-    "compare": lambda: compare_tables.compare(CompareOutcome(compared=compared(), baseline=None, exit_code=0)),
-    "sweep": lambda: sweep(SweepOutcome(run=run(), path=PATH, exit_code=0, taken=5, found=0, twice=0)),
-    "reproduce": lambda: studies_tables.reproduction(ReproduceOutcome(reproduction=reproduced(), path=PATH, page=PATH)),
-    "attention": lambda: studies_tables.attention(AttentionOutcome(study=studied(), path=PATH, page=PATH)),
+    "bench": lambda: bench.bench_output(BenchOutcome(run=run(), path=PATH, exit_code=0)),
+    "compare": lambda: compare.compare_output(CompareOutcome(compared=compared(), baseline=None, exit_code=0)),
+    "sweep": lambda: sweep.sweep_output(SweepOutcome(run=run(), path=PATH, exit_code=0, taken=5, found=0, twice=0)),
+    "reproduce": lambda: studies.reproduce_output(ReproduceOutcome(reproduction=reproduced(), path=PATH, page=PATH)),
+    "attention": lambda: studies.attention_output(AttentionOutcome(study=studied(), path=PATH, page=PATH)),
 }
 
 

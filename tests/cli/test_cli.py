@@ -1,11 +1,23 @@
 """The command line's promises: exit codes, two lines for every error, JSON for every verb, nothing half-written."""
 
+import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.doubles.messages import two_lines
+from vitdeploy.api.cases import BenchRequest
+from vitdeploy.api.compare import CompareRequest
+from vitdeploy.api.duel import DuelRequest
+from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.predict import PredictRequest
+from vitdeploy.api.studies import StudyRequest
+from vitdeploy.cli.main import COMMANDS
+from vitdeploy.cli.options import request_of
+from vitdeploy.evaluation.request import EvalRequest
+from vitdeploy.fleet.request import SweepRequest
 
 
 @pytest.mark.parametrize(
@@ -124,3 +136,34 @@ def test_control_c_is_exit_130(say, monkeypatch: pytest.MonkeyPatch):
     code, _, err = say("models")
     assert code == 130
     two_lines(err)
+
+
+@pytest.mark.parametrize(
+    ("verb", "request_type", "without_option"),
+    [
+        ("export", ExportRequest, {"weights_sha256"}),
+        ("predict", PredictRequest, set()),
+        ("bench", BenchRequest, set()),
+        ("duel", DuelRequest, {"early"}),
+        ("compare", CompareRequest, set()),
+        ("calibrate", DuelRequest, {"early", "size"}),
+        ("attention", StudyRequest, set()),
+        ("reproduce", StudyRequest, set()),
+        ("eval", EvalRequest, set()),
+        ("sweep", SweepRequest, set()),
+    ],
+)
+def test_every_field_of_a_request_is_an_option_with_the_same_default(
+    verb: str, request_type: type[Any], without_option: set[str]
+):
+    fields = inspect.signature(request_type).parameters
+    options = inspect.signature(COMMANDS[verb]).parameters
+    assert set(fields) - set(options) == without_option
+    for name in set(fields) & set(options):
+        given, default = options[name].default, fields[name].default
+        assert given == default or given is None, name
+
+
+def test_a_request_has_the_options_that_were_given():
+    made = request_of(BenchRequest, {"targets": ["onnx-fp32", "tflite-fp32"], "device": None, "streams": 0, "bar": 1})
+    assert made == BenchRequest(targets=("onnx-fp32", "tflite-fp32"), device="local", streams=0)

@@ -26,7 +26,7 @@ from vitdeploy.api.check import CheckOutcome
 from vitdeploy.artifacts.manifest import Artifact, Manifest, as_json, open_artifact
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import registry
-from vitdeploy.cli import console
+from vitdeploy.cli import console, export
 from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed
 from vitdeploy.exporters import pipeline, planning, step, to_onnx, to_tflite
 from vitdeploy.exporters.job import StepJob
@@ -118,7 +118,7 @@ def test_layout_is_known_to_check_predict_and_bench(made: Artifact, capsys: pyte
     assert logits.shape == (19, 4, 8)
     assert manifest.parity is not None
     checked = CheckOutcome(folder=made.folder, manifest=manifest, inputs="", parity=manifest.parity, error=None)
-    console.show(console.check(checked), None)
+    console.show(export.check_output(checked), None)
     shown = capsys.readouterr().out
     assert re.search(r"delegate +XNNPACK takes \d+ of \d+ nodes in 1 partition", shown)
     assert re.search(r"transposes +\d+", shown)

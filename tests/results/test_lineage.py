@@ -102,7 +102,7 @@ def test_a_baseline_that_was_changed_is_exit_9(scene: Scene):
 def test_what_is_not_here_is_said_and_is_no_success_in_silence(scene: Scene, capsys: pytest.CaptureFixture[str]):
     (scene.graph.folder / "model.onnx").unlink()
     assert scene.verify() == 0
-    assert "1 of 6 links could not be checked" in capsys.readouterr().out
+    assert "1 of 6 files of the lineage were not found" in capsys.readouterr().out
     assert main(["verify", str(scene.engine.folder)]) == 0
     assert "name it with --weights" in capsys.readouterr().out
 

@@ -1,16 +1,25 @@
-"""The commands that decide: duel, compare, accept, calibrate, verify. They parse, call `api_decide`, print, exit."""
+"""`duel`, `compare`, `accept`, `calibrate` and `verify`: verdicts with their intervals and reasons, and baselines."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitdeploy.cli.options import Device, DryRun, Size, verb
+from vitdeploy import units
+from vitdeploy.cli import console
+from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.options import Artifacts, Device, DryRun, MinTime, Out, Size, Threads, request_of
 
 if TYPE_CHECKING:
-    from vitdeploy.cli.console import CommandOutcome
+    from collections.abc import Sequence
 
-app = typer.Typer()
+    from vitdeploy.api.calibrate import CalibrateOutcome
+    from vitdeploy.api.compare import CompareOutcome
+    from vitdeploy.api.duel import DuelOutcome
+    from vitdeploy.api.verify import VerifyOutcome
+    from vitdeploy.results.baselines import Baseline
+    from vitdeploy.results.comparison import Compared
+    from vitdeploy.results.verdict import Comparison
 
 
 def _share(text: str | float) -> float:
@@ -29,15 +38,9 @@ MaxSlowdown = Annotated[
 ]
 Alpha = Annotated[float, typer.Option(metavar="SHARE", parser=_share, help="Chance of a false claim, over all cases.")]
 Baselines = Annotated[Path, typer.Option(metavar="DIR", help="Directory of accepted runs.")]
-MinTime = Annotated[float, typer.Option(metavar="S", help="Sampling time of a trial.")]
-Threads = Annotated[int | None, typer.Option(help="Default: the device's physical cores.")]
-RunOut = Annotated[Path | None, typer.Option(metavar="RUN.json")]
-Artifacts = Annotated[Path, typer.Option(help="Where missing artifacts are made.")]
 _SIDE = "An artifact, or MODEL[+softmax][:TARGET][@HxW]."
 
 
-@app.command("duel")
-@verb
 def duel_command(
     a: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
     b: Annotated[str, typer.Argument(metavar="B", help=_SIDE)],
@@ -46,38 +49,23 @@ def duel_command(
     size: Size = None,
     threads: Threads = None,
     pairs: Annotated[int | None, typer.Option(help="At most so many pairs; default 10.")] = None,
-    min_time: MinTime = 1.0,
+    min_time_s: MinTime = 1.0,
     max_slowdown: MaxSlowdown = 0.02,
     alpha: Alpha = 0.01,
-    out: RunOut = None,
+    out: Out = None,
     artifacts: Artifacts = Path("artifacts"),
     dry_run: DryRun = False,
-) -> "CommandOutcome":
+) -> CommandOutput:
     """Time two artifacts against each other in interleaved pairs of fresh processes, until the answer is clear."""
     from vitdeploy.api import duel
-    from vitdeploy.api.duel import DuelRequest
-    from vitdeploy.cli import compare_tables, console
 
-    order = DuelRequest(
-        device=device or "local",
-        size=size,
-        threads=threads,
-        pairs=pairs,
-        min_time_s=min_time,
-        max_slowdown=max_slowdown,
-        alpha=alpha,
-        out=out,
-        artifacts=artifacts,
-    )
+    request = request_of(duel.DuelRequest, locals())
     if dry_run:
-        return console.plan(duel.duel_plan(a, b, order))
+        return console.plan(duel.duel_plan(a, b, request))
     with console.bar() as bar:
-        outcome = duel.duel(a, b, order, progress=console.progress, on_trial=bar)
-    return compare_tables.duel(outcome)
+        return duel_output(duel.duel(a, b, request, progress=console.progress, on_trial=bar))
 
 
-@app.command("compare")
-@verb
 def compare_command(
     runs: Annotated[list[Path], typer.Argument(metavar="[BASE.json] HEAD.json")],
     *,
@@ -85,91 +73,194 @@ def compare_command(
     max_slowdown: MaxSlowdown = 0.02,
     alpha: Alpha = 0.01,
     confirm: Annotated[
-        bool, typer.Option("--confirm", help="Decide a suspicion by a duel of the stored files.")
+        bool, typer.Option("--confirm", help="Confirm a suspected slowdown by a duel of the stored files.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 12 where a case cannot be told.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 12 if a case is inconclusive.")] = False,
     dry_run: DryRun = False,
-) -> "CommandOutcome":
+) -> CommandOutput:
     """Verdicts on every case: two runs, a run and its baseline, or the two sides of a duel. Exit 10: slower."""
     from vitdeploy.api import compare
-    from vitdeploy.api.compare import CompareRequest
-    from vitdeploy.cli import compare_tables, console
 
-    order = CompareRequest(baselines=baselines, max_slowdown=max_slowdown, alpha=alpha, confirm=confirm, strict=strict)
+    request = request_of(compare.CompareRequest, locals())
     if dry_run:
-        return console.plan(compare.compare_plan(runs, order))
+        return console.plan(compare.compare_plan(runs, request))
     with console.bar() as bar:
-        outcome = compare.compare(runs, order, progress=console.progress, on_trial=bar)
-    return compare_tables.compare(outcome)
+        return compare_output(compare.compare(runs, request, progress=console.progress, on_trial=bar))
 
 
-@app.command("accept")
-@verb
 def accept_command(
     run: Annotated[Path, typer.Argument(metavar="RUN.json")],
     *,
     because: Annotated[str, typer.Option(metavar="TEXT", help="Why these figures are right.")],
     baselines: Baselines = Path("vitdeploy-baselines"),
     dry_run: DryRun = False,
-) -> "CommandOutcome":
+) -> CommandOutput:
     """Make a run the baseline of its device and suite, with who, when, why and the files' digests."""
     from vitdeploy.api import accept
-    from vitdeploy.cli import compare_tables, console
 
     if dry_run:
         return console.plan(accept.accept_plan(run, root=baselines))
-    return compare_tables.accepted(accept.accept(run, because=because, root=baselines))
+    return accept_output(accept.accept(run, because=because, root=baselines))
 
 
-@app.command("calibrate")
-@verb
 def calibrate_command(
     *,
     device: Device = None,
     threads: Threads = None,
     pairs: Annotated[int | None, typer.Option(help="Pairs of the same file; default 20.")] = None,
-    min_time: MinTime = 1.0,
+    min_time_s: MinTime = 1.0,
     max_slowdown: MaxSlowdown = 0.02,
     alpha: Alpha = 0.01,
-    out: RunOut = None,
+    out: Out = None,
     artifacts: Artifacts = Path("artifacts"),
     dry_run: DryRun = False,
-) -> "CommandOutcome":
+) -> CommandOutput:
     """Time one file against itself: the device's noise, how often a verdict would be false, how many pairs it needs."""
-    from vitdeploy.api import calibrate
-    from vitdeploy.api.duel import DuelRequest
-    from vitdeploy.cli import compare_tables, console
+    from vitdeploy.api import calibrate, duel
 
-    order = DuelRequest(
-        device=device or "local",
-        threads=threads,
-        pairs=pairs,
-        min_time_s=min_time,
-        max_slowdown=max_slowdown,
-        alpha=alpha,
-        out=out,
-        artifacts=artifacts,
-    )
+    request = request_of(duel.DuelRequest, locals())
     if dry_run:
-        return console.plan(calibrate.calibrate_plan(order))
+        return console.plan(calibrate.calibrate_plan(request))
     with console.bar() as bar:
-        outcome = calibrate.calibrate(order, progress=console.progress, on_trial=bar)
-    return compare_tables.calibrated(outcome)
+        return calibrate_output(calibrate.calibrate(request, progress=console.progress, on_trial=bar))
 
 
-@app.command("verify")
-@verb
 def verify_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A run, or an artifact's folder, manifest or file.")],
     *,
     artifacts: Annotated[Path, typer.Option(help="Where to look for artifacts, beside the store.")] = Path("artifacts"),
-    weights: Annotated[Path | None, typer.Option(help="The checkpoint that they were made from.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The checkpoint that they were exported from.")] = None,
     dry_run: DryRun = False,
-) -> "CommandOutcome":
-    """Re-check the chain result → manifest → file → parents → weights → commit. Exit 9: a byte was changed."""
+) -> CommandOutput:
+    """Check the lineage result → manifest → file → parents → weights → commit again. Exit 9: a byte was changed."""
     from vitdeploy.api import verify
-    from vitdeploy.cli import compare_tables, console
 
     if dry_run:
         return console.plan(verify.verify_plan(file))
-    return compare_tables.verified(verify.verify(file, artifacts=artifacts, weights=weights))
+    return verify_output(verify.verify(file, artifacts=artifacts, weights=weights))
+
+
+def duel_output(outcome: "DuelOutcome") -> CommandOutput:
+    """A duel's two medians, its verdict, and the smallest change that it can detect."""
+    results = outcome.run.results
+    medians = units.milliseconds([result.summary and result.summary.median_ms for result in results])
+    sides = Table(heads=("side", "case", "median ms", "trials", "status"), right=(2, 3))
+    for result, median in zip(results, medians, strict=True):
+        sides.add_row(result.side or "", result.case.name, median, str(len(result.trials)), console.status(result))
+    reasons = [f"{row.side}: {reason.message}. {reason.hint}" for row in results for reason in row.reasons]
+    return CommandOutput(
+        document={"run": str(outcome.path), **_document(outcome.compared)},
+        human=[sides, *_verdicts(outcome.compared), *reasons, str(outcome.path)],
+        exit_code=outcome.exit_code,
+    )
+
+
+def compare_output(outcome: "CompareOutcome") -> CommandOutput:
+    """Every case's verdict with its interval and reason."""
+    return CommandOutput(
+        document={"exit_code": outcome.exit_code, **_document(outcome.compared)},
+        human=_verdicts(outcome.compared),
+        exit_code=outcome.exit_code,
+    )
+
+
+def accept_output(baseline: "Baseline") -> CommandOutput:
+    """The cases of a baseline, and those that were not accepted."""
+    acceptance = baseline.acceptance
+    left_out = [row.case.name for row in baseline.run.results if row.case.name not in acceptance.artifacts]
+    count = f"{len(acceptance.artifacts)} case" + "s" * (len(acceptance.artifacts) != 1)
+    lines = [f"{count} of {acceptance.suite} on {acceptance.device} accepted by {acceptance.who}: {acceptance.because}"]
+    lines += [f"not accepted, because its figure is not valid: {name}" for name in left_out]
+    return CommandOutput(
+        document={"path": str(baseline.path), "acceptance": acceptance, "left_out": left_out},
+        human=[*lines, str(baseline.path)],
+    )
+
+
+def calibrate_output(outcome: "CalibrateOutcome") -> CommandOutput:
+    """A device's noise, and the pairs and thresholds that follow from it."""
+    noise = outcome.calibration
+    alpha = f"{noise.alpha:g}"
+    title = f"{noise.device}, {noise.case}, {noise.pairs} pairs of the same file"
+    table = Table(title=title, heads=("question", "answer"))
+    for question, answer in (
+        ("spread between fresh processes", f"{noise.run_spread:.2%} (standard deviation)"),
+        ("drift that a pair shares", f"{noise.drift:.2%}"),
+        ("autocorrelation within a process", f"{noise.autocorrelation:.2f}"),
+        (
+            f"false `slower` at {alpha}, ±{noise.max_slowdown:.1%}",
+            _rate(noise.false_alarms, noise.comparisons, noise.false_alarm_rate_ci95),
+        ),
+        (
+            f"interval that excludes no change, at {alpha}",
+            _rate(noise.false_alarms_any, noise.comparisons, noise.false_alarm_any_rate_ci95),
+        ),
+        (
+            "smallest slowdown detected with 95 % probability",
+            ", ".join(f"{count} pairs {ratio - 1:.1%}" for count, ratio in noise.detectable.items()),
+        ),
+        (f"pairs that show {(1 + noise.max_slowdown) ** 2 - 1:.1%}", str(noise.recommended_pairs or "more than 50")),
+        ("--max-slowdown for 10 pairs", f"{noise.recommended_max_slowdown:.1%}"),
+    ):
+        table.add_row(question, answer)
+    return CommandOutput(
+        document={"calibration": noise, "path": str(outcome.path), "run": str(outcome.run_path)},
+        human=[table, str(outcome.path)],
+    )
+
+
+def verify_output(outcome: "VerifyOutcome") -> CommandOutput:
+    """Every link of the lineage, and the first that is broken."""
+    table = Table(heads=("of", "link", "state", "what was found"))
+    for link in outcome.links:
+        table.add_row(link.of, link.what, link.state.upper() if link.state == "changed" else link.state, link.said)
+    absent = sum(link.state == "not here" for link in outcome.links)
+    note = f"{absent} of {len(outcome.links)} files of the lineage were not found and not checked."
+    return CommandOutput(
+        document={"path": str(outcome.path), "links": outcome.links},
+        human=[table, note] if absent else [table],
+        failures=[outcome.error] if outcome.error else [],
+    )
+
+
+def _rate(count: int, comparisons: int, interval: tuple[float, float]) -> str:
+    return f"{count} of {comparisons} null comparisons, {interval[0]:.2%} … {interval[1]:.2%}"
+
+
+def _verdicts(compared: "Compared") -> "Sequence[Table | str]":
+    from vitdeploy.catalog import registry
+    from vitdeploy.results import comparison
+
+    title = f"{compared.head} against {compared.base}"
+    heads = ("case", "verdict", "head / base", "interval", "smallest detectable change")
+    table = Table(title=title, heads=heads, right=(2, 4))
+    for row in compared.comparisons:
+        table.add_row(row.case.name, row.verdict, *_figures(row))
+    return [
+        table,
+        *(f"{row.case.name}: {row.reason}." for row in compared.comparisons),
+        *(f"{line}." for line in comparison.explained(compared.attribution)),
+        f"Bound ±{compared.max_slowdown:.1%}; error rate of each interval end, over all cases: {compared.alpha:.2%}.",
+        *compared.notes,
+        *registry.notes(row.case.model for row in compared.comparisons),
+    ]
+
+
+def _figures(row: "Comparison") -> tuple[str, str, str]:
+    if row.ratio is None or row.interval is None or row.detectable is None:
+        return units.MISSING, units.MISSING, units.MISSING
+    low, high = row.interval
+    return f"{row.ratio:.4f}", f"{low:.4f} … {high:.4f}", f"{row.detectable - 1:.1%}"
+
+
+def _document(compared: "Compared") -> dict[str, Any]:
+    return {
+        "base": compared.base,
+        "head": compared.head,
+        "historical": compared.historical,
+        "max_slowdown": compared.max_slowdown,
+        "alpha": compared.alpha,
+        "comparisons": compared.comparisons,
+        "notes": compared.notes,
+        "attribution": compared.attribution,
+    }

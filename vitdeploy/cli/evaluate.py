@@ -1,20 +1,23 @@
-"""The command that measures accuracy: it parses, calls `api_eval`, prints, exits."""
+"""`eval`: accuracy on a data set, the drop against fp32 torch, the worst classes and pictures."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitdeploy.cli.options import Device, DryRun, verb
+from vitdeploy import units
+from vitdeploy.cli import console
+from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.options import Device, DryRun, Resume, Threads, request_of
 
 if TYPE_CHECKING:
-    from vitdeploy.cli.console import CommandOutcome
+    from vitdeploy.evaluation.record import Evaluation, Figure
+    from vitdeploy.evaluation.request import EvalOutcome
 
-app = typer.Typer()
+FEW = 8
+"""Classes and pictures that the terminal shows; the document and the page have more."""
 
 
-@app.command("eval")
-@verb
 def eval_command(
     artifacts: Annotated[
         list[Path], typer.Argument(metavar="ARTIFACT…", help="One, or those of one model at several sizes.")
@@ -26,43 +29,96 @@ def eval_command(
     split: Annotated[str | None, typer.Option(help="Default: the one that is published on.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only N pictures, spread evenly.")] = None,
     crop: Annotated[float | None, typer.Option(metavar="SHARE", help="ImageNet's crop ratio.")] = None,
-    prompt: Annotated[str | None, typer.Option(metavar="box|detector|point", help="Masks: what is asked.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="box|detector|point", help="Prompt for masks: box, detector or point.")
+    ] = None,
     clicks: Annotated[int, typer.Option(metavar="1|3|5", help="With --prompt point.")] = 1,
     annotations: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: found below the root.")] = None,
     detections: Annotated[Path | None, typer.Option(metavar="FILE", help="A detector's boxes, COCO's format.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Default: the device's physical cores.")] = None,
+    threads: Threads = None,
     weights: Annotated[Path | None, typer.Option(help="The checkpoint, for fp32 torch beside it.")] = None,
     reference: Annotated[bool, typer.Option(help="Evaluate fp32 torch on the same pictures.")] = True,
-    run: Annotated[list[Path] | None, typer.Option(metavar="RUN.json", help="Latencies of the same file.")] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Option("--run", metavar="RUN.json", help="Latencies of the same file.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="EVAL.json", help="Default: below ./evals.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted evaluation.")] = False,
+    resume: Resume = False,
     dry_run: DryRun = False,
-) -> "CommandOutcome":
+) -> CommandOutput:
     """Accuracy of an artifact on a data set, and its drop against fp32 torch on the same pictures."""
     from vitdeploy.api import evaluate
-    from vitdeploy.cli import console, evaluate_tables
     from vitdeploy.evaluation.request import EvalRequest
 
-    order = EvalRequest(
-        dataset=dataset,
-        root=root,
-        device=device or "local",
-        split=split,
-        limit=limit,
-        crop=crop,
-        prompt=prompt,
-        clicks=clicks,
-        annotations=annotations,
-        detections=detections,
-        threads=threads,
-        weights=weights,
-        reference=reference,
-        runs=tuple(run or ()),
-        out=out,
-        resume=resume,
-    )
+    request = request_of(EvalRequest, locals())
     if dry_run:
-        return console.plan(evaluate.eval_plan(artifacts, order))
+        return console.plan(evaluate.eval_plan(artifacts, request))
     with console.bar() as bar:
-        outcome = evaluate.evaluate_artifact(artifacts, order, progress=console.progress, on_image=bar)
-    return evaluate_tables.evaluated(outcome)
+        return eval_output(evaluate.evaluate_artifact(artifacts, request, progress=console.progress, on_image=bar))
+
+
+def eval_output(outcome: "EvalOutcome") -> CommandOutput:
+    """The figures first, then the classes and pictures that they come from."""
+    evaluation = outcome.evaluation
+    lines = [
+        f"{check.library} says {check.theirs:.4f} {check.figure} of the first {check.images}, ours is {check.ours:.4f}."
+        for check in evaluation.cross_checks
+    ]
+    if evaluation.reference_why_not:
+        lines.append(f"No drop: {evaluation.reference_why_not}.".replace("..", "."))
+    lines += [*evaluation.warnings, str(outcome.path), *([str(outcome.page)] if outcome.page else [])]
+    latency = [outcome.latency] if outcome.latency else []
+    tables = [table for table in (_classes(evaluation), _worst(evaluation)) if table.rows]
+    return CommandOutput(
+        document=evaluation,
+        human=[_figures(evaluation), *latency, *tables, *lines],
+        failures=[outcome.error] if outcome.error else [],
+    )
+
+
+def _figures(evaluation: "Evaluation") -> Table:
+    from vitdeploy.evaluation.metric_words import number, signed
+
+    subject, data = evaluation.subjects[0], evaluation.dataset
+    sizes = ", ".join(f"{part.size[0]}x{part.size[1]}" for part in evaluation.subjects)
+    title = (
+        f"{subject.model} {subject.target} {sizes} on {evaluation.device.name}: "
+        f"{data.scored} of {data.asked} pictures of {data.name} {data.split}".rstrip()
+    )
+    table = Table(title=title, heads=("figure", "value", "fp32 torch", "drop", "95 % interval"), right=(1, 2, 3, 4))
+    for figure in evaluation.figures:
+        table.add_row(
+            figure.name,
+            number(figure.value, figure.unit),
+            number(figure.reference, figure.unit),
+            signed(figure.drop, figure.unit),
+            _interval(figure),
+        )
+    return table
+
+
+def _interval(figure: "Figure") -> str:
+    if figure.drop_ci95 is None:
+        return units.MISSING
+    low, high = figure.drop_ci95
+    decimals = 3 if figure.unit else 4
+    return f"{low:+.{decimals}f} … {high:+.{decimals}f}"
+
+
+def _classes(evaluation: "Evaluation") -> Table:
+    """The classes that occur, with the lowest figures."""
+    from vitdeploy.evaluation.metric_words import number
+
+    scored = [row for row in evaluation.classes if row.value is not None]
+    title = f"lowest of {len(scored)} classes that occur, of {len(evaluation.classes)}"
+    table = Table(heads=(title, "%", "fp32 torch", "labeled"), right=(1, 2, 3))
+    for row in sorted(scored, key=lambda row: row.value or 0.0)[:FEW]:
+        table.add_row(row.name, number(row.value, "%"), number(row.reference, "%"), str(row.count))
+    return table
+
+
+def _worst(evaluation: "Evaluation") -> Table:
+    table = Table(heads=("worst pictures", "its figure", "fp32 torch"), right=(1, 2))
+    for row in evaluation.worst[:FEW]:
+        reference = units.MISSING if row.reference is None else f"{row.reference:.3f}"
+        table.add_row(row.image, f"{row.score:.3f}", reference)
+    return table

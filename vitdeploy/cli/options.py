@@ -1,62 +1,80 @@
-"""What all commands share: the options every verb has, how its outcome is shown, and the options several verbs have."""
+"""Options that several commands share, the options of every command, and requests made from options."""
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from vitdeploy.cli import console
+from vitdeploy.cli.console import CommandOutput
 from vitdeploy.errors import Interrupted
 
-if TYPE_CHECKING:
-    from vitdeploy.cli.console import CommandOutcome
-
-Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the machine form there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
-
 Models = Annotated[list[str] | None, typer.Argument(metavar="[MODEL…]", help="Names from `vitdeploy models`.")]
+ArtifactPath = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="Its folder, manifest or model file.")]
 Device = Annotated[str | None, typer.Option(help="Name from `vitdeploy devices`.")]
 Size = Annotated[str | None, typer.Option(metavar="HxW", help="Input size; default: the published latency's.")]
 Weights = Annotated[Path | None, typer.Option(help="Official or timm checkpoint; default: seeded random weights.")]
+Attention = Annotated[str | None, typer.Option(metavar="relu|softmax")]
+Threads = Annotated[int | None, typer.Option(help="Default: the device's physical cores.")]
+MinTime = Annotated[float, typer.Option("--min-time", metavar="S", help="Sampling time of a trial.")]
+Out = Annotated[Path | None, typer.Option(metavar="RUN.json")]
+Artifacts = Annotated[Path, typer.Option(help="Folder of artifacts; missing ones are exported to it.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")]
-ArtifactPath = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="Its folder, manifest or model file.")]
+
+_COMMON: Mapping[str, tuple[Any, Any]] = {
+    "json": (Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON there.")], None),
+    "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")], False),
+    "verbose": (Annotated[int, typer.Option("--verbose", "-v", count=True, help="Print more on stderr.")], 0),
+    "debug": (Annotated[bool, typer.Option("--debug", help="Show tracebacks.")], False),
+}
+"""Option of every command → its type and its default."""
+
+Request = TypeVar("Request")
 
 
-def verb(function: "Callable[..., CommandOutcome]") -> Callable[..., None]:
-    """Make ``function`` a command: add the options every verb has, show what it returns, exit with its code."""
+def request_of(kind: type[Request], options: Mapping[str, Any]) -> Request:
+    """A request dataclass, filled by field name from a command's options.
+
+    Args:
+        options: the command's ``locals()``. None, an option that was not given, keeps the field's default; a list
+            becomes a tuple; a field without an option keeps its default.
+    """
+    names = [name for name in inspect.signature(kind).parameters if options.get(name) is not None]
+    return kind(**{name: tuple(options[name]) if isinstance(options[name], list) else options[name] for name in names})
+
+
+def verb(function: Callable[..., CommandOutput]) -> Callable[..., None]:
+    """A command from ``function``: with the options of every command; it shows the output and exits with its code."""
 
     @functools.wraps(function)
     def command(
         *args: Any, json: str | None = None, quiet: bool = False, verbose: int = 0, debug: bool = False, **options: Any
     ) -> None:
         del debug  # read from argv by `main`, so that usage errors know it too
-        from vitdeploy.cli import console
-
         console.configure(quiet=quiet, verbose=verbose)
         try:
-            outcome = function(*args, **options)
+            output = function(*args, **options)
         except KeyboardInterrupt as error:  # the parser would end without a word
             raise Interrupted(
                 "interrupted",
                 "Run the same command again; `bench`, `eval`, `attention` and `reproduce` go on by --resume.",
             ) from error
-        console.show(outcome, json)
-        if outcome.exit_code:
-            raise typer.Exit(outcome.exit_code)
+        console.show(output, json)
+        if output.code:
+            raise typer.Exit(output.code)
 
     own = inspect.signature(function)
-    common: dict[str, Any] = {"json": Json, "quiet": Quiet, "verbose": Verbose, "debug": Debug}
-    defaults: dict[str, Any] = {"json": None, "quiet": False, "verbose": 0, "debug": False}
     added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind)
-        for name, kind in common.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for name, (kind, default) in _COMMON.items()
     ]
     command.__signature__ = own.replace(  # pyright: ignore[reportAttributeAccessIssue]
         parameters=[*own.parameters.values(), *added], return_annotation=None
     )
-    command.__annotations__ = {**function.__annotations__, **common, "return": None}
+    kinds = {name: kind for name, (kind, _) in _COMMON.items()}
+    command.__annotations__ = {**function.__annotations__, **kinds, "return": None}
     return command

@@ -1,32 +1,31 @@
-"""The commands that hold the field against itself: attention, reproduce. They parse, call `api_field`, print, exit."""
+"""`attention` and `reproduce`: published figures beside measured ones, exponents, crossings, and what differs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vitdeploy.cli.options import Device, DryRun, verb
+from vitdeploy import units
+from vitdeploy.cli import console
+from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.options import Artifacts, Device, DryRun, Resume, Threads, request_of
 from vitdeploy.errors import UsageError
 
 if TYPE_CHECKING:
-    from vitdeploy.cli.console import CommandOutcome
+    from vitdeploy.api.attention import AttentionOutcome
+    from vitdeploy.api.reproduce import ReproduceOutcome
+    from vitdeploy.studies.reproduction import ClaimOutcome, MeasuredRow, Reproduction
 
-app = typer.Typer()
-
-Target = Annotated[str | None, typer.Option(help="Default: the published one where the device has it.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Sizes and rounds that take minutes on a laptop.")]
-Threads = Annotated[int | None, typer.Option(help="Default: the device's physical cores.")]
 Trials = Annotated[int | None, typer.Option(help="Rounds: fresh processes of each case. Default: 7, quick 5.")]
-MinTime = Annotated[float | None, typer.Option(metavar="S", help="Sampling time of a trial. Default: 1, quick 0.3.")]
-RunOut = Annotated[Path | None, typer.Option(metavar="RUN.json", help="Default: a new file in runs/.")]
+StudyMinTime = Annotated[
+    float | None, typer.Option("--min-time", metavar="S", help="Sampling time of a trial. Default: 1, quick 0.3.")
+]
+StudyOut = Annotated[Path | None, typer.Option(metavar="RUN.json", help="Default: a new file in runs/.")]
 Page = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Default: beside the run.")]
-Artifacts = Annotated[Path, typer.Option(help="Where missing artifacts are made.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
-Shown = Annotated[Path | None, typer.Option("--from", metavar="RUN.json", help="Show a run that was made before.")]
+Earlier = Annotated[Path | None, typer.Option("--from", metavar="RUN.json", help="Show an earlier run.")]
 
 
-@app.command("attention")
-@verb
 def attention_command(
     *,
     device: Device = None,
@@ -35,83 +34,225 @@ def attention_command(
     network: Annotated[list[str] | None, typer.Option(help="Whole networks; default: efficientvit_b1.")] = None,
     threads: Threads = None,
     trials: Trials = None,
-    min_time: MinTime = None,
-    out: RunOut = None,
+    min_time_s: StudyMinTime = None,
+    out: StudyOut = None,
     page: Page = None,
     artifacts: Artifacts = Path("artifacts"),
     resume: Resume = False,
-    shown: Shown = None,
+    earlier: Earlier = None,
     dry_run: DryRun = False,
-) -> "CommandOutcome":
+) -> CommandOutput:
     """ReLU linear attention against softmax attention over resolutions: modules alone and whole networks."""
     from vitdeploy.api import attention
     from vitdeploy.api.studies import StudyRequest
-    from vitdeploy.cli import console, studies_tables
 
-    if shown is not None:
-        return studies_tables.attention(attention.attention_of(shown, page))
-    order = StudyRequest(
-        device=device or "local",
-        target=target,
-        quick=quick,
-        threads=threads,
-        trials=trials,
-        min_time_s=min_time,
-        out=out,
-        page=page,
-        artifacts=artifacts,
-        resume=resume,
-    )
+    if earlier is not None:
+        return attention_output(attention.attention_of(earlier, page))
+    request = request_of(StudyRequest, locals())
     if dry_run:
-        return console.plan(attention.attention_plan(network or [], order))
+        return console.plan(attention.attention_plan(network or [], request))
     with console.bar() as bar:
-        found = attention.attention(network or [], order, progress=console.progress, on_trial=bar)
-    return studies_tables.attention(found)
+        return attention_output(attention.attention(network or [], request, progress=console.progress, on_trial=bar))
 
 
-@app.command("reproduce")
-@verb
 def reproduce_command(
-    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Without one: which tables there are.")] = None,
+    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Without one: list the tables.")] = None,
     *,
     device: Device = None,
-    target: Target = None,
+    target: Annotated[str | None, typer.Option(help="Default: the published one where the device has it.")] = None,
     quick: Quick = False,
     threads: Threads = None,
     trials: Trials = None,
-    min_time: MinTime = None,
-    out: RunOut = None,
+    min_time_s: StudyMinTime = None,
+    out: StudyOut = None,
     page: Page = None,
     artifacts: Artifacts = Path("artifacts"),
     resume: Resume = False,
-    shown: Shown = None,
+    earlier: Earlier = None,
     dry_run: DryRun = False,
-) -> "CommandOutcome":
+) -> CommandOutput:
     """Published figures against measured ones: a table's rows, its claims' ratios, and what differs."""
     from vitdeploy.api import reproduce
     from vitdeploy.api.studies import StudyRequest
-    from vitdeploy.cli import console, studies_tables
 
-    if shown is not None:
+    if earlier is not None:
         if table is not None:
             raise UsageError(f"both the table {table} and --from were given", "A run knows its table: name one.")
-        return studies_tables.reproduction(reproduce.reproduction_of(shown, page))
+        return reproduce_output(reproduce.reproduction_of(earlier, page))
     if table is None:
-        return studies_tables.published_tables(reproduce.published_list())
-    order = StudyRequest(
-        device=device or "local",
-        target=target,
-        quick=quick,
-        threads=threads,
-        trials=trials,
-        min_time_s=min_time,
-        out=out,
-        page=page,
-        artifacts=artifacts,
-        resume=resume,
-    )
+        return console.listing("table", reproduce.published_list())
+    request = request_of(StudyRequest, locals())
     if dry_run:
-        return console.plan(reproduce.reproduce_plan(table, order))
+        return console.plan(reproduce.reproduce_plan(table, request))
     with console.bar() as bar:
-        found = reproduce.reproduce(table, order, progress=console.progress, on_trial=bar)
-    return studies_tables.reproduction(found)
+        return reproduce_output(reproduce.reproduce(table, request, progress=console.progress, on_trial=bar))
+
+
+def attention_output(outcome: "AttentionOutcome") -> CommandOutput:
+    """Both attentions at every size, the exponents, the crossings, and the kernels that ran."""
+    from vitdeploy.reports import study_words
+
+    study = outcome.study
+    heads = (
+        *("size", "linear ms", "softmax ms", "softmax / linear", "figure 4", "linear MACs", "softmax MACs"),
+        *("linear peak", "softmax peak"),
+    )
+    parts: list[Table | str] = []
+    for series in study.series:
+        table = Table(title=series.name, heads=heads, right=(1, 2, 3, 4, 5, 6, 7, 8))
+        for point in series.points:
+            table.add_row(*study_words.point_cells(point, "x"))
+        parts.append(table)
+        parts += [f"{'x'.join(map(str, point.size))}: {point.why_not}" for point in series.points if point.why_not]
+        parts += [*study_words.series_words(series), ""]
+    parts += console.model_notes(study.run.results)
+    parts += map(study_words.kernel_words, study.kernels)
+    parts += [str(outcome.path), str(outcome.page)]
+    return CommandOutput(document=study_words.attention_json(study), human=parts)
+
+
+def reproduce_output(outcome: "ReproduceOutcome") -> CommandOutput:
+    """Published beside measured, the claims' ratios, and the checklist of differences."""
+    from vitdeploy.reports import study_words
+
+    reproduction = outcome.reproduction
+    claims = Table(
+        title="speed-ups",
+        heads=("claim", "slow", "fast", "published", "measured here", "source"),
+        right=(3, 4),
+    )
+    for answer in reproduction.answers:
+        claims.add_row(*_claim_cells(answer))
+    checklist = Table(title="what differs from the published protocol", heads=("", "published", "here", ""))
+    for line in reproduction.differences:
+        sign = "not stated" if line.same is None else "same" if line.same else "DIFFERS"
+        checklist.add_row(line.what, line.published, line.measured, sign)
+    human = [
+        _figures(reproduction),
+        *notes(reproduction),
+        claims,
+        *study_words.claim_notes(reproduction.answers),
+        checklist,
+    ]
+    paths = [str(outcome.path), str(outcome.page)]
+    return CommandOutput(document=_document(reproduction), human=[*human, *paths])
+
+
+def _figures(reproduction: "Reproduction") -> Table:
+    from vitdeploy.reports import study_words
+
+    published = reproduction.table
+    columns = shown_columns(reproduction)
+    heads = (
+        *("model", "size run", published.quality or "quality"),
+        *(column if reproduction.comparable[column] else f"{column} *" for column in columns),
+        *("measured", "peak memory", "why not"),
+    )
+    table = Table(title=published.title, heads=heads, right=range(2, 5 + len(columns)))
+    for figure in reproduction.figures:
+        row = figure.row
+        table.add_row(
+            row.name,
+            f"{figure.size[0]}x{figure.size[1]}",
+            "" if row.quality is None else f"{row.quality:g}",
+            *(
+                study_words.value(published.columns[name], row.values[name]) if name in row.values else ""
+                for name in columns
+            ),
+            study_words.latency(figure.latency) if figure.latency else units.MISSING,
+            units.size_bytes(figure.peak_memory_bytes) if figure.peak_memory_bytes else "",
+            figure.why_not or "",
+        )
+    return table
+
+
+def shown_columns(reproduction: "Reproduction") -> list[str]:
+    """The columns that fit a terminal: no charts of other devices, unless a claim rests on them."""
+    published = reproduction.table
+    claimed = {name for claim in published.claims for name in (claim.column, claim.fast_column)}
+    return [
+        name
+        for name, column in published.columns.items()
+        if not column.chart or name in claimed or column.runs_on == reproduction.run.device.name
+    ]
+
+
+def notes(reproduction: "Reproduction") -> list[str]:
+    """What must be said of the figures."""
+    from vitdeploy.reports import study_words
+
+    lines: list[str] = []
+    shown = shown_columns(reproduction)
+    hidden = [name for name in reproduction.table.columns if name not in shown]
+    if hidden:
+        lines.append(f"read from charts, on the page and in --json: {', '.join(hidden)}")
+    if not all(reproduction.comparable.values()):
+        lines.append(
+            "* not comparable with the measured column: another device, size or protocol. "
+            "The ratios below can still be compared."
+        )
+    if reproduction.smaller:
+        lines.append(
+            "--quick: at a smaller size than published, where ratios may differ; leave it out for the table's."
+        )
+    elif reproduction.quick:
+        lines.append("--quick: rows of a ratio alone, in fewer and shorter rounds, at the published sizes.")
+    return [*lines, *study_words.row_notes(reproduction), *console.model_notes(reproduction.run.results)]
+
+
+def _claim_cells(answer: "ClaimOutcome") -> list[str]:
+    from vitdeploy.reports import study_words
+
+    claim = answer.claim
+    published = units.MISSING if answer.published is None else f"{answer.published:.3g}x"
+    derived = "" if claim.ratio is not None or answer.published is None else " (derived)"
+    column = f" on {claim.column}" if claim.column else ""
+    measured = study_words.ratio(answer.measured)
+    return [claim.words, claim.slow, claim.fast, published + column + derived, measured, claim.source]
+
+
+def _document(reproduction: "Reproduction") -> dict[str, Any]:
+    return {
+        "table": reproduction.name,
+        "title": reproduction.table.title,
+        "quick": reproduction.quick,
+        "run": reproduction.run.id,
+        "device": reproduction.run.device,
+        "columns": reproduction.table.columns,
+        "comparable": reproduction.comparable,
+        "rows": [_row_document(figure) for figure in reproduction.figures],
+        "claims": [_claim_document(answer) for answer in reproduction.answers],
+        "differences": reproduction.differences,
+    }
+
+
+def _row_document(figure: "MeasuredRow") -> dict[str, Any]:
+    return {
+        "name": figure.row.name,
+        "model": figure.row.model,
+        "size": figure.size,
+        "published": figure.row.values,
+        "latency_ms": figure.latency,
+        "images_per_s": figure.images_per_s,
+        "peak_memory_bytes": figure.peak_memory_bytes,
+        "macs": figure.macs,
+        "why_not": figure.why_not,
+        "note": figure.row.note,
+    }
+
+
+def _claim_document(answer: "ClaimOutcome") -> dict[str, Any]:
+    claim = answer.claim
+    return {
+        "words": claim.words,
+        "slow": claim.slow,
+        "fast": claim.fast,
+        "column": claim.column,
+        "quoted": claim.ratio,
+        "published": answer.published,
+        "source": claim.source,
+        "note": claim.note,
+        "measured": answer.measured,
+        "holds": answer.holds,
+        "why_not": answer.why_not,
+    }

@@ -1,43 +1,94 @@
-"""The command that uses many devices at once: sweep. It parses, calls `api_fleet`, prints, exits."""
+"""`sweep`: latencies and accuracies from many devices at once."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vitdeploy.cli.options import DryRun, verb
-from vitdeploy.errors import Interrupted
+from vitdeploy import units
+from vitdeploy.cli import bench, console
+from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.options import Artifacts, DryRun, Out, Resume, request_of
+from vitdeploy.errors import Interrupted, VitdeployError
 
 if TYPE_CHECKING:
-    from vitdeploy.cli.console import CommandOutcome
+    from collections.abc import Sequence
 
-app = typer.Typer()
+    from vitdeploy.fleet.evaluations import EvaluationResult
+    from vitdeploy.fleet.request import SweepOutcome
+    from vitdeploy.results.record import Run
 
 
-@app.command("sweep")
-@verb
 def sweep_command(
     plan: Annotated[Path, typer.Argument(metavar="PLAN.toml", help="Models, targets, sizes, devices; docs/fleet.md.")],
     *,
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="tcp://HOST:8786; default: a Dask cluster on this machine.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN.json")] = None,
-    artifacts: Annotated[Path, typer.Option(help="Where artifacts go that were exported.")] = Path("artifacts"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted sweep.")] = False,
+    out: Out = None,
+    artifacts: Artifacts = Path("artifacts"),
+    resume: Resume = False,
     dry_run: DryRun = False,
-) -> "CommandOutcome":
+) -> CommandOutput:
     """Time a plan's models on many devices at once, on Dask; stopped at any moment, --resume goes on."""
-    from vitdeploy.cli import console, sweep_tables
     from vitdeploy.fleet import api
     from vitdeploy.fleet.request import SweepRequest
 
-    order = SweepRequest(scheduler=scheduler, out=out, artifacts=artifacts, resume=resume)
+    request = request_of(SweepRequest, locals())
     if dry_run:
-        return console.plan(api.sweep_plan(plan, order))
+        return console.plan(api.sweep_plan(plan, request))
     try:
         with console.bar() as bar:
-            outcome = api.sweep(plan, order, progress=console.progress, on_trial=bar)
+            return sweep_output(api.sweep(plan, request, progress=console.progress, on_trial=bar))
     except KeyboardInterrupt as error:
         raise Interrupted("interrupted", "Go on with `sweep --resume --out RUN.json`.") from error
-    return sweep_tables.sweep(outcome)
+
+
+def sweep_output(outcome: "SweepOutcome") -> CommandOutput:
+    """The tables of a sweep: the run's device by device, then the evaluations; failed rows keep their reason."""
+    timed = _timed(outcome, outcome.run) if outcome.run is not None else []
+    evaluations = [row.outcome.evaluation for row in outcome.evaluated if row.outcome is not None]
+    return CommandOutput(
+        document={"run": outcome.run, "evaluations": evaluations} if outcome.evaluated else outcome.run,
+        human=[*timed, *([_evaluations(outcome.evaluated)] if outcome.evaluated else [])],
+        exit_code=outcome.exit_code,
+        failures=[
+            VitdeployError(f"{row.words}: {row.error.message}", row.error.hint)
+            for row in outcome.evaluated
+            if row.error is not None
+        ],
+    )
+
+
+def _evaluations(rows: "Sequence[EvaluationResult]") -> Table:
+    """One figure a row, with its drop against fp32 torch; the documents have the rest."""
+    from vitdeploy.evaluation.metric_words import number, signed
+
+    heads = ("evaluation", "figure", "value", "drop", "pictures", "document")
+    table = Table(title="evaluations", heads=heads, right=(2, 3, 4))
+    for row in rows:
+        if row.outcome is None:
+            table.add_row(row.words, *[units.MISSING] * 4, "failed")
+            continue
+        data, figure = row.outcome.evaluation.dataset, row.outcome.evaluation.figures[0]
+        value, drop = number(figure.value, figure.unit), signed(figure.drop, figure.unit)
+        pictures = f"{data.scored} of {data.asked}"
+        table.add_row(row.words, figure.name, value, drop, pictures, str(row.outcome.path))
+    return table
+
+
+def _timed(outcome: "SweepOutcome", run: "Run") -> "list[Table | str]":
+    results = sorted(run.results, key=lambda result: result.case.device)
+    heads = ("device", "case", "thr", "median ms", "95 % interval", "images/s", "trials", "status")
+    table = Table(title=f"{run.protocol.suite}: {run.id}", heads=heads, right=(2, 3, 4, 5, 6))
+    for cells in bench.result_cells(results):
+        table.add_row(*(cells[head] for head in heads))
+    reasons = [
+        f"{result.case.name} on {result.case.device}: {reason.message}. {reason.hint}"
+        for result in results
+        for reason in result.reasons
+    ]
+    counts = f"{outcome.taken} trials were taken"
+    counts += f", {outcome.found} were there before" if outcome.found else ""
+    counts += f", {outcome.twice} arrived twice, counted once" if outcome.twice else ""
+    return [table, *dict.fromkeys(reasons), *bench.result_notes(results), counts, str(outcome.path)]

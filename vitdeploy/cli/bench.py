@@ -1,0 +1,110 @@
+"""`bench`: latencies of models and artifacts, a row a case."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitdeploy import units
+from vitdeploy.cli import console
+from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.options import Artifacts, Attention, Device, DryRun, MinTime, Out, Resume, Size, Threads, request_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vitdeploy.api.bench import BenchOutcome
+    from vitdeploy.results.record import Result, Sustained
+
+
+def bench_command(
+    what: Annotated[list[str] | None, typer.Argument(metavar="[MODEL…|ARTIFACT…]")] = None,
+    targets: Annotated[
+        list[str] | None, typer.Option("--target", help="Default: the suite's; for models onnx-fp32.")
+    ] = None,
+    device: Device = None,
+    suite: Annotated[str | None, typer.Option(help="Name from `vitdeploy suites`.")] = None,
+    size: Size = None,
+    batch: Annotated[int | None, typer.Option()] = None,
+    attention: Attention = None,
+    threads: Threads = None,
+    trials: Annotated[int, typer.Option(help="Fresh processes per case.")] = 5,
+    min_time_s: MinTime = 1.0,
+    boundary: Annotated[str, typer.Option(metavar="host-to-host|compute")] = "host-to-host",
+    streams: Annotated[int | None, typer.Option(help="Inferences in flight (throughput).")] = None,
+    graph: Annotated[str | None, typer.Option(metavar="on|off", help="CUDA graph.")] = None,
+    sustained_s: Annotated[
+        float | None, typer.Option("--sustained", metavar="S", help="Also the figure after S seconds.")
+    ] = None,
+    out: Out = None,
+    artifacts: Artifacts = Path("artifacts"),
+    resume: Resume = False,
+    dry_run: DryRun = False,
+) -> CommandOutput:
+    """Time artifacts: fresh processes, interleaved, every raw sample kept; missing ones are exported first."""
+    from vitdeploy.api import bench, cases
+
+    request = request_of(cases.BenchRequest, locals())
+    if dry_run:
+        return console.plan(bench.bench_plan(what or [], request))
+    with console.bar() as bar:
+        return bench_output(bench.bench(what or [], request, progress=console.progress, on_trial=bar))
+
+
+def bench_output(outcome: "BenchOutcome") -> CommandOutput:
+    """The table of a run; failed and invalid rows keep their reason and show no figure."""
+    from vitdeploy.catalog.fact_table import DeviceFacts
+
+    run = outcome.run
+    title = f"{run.device.name}, {DeviceFacts(run.device.facts).cpu or DeviceFacts(run.host).cpu or ''}".rstrip(", ")
+    heads = ("case", "thr", "median ms", "95 % interval", "p90", "p99", "images/s", "samples", "parity", "status")
+    table = Table(title=title, heads=heads, right=(1, 2, 3, 4, 5, 6, 7))
+    for cells in result_cells(run.results):
+        table.add_row(*(cells[head] for head in heads))
+    reasons = [f"{row.case.name}: {reason.message}. {reason.hint}" for row in run.results for reason in row.reasons]
+    notes = result_notes(run.results)
+    notes += [f"{row.case.name}: {_sustained(row.sustained)}" for row in run.results if row.sustained is not None]
+    human = [table, *reasons, *notes, str(outcome.path)]
+    return CommandOutput(document=run, human=human, exit_code=outcome.exit_code)
+
+
+def result_cells(results: "Sequence[Result]") -> list[dict[str, str]]:
+    """The cells of each result by their heads; results that are not valid have no figures."""
+    valid = [result.summary if result.status == "valid" else None for result in results]
+    medians = units.milliseconds([summary and summary.median_ms for summary in valid])
+    p90s = units.milliseconds([summary and summary.p90_ms for summary in valid])
+    p99s = units.milliseconds([summary and summary.p99_ms for summary in valid])
+    rows: list[dict[str, str]] = []
+    for result, summary, median, p90, p99 in zip(results, valid, medians, p90s, p99s, strict=True):
+        bounds = summary.median_ci95_ms if summary else None
+        rows.append({
+            "device": result.case.device,
+            "case": result.case.name,
+            "thr": str(result.case.threads) if result.case.threads else units.MISSING,
+            "median ms": median,
+            "95 % interval": units.interval(bounds[0], bounds[1], bounds[0]) if bounds else units.MISSING,
+            "p90": p90,
+            "p99": p99,
+            "images/s": f"{summary.throughput_per_s:.1f}" if summary else units.MISSING,
+            "samples": f"{summary.samples} in {summary.trials}" if summary else units.MISSING,
+            "trials": str(len(result.trials)),
+            "parity": console.parity_words(result.parity) if result.parity else units.MISSING,
+            "status": console.status(result),
+        })  # fmt: skip
+    return rows
+
+
+def result_notes(results: "Sequence[Result]") -> list[str]:
+    """What must be said of these figures: random weights, and the notes of their models."""
+    weights = sorted({result.case.weights for result in results if result.case.weights.startswith("random")})
+    random = [f"Weights are {' and '.join(weights)}: the times are real, the outputs mean nothing."]
+    return [*(random if weights else []), *console.model_notes(results)]
+
+
+def _sustained(sustained: "Sustained") -> str:
+    """What a long load did to a figure."""
+    slowed, throttled = sustained.slowed_after_s, sustained.throttled_after_s
+    words = "never slower" if slowed is None else f"slower from {slowed:.0f} s on"
+    words += "" if throttled is None else f", throttled from {throttled:.0f} s on"
+    burst, after = units.milliseconds([sustained.burst_ms, sustained.sustained_ms])
+    return f"burst {burst} ms, sustained {after} ms; {words}."

@@ -1,0 +1,17 @@
+"""`doctor`: what makes exports fail or measurements unreliable on a device."""
+
+from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.options import Device
+
+
+def doctor_command(device: Device = None) -> CommandOutput:
+    """Check tools, versions, clocks, power mode, temperature, disk space and the link to a device."""
+    from vitdeploy.api import doctor
+
+    findings = doctor.doctor(device or "local")
+    table = Table(heads=("", "looked at", "found", "advice"))
+    for finding in findings:
+        state = "PROBLEM" if finding.state == "problem" else finding.state
+        table.add_row(state, finding.what, finding.found, finding.advice)
+    exit_code = max((finding.exit_code for finding in findings), default=0)
+    return CommandOutput(document=findings, human=[table], exit_code=exit_code)

@@ -1,0 +1,157 @@
+"""`export` and `check`: model files, and their parity with the fp32 torch reference."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitdeploy import units
+from vitdeploy.cli import console
+from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.options import ArtifactPath, Attention, Device, DryRun, Models, Size, Weights, request_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from vitdeploy.api.check import CheckOutcome
+    from vitdeploy.api.export import ExportResult
+    from vitdeploy.artifacts.manifest import Delegation
+
+
+def export_command(
+    models: Models = None,
+    *,
+    target: Annotated[str, typer.Option(help="Name from `vitdeploy targets`.")],
+    suite: Annotated[str | None, typer.Option(help="Export a suite's models.")] = None,
+    size: Size = None,
+    batch: Annotated[int, typer.Option(help="Images per inference.")] = 1,
+    weights: Weights = None,
+    attention: Attention = None,
+    head: Annotated[str, typer.Option(metavar="logits|labels")] = "logits",
+    io: Annotated[
+        str, typer.Option(metavar="fp32|fp16|uint8", help="Element type of the graph's inputs and outputs.")
+    ] = "fp32",
+    converter: Annotated[str | None, typer.Option(metavar="onnx2tf|litert-torch|best")] = None,
+    without: Annotated[list[str] | None, typer.Option(metavar="REWRITE", help="Leave a rewrite out.")] = None,
+    compute_capability: Annotated[str | None, typer.Option(metavar="8.0")] = None,
+    device: Device = None,
+    out: Annotated[Path, typer.Option(help="Where the artifacts go.")] = Path("artifacts"),
+    force: Annotated[bool, typer.Option("--force", help="Build again what is up to date.")] = False,
+    dry_run: DryRun = False,
+) -> CommandOutput:
+    """Export models to files, and check each file against the fp32 torch reference."""
+    from vitdeploy.api import cases, export
+
+    request = request_of(export.ExportRequest, locals())
+    names = cases.model_names(models or [], suite)
+    if dry_run:
+        return console.plan(export.export_plan(names, request))
+    return export_output(export.export(names, request, progress=console.progress))
+
+
+def check_command(
+    artifact: ArtifactPath,
+    images: Annotated[Path | None, typer.Option(help="Folder of your photographs.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="The checkpoint it was exported from.")] = None,
+    device: Device = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Name the first layer that diverges.")] = False,
+    dry_run: DryRun = False,
+) -> CommandOutput:
+    """Check an artifact again: its outputs against the fp32 torch reference, on your images."""
+    from vitdeploy.api import check
+
+    if dry_run:
+        return console.plan(check.check_plan(artifact))
+    return check_output(check.check(artifact, images=images, weights=weights, device=device, trace=trace))
+
+
+def export_output(rows: "Sequence[ExportResult]") -> CommandOutput:
+    """One line a model: the file, its parity and its folder."""
+    from vitdeploy.catalog import registry
+
+    heads = ("model", "size", "target", "file", "parity", "error / std", "time", "folder")
+    table = Table(heads=heads, right=(3, 5, 6))
+    for row in rows:
+        table.add_row(*_export_cells(row))
+    weights = sorted({row.artifact.manifest.weights.words for row in rows if row.artifact})
+    notes = [f"Made with {words}: the outputs mean nothing." for words in weights if words.startswith("random")]
+    notes += registry.notes(row.model for row in rows if row.artifact)
+    failures = [row.error for row in rows if row.error is not None]
+    return CommandOutput(document=[_export_document(row) for row in rows], human=[table, *notes], failures=failures)
+
+
+def _export_cells(row: "ExportResult") -> tuple[str, ...]:
+    if row.artifact is None:
+        return row.model, "", row.target, "", "failed", "", "", ""
+    manifest = row.artifact.manifest
+    parity = manifest.parity
+    return (
+        row.model,
+        f"{manifest.size[0]}x{manifest.size[1]}" + (f" b{manifest.batch}" if manifest.batch > 1 else ""),
+        row.target,
+        units.size_bytes(manifest.size_bytes + sum(file.size_bytes for file in manifest.beside)),
+        console.parity_words(parity) if parity else f"none: {manifest.parity_skipped}",
+        f"{parity.error_std:.1e}" if parity and parity.error_std is not None else units.MISSING,
+        "up to date" if row.reused else units.seconds(row.seconds),
+        str(row.artifact.folder),
+    )
+
+
+def _export_document(row: "ExportResult") -> "dict[str, Any]":
+    error = row.error
+    return {
+        "model": row.model,
+        "target": row.target,
+        "folder": str(row.artifact.folder) if row.artifact else None,
+        "manifest": row.artifact.manifest if row.artifact else None,
+        "reused": row.reused,
+        "seconds": row.seconds,
+        "error": error and {"exit_code": error.exit_code, "message": error.message, "hint": error.hint},
+    }
+
+
+def check_output(outcome: "CheckOutcome") -> CommandOutput:
+    """The parity of one artifact, its inputs, and the operators of its graph."""
+    parity, manifest = outcome.parity, outcome.manifest
+    operators = ", ".join(f"{name} {count}" for name, count in manifest.operators.items())
+    std = f"{_number(parity.error_std)} of the output's standard deviation"
+    table = Table(heads=("question", "answer"))
+    for question, answer in (
+        ("artifact", f"{manifest.model} {manifest.target} {manifest.size[0]}x{manifest.size[1]}"),
+        ("weights", manifest.weights.words),
+        ("inputs", outcome.inputs),
+        ("reference", parity.reference),
+        ("finite", "yes" if parity.finite else "NO"),
+        (parity.metric.name, f"{_number(parity.metric.value)} (at least {parity.metric.floor:g})"),
+        ("largest error", f"{_number(parity.max_abs)} = {std}"),
+        ("mean error", _number(parity.mean_abs)),
+        ("cosine", _number(parity.cosine)),
+        ("file", f"{manifest.file}, {units.size_bytes(manifest.size_bytes)}"),
+        ("operators", operators or units.MISSING),
+        *_delegation(manifest.delegation),
+        *([("first divergence", outcome.trace)] if outcome.trace else []),
+        *([("note", manifest.note)] if manifest.note else []),
+        ("verdict", "passed" if parity.passed else f"FAILED: {parity.reason}"),
+    ):
+        table.add_row(question, answer)
+    return CommandOutput(
+        document={"artifact": str(outcome.folder), "inputs": outcome.inputs, "parity": parity},
+        human=[table],
+        failures=[outcome.error] if outcome.error else [],
+    )
+
+
+def _delegation(delegation: "Delegation | None") -> list[tuple[str, str]]:
+    if delegation is None:
+        return []
+    taken = ", ".join(f"{name} {count}" for name, count in delegation.taken.items())
+    return [
+        ("delegate", delegation.words),
+        ("its nodes", (taken or units.MISSING) if delegation.left else "all"),
+        ("transposes", str(delegation.transposes)),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return units.MISSING if value is None else f"{value:.4g}"

@@ -1,0 +1,54 @@
+"""`predict`: an artifact on one image."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vitdeploy.cli import console
+from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.options import ArtifactPath, Device, DryRun, request_of
+
+if TYPE_CHECKING:
+    from vitdeploy.api.predict import Prediction
+
+
+def predict_command(
+    artifact: ArtifactPath,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="A picture, or sample:coffee, sample:rocket, ….")],
+    points: Annotated[list[str] | None, typer.Option("--point", metavar="X,Y[,0|1]")] = None,
+    boxes: Annotated[list[str] | None, typer.Option("--box", metavar="X0,Y0,X1,Y1")] = None,
+    multimask: Annotated[bool, typer.Option("--multimask")] = False,
+    device: Device = None,
+    out: Annotated[Path | None, typer.Option(metavar="PNG", help="Default: the image's name, in this folder.")] = None,
+    dry_run: DryRun = False,
+) -> CommandOutput:
+    """Run an artifact on a picture: an overlay with a legend, or the five likeliest classes."""
+    from vitdeploy.api import predict
+
+    request = request_of(predict.PredictRequest, locals())
+    if dry_run:
+        return console.plan(predict.predict_plan(request))
+    return prediction_output(predict.predict(request))
+
+
+def prediction_output(prediction: "Prediction") -> CommandOutput:
+    """The classes or objects in the picture, or the PSNR of its enlargement, and where the overlay lies."""
+    classes = Table(heads=("object" if prediction.masks else "class", prediction.measure), right=(1,))
+    for name, share in prediction.classes:
+        classes.add_row(name, f"{share:.1%}")
+    psnr = Table(heads=("enlarged by", prediction.measure), right=(1,))
+    for name, decibel in prediction.psnr_db:
+        psnr.add_row(name, f"{decibel:.2f} dB")
+    masks = [str(path) for path in prediction.masks]
+    notes = [prediction.note] if prediction.note else []
+    document = {
+        "picture": str(prediction.picture),
+        "measure": prediction.measure,
+        "classes": prediction.classes,
+        "psnr_db": prediction.psnr_db,
+        "note": prediction.note,
+        "masks": masks,
+    }
+    tables = [table for table in (classes, psnr) if table.rows]
+    return CommandOutput(document=document, human=[*tables, *notes, str(prediction.picture), *masks])
