@@ -213,7 +213,7 @@ def exit_code_of(result: record.Result) -> int:
     """The exit code of a row: 0, its error's code, or 8 where a figure may not be quoted."""
     if result.status == "valid":
         return 0
-    codes = {code_of(kind): kind.exit_code for kind in errors.kinds()}
+    codes = {code_of(kind): kind.exit_code for kind in errors.error_classes()}
     if result.status == "failed":
         return next((codes[reason.code] for reason in result.reasons if reason.code in codes), 1)
     return (

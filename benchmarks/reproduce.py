@@ -122,7 +122,7 @@ def _files(row: PublishedRow) -> list[ModelSpec]:
     """The rows of the catalogue that a table's row consists of; none for a model that is not there yet."""
     if row.model is None or not known(row.model):
         return []
-    return [one for one in registry.exported_as(row.model) if not row.parts or one.part in row.parts]
+    return [one for one in registry.exported_models(row.model) if not row.parts or one.part in row.parts]
 
 
 def _refused(row: PublishedRow, spec: ModelSpec, size: Size, free_bytes: int | None) -> VitdeployError | None:

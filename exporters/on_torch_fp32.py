@@ -18,7 +18,7 @@ from torch import nn
 
 from vitdeploy.catalog import registry, sam_prompts
 from vitdeploy.catalog.variant import Variant
-from vitdeploy.images.photos import center_crop, letterbox, normalized, parity_batches, raw
+from vitdeploy.images.photos import as_bytes, center_crop, letterbox, normalized, parity_batches
 from vitdeploy.models.create import create
 
 Array = NDArray[Any]
@@ -50,7 +50,7 @@ def samples(subject: Subject) -> Iterator[dict[str, Array]]:
         return
     fit = letterbox if spec.task == "segment-anything" else center_crop
     for photos in parity_batches(variant.size, variant.batch, subject.images, fit=fit):
-        image: Array = raw(photos) if variant.io == "uint8" else normalized(photos, spec)
+        image: Array = as_bytes(photos) if variant.io == "uint8" else normalized(photos, spec)
         yield {"image": image}
 
 
@@ -64,7 +64,7 @@ class MaskJudge:
         """``(n, 256, 64, 64)`` to masks ``(n, 4, 256, 256)``, each under one of the example prompts."""
         made: list[Array] = []
         for place, embedding in enumerate(embeddings.astype(np.float32)):
-            asked = sam_prompts.arrays(sam_prompts.examples(index + place, 1), 1)
+            asked = sam_prompts.arrays(sam_prompts.example_prompts(index + place, 1), 1)
             made.append(outputs(self._decoder, {sam_prompts.EMBEDDINGS: embedding[None], **asked})[0])
         return np.concatenate(made)
 
@@ -75,7 +75,7 @@ def _prompted(subject: Subject) -> Iterator[dict[str, Array]]:
     for index, photos in enumerate(parity_batches(variant.size, 1, subject.images, fit=letterbox)):
         image = normalized(photos, spec)
         embedding = outputs(encoder, {"image": image})[0]
-        asked = sam_prompts.arrays(sam_prompts.examples(index, variant.batch), variant.batch)
+        asked = sam_prompts.arrays(sam_prompts.example_prompts(index, variant.batch), variant.batch)
         yield {sam_prompts.EMBEDDINGS: embedding, **asked}
 
 

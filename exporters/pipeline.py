@@ -77,7 +77,7 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
     manifest = found.manifest
     spec = registry.find_model(manifest.model)
     if manifest.weights.name == spec.name:
-        if manifest.weights.sha256 != spec.own_weights:
+        if manifest.weights.sha256 != spec.user_weights:
             raise UnreadableFile(f"{spec.name} is not what {found.folder} was made from", "Export it again.")
     elif manifest.weights.source == "file":
         if weights is None:
@@ -102,7 +102,7 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
                 variant=replace(manifest.variant, target=target.name),
                 rewrites=manifest.rewrites,
                 folder=folder,
-                weights=weights if manifest.weights.source == "file" and spec.own_weights is None else None,
+                weights=weights if manifest.weights.source == "file" and spec.user_weights is None else None,
                 images=images,
                 only_prove=True,
             )

@@ -111,7 +111,7 @@ class Interrupted(VitdeployError):
     exit_code = 130
 
 
-def kinds() -> tuple[type[VitdeployError], ...]:
+def error_classes() -> tuple[type[VitdeployError], ...]:
     """All classes of the tree."""
     return VitdeployError, *VitdeployError.__subclasses__()
 

@@ -31,7 +31,7 @@ def measure(
     module = cast("Runtime", importlib.import_module(runtime))
     options = SessionOptions(threads=threads, device=device, profile=True)
     with module.open_session(Path(file), manifest, options) as session:
-        feeds = inputs.make_one(session.inputs, 0)
+        feeds = inputs.make_input(session.inputs, 0)
         for _ in range(RUNS):
             session.put(feeds)
             session.run()

@@ -123,7 +123,7 @@ def smallest(spec: ModelSpec) -> Size:
 
 def expanded(names: Sequence[str]) -> list[ModelSpec]:
     """The rows that are exported: a model's parts in its place."""
-    return [row for name in names for row in registry.exported_as(name)]
+    return [row for name in names for row in registry.exported_models(name)]
 
 
 def needed_bytes(parameters: int, target: str) -> int:

@@ -57,8 +57,8 @@ def write_set(root: Path, torch: Artifact) -> None:
     with runtime.open_session(torch.file, manifest.as_json(torch.manifest), options) as opened:
         for path in photos.bundled():
             photo = photos.resize(photos.read(path), SIZE)
-            outputs = session.infer(opened, postprocess.feed(photo, torch.manifest, spec))
-            answer = postprocess.first(outputs[torch.manifest.outputs[0].name], torch.manifest.outputs[0].layout)
+            outputs = session.infer(opened, postprocess.model_inputs(photo, torch.manifest, spec))
+            answer = postprocess.first_output(outputs[torch.manifest.outputs[0].name], torch.manifest.outputs[0].layout)
             labels = segmentation.labels_of(answer, SIZE)
             name = f"photos_{path.stem}"
             Image.fromarray(photo).save(left / f"{name}_leftImg8bit.png")

@@ -76,7 +76,7 @@ def cases(names: Sequence[str], attentions: Sequence[str] = get_args(Attention))
     return [
         (spec, attention)
         for name in names
-        for spec in registry.exported_as(name)
+        for spec in registry.exported_models(name)
         for attention in spec.attentions
         if attention in attentions
         # A decoder has no such attention; softmax over all pixels of a picture at its own resolution needs 38 400

@@ -30,7 +30,7 @@ from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed
 from vitdeploy.exporters.engines import trtexec_build
 from vitdeploy.images import inputs
-from vitdeploy.images.photos import normalized, parity_batches, raw
+from vitdeploy.images.photos import as_bytes, normalized, parity_batches
 from vitdeploy.inference import local_reference
 from vitdeploy.processes import child_reply
 from vitdeploy.processes.connection import Connection
@@ -279,7 +279,7 @@ def _feeds(spec: ModelSpec, built: Manifest) -> Iterator[list[NDArray[Any]]]:
         return
     entry = next(iter(built.inputs))
     for photos in parity_batches(built.size, built.batch):
-        feed = raw(photos) if built.io == "uint8" else normalized(photos, spec)
+        feed = as_bytes(photos) if built.io == "uint8" else normalized(photos, spec)
         yield [feed.astype(entry.dtype, copy=False)]
 
 

@@ -14,7 +14,7 @@ from vitdeploy import documents
 from vitdeploy.images import labels, postprocess
 from vitdeploy.images.labels import Color
 from vitdeploy.images.photos import Photo
-from vitdeploy.images.sam_predict import Segmented
+from vitdeploy.images.sam_predict import SegmentedObject
 
 OPACITY = 0.6
 """Of the class colors over the photograph: the picture stays readable below them."""
@@ -52,7 +52,7 @@ def segmentation(
     border = _borders(label_map)
     if border.mean() <= MOST_BORDERS:
         painted[border] = 255
-    found = postprocess.shares(label_map)
+    found = postprocess.class_shares(label_map)
     rows = [(names[one.label], one.share, palette[one.label]) for one in found[:MOST_CLASSES]]
     rest = found[MOST_CLASSES:]
     more = f"and {len(rest)} more, {_percent(sum(one.share for one in rest))}" if rest else None
@@ -68,11 +68,11 @@ def classification(
     Args:
         note: a warning that is printed in the picture, e.g. that the weights are random.
     """
-    rows = [(names[one.label], one.share, _ACCENT) for one in postprocess.likeliest(logits)]
+    rows = [(names[one.label], one.share, _ACCENT) for one in postprocess.top_classes(logits)]
     return _beside(Image.fromarray(photo), "Probability", rows, note=note, more=None, swatches=False)
 
 
-def masks(photo: Photo, objects: Sequence[Segmented], *, note: str | None = None) -> Image.Image:
+def masks(photo: Photo, objects: Sequence[SegmentedObject], *, note: str | None = None) -> Image.Image:
     """``photo`` with the masks of ``objects`` and what asked for them; several candidates side by side.
 
     Args:
@@ -98,7 +98,7 @@ def _colors() -> Iterator[Color]:
     return itertools.cycle(_OBJECTS)
 
 
-def _masked(photo: Photo, objects: Sequence[Segmented], place: int) -> Image.Image:
+def _masked(photo: Photo, objects: Sequence[SegmentedObject], place: int) -> Image.Image:
     """``photo`` with one candidate of every object."""
     painted = photo.astype(np.float32)
     for one, color in zip(objects, _colors(), strict=False):

@@ -23,8 +23,10 @@ PHOTO = np.zeros((300, 400, 3), np.uint8)
 
 
 def test_points_mean_one_object_and_every_box_is_another():
-    assert sam_predict.parsed(["10,20", "30,40,0"], [], PHOTO) == [Prompt(points=((10, 20, 1), (30, 40, 0)))]
-    made = sam_predict.parsed(["60,60", "390,290,0"], ["0,0,200,200", "50,50,100.5,100", "300,200,380,280"], PHOTO)
+    assert sam_predict.parse_prompts(["10,20", "30,40,0"], [], PHOTO) == [Prompt(points=((10, 20, 1), (30, 40, 0)))]
+    made = sam_predict.parse_prompts(
+        ["60,60", "390,290,0"], ["0,0,200,200", "50,50,100.5,100", "300,200,380,280"], PHOTO
+    )
     assert made == [
         Prompt(box=(0, 0, 200, 200)),
         Prompt(points=((60, 60, 1),), box=(50, 50, 100.5, 100)),
@@ -52,7 +54,7 @@ def test_points_mean_one_object_and_every_box_is_another():
 )
 def test_a_prompt_that_means_nothing_is_refused_with_its_text(points: list[str], boxes: list[str], words: str):
     with pytest.raises(UsageError, match=words) as caught:
-        sam_predict.parsed(points, boxes, PHOTO)
+        sam_predict.parse_prompts(points, boxes, PHOTO)
     assert caught.value.hint
 
 
@@ -61,7 +63,7 @@ def test_enlarging_is_torchs_bilinear():
     values = np.random.default_rng(0).standard_normal((7, 12)).astype(np.float32)
     for size in ((29, 31), (7, 12), (5, 6), (14, 3)):
         expected = torch.nn.functional.interpolate(torch.from_numpy(values)[None, None], size=size, mode="bilinear")
-        np.testing.assert_allclose(sam_predict.enlarged(values, size), expected[0, 0].numpy(), atol=1e-5)
+        np.testing.assert_allclose(sam_predict.resize_bilinear(values, size), expected[0, 0].numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(300, 400), (1500, 700), (64, 200)], ids=["small", "large and high", "a strip"])
@@ -155,7 +157,7 @@ def embedded(_: Mapping[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("batch", [1, 2, 4])
 def test_each_object_gets_its_own_masks_whatever_the_decoder_takes_at_once(batch: int):
-    asked = sam_predict.parsed(["200,150"], ["20,30,180,120", "150,120,260,200", "300,10,390,290"], PHOTO)
+    asked = sam_predict.parse_prompts(["200,150"], ["20,30,180,120", "150,120,260,200", "300,10,390,290"], PHOTO)
     found = sam_predict.segment(
         PHOTO,
         asked,
@@ -176,7 +178,7 @@ def test_each_object_gets_its_own_masks_whatever_the_decoder_takes_at_once(batch
 def test_several_masks_are_three_and_the_most_trusted_is_the_best():
     (found,) = sam_predict.segment(
         PHOTO,
-        sam_predict.parsed(["200,150", "10,10,0"], [], PHOTO),
+        sam_predict.parse_prompts(["200,150", "10,10,0"], [], PHOTO),
         (encoder_manifest(), decoder_manifest(1)),
         registry.find_model("efficientvit_sam_l0.encoder"),
         run=(embedded, planted),
@@ -191,7 +193,7 @@ def test_several_masks_are_three_and_the_most_trusted_is_the_best():
 def test_objects_are_numbered_in_their_order():
     masks = [np.zeros((4, 4), np.bool_) for _ in range(2)]
     masks[0][:3], masks[1][2:] = True, True
-    assert sam_predict.numbered(masks)[:, 0].tolist() == [1, 1, 2, 2]
+    assert sam_predict.object_map(masks)[:, 0].tolist() == [1, 1, 2, 2]
 
 
 @pytest.fixture(scope="module")
@@ -251,16 +253,16 @@ def test_a_part_alone_and_parts_of_different_weights_are_refused(exported: Path,
     alone = tmp_path / "efficientvit_sam_l0.encoder" / "128x128" / "onnx-fp32"
     copy(folder, alone)
     with pytest.raises(UnreadableFile, match="no decoder lies beside it") as caught:
-        sam_predict.parts(open_artifact(alone))
+        sam_predict.encoder_and_decoder(open_artifact(alone))
     assert "vitdeploy export efficientvit_sam_l0.decoder --target onnx-fp32 --size 128x128" in caught.value.hint
     mate = tmp_path / "efficientvit_sam_l0.decoder" / "128x128" / "onnx-fp32"
     copy(exported / "efficientvit_sam_l0.decoder" / "128x128" / "onnx-fp32", mate)
-    assert sam_predict.parts(open_artifact(alone))[1].folder == mate
+    assert sam_predict.encoder_and_decoder(open_artifact(alone))[1].folder == mate
     manifest = json.loads((mate / "manifest.json").read_text())
     manifest["weights"] = {"source": "file", "sha256": "0" * 64, "name": "other.pt"}
     (mate / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UnreadableFile, match="other weights"):
-        sam_predict.parts(open_artifact(alone))
+        sam_predict.encoder_and_decoder(open_artifact(alone))
 
 
 def copy(source: Path, target: Path) -> None:

@@ -23,8 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vitdeploy.exporters import step
 from vitdeploy.exporters.job import StepJob
-from vitdeploy.models import user
-from vitdeploy.models import user_onnx as own_onnx
+from vitdeploy.models import user, user_onnx
 from vitdeploy.models.create import count_macs, count_parameters, create
 
 USERS_CODE = """
@@ -140,7 +139,7 @@ def test_task_and_scale_follow_from_the_answer(function: str, expected: tuple[An
     assert (spec.task, spec.classes, spec.output_stride, spec.scale) == expected
     assert spec.size == (224, 224)
     assert spec.attentions == ("own",)
-    assert spec.own_weights is not None
+    assert spec.user_weights is not None
 
 
 def test_classes_have_names_even_where_nobody_told_them():
@@ -152,7 +151,7 @@ def test_classes_have_names_even_where_nobody_told_them():
 def test_an_onnx_file_says_its_size_and_counts_itself(place: Path):
     spec = registry.find_model(f"onnx:{onnx_file(place / 'net.onnx')}")
     assert (spec.task, spec.classes, spec.size, spec.sizes) == ("classification", 5, (32, 32), ((32, 32),))
-    assert spec.own_weights == digest_of(place / "net.onnx")
+    assert spec.user_weights == digest_of(place / "net.onnx")
     module = create(spec)
     assert count_parameters(module) == 5 * 3 * 3 * 3
     assert count_macs(module, (1, 3, 32, 32)) == 32 * 32 * 5 * 3 * 3 * 3
@@ -196,7 +195,7 @@ def test_a_model_of_transformers_in_a_folder(place: Path):
     assert (spec.task, spec.classes, spec.size, spec.output_stride) == ("segmentation", 4, (64, 96), 4)
     assert (spec.mean, spec.std) == ((0, 0, 0), (1, 1, 1))
     made = step_of(place / "out", spec.name)
-    assert made.weights.sha256 == spec.own_weights
+    assert made.weights.sha256 == spec.user_weights
 
 
 def test_a_model_in_the_hubs_cache_is_found_by_its_name_and_again_when_it_changes(
@@ -228,7 +227,7 @@ def test_a_model_in_the_hubs_cache_is_found_by_its_name_and_again_when_it_change
     own_models.find.cache_clear()
     other = registry.find_model("hf:someone/tiny")
     assert other.size == (96, 96)
-    assert other.own_weights != one.own_weights
+    assert other.user_weights != one.user_weights
 
 
 def test_a_folder_without_all_its_weights_is_refused(place: Path):
@@ -274,7 +273,7 @@ def test_timm_by_a_stand_in(place: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[2]}:{place}")
     spec = registry.find_model("timm:tiny")
     assert (spec.task, spec.classes, spec.size, spec.mean) == ("classification", 1000, (96, 96), (0.5, 0.5, 0.5))
-    assert spec.own_weights is None
+    assert spec.user_weights is None
     assert spec.note is not None
     with pytest.raises(UsageError, match=r"Unknown model \(other\)"):
         registry.find_model("timm:other")
@@ -301,7 +300,7 @@ def test_tensors_beside_an_onnx_file_are_part_of_it(place: Path, monkeypatch: py
     manifest = step_of(place / "out", name)
     assert manifest.params == 5 * 3 * 3 * 3
     # As beyond 2 GiB: the tensors are not read until they are written.
-    monkeypatch.setattr(own_onnx, "READ_AT_ONCE_BYTES", 0)
+    monkeypatch.setattr(user_onnx, "READ_AT_ONCE_BYTES", 0)
     step_of(place / "again", name)
     made = [onnx.load(place / one / "model.onnx") for one in ("out", "again")]
     step_of(place / "of-one-file", f"onnx:{whole}")
@@ -313,7 +312,7 @@ def test_tensors_beside_an_onnx_file_are_part_of_it(place: Path, monkeypatch: py
     (place / "tensors").write_bytes(tensors)
     own_models.find.cache_clear()
     after = registry.find_model(name)
-    assert after.own_weights != before.own_weights, "what was made of the tensors that were there is not up to date"
+    assert after.user_weights != before.user_weights, "what was made of the tensors that were there is not up to date"
     (place / "tensors").unlink()
     own_models.find.cache_clear()
     with pytest.raises(UnreadableFile, match="tensors"):
@@ -467,9 +466,13 @@ def test_a_file_that_computes_something_else_fails(place: Path, monkeypatch: pyt
 
 
 def test_meaning_of_shapes():
-    assert user.meaning("m", (1, 10), (64, 64)) == {"task": "classification", "classes": 10}
-    assert user.meaning("m", (1, 3, 64, 64), (64, 64)) == {"task": "super-resolution", "scale": 1}
-    assert user.meaning("m", (1, 2, 8, 8), (64, 64)) == {"task": "segmentation", "classes": 2, "output_stride": 8}
+    assert user.task_of_output("m", (1, 10), (64, 64)) == {"task": "classification", "classes": 10}
+    assert user.task_of_output("m", (1, 3, 64, 64), (64, 64)) == {"task": "super-resolution", "scale": 1}
+    assert user.task_of_output("m", (1, 2, 8, 8), (64, 64)) == {
+        "task": "segmentation",
+        "classes": 2,
+        "output_stride": 8,
+    }
     for shape in ((1, 5, 4), (2, 10), (1, 7, 60, 60), (1, 7, 32, 16)):
         with pytest.raises(Impossible, match="answers an image"):
-            user.meaning("m", shape, (64, 64))
+            user.task_of_output("m", shape, (64, 64))

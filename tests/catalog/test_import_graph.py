@@ -26,9 +26,9 @@ SOURCES = [
 KEY = """
 import sys
 from pathlib import Path
-from vitdeploy import catalog
+from vitdeploy.catalog import registry
 from vitdeploy.exporters import planning
-spec = catalog.find_model("efficientvit_b0")
+spec = registry.find_model("efficientvit_b0")
 for name in sys.argv[1:]:
     request = planning.ArtifactRequest(variant=catalog.variant_of(spec, name), weights=None, out=Path("out"))
     print(planning.plans([request])[0].key)

@@ -211,7 +211,7 @@ def test_what_restormer_does_in_its_own_way_is_what_torch_does():
 @pytest.mark.parametrize("shift", [(4, 4), (-4, -4)])
 def test_windows_shift_as_torch_rolls(shift):
     x = golden.image([1, 16, 24, 3])
-    assert torch.equal(swinir.rolled(x, shift[0]), torch.roll(x, (-shift[0], -shift[1]), (1, 2)))
+    assert torch.equal(swinir.roll(x, shift[0]), torch.roll(x, (-shift[0], -shift[1]), (1, 2)))
 
 
 @pytest.mark.parametrize("side", [2, 10, 12])

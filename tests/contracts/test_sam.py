@@ -173,11 +173,11 @@ def test_a_part_has_the_weights_of_the_whole(tmp_path):
 
 
 def test_names_of_parts_are_found_and_the_plain_name_means_both():
-    assert [spec.name for spec in registry.exported_as("efficientvit_sam_l1")] == [
+    assert [spec.name for spec in registry.exported_models("efficientvit_sam_l1")] == [
         "efficientvit_sam_l1.encoder",
         "efficientvit_sam_l1.decoder",
     ]
-    assert registry.exported_as("efficientvit_b0") == (registry.find_model("efficientvit_b0"),)
+    assert registry.exported_models("efficientvit_b0") == (registry.find_model("efficientvit_b0"),)
     assert registry.find_model("efficientvit_sam_l1", "decoder").whole == "efficientvit_sam_l1"
     with pytest.raises(UsageError, match="encodr") as caught:
         registry.find_model("efficientvit_sam_l1.encodr")

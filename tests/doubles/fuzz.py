@@ -138,7 +138,7 @@ def read_onnx(path: Path) -> None:
 
     manifest = json.loads((path.parent / MANIFEST).read_text())
     with on_ort.open_session(path, manifest, SessionOptions(threads=1)) as session:
-        infer(session, inputs.make_one(session.inputs, 0))
+        infer(session, inputs.make_input(session.inputs, 0))
 
 
 def binary_kinds(folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], None]]]:

@@ -103,7 +103,7 @@ def test_layout_is_known_to_check_predict_and_bench(made: Artifact, capsys: pyte
     assert [t.layout for t in (*manifest.inputs, *manifest.outputs)] == ["NHWC", "NHWC"]
     assert manifest.outputs[0].shape == (1, 4, 8, 19)
     photo = np.zeros((40, 60, 3), np.uint8)
-    feed = postprocess.feed(photo, manifest, registry.find_model(manifest.model))
+    feed = postprocess.model_inputs(photo, manifest, registry.find_model(manifest.model))
     assert feed["image"].shape == (1, *SIZE, 3)
     session = registry.load("vitdeploy.runtimes.on_tflite").open_session(
         made.file, as_json(manifest), registry.load("vitdeploy.runtimes.session:SessionOptions")(threads=1)
@@ -114,7 +114,7 @@ def test_layout_is_known_to_check_predict_and_bench(made: Artifact, capsys: pyte
         assert session.facts["delegate_partitions"] == "1"
         session.put(feed)
         session.run()
-        logits = postprocess.first(session.get()["logits"], manifest.outputs[0].layout)
+        logits = postprocess.first_output(session.get()["logits"], manifest.outputs[0].layout)
     assert logits.shape == (19, 4, 8)
     assert manifest.parity is not None
     checked = CheckOutcome(folder=made.folder, manifest=manifest, inputs="", parity=manifest.parity, error=None)

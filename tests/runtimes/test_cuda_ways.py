@@ -115,7 +115,7 @@ def test_a_graph_is_captured_by_those_that_can(way: Any, tmp_path: Path):
         pytest.skip("pycuda cannot capture graphs; test_on_trt has its refusal")
     engine = engine_in(tmp_path / "artifact")
     with opened(engine, graph=True) as session:
-        feeds = inputs.make_one(session.inputs, seed=0)
+        feeds = inputs.make_input(session.inputs, seed=0)
         assert np.array_equal(infer(session, feeds)["logits"], expected(engine, feeds))
         assert way.runtime.STATE.calls.count("cudaGraphLaunch") == 1
 

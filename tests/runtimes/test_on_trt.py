@@ -166,7 +166,7 @@ def test_a_graph_is_asked_of_who_can_capture_one(monkeypatch: pytest.MonkeyPatch
 def test_the_profiler_of_tensorrt_tells_layers_by_their_kind(double: Any, engine: Artifact):
     with opened(engine, profile=True) as session:
         assert isinstance(session, ProfiledSession)
-        feeds = inputs.make_one(session.inputs, seed=0)
+        feeds = inputs.make_input(session.inputs, seed=0)
         for _ in range(3):
             infer(session, feeds)
         assert session.operator_ns() == {"node_conv2d + node_relu": 750_000, "__myl_Fc_myl": 750_000}

@@ -11,7 +11,7 @@ import msgspec
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact, open_artifact
 from vitdeploy.benchmarks.suite import Entry
 from vitdeploy.catalog import graph_io, registry, user_models
-from vitdeploy.catalog.spec import Attention, Boundary, Compute, ModelSpec, Size, Target, is_own
+from vitdeploy.catalog.spec import Attention, Boundary, Compute, ModelSpec, Size, Target, is_user_model
 from vitdeploy.errors import UsageError, VitdeployError
 from vitdeploy.results.record import Case
 
@@ -115,7 +115,7 @@ def side(name: str, order: BenchRequest) -> Planned:
     if _is_path(name):
         return _of_artifact(open_artifact(Path(name)), order)
     words, _, size = name.partition("@")
-    if is_own(words):
+    if is_user_model(words):
         model, target = user_models.split_target(words, frozenset(registry.targets()))
     else:
         model, _, target = words.partition(":")
@@ -191,7 +191,7 @@ def case_of(
         graph=order.graph == "on",
         io=manifest.io if manifest else "fp32",
         head=manifest.head if manifest else "logits",
-        prompts=graph_io.prompted(planned.spec.part, planned.batch),
+        prompts=graph_io.prompt_text(planned.spec.part, planned.batch),
         weights=f"sha256:{weights.sha256}" if weights and weights.source == "file" else "random:0",
         power_mode=power_mode,
         memory=MEMORY[compute],
@@ -200,7 +200,7 @@ def case_of(
 
 def _in_parts(entry: Entry) -> list[Entry]:
     """The entry once for each file that its model is."""
-    return [dataclasses.replace(entry, model=spec.name) for spec in registry.exported_as(entry.model)]
+    return [dataclasses.replace(entry, model=spec.name) for spec in registry.exported_models(entry.model)]
 
 
 def _of_entry(entry: Entry, order: BenchRequest) -> list[Planned]:
@@ -238,7 +238,7 @@ def _of_artifact(found: Artifact, order: BenchRequest) -> Planned:
 
 
 def _is_path(name: str) -> bool:
-    if is_own(name):
+    if is_user_model(name):
         return False
     return "/" in name or name.endswith((".onnx", ".tflite", ".engine", ".pt", MANIFEST)) or Path(name).is_dir()
 
@@ -271,4 +271,4 @@ def model_names(names: Sequence[str], suite_name: str | None) -> list[str]:
     if names and suite_name:
         raise UsageError("both models and --suite were given", "Name models or a suite.")
     meant = list(names) or [entry.model for entry in suite.find(suite_name or DEFAULT_SUITE).entries]
-    return list(dict.fromkeys(spec.name for name in meant for spec in registry.exported_as(name)))
+    return list(dict.fromkeys(spec.name for name in meant for spec in registry.exported_models(name)))

@@ -1,14 +1,8 @@
 """`doctor`: tools, versions, clocks, heat, space and link of a device."""
 
-from typing import TYPE_CHECKING
-
-from vitdeploy.catalog import registry
 from vitdeploy.devices import findings
 from vitdeploy.devices.findings import Finding
 from vitdeploy.errors import VitdeployError
-
-if TYPE_CHECKING:
-    pass
 
 
 def doctor(device: str = "local") -> list[Finding]:
@@ -27,7 +21,7 @@ def doctor(device: str = "local") -> list[Finding]:
             return findings.phone_findings(facts)
         address = f"{found.user}@{found.host}" if found.user else found.host
         return findings.ssh_findings(facts, address=address, targets=found.targets, trtexec=found.trtexec)
-    needed = sorted(registry.EXTRAS)
+    needed = sorted(packages.EXTRAS)
     return [
         *findings.computer_findings(device_facts.facts_of(found)),
         findings.space_finding(store.default_root()),

@@ -156,7 +156,7 @@ def _plans(names: Sequence[str], order: ExportRequest) -> "list[Plan]":
             raise Impossible(f"{target.name} does not run on {device.name}", f"It takes {', '.join(device.targets)}.")
         if target.unavailable is None:
             reachable(order.device)
-    specs = [spec for name in names for spec in registry.exported_as(name)]
+    specs = [spec for name in names for spec in registry.exported_models(name)]
     if order.weights is not None and (meant := len({spec.whole for spec in specs})) != 1:
         raise UsageError(f"--weights fits one model, and {meant} are meant", "Name one model.")
     if order.batch < 1:

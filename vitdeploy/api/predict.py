@@ -78,21 +78,21 @@ def predict(order: PredictRequest) -> Prediction:
     with runtime.open_session(
         found.file, as_json(manifest), session.SessionOptions(threads=_local_threads())
     ) as opened:
-        outputs = session.infer(opened, postprocess.feed(photo, manifest, spec))
+        outputs = session.infer(opened, postprocess.model_inputs(photo, manifest, spec))
     described = manifest.outputs[0]
-    answer = postprocess.first(outputs[described.name], described.layout)
+    answer = postprocess.first_output(outputs[described.name], described.layout)
     picture = _picture_path(order, found)
     if spec.task == "super-resolution":
-        return _enlargement(order, photo, postprocess.image(answer), found, spec)
+        return _enlargement(order, photo, postprocess.to_photo(answer), found, spec)
     told = [f"{manifest.weights.words}: the classes mean nothing"] if manifest.weights.source == "random" else []
     note = "; ".join([*told, *([spec.note] if spec.note else [])]) or None
     names = labels.names(spec.dataset)
     if spec.task == "segmentation":
         classes = postprocess.label_map(answer, (photo.shape[0], photo.shape[1]), enlarge=spec.enlarge)
-        seen, measure = postprocess.shares(classes), "share of the pixels"
+        seen, measure = postprocess.class_shares(classes), "share of the pixels"
         drawn = overlay.segmentation(photo, classes, spec.dataset, note=note)
     else:
-        seen, measure = postprocess.likeliest(answer), "probability"
+        seen, measure = postprocess.top_classes(answer), "probability"
         drawn = overlay.classification(photo, answer, names, note=note)
     overlay.save(drawn, picture)
     shown = tuple((names[one.label], one.share) for one in seen)
@@ -114,8 +114,8 @@ def _segmentation(order: PredictRequest, found: Artifact) -> Prediction:
     devices.only_here("predict", order.device)
     _built(found)
     photo = photos.open_named(order.image)
-    asked = sam_predict.parsed(order.points, order.boxes, photo)
-    pair = sam_predict.parts(found)
+    asked = sam_predict.parse_prompts(order.points, order.boxes, photo)
+    pair = sam_predict.encoder_and_decoder(found)
     target = registry.find_target(found.manifest.target)
     if target.runtime is None:
         raise Impossible(f"this version has nothing that runs {target.name}", "Use an artifact of another target.")
@@ -141,7 +141,7 @@ def _segmentation(order: PredictRequest, found: Artifact) -> Prediction:
     in_frame = [one.best.in_frame() for one in objects]
     beside = [picture.with_name(f"{picture.stem}-{words}.png") for words in ("masks", f"masks-{sam_predict.FRAME[0]}")]
     for masks, path in zip((at_size, in_frame), beside, strict=True):
-        overlay.save(Image.fromarray(sam_predict.numbered(masks)), path)
+        overlay.save(Image.fromarray(sam_predict.object_map(masks)), path)
     shown = tuple(
         (f"object {number} by {one.prompt.words}{f', mask {place}' if order.multimask else ''}", candidate.score)
         for number, one in enumerate(objects, start=1)
@@ -159,7 +159,7 @@ def _enlargement(order: PredictRequest, photo: Any, made: Any, found: Artifact, 
 
     picture = _picture_path(order, found)
     overlay.save(Image.fromarray(made), picture)
-    near = postprocess.against(photo, made, found.manifest.size)
+    near = postprocess.psnr_against_photo(photo, made, found.manifest.size)
     told = [spec.note] if spec.note else []
     if near is None:
         told.append(f"{order.image} is smaller than what was made of it, so nothing says how near that is")

@@ -25,7 +25,7 @@ def outputs(spec: ModelSpec, head: Head) -> tuple[str, ...]:
     return ("labels",) if head == "labels" else spec.outputs
 
 
-def prompted(part: str | None, batch: int) -> str | None:
+def prompt_text(part: str | None, batch: int) -> str | None:
     """What a decoder is asked at once, for the record of a run; None for what takes no prompts."""
     if part != "decoder":
         return None

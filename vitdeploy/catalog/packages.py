@@ -11,13 +11,35 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import platformdirs
 
 from vitdeploy import documents
-from vitdeploy.catalog.registry import EXTRAS
 from vitdeploy.errors import MissingPackage, VitdeployError
+
+EXTRAS: Final[Mapping[str, str]] = {
+    "torch": "torch",
+    "safetensors": "torch",
+    "onnx": "onnx",
+    "onnxscript": "onnx",
+    "onnxruntime": "onnx",
+    "skimage": "torch",
+    "sklearn": "torch",
+    "tensorflow": "tflite",
+    "onnx2tf": "tflite",
+    "ai_edge_litert": "tflite",
+    "litert_torch": "litert-torch",
+    "tensorrt": "trt",
+    "tensorrt_rtx": "trt-rtx",
+    "transformers": "baselines",
+    "adbutils": "adb",
+    "pycocotools": "eval",
+    "torchmetrics": "eval",
+    "distributed": "fleet",
+}
+"""Import name → the extra that installs it."""
 
 IMPORT_LIMIT_S = 120.0
 """An import that takes longer is as good as none. TensorFlow's takes about 8 s on two cores."""

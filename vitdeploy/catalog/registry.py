@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, Final, TypeVar
 
 from vitdeploy.catalog.model_table import MODELS, attention_module
-from vitdeploy.catalog.spec import Attention, ModelSpec, Size, Target, is_own
+from vitdeploy.catalog.spec import Attention, ModelSpec, Size, Target, is_user_model
 from vitdeploy.catalog.target_table import TARGETS
 from vitdeploy.catalog.variant import RANDOM, Variant
 from vitdeploy.errors import Impossible, UsageError, unknown_name
@@ -30,28 +30,6 @@ FORMATS: Final[Mapping[str, str]] = {
     "history": "vitdeploy.reports.as_history",
 }
 """Report format → the module whose ``render`` makes it: of a `Report`, and for ``history`` of a `History`."""
-
-EXTRAS: Final[Mapping[str, str]] = {
-    "torch": "torch",
-    "safetensors": "torch",
-    "onnx": "onnx",
-    "onnxscript": "onnx",
-    "onnxruntime": "onnx",
-    "skimage": "torch",
-    "sklearn": "torch",
-    "tensorflow": "tflite",
-    "onnx2tf": "tflite",
-    "ai_edge_litert": "tflite",
-    "litert_torch": "litert-torch",
-    "tensorrt": "trt",
-    "tensorrt_rtx": "trt-rtx",
-    "transformers": "baselines",
-    "adbutils": "adb",
-    "pycocotools": "eval",
-    "torchmetrics": "eval",
-    "distributed": "fleet",
-}
-"""Import name → the extra that installs it."""
 
 
 @cache
@@ -78,7 +56,7 @@ def find_model(name: str, part: str | None = None) -> ModelSpec:
     Raises:
         UsageError: an unknown name; the nearest ones are offered.
     """
-    if is_own(name):
+    if is_user_model(name):
         from vitdeploy.catalog import user_models
 
         return user_models.find(name)
@@ -91,7 +69,7 @@ def find_model(name: str, part: str | None = None) -> ModelSpec:
     return found
 
 
-def exported_as(name: str) -> tuple[ModelSpec, ...]:
+def exported_models(name: str) -> tuple[ModelSpec, ...]:
     """The rows that a name stands for where files are made: a model's parts, or itself.
 
     Raises:
@@ -159,7 +137,7 @@ def variant_of(
         target=target,
         size=size or spec.size,
         attention=attention_of(spec, attention),
-        weights=f"sha256:{spec.own_weights}" if spec.own_weights else RANDOM,
+        weights=f"sha256:{spec.user_weights}" if spec.user_weights else RANDOM,
         **options,
     )
 

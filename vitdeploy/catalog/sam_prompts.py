@@ -1,7 +1,7 @@
 """Prompts of segment-anything models as arrays: points and a box for each object, padded to a static shape.
 
 A decoder's graph takes ``point_coords`` ``(objects, SLOTS, 2)`` and ``point_labels`` ``(objects, SLOTS)``. Each slot
-is a point or a corner of a box, in any order; slots that are not needed have the label `NOTHING` and change nothing.
+is a point or a corner of a box, in any order; slots that are not needed have the label `EMPTY_SLOT` and change nothing.
 numpy only: the worker carries it.
 """
 
@@ -46,7 +46,7 @@ MOST_POINTS = 8
 SLOTS = MOST_POINTS + 2
 """Points and corners of one object."""
 
-NOTHING, FIRST_CORNER, SECOND_CORNER = -1.0, 2.0, 3.0
+EMPTY_SLOT, FIRST_CORNER, SECOND_CORNER = -1.0, 2.0, 3.0
 """Labels beside 0 and 1. Source: ``PromptEncoder._embed_points`` and ``_embed_boxes`` of the same code."""
 
 
@@ -86,7 +86,7 @@ def arrays(prompts: Sequence[Prompt], objects: int) -> dict[str, Floats]:
         objects: how many the decoder takes at once.
     """
     coords = np.zeros((objects, SLOTS, 2), np.float32)
-    labels = np.full((objects, SLOTS), NOTHING, np.float32)
+    labels = np.full((objects, SLOTS), EMPTY_SLOT, np.float32)
     for row, prompt in enumerate(prompts):
         slots: list[tuple[float, float, float]] = [*prompt.points]
         if prompt.box is not None:
@@ -97,7 +97,7 @@ def arrays(prompts: Sequence[Prompt], objects: int) -> dict[str, Floats]:
     return {COORDS: coords, LABELS: labels}
 
 
-def examples(index: int, objects: int) -> list[Prompt]:
+def example_prompts(index: int, objects: int) -> list[Prompt]:
     """Prompts of all kinds in the `FRAME`, for parity and timing: another kind with every index and object."""
     return [_KINDS[(index + place) % len(_KINDS)] for place in range(objects)]
 

@@ -27,14 +27,14 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """RGB mean and deviation that every ImageNet-trained model here was trained with, on a 0–1 scale."""
 
-OWN_KINDS = ("onnx", "hf", "timm", "module")
+USER_MODEL_KINDS = ("onnx", "hf", "timm", "module")
 """What stands before the colon of the user's own model."""
 
 
-def is_own(name: str) -> bool:
+def is_user_model(name: str) -> bool:
     """Whether ``name`` is the user's own model; here, because a trial asks, and has no msgspec to read one with."""
     kind, colon, _ = name.partition(":")
-    return bool(colon) and kind in OWN_KINDS
+    return bool(colon) and kind in USER_MODEL_KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,7 @@ class ModelSpec:
     """``module:function`` mapping a checkpoint's keys to ours; None: official keys only."""
     weight_tensors: str | None = None
     """``module:function`` turning a checkpoint's tensors into ours where names alone do not do; None: they do."""
-    own_weights: str | None = None
+    user_weights: str | None = None
     """Of the user's own model: digest of the weights that its builder makes; None: they are seeded, or from a file."""
     note: str | None = None
     """What has to be said of it wherever its figures are shown."""

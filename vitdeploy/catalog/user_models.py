@@ -17,7 +17,7 @@ import msgspec
 import platformdirs
 
 from vitdeploy import documents
-from vitdeploy.catalog.spec import ModelSpec, Size, Task, is_own
+from vitdeploy.catalog.spec import ModelSpec, Size, Task, is_user_model
 from vitdeploy.errors import DeviceError, Impossible, MissingPackage, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.processes import child_reply
 from vitdeploy.processes.child_reply import ChildError
@@ -89,12 +89,12 @@ class UserModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 def split_target(name: str, targets: frozenset[str]) -> tuple[str, str]:
     """An own model and the target that follows it after a colon, if one does: ``onnx:a.onnx:onnx-fp16``."""
     model, _, last = name.rpartition(":")
-    return (model, last) if last in targets and is_own(model) else (name, "")
+    return (model, last) if last in targets and is_user_model(model) else (name, "")
 
 
 def folder_name(model: str, weights_sha256: str | None) -> str:
     """A name for folders: ``onnx:/data/net.onnx`` → ``onnx-net-1a2b3c4d``; catalog names stay as they are."""
-    if not is_own(model):
+    if not is_user_model(model):
         return model
     kind, _, rest = model.partition(":")
     stem = Path(rest).stem if kind == "onnx" else Path(rest).name if Path(rest).is_dir() else rest
@@ -134,7 +134,7 @@ def find(name: str) -> ModelSpec:
         mean=found.mean,
         std=found.std,
         requires=REQUIRES[kind],
-        own_weights=found.weights,
+        user_weights=found.weights,
         note=found.note,
         source="the user's own",
     )
@@ -206,7 +206,7 @@ def _source_of(module: str) -> Path | None:
 
 
 def _remembered(name: str, kind: str, rest: str) -> UserModelFacts:
-    place = Path(platformdirs.user_cache_dir("vitdeploy")) / "own-models" / f"{_fingerprint(name, kind, rest)}.json"
+    place = Path(platformdirs.user_cache_dir("vitdeploy")) / "user-models" / f"{_fingerprint(name, kind, rest)}.json"
     try:
         known = msgspec.json.decode(place.read_bytes(), type=UserModelFacts)
         if all(stamp.holds() for stamp in known.beside):

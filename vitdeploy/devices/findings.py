@@ -9,7 +9,7 @@ from typing import Any, Literal
 from vitdeploy import units
 from vitdeploy.artifacts.engine_binding import OLDEST_TENSORRT
 from vitdeploy.catalog.fact_table import NOT_VISIBLE, DeviceFacts, Fact, listed
-from vitdeploy.catalog.registry import EXTRAS
+from vitdeploy.catalog.packages import EXTRAS
 from vitdeploy.errors import VitdeployError
 
 BUSY_LOAD_PER_CORE = 0.2

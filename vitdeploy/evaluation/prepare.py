@@ -306,7 +306,7 @@ def _masks(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> PreparedEval
 def _parts(artifacts: Sequence[Artifact]) -> tuple[Artifact, Artifact]:
     """The encoder and the decoder of one model; where one is named, the other lies where the same export put it."""
     if len(artifacts) == 1 and artifacts[0].manifest.part is not None:
-        artifacts = sam_predict.parts(artifacts[0])
+        artifacts = sam_predict.encoder_and_decoder(artifacts[0])
     by_part = {one.manifest.part: one for one in artifacts}
     encoder, decoder = by_part.get("encoder"), by_part.get("decoder")
     if len(artifacts) != 2 or encoder is None or decoder is None:

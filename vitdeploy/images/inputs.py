@@ -42,17 +42,17 @@ def input_bytes(specs: Sequence[TensorSpec]) -> int:
     return sum(int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs)
 
 
-def described(specs: Sequence[TensorSpec]) -> str:
+def pool_text(specs: Sequence[TensorSpec]) -> str:
     """What a pool holds, for the protocol of a run."""
     return f"{pool_size(specs)} distinct synthetic images"
 
 
 def make_pool(specs: Sequence[TensorSpec], seed: int) -> list[dict[str, Array]]:
     """Distinct inputs, the same for a seed on every machine."""
-    return [make_one(specs, seed, index) for index in range(pool_size(specs))]
+    return [make_input(specs, seed, index) for index in range(pool_size(specs))]
 
 
-def make_one(specs: Sequence[TensorSpec], seed: int, index: int = 0) -> dict[str, Array]:
+def make_input(specs: Sequence[TensorSpec], seed: int, index: int = 0) -> dict[str, Array]:
     """One input of the pool, without the others; prompts are of another kind each time."""
     asked = _prompts(specs, index)
     return {
@@ -69,7 +69,7 @@ def _prompts(specs: Sequence[TensorSpec], index: int) -> dict[str, Floats]:
     if coords is None:
         return {}
     objects = coords.shape[0]
-    return sam_prompts.arrays(sam_prompts.examples(index, objects), objects)
+    return sam_prompts.arrays(sam_prompts.example_prompts(index, objects), objects)
 
 
 def _tensor(spec: TensorSpec, generator: np.random.Generator) -> Array:

@@ -159,7 +159,7 @@ def noise(size: Size, batch: int, seed: int) -> list[Photo]:
     return [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(batch)]
 
 
-def raw(photos: Sequence[Photo]) -> NDArray[np.uint8]:
+def as_bytes(photos: Sequence[Photo]) -> NDArray[np.uint8]:
     """``photos`` of one size as bytes, ``(n, 3, h, w)``: for graphs that normalize inside."""
     return np.ascontiguousarray(np.stack(photos).transpose(0, 3, 1, 2))
 

@@ -21,7 +21,7 @@ TOP = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class ClassShare:
     """One class and how much of the answer it is."""
 
     label: int
@@ -29,7 +29,7 @@ class Share:
     """Of the pixels for segmentation, the softmax probability for classification; 0–1."""
 
 
-def feed(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str, NDArray[Any]]:
+def model_inputs(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str, NDArray[Any]]:
     """``photo``, resized to the artifact's input, as the arrays its session takes (the batch repeats it).
 
     Segmentation takes the whole picture, as published; classification the largest centered part with the
@@ -46,13 +46,13 @@ def feed(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str, NDArray
     return {described.name: np.ascontiguousarray(array)}
 
 
-def image(output: NDArray[Any]) -> Photo:
+def to_photo(output: NDArray[Any]) -> Photo:
     """An image ``(3, h, w)`` on a 0–1 scale as bytes ``(h, w, 3)``; what lies outside the scale is cut off."""
     channels_last = np.moveaxis(output.astype(np.float32), 0, -1)
     return np.asarray((np.clip(channels_last, 0, 1) * 255).round(), np.uint8)
 
 
-def against(photo: Photo, output: Photo, size: Size) -> tuple[float, float] | None:
+def psnr_against_photo(photo: Photo, output: Photo, size: Size) -> tuple[float, float] | None:
     """How near ``output`` is to ``photo`` at its size, and how near bicubic enlargement of the same ``size`` comes.
 
     In dB; None where the photograph itself is smaller than the output: then nobody knows what is right.
@@ -76,8 +76,8 @@ def psnr_db(truth: Photo, output: Photo) -> float:
     return 10 * math.log10(255**2 / square) if square else math.inf
 
 
-def first(output: NDArray[Any], layout: str) -> NDArray[Any]:
-    """The first image's output, channels first."""
+def first_output(output: NDArray[Any], layout: str) -> NDArray[Any]:
+    """The output for the first image of the batch, channels first."""
     return np.moveaxis(output[0], -1, 0) if layout == "NHWC" and output.ndim == 4 else output[0]
 
 
@@ -102,16 +102,16 @@ def label_map(output: NDArray[Any], size: Size, *, enlarge: str = "bicubic") -> 
     return labels
 
 
-def shares(labels: Labels) -> list[Share]:
+def class_shares(labels: Labels) -> list[ClassShare]:
     """The classes of a label map by falling area."""
     found, counts = np.unique(labels, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return [Share(label=int(found[i]), share=float(counts[i]) / labels.size) for i in order]
+    return [ClassShare(label=int(found[i]), share=float(counts[i]) / labels.size) for i in order]
 
 
-def likeliest(logits: Logits) -> list[Share]:
+def top_classes(logits: Logits) -> list[ClassShare]:
     """The `TOP` classes of logits ``(classes,)`` with their softmax probabilities."""
     exponents = np.exp(logits.astype(np.float64) - float(logits.max()))
     probabilities = exponents / exponents.sum()
     order = np.argsort(-probabilities, kind="stable")[:TOP]
-    return [Share(label=int(i), share=float(probabilities[i])) for i in order]
+    return [ClassShare(label=int(i), share=float(probabilities[i])) for i in order]

@@ -37,7 +37,7 @@ class Candidate:
 
     def in_frame(self) -> Mask:
         """At the size of the frame, ``(1024, 1024)``; what lies beyond the picture is there too."""
-        return enlarged(self.logits, FRAME) > 0
+        return resize_bilinear(self.logits, FRAME) > 0
 
     def at(self, photo: Photo) -> Mask:
         """At the picture's size, ``(h, w)``.
@@ -46,11 +46,13 @@ class Candidate:
         what is not the picture, then to its size; bilinear both times.
         """
         height, width = photos.inner_size(photo, FRAME)
-        return enlarged(enlarged(self.logits, FRAME)[:height, :width], (photo.shape[0], photo.shape[1])) > 0
+        return (
+            resize_bilinear(resize_bilinear(self.logits, FRAME)[:height, :width], (photo.shape[0], photo.shape[1])) > 0
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Segmented:
+class SegmentedObject:
     """One object that was asked for, and its answers."""
 
     prompt: Prompt
@@ -64,7 +66,7 @@ class Segmented:
         return max(self.candidates, key=lambda one: one.score)
 
 
-def parsed(points: Sequence[str], boxes: Sequence[str], photo: Photo) -> list[Prompt]:
+def parse_prompts(points: Sequence[str], boxes: Sequence[str], photo: Photo) -> list[Prompt]:
     """What the command line asks for, one prompt an object, in pixels of the picture.
 
     Without a box all points mean one object; every box is an object, and a point belongs to the box that it lies in,
@@ -97,7 +99,7 @@ def parsed(points: Sequence[str], boxes: Sequence[str], photo: Photo) -> list[Pr
     return made
 
 
-def parts(found: Artifact) -> tuple[Artifact, Artifact]:
+def encoder_and_decoder(found: Artifact) -> tuple[Artifact, Artifact]:
     """Encoder and decoder, where one of them was named; the other lies where the same export put it.
 
     Raises:
@@ -129,7 +131,7 @@ def image_feed(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str, N
     described = manifest.inputs[0]
     boxed = photos.letterbox(photo, manifest.size)
     if described.dtype == "uint8":
-        array: NDArray[Any] = photos.raw([boxed])
+        array: NDArray[Any] = photos.as_bytes([boxed])
     else:
         array = photos.normalized([boxed], spec)
         height, width = photos.inner_size(photo, manifest.size)
@@ -146,7 +148,7 @@ def segment(
     *,
     run: tuple[Run, Run],
     multimask: bool,
-) -> list[Segmented]:
+) -> list[SegmentedObject]:
     """What the two parts make of ``asked``, prompts in pixels of the picture.
 
     Args:
@@ -163,7 +165,7 @@ def segment(
     height, width = photos.inner_size(photo, FRAME)
     across, down = width / photo.shape[1], height / photo.shape[0]
     wanted = slice(1, None) if multimask else slice(0, 1)
-    found: list[Segmented] = []
+    found: list[SegmentedObject] = []
     for start in range(0, len(asked), decoder.batch):
         group = asked[start : start + decoder.batch]
         feeds = {
@@ -177,11 +179,11 @@ def segment(
                 Candidate(score=float(score), logits=mask)
                 for mask, score in zip(masks[wanted], scores[wanted], strict=True)
             )
-            found.append(Segmented(prompt=prompt, candidates=candidates))
+            found.append(SegmentedObject(prompt=prompt, candidates=candidates))
     return found
 
 
-def numbered(masks: Sequence[Mask]) -> NDArray[np.uint8]:
+def object_map(masks: Sequence[Mask]) -> NDArray[np.uint8]:
     """Masks of one size as one picture: 0 where nothing is, else the object's number; later ones lie on top."""
     made = np.zeros(masks[0].shape, np.uint8)
     for number, mask in enumerate(masks, start=1):
@@ -189,7 +191,7 @@ def numbered(masks: Sequence[Mask]) -> NDArray[np.uint8]:
     return made
 
 
-def enlarged(values: Floats, size: Size) -> Floats:
+def resize_bilinear(values: Floats, size: Size) -> Floats:
     """``(h, w)`` at another size: bilinear, corners not aligned, as ``torch.nn.functional.interpolate``."""
     return _stretched(_stretched(values, size[0]).T, size[1]).T
 

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from vitdeploy.catalog import graph_io, registry
-from vitdeploy.catalog.spec import Attention, ModelSpec, is_own
+from vitdeploy.catalog.spec import Attention, ModelSpec, is_user_model
 from vitdeploy.models.weights import fit, read_checkpoint, seeded
 
 
@@ -38,7 +38,7 @@ def create(
         Impossible: the model has no such attention.
         UnreadableFile: the checkpoint is no good, or belongs to another model.
     """
-    if is_own(spec.name):
+    if is_user_model(spec.name):
         return _own(spec, weights, seed)
     chosen = registry.attention_of(spec, attention)
     # On the meta device nothing is allocated or initialized only to be overwritten.
@@ -73,7 +73,7 @@ def _whole(spec: ModelSpec, module: nn.Module, attention: Attention) -> nn.Modul
 def unfilled(spec: ModelSpec) -> tuple[nn.Module, tuple[tuple[int, ...], ...]]:
     """The model without numbers, and the shapes of its inputs at its published size: enough to count."""
     shapes = tuple(one.shape for one in graph_io.inputs(spec, size=spec.size, batch=1))
-    if is_own(spec.name):
+    if is_user_model(spec.name):
         module: nn.Module = registry.load(spec.builder)(spec.variant)
     else:
         with torch.device("meta"):
@@ -87,7 +87,7 @@ def _own(spec: ModelSpec, weights: Path | str | None, seed: int) -> nn.Module:
     inner = getattr(module, "model", module)
     if weights is not None:
         inner.load_state_dict(fit(read_checkpoint(weights), inner, path=weights, model=spec.name))
-    elif spec.own_weights is None:
+    elif spec.user_weights is None:
         inner.load_state_dict(seeded(inner, seed))
     return module.eval().requires_grad_(False)
 

@@ -131,7 +131,7 @@ class Block(nn.Module):
         if self.window is None:
             x = x + self.attn(normed)
         else:
-            x = x + joined(self.attn(windows(normed, self.window)), x.shape, self.window)
+            x = x + merge_windows(self.attn(split_windows(normed, self.window)), x.shape, self.window)
         return x + self.mlp(self.norm2(x))
 
 
@@ -173,7 +173,7 @@ class ImageEncoder(nn.Module):
         return self.neck(x.permute(0, 3, 1, 2))
 
 
-def windows(x: Tensor, side: int) -> Tensor:
+def split_windows(x: Tensor, side: int) -> Tensor:
     """A map ``(n, h, w, c)`` in windows ``(n * count, side, side, c)``, filled up with zeros below and on the right."""
     n, height, width, channels = x.shape
     rows, columns = -(-height // side), -(-width // side)
@@ -182,8 +182,8 @@ def windows(x: Tensor, side: int) -> Tensor:
     return x.reshape(n * rows * columns, side, side, channels)
 
 
-def joined(x: Tensor, shape: tuple[int, ...], side: int) -> Tensor:
-    """The windows of `windows` as the map of ``shape`` that they were."""
+def merge_windows(x: Tensor, shape: tuple[int, ...], side: int) -> Tensor:
+    """The windows of `split_windows` as the map of ``shape`` that they were."""
     n, height, width, channels = shape
     rows, columns = -(-height // side), -(-width // side)
     x = x.reshape(n, rows, columns, side, side, channels).transpose(2, 3)

@@ -169,7 +169,7 @@ class Stem(nn.Module):
         return self.proj(x)
 
 
-class Halve(nn.Module):
+class Downsample(nn.Module):
     """To half the resolution."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -190,7 +190,7 @@ class Mscan(nn.Module):
         self.stages = len(config.widths)
         before = 3
         for stage, (width, depth, expand) in enumerate(zip(config.widths, config.depths, EXPANDS, strict=True), 1):
-            self.add_module(f"patch_embed{stage}", Stem(width) if stage == 1 else Halve(before, width))
+            self.add_module(f"patch_embed{stage}", Stem(width) if stage == 1 else Downsample(before, width))
             self.add_module(f"block{stage}", nn.Sequential(*(Block(width, expand) for _ in range(depth))))
             self.add_module(f"norm{stage}", nn.LayerNorm(width, eps=LAYER_NORM_EPS))
             before = width
@@ -234,7 +234,7 @@ class Factorization(nn.Module):
         return (bases @ shares.transpose(1, 2)).reshape(n, channels, height, width)
 
 
-class Normed(nn.Module):
+class ConvNormAct(nn.Module):
     """A pointwise convolution, a group norm where there is one, and the activation.
 
     Attributes:
@@ -261,9 +261,9 @@ class Hamburger(nn.Module):
 
     def __init__(self, channels: int, parts: int) -> None:
         super().__init__()
-        self.ham_in = Normed(channels, channels, norm=False)
+        self.ham_in = ConvNormAct(channels, channels, norm=False)
         self.ham = Factorization(channels, parts)
-        self.ham_out = Normed(channels, channels, act=False)
+        self.ham_out = ConvNormAct(channels, channels, act=False)
         self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -278,9 +278,9 @@ class LightHamHead(nn.Module):
         super().__init__()
         width = config.head
         self.conv_seg = nn.Conv2d(width, classes, 1)
-        self.squeeze = Normed(sum(config.widths[1:]), width)
+        self.squeeze = ConvNormAct(sum(config.widths[1:]), width)
         self.hamburger = Hamburger(width, config.parts)
-        self.align = Normed(width, width)
+        self.align = ConvNormAct(width, width)
 
     def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
         """The backbone's maps to logits ``(n, classes, h / 8, w / 8)``."""

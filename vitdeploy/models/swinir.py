@@ -109,10 +109,10 @@ class Block(nn.Module):
         height, width = x.shape[1:3]
         moved = self.norm1(x)
         if self.shift:
-            moved = rolled(moved, self.shift)
-        moved = together(self.attn(windows_of(moved), mask if self.shift else None), height, width)
+            moved = roll(moved, self.shift)
+        moved = merge_windows(self.attn(split_windows(moved), mask if self.shift else None), height, width)
         if self.shift:
-            moved = rolled(moved, -self.shift)
+            moved = roll(moved, -self.shift)
         x = x + moved
         return x + self.mlp(self.norm2(x))
 
@@ -192,21 +192,21 @@ def build(variant: str, *, attention: Attention = "own") -> nn.Module:
     return SwinIr(SCALES[variant])
 
 
-def windows_of(x: Tensor) -> Tensor:
+def split_windows(x: Tensor) -> Tensor:
     """``(n, h, w, c)`` to ``(n, windows, WINDOW^2, c)``."""
     n, height, width, channels = x.shape
     tiles = x.reshape(n, height // WINDOW, WINDOW, width // WINDOW, WINDOW, channels)
     return tiles.transpose(2, 3).reshape(n, -1, WINDOW**2, channels)
 
 
-def together(windows: Tensor, height: int, width: int) -> Tensor:
-    """What `windows_of` took apart."""
+def merge_windows(windows: Tensor, height: int, width: int) -> Tensor:
+    """What `split_windows` took apart."""
     n, _, _, channels = windows.shape
     tiles = windows.reshape(n, height // WINDOW, width // WINDOW, WINDOW, WINDOW, channels)
     return tiles.transpose(2, 3).reshape(n, height, width, channels)
 
 
-def rolled(x: Tensor, pixels: int) -> Tensor:
+def roll(x: Tensor, pixels: int) -> Tensor:
     """``(n, h, w, c)`` moved up and left; what leaves comes back at the other end.
 
     As ``torch.roll``, whose ONNX form asks for shapes at run time.
@@ -218,7 +218,7 @@ def rolled(x: Tensor, pixels: int) -> Tensor:
 def shift_mask(height: int, width: int, device: torch.device) -> Tensor:
     """``(windows, 1, WINDOW^2, WINDOW^2)``: `MASKED` for pixels that only the shift brought into one window, else 0."""
     rows, columns = _bands(height, device), _bands(width, device)
-    regions = windows_of((rows[:, None] * 3 + columns)[None, :, :, None]).flatten(1, 2)
+    regions = split_windows((rows[:, None] * 3 + columns)[None, :, :, None]).flatten(1, 2)
     regions = regions.reshape(-1, 1, WINDOW**2)
     apart = (regions[:, :, :, None] != regions[:, :, None, :]).float()
     return apart * MASKED

@@ -27,11 +27,11 @@ from vitdeploy.processes import child_process
 DEFAULT_SIZE: Size = (224, 224)
 """Where neither the model nor its files say what they were made for."""
 
-FIELDS = ("logits", "reconstruction", "predicted_depth", "last_hidden_state")
+OUTPUT_FIELDS = ("logits", "reconstruction", "predicted_depth", "last_hidden_state")
 """Of an output with names, the first of these that is there is the answer."""
 
 
-class Plain(nn.Module):
+class SingleTensorModel(nn.Module):
     """A model that takes an image and returns the one tensor of its answer."""
 
     def __init__(self, model: nn.Module, name: str) -> None:
@@ -41,10 +41,10 @@ class Plain(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """``(n, 3, h, w)`` to the first tensor of what the model returns."""
-        return first(self.model(image), self.name)
+        return first_tensor(self.model(image), self.name)
 
 
-def first(output: Any, name: str) -> Tensor:
+def first_tensor(output: Any, name: str) -> Tensor:
     """The answer in what a model returned.
 
     Raises:
@@ -52,7 +52,7 @@ def first(output: Any, name: str) -> Tensor:
     """
     if isinstance(output, Tensor):
         return output
-    for field in FIELDS:
+    for field in OUTPUT_FIELDS:
         found = output.get(field) if isinstance(output, Mapping) else getattr(output, field, None)
         if isinstance(found, Tensor):
             return found
@@ -77,7 +77,7 @@ def build_module(variant: str, *, attention: Attention = "own") -> nn.Module:
         raise Impossible(f"{name} raised {type(error).__name__}: {error}", "Try it alone in Python.") from error
     if not isinstance(made, nn.Module):
         raise Impossible(f"{name} returned a {type(made).__name__}, not a torch.nn.Module", "Return the module.")
-    return Plain(made.eval().float(), name)
+    return SingleTensorModel(made.eval().float(), name)
 
 
 def build_timm(variant: str, *, attention: Attention = "own") -> nn.Module:
@@ -90,7 +90,7 @@ def build_timm(variant: str, *, attention: Attention = "own") -> nn.Module:
         raise Impossible(f"timm does not import here: {error}", "Repair it with `pip install timm`.") from error
     except Exception as error:  # its own errors are of many classes
         raise UsageError(f"{name}: {error}", "Name a model of `timm.list_models()`.") from error
-    return Plain(made.eval(), name)
+    return SingleTensorModel(made.eval(), name)
 
 
 def build_hf(variant: str, *, attention: Attention = "own") -> nn.Module:
@@ -123,7 +123,7 @@ def build_hf(variant: str, *, attention: Attention = "own") -> nn.Module:
     if found["missing_keys"]:
         lacking = sorted(found["missing_keys"])
         raise UnreadableFile(f"{name} lacks {len(lacking)} of its tensors ({lacking[0]}, …)", hint)
-    return Plain(made.eval(), name)
+    return SingleTensorModel(made.eval(), name)
 
 
 def describe(name: str) -> UserModelFacts:
@@ -147,13 +147,13 @@ def describe(name: str) -> UserModelFacts:
             f"{name} does not take an image (1, 3, {size[0]}, {size[1]}): {type(error).__name__}: {_line(error)}",
             "Let it take one float32 tensor (n, 3, h, w).",
         ) from error
-    seen = meaning(name, shape, size)
+    seen = task_of_output(name, shape, size)
     weights = None if kind == "timm" else _digest(module)
     note = "its weights are random here: timm's would be a download" if kind == "timm" else None
     return UserModelFacts(size=size, mean=mean, std=std, weights=weights, note=note, **seen)
 
 
-def meaning(name: str, shape: tuple[int, ...], size: Size) -> dict[str, Any]:
+def task_of_output(name: str, shape: tuple[int, ...], size: Size) -> dict[str, Any]:
     """Task, classes, stride and scale by the shape of the answer to one image of ``size``.
 
     Raises:

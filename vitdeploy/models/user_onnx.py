@@ -22,7 +22,7 @@ from vitdeploy.artifacts import manifest
 from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, Attention, Size
 from vitdeploy.catalog.user_models import Stamp, UserModelFacts
 from vitdeploy.errors import Impossible, UnreadableFile
-from vitdeploy.models.user import DEFAULT_SIZE, meaning
+from vitdeploy.models.user import DEFAULT_SIZE, task_of_output
 
 IMAGE = "image"
 FLOATS = frozenset(
@@ -55,7 +55,7 @@ class OnnxModule(nn.Module):
             options = onnxruntime.SessionOptions()
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
             self._session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
-        name = entry(self.proto, self.path).name
+        name = image_input(self.proto, self.path).name
         return torch.from_numpy(np.asarray(self._session.run(None, {name: image.numpy()})[0]))
 
     def fixed(self, shape: tuple[int, ...], output: str) -> Any:
@@ -70,9 +70,9 @@ class OnnxModule(nn.Module):
         proto.CopyFrom(self.proto)
         graph = proto.graph
         del graph.output[1:]
-        _rename(graph, entry(proto, self.path).name, IMAGE)
+        _rename(graph, image_input(proto, self.path).name, IMAGE)
         _rename(graph, graph.output[0].name, output)
-        dims = entry(proto, self.path).type.tensor_type.shape.dim
+        dims = image_input(proto, self.path).type.tensor_type.shape.dim
         for dim, wanted in zip(dims, shape, strict=True):
             if dim.dim_value not in (0, wanted):
                 raise Impossible(
@@ -137,8 +137,8 @@ def read(path: Path) -> Any:
     except Exception as error:  # protobuf, checker and file errors are of many classes
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UnreadableFile(f"{path} is not a valid ONNX file: {said}", "Export it again.") from error
-    dims = entry(proto, path).type.tensor_type.shape.dim
-    kind = entry(proto, path).type.tensor_type.elem_type
+    dims = image_input(proto, path).type.tensor_type.shape.dim
+    kind = image_input(proto, path).type.tensor_type.elem_type
     if len(dims) != 4 or dims[1].dim_value not in (0, 3) or kind != onnx.TensorProto.FLOAT:
         shape = [d.dim_value or d.dim_param or "?" for d in dims]
         raise Impossible(
@@ -162,7 +162,7 @@ def _beside(proto: Any) -> list[Any]:
     return [one for one in found if external_data_helper.uses_external_data(one)]
 
 
-def entry(proto: Any, path: Path) -> Any:
+def image_input(proto: Any, path: Path) -> Any:
     """The one input that is no weight."""
     weights = {one.name for one in proto.graph.initializer}
     found = [one for one in proto.graph.input if one.name not in weights]
@@ -176,7 +176,7 @@ def describe(rest: str) -> UserModelFacts:
     """What the file takes and returns."""
     path = Path(rest)
     module = OnnxModule(path)
-    dims = [d.dim_value for d in entry(module.proto, path).type.tensor_type.shape.dim]
+    dims = [d.dim_value for d in image_input(module.proto, path).type.tensor_type.shape.dim]
     if dims[0] not in (0, 1):
         raise Impossible(f"{path.name} takes {dims[0]} images at once", "Export it for one image, or an open batch.")
     size: Size = (dims[2] or DEFAULT_SIZE[0], dims[3] or DEFAULT_SIZE[1])
@@ -201,7 +201,7 @@ def describe(rest: str) -> UserModelFacts:
         weights=weights,
         note=note,
         beside=tuple(map(Stamp.of, beside)),
-        **meaning(path.name, shape, size),
+        **task_of_output(path.name, shape, size),
     )
 
 

@@ -160,7 +160,7 @@ def error_of(left: ChildError | MissingReply, what: str, done: CommandResult, lo
     """The error that a child met, as itself again, or the one of a child that left no reply."""
     if isinstance(left, MissingReply):
         return failure(what, done, log, left)
-    tree = {kind.__name__: kind for kind in errors.kinds()}
+    tree = {kind.__name__: kind for kind in errors.error_classes()}
     return tree.get(left.kind, ToolchainFailed)(left.message, left.hint)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from vitdeploy.catalog import registry
-from vitdeploy.catalog.spec import is_own
+from vitdeploy.catalog.spec import is_user_model
 from vitdeploy.errors import Impossible, ToolchainFailed
 from vitdeploy.runtimes.loaded_session import LoadedSession, tensors_of
 from vitdeploy.runtimes.session import Arrays, Session, SessionOptions
@@ -96,7 +96,7 @@ def _load(file: Path, manifest: Mapping[str, Any]) -> torch.nn.Module:
         )
     spec = registry.find_model(manifest["model"], manifest["part"])
     # On the meta device nothing is allocated or initialized only to be overwritten, so load_ns is the load's.
-    with torch.device("cpu" if is_own(spec.name) else "meta"):
+    with torch.device("cpu" if is_user_model(spec.name) else "meta"):
         module: torch.nn.Module = registry.load(spec.builder)(spec.variant, attention=manifest["attention"])
     try:
         state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)

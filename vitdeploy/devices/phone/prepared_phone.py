@@ -55,7 +55,7 @@ def prepare_phone(device: Device, link: Connection, facts: DeviceFacts) -> Prepa
 
 def write_inputs(specs: Sequence[TensorSpec], seed: int, folder: Path) -> list[Path]:
     """One input, a file of raw bytes a tensor, in the graph's order."""
-    made = inputs.make_one(specs, seed)
+    made = inputs.make_input(specs, seed)
     paths = [folder / f"input{place}" for place in range(len(specs))]
     for spec, path in zip(specs, paths, strict=True):
         path.write_bytes(np.ascontiguousarray(made[spec.name]).tobytes())
