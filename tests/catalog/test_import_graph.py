@@ -30,7 +30,7 @@ from vitdeploy.catalog import registry
 from vitdeploy.exporters import planning
 spec = registry.find_model("efficientvit_b0")
 for name in sys.argv[1:]:
-    request = planning.ArtifactRequest(variant=catalog.variant_of(spec, name), weights=None, out=Path("out"))
+    request = planning.ArtifactRequest(variant=registry.variant_of(spec, name), weights=None, out=Path("out"))
     print(planning.plans([request])[0].key)
 """
 
