@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vitdeploy.catalog import registry
-from vitdeploy.devices import agent
+from vitdeploy.devices import probe
 
 ROOT = Path(__file__).parent.parent
 
@@ -45,7 +45,7 @@ def last_words(names: list[str | None]) -> set[str]:
     [
         ("EXPORTERS", last_words([row.exporter for row in registry.TARGETS])),
         ("RUNTIMES", last_words([name for row in registry.TARGETS for name in (row.runtime, row.proof)])),
-        ("PROBES", last_words([*agent.PROBES])),
+        ("PROBES", last_words([*probe.modules()])),
     ],
 )
 def test_every_module_that_is_loaded_by_name_is_compared_with_its_protocol(name: str, loaded: set[str]):

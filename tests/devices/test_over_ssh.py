@@ -129,7 +129,7 @@ def test_a_file_is_sent_once_and_comes_back_whole_whatever_its_name(server: SshS
 def test_what_was_damaged_on_the_way_is_not_left_there(server: SshServer, tmp_path: Path):
     file = tmp_path / "f"
     file.write_bytes(b"whole")
-    with connected(server) as link, pytest.raises(DeviceError, match="did not take f"):
+    with connected(server) as link, pytest.raises(DeviceError, match="cannot copy f "):
         link.push(file, sha256="0" * 64)
     assert not [path for path in (server.home / ".cache").rglob("*f") if path.is_file()]
 
@@ -144,7 +144,7 @@ def test_a_full_disk_is_named(server: SshServer, tmp_path: Path):
     (row,) = run.results
     assert row.status == "failed"
     assert [reason.code for reason in row.reasons][:1] == ["device-error"]
-    assert "did not take model.onnx" in row.reasons[0].message
+    assert "cannot copy model.onnx" in row.reasons[0].message
     assert "No space left on device" in row.reasons[0].message
     assert not list(place.iterdir()), "nothing half-written is left"
     assert len(timed(server, tmp_path / "freed", trials=1).results[0].trials) == 1
@@ -160,7 +160,7 @@ def test_a_lock_is_held_against_others_and_let_go(server: SshServer):
 
 
 def test_a_command_that_takes_too_long_is_killed_there(server: SshServer):
-    with connected(server) as link, pytest.raises(DeviceError, match=r"was killed on orin after 0\.5 s"):
+    with connected(server) as link, pytest.raises(DeviceError, match=r"was killed after 0\.5 s on orin"):
         link.run(["sleep", "30.125"], timeout_s=0.5)
     assert not running("30.125")
 
@@ -261,7 +261,7 @@ def test_the_wrong_machine_is_refused(server: SshServer, tmp_path: Path):
 @pytest.mark.parametrize("host", ["-oProxyCommand=touch owned", "a b", "a;b", "$(b)"])
 def test_a_host_is_never_an_option_or_a_command(host: str):
     with pytest.raises(UsageError, match="no name of a host"):
-        SshConnection("orin", host)
+        SshConnection(Device(name="orin", title="", link="ssh", host=host, targets=()))
 
 
 def test_an_unconfigured_device_is_exit_7_with_the_line_to_write(capsys: pytest.CaptureFixture[str]):

@@ -5,7 +5,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.errors import DeviceError
-from vitdeploy.processes.connection import CommandResult
+from vitdeploy.processes.connection import CommandResult, Connection
 from vitdeploy.runtimes.session import Array, Arrays, SessionOptions
 
 IMAGE = TensorSpec(name="image", shape=(1, 3, 8, 8), dtype="float32", layout="NCHW")
@@ -95,7 +94,7 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
     return FakeSession(FakeClock(), fail_at=planted.get("fail_at"), output=float("nan") if planted.get("nan") else 1.0)
 
 
-class FakeConnection:
+class FakeConnection(Connection):
     """A device that answers by ``answer(job)``; None: with samples of 1 ms. What it was asked is in ``jobs``."""
 
     def __init__(self, answer: Callable[[dict[str, Any]], CommandResult | None] = lambda job: None) -> None:
@@ -104,14 +103,6 @@ class FakeConnection:
         self.locked = False
         self.busy = False
         self._answer = answer
-
-    def __enter__(self) -> "FakeConnection":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def interpreter(self) -> tuple[str, ...]:
         return (sys.executable,)
@@ -130,11 +121,8 @@ class FakeConnection:
     def pull(self, remote: str, path: Path) -> None:
         path.write_bytes(Path(remote).read_bytes())
 
-    def lock(self, *, timeout_s: float) -> AbstractContextManager[None]:
-        return self._held()
-
     @contextlib.contextmanager
-    def _held(self) -> Generator[None]:
+    def lock(self, *, timeout_s: float) -> Generator[None]:
         if self.busy:
             raise DeviceError("fake is in use by process 1", "Wait for it.")
         self.locked = True

@@ -14,6 +14,7 @@ from pathlib import Path
 from vitdeploy import models
 from vitdeploy.catalog import import_graph
 from vitdeploy.catalog.target_table import TARGETS
+from vitdeploy.devices import probe
 
 PROCESSES = (
     "vitdeploy.benchmarks.trial.worker",
@@ -25,9 +26,6 @@ PROCESSES = (
     "vitdeploy.exporters.engines.build",
 )
 """What is started on a device."""
-
-PROBES = ("vitdeploy.devices.probe_cpu", "vitdeploy.devices.probe_jetson", "vitdeploy.devices.probe_nvml")
-"""What those load by the name that a job gives them, beside the runtimes of the targets and the models."""
 
 OLDEST_PYTHON = (3, 10)
 """Source: JetPack 6 has 3.10."""
@@ -62,4 +60,4 @@ def modules() -> dict[str, Path]:
     """Name → file of every module of ours that a process on a device may load."""
     runtimes = [target.runtime for target in TARGETS if target.runtime]
     builders = [f"{models.__name__}.{entry.name}" for entry in pkgutil.iter_modules(models.__path__)]
-    return import_graph.modules_of([*PROCESSES, *PROBES, *runtimes, *builders])
+    return import_graph.modules_of([*PROCESSES, *probe.modules(), *runtimes, *builders])

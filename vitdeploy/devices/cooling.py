@@ -1,12 +1,12 @@
-"""Let a machine cool down before a trial: a hot one would slow itself down in the middle of it.
+"""Cool-down before a trial: a hot one would slow itself down in the middle of it.
 
 Standard library only: the worker carries it.
 """
 
 import time
 from collections.abc import Callable
-from typing import Protocol
 
+from vitdeploy.devices.probe import Thermometer
 from vitdeploy.errors import DeviceError
 
 HEADROOM_C = 15.0
@@ -18,18 +18,6 @@ WAIT_S = 300.0
 """A machine that is not cool by then is too hot. Source: as for phones, `phone_state.COOL_WAIT_S`."""
 
 POLL_S = 2.0
-
-
-class Thermometer(Protocol):
-    """What is asked; None: not visible on this machine."""
-
-    def temperature_c(self) -> float | None:
-        """The hottest sensor."""
-        ...
-
-    def headroom_c(self) -> float | None:
-        """How far the machine is below the nearest temperature at which it slows itself down."""
-        ...
 
 
 def wait_until_cool(

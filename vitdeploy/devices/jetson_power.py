@@ -92,4 +92,4 @@ def _run(*command: str, given: str = "") -> tuple[bool, str]:
 
 
 def _last(words: str) -> str:
-    return next(reversed(words.strip().splitlines()), "it said nothing")
+    return next(reversed(words.strip().splitlines()), "no output")

@@ -1,4 +1,4 @@
-"""A phone as a device: commands, files and a lock over the adb server; all that is ours there lies in one folder.
+"""ADB connection: commands, files and a lock on a phone over the adb server; all our files there lie in one folder.
 
 The lock is the phone's own kernel's: a shell that holds a ``flock`` there and ends with its connection, so a
 holder that died, on whatever computer, holds nothing. Names never reach the phone's shell unquoted.
@@ -13,15 +13,13 @@ import socket
 import stat
 import time
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from vitdeploy.devices.adb_services import OutOfTime, Refused, Shell, StreamLost, Sync
 from vitdeploy.devices.over_adb_server import QUICK_S, AdbPhone
 from vitdeploy.errors import DeviceError, Impossible, UnreadableFile
-from vitdeploy.processes.connection import CommandResult
+from vitdeploy.processes.connection import CommandResult, Connection, timed_out
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device
@@ -56,21 +54,13 @@ Source: flock(1) has the form with a group; in Android's mksh a descriptor opene
 """
 
 
-class AdbConnection:
+class AdbConnection(Connection):
     """One phone, by serial number, through the adb server of this computer."""
 
     def __init__(self, name: str, serial: str = "") -> None:
         self._phone = AdbPhone(name, serial)
         self._name = name
         self.serial = self._phone.serial
-
-    def __enter__(self) -> "AdbConnection":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def interpreter(self) -> tuple[str, ...]:
         """A phone runs no Python: what is timed there is a program of its own.
@@ -90,7 +80,6 @@ class AdbConnection:
         known = f"command -v {shlex.quote(argv[0])} >/dev/null 2>&1"
         script = f"if {known}; then echo $$ >&2; exec {shlex.join(argv)}; else echo absent >&2; fi"
         deadline = time.monotonic() + timeout_s
-        words = f"{argv[0].rpartition('/')[2]} {' '.join(argv[1:3])}"
         with self._phone.open(f"shell,v2,raw:{script}") as stream:
             shell = Shell(stream)
             shell.send(stdin.encode())
@@ -99,12 +88,10 @@ class AdbConnection:
                 shell.wait(deadline)
             except OutOfTime as error:
                 self._kill(shell)
-                raise DeviceError(
-                    f"{words} was killed after {timeout_s:g} s on {self._name}",
-                    "Raise the limit, or choose a smaller case.",
-                ) from error
+                raise timed_out(argv, timeout_s, self._name) from error
             except StreamLost as error:
-                raise self._phone.lost(f"while {words.strip()} ran") from error
+                words = " ".join([argv[0].rpartition("/")[2], *argv[1:3]])
+                raise self._phone.lost(f"while {words} ran") from error
             except BaseException:
                 with contextlib.suppress(DeviceError):
                     self._kill(shell)
@@ -178,14 +165,6 @@ class AdbConnection:
         finally:
             part.unlink(missing_ok=True)
 
-    def lock(self, *, timeout_s: float) -> AbstractContextManager[None]:
-        """Hold the phone alone, among all computers that ask it.
-
-        Raises:
-            DeviceError: somebody else holds it; the message names the process and its computer.
-        """
-        return self._held(timeout_s)
-
     def remove_all(self) -> int:
         """Remove everything of ours from the phone, unless it is in use; returns how many bytes that were.
 
@@ -209,7 +188,12 @@ class AdbConnection:
         """Nothing is held open: every stream is closed where it was opened, and the adb server is not ours."""
 
     @contextlib.contextmanager
-    def _held(self, timeout_s: float) -> Generator[None]:
+    def lock(self, *, timeout_s: float) -> Generator[None]:
+        """Hold the phone alone, among all computers that are connected to it.
+
+        Raises:
+            DeviceError: another process holds it; the message names it and its computer.
+        """
         deadline = time.monotonic() + timeout_s
         holder = f"{os.getpid()} on {socket.gethostname()}"
         script = shlex.join(["exec", "sh", "-c", _HOLD, "sh", FOLDER, holder])

@@ -1,4 +1,4 @@
-"""A machine over the system's OpenSSH: the user's own configuration, keys, jump hosts and known hosts hold.
+"""SSH connection by the system's OpenSSH: the user's own configuration, keys, jump hosts and known hosts hold.
 
 Files lie below ``~/.cache/vitdeploy`` there, under their content hash. The worker travels in a zip of ours. Every
 wait is bounded; what was started on the device ends when the link does.
@@ -13,14 +13,12 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from vitdeploy.devices import agent, remote
 from vitdeploy.errors import DeviceError, MissingPackage, UnreadableFile, UsageError
-from vitdeploy.processes.connection import CommandResult, Connection
+from vitdeploy.processes.connection import CommandResult, Connection, timed_out
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device
@@ -40,7 +38,7 @@ _ALIVE_S = 5
 _NAME = re.compile(r"^[A-Za-z0-9_.:%\[\]-]+$")
 """What a host or a user can be called; a dash in front would be an option."""
 
-_TOLD: Final = (
+_SSH_ERRORS: Final = (
     (
         "REMOTE HOST IDENTIFICATION HAS CHANGED",
         "its host key changed",
@@ -56,48 +54,30 @@ _TOLD: Final = (
 """What OpenSSH says, what that means, and what to do."""
 
 
-class SshConnection:
+class SshConnection(Connection):
     """One device, over one shared connection."""
 
-    def __init__(
-        self,
-        name: str,
-        host: str,
-        *,
-        user: str = "",
-        port: int | None = None,
-        python: str = "python3",
-        power_mode: str | None = None,
-        hold_clocks: bool = False,
-    ) -> None:
-        for word in (host, *([user] if user else [])):
+    def __init__(self, device: "Device") -> None:
+        for word in filter(None, (device.host, device.user)):
             if not _NAME.match(word) or word.startswith("-"):
-                raise UsageError(f"{word!r} is no name of a host or user", f"Correct the device file of {name}.")
-        self._name = name
-        self._target = f"{user}@{host}" if user else host
-        self._python = python
+                raise UsageError(f"{word!r} is no name of a host or user", f"Correct the device file of {device.name}.")
+        self._name = device.name
+        self._target = f"{device.user}@{device.host}" if device.user else device.host
+        self._python = device.python
         self._folder = Path(tempfile.mkdtemp(prefix="vd-"))  # short: a socket's path has at most 107 bytes
         self._ssh = [
             *("ssh", "-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"),
             *("-o", "StrictHostKeyChecking=yes"),  # ours comes first: no configuration of the user loosens it
             *("-o", f"ServerAliveInterval={_ALIVE_S}", "-o", "ServerAliveCountMax=3"),
             *("-o", "ControlMaster=auto", "-o", f"ControlPath={self._folder}/%C", "-o", "ControlPersist=60"),
-            *(("-p", str(port)) if port else ()),
+            *(("-p", str(device.port)) if device.port else ()),
         ]
         self._home = ""
         self._agent = ""
         self._holder: subprocess.Popen[bytes] | None = None
-        self._power = (power_mode or "-", "clocks" if hold_clocks else "-")
+        self._power = (device.power_mode or "-", "clocks" if device.hold_clocks else "-")
         self.power: dict[str, str] = {}
         """What is held beside the lock, or why not; filled when the lock is taken."""
-
-    def __enter__(self) -> "SshConnection":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def open(self) -> None:
         """Reach the device, see that it can run the worker, and bring that there.
@@ -108,10 +88,10 @@ class SshConnection:
         """
         self._home = self._shell('printf %s "$HOME"', timeout_s=2 * CONNECT_S).stdout
         if not self._home.startswith("/"):
-            raise DeviceError(f"{self._name} has no home folder: {self._home!r}", "Log in there by hand and look.")
-        asked = "import sys; print(*sys.version_info[:2]); import numpy"
-        found = self._shell(f"{shlex.quote(self._python)} -c {shlex.quote(asked)}", timeout_s=60)
-        version = tuple(int(word) for word in found.stdout.split() if word.isdigit())
+            raise DeviceError(f"{self._name} has no home folder: {self._home!r}", "Log in there and check $HOME.")
+        source = "import sys; print(*sys.version_info[:2]); import numpy"
+        done = self._shell(f"{shlex.quote(self._python)} -c {shlex.quote(source)}", timeout_s=60)
+        version = tuple(int(word) for word in done.stdout.split() if word.isdigit())
         oldest = ".".join(map(str, agent.OLDEST_PYTHON))
         if not version:
             raise MissingPackage(f"{self._name} has no {self._python}", f"Install Python {oldest} or newer there.")
@@ -120,7 +100,7 @@ class SshConnection:
             raise MissingPackage(
                 f"{self._python} on {self._name} is {shown}, older than {oldest}", "Name a newer one as `python`."
             )
-        if found.exit_code:
+        if done.exit_code:
             raise MissingPackage(
                 f"numpy is missing on {self._name}", f"Run `ssh {self._target} {self._python} -m pip install numpy`."
             )
@@ -153,10 +133,7 @@ class SshConnection:
         if "failed" in answer:
             raise DeviceError(f"cannot start {argv[0]} on {self._name}: {answer['failed']}", "Install it there.")
         if answer["timed_out"]:
-            raise DeviceError(
-                f"{Path(argv[0]).name} {' '.join(argv[1:3])} was killed on {self._name} after {timeout_s:g} s",
-                "Raise the limit, or choose a smaller case.",
-            )
+            raise timed_out(argv, timeout_s, self._name)
         return CommandResult(exit_code=answer["exit_code"], stdout=answer["stdout"], stderr=answer["stderr"])
 
     def push(self, path: Path, *, sha256: str) -> str:
@@ -175,9 +152,9 @@ class SshConnection:
         script = f"mkdir -p {shlex.quote(folder)} && cat > {part} && {check} && mv -f {part} {place}"
         done = self._shell(f"{script} || {{ rm -f {part}; exit 1; }}", source=path, timeout_s=self._patience(size))
         if done.exit_code:
-            said = done.stderr.strip().splitlines()
+            reason = next(reversed(done.stderr.strip().splitlines()), "its digest is wrong")
             raise DeviceError(
-                f"{self._name} did not take {path.name} ({size} bytes): {said[-1] if said else 'its digest is wrong'}",
+                f"cannot copy {path.name} ({size} bytes) to {self._name}: {reason}",
                 "Free space there, or check its disk.",
             )
         return f"{folder}/{path.name}"
@@ -198,20 +175,12 @@ class SshConnection:
             with part.open("wb") as target:
                 self._shell(f"cat {shlex.quote(remote)}", target=target, timeout_s=self._patience(expected))
             if part.stat().st_size != expected:
-                raise DeviceError(f"{remote} came from {self._name} in part", "Check the link, and try again.")
+                raise DeviceError(f"{remote} was copied from {self._name} incompletely", "Check the link. Try again.")
             part.replace(path)
         except OSError as error:
             raise UnreadableFile(f"cannot write {path}: {error.strerror}", "Choose another place.") from error
         finally:
             part.unlink(missing_ok=True)
-
-    def lock(self, *, timeout_s: float) -> AbstractContextManager[None]:
-        """Hold the device alone, among all that ask there or over a link; a lost link holds nothing.
-
-        Raises:
-            DeviceError: somebody else holds it; the message says who.
-        """
-        return self._held(timeout_s)
 
     def clear(self) -> None:
         """Remove all files of ours from the device."""
@@ -227,7 +196,12 @@ class SshConnection:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextlib.contextmanager
-    def _held(self, timeout_s: float) -> Generator[None]:
+    def lock(self, *, timeout_s: float) -> Generator[None]:
+        """Hold the device alone, among all processes there and all links to it; a lost link holds nothing.
+
+        Raises:
+            DeviceError: another process holds it; the message says which.
+        """
         command = [*self.interpreter(), "-m", "vitdeploy.devices.remote", "hold", f"{timeout_s:g}", *self._power]
         with self._started(shlex.join(command)) as process:
             said = _line(process, timeout_s + GRACE_S)
@@ -290,10 +264,10 @@ class SshConnection:
         )
 
     def _lost(self, stderr: str, what: str) -> DeviceError:
-        for sign, meaning, hint in _TOLD:
+        for sign, meaning, hint in _SSH_ERRORS:
             if sign in stderr:
                 return DeviceError(f"{self._name} ({self._target}): {meaning}", hint.format(target=self._target))
-        last = next(reversed(stderr.strip().splitlines()), "it said nothing")
+        last = next(reversed(stderr.strip().splitlines()), "no output")
         return DeviceError(f"the link to {self._name} was lost during {what}: {last}", "Go on with --resume.")
 
     @staticmethod
@@ -310,15 +284,7 @@ def open_connection(device: "Device") -> Connection:
     """
     if shutil.which("ssh") is None:
         raise MissingPackage("ssh is not here", "Install OpenSSH's client: `apt install openssh-client`.")
-    connection = SshConnection(
-        device.name,
-        device.host,
-        user=device.user,
-        port=device.port,
-        python=device.python,
-        power_mode=device.power_mode,
-        hold_clocks=device.hold_clocks,
-    )
+    connection = SshConnection(device)
     try:
         connection.open()
     except BaseException:
@@ -345,10 +311,10 @@ def _conversation(process: "subprocess.Popen[bytes]", data: bytes, limit_s: floa
         process.kill()
         thread.join()
     try:
-        found: dict[str, Any] = json.loads(lines[0]) if lines else {}
+        answer: dict[str, Any] = json.loads(lines[0]) if lines else {}
     except ValueError:
         return None
-    return found or None
+    return answer or None
 
 
 def _line(process: "subprocess.Popen[bytes]", limit_s: float | None) -> str:

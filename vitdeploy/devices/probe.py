@@ -1,14 +1,16 @@
-"""What a module `probe_*` offers: the state of the machine that computes, now."""
+"""Probe: the protocol of the modules `probe_*`, which read the state of the machine that computes."""
 
+from pathlib import Path
 from typing import Protocol
 
 
-class Probe(Protocol):
-    """What a module ``probe_*`` offers; None: not visible on this machine."""
+def modules() -> list[str]:
+    """Names of all probes, of which a job names one."""
+    return [f"{__package__}.{path.stem}" for path in sorted(Path(__file__).parent.glob("probe_*.py"))]
 
-    def clock_hz(self) -> int | None:
-        """Clock of what computes, now."""
-        ...
+
+class Thermometer(Protocol):
+    """What a wait for a cool machine reads; None: not visible on this machine."""
 
     def temperature_c(self) -> float | None:
         """The hottest sensor."""
@@ -16,6 +18,14 @@ class Probe(Protocol):
 
     def headroom_c(self) -> float | None:
         """How far the machine is below the nearest temperature at which it slows itself down."""
+        ...
+
+
+class Probe(Thermometer, Protocol):
+    """What a module ``probe_*`` offers; None: not visible on this machine."""
+
+    def clock_hz(self) -> int | None:
+        """Clock of what computes, now."""
         ...
 
     def power_mw(self) -> int | None:

@@ -1,4 +1,4 @@
-"""The far side of an SSH link: run one command that ends with the link, or hold the device's lock while it lasts.
+"""Remote side of an SSH connection: run one command that ends with the link, or hold the device's lock while it lasts.
 
     python -m vitdeploy.devices.remote run     header and input on stdin, a JSON answer on stdout
     python -m vitdeploy.devices.remote hold SECONDS [POWER_MODE|-] [clocks|-]
@@ -19,6 +19,7 @@ from typing import Any
 
 from vitdeploy.devices import jetson_power
 from vitdeploy.errors import DeviceError
+from vitdeploy.processes.connection import kill_group
 from vitdeploy.processes.local import LocalConnection
 
 HELD = "held"
@@ -47,7 +48,7 @@ def run() -> int:
         stdout, stderr = process.communicate(given, timeout=header["timeout_s"])
     except subprocess.TimeoutExpired:
         timed_out = True
-        _kill(process)
+        kill_group(process.pid)
         stdout, stderr = process.communicate()
     answer = {
         "exit_code": process.returncode,
@@ -84,13 +85,8 @@ def _interrupted(number: int, frame: object) -> None:
 
 def _kill_at_end(source: Any, process: "subprocess.Popen[bytes]") -> None:
     source.read()  # nothing more is sent: this returns when the link is cut, or with this process
-    _kill(process)
+    kill_group(process.pid)
     os._exit(1)
-
-
-def _kill(process: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def main(arguments: Sequence[str]) -> int:

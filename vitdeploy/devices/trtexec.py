@@ -1,4 +1,4 @@
-"""What ``trtexec`` is told, explicitly for each version, and what it says: its raw times, never its summary.
+"""trtexec: its command line, explicit for each version, its raw times (never its summary) and its transcript.
 
 Its defaults changed their meaning between TensorRT 10 and 11 (data transfers, CUDA graphs, spinning), so none is relied
 on. Its "Latency" is a sum of three durations and leaves the gaps between them out; `--exportTimes` has the moments,
@@ -73,10 +73,10 @@ def version_of(text: str) -> tuple[int, int, int] | None:
 
     Source: ``NV_TENSORRT_VERSION`` is major·1000 + minor·100 + patch up to 8, and from 10 on major·10000 instead.
     """
-    found = re.search(r"\[TensorRT v(\d+)\]", text)
-    if found is None:
+    match = re.search(r"\[TensorRT v(\d+)\]", text)
+    if match is None:
         return None
-    number = int(found[1])
+    number = int(match[1])
     return (
         number // (10_000 if number >= 100_000 else 1000),
         number // 100 % (100 if number >= 100_000 else 10),
@@ -84,7 +84,7 @@ def version_of(text: str) -> tuple[int, int, int] | None:
     )
 
 
-def timing_command(asked: TrtexecRequest, version: tuple[int, int, int], program: str = "trtexec") -> list[str]:
+def timing_command(request: TrtexecRequest, version: tuple[int, int, int], program: str = "trtexec") -> list[str]:
     """The words that time an engine by this version.
 
     Raises:
@@ -97,24 +97,24 @@ def timing_command(asked: TrtexecRequest, version: tuple[int, int, int], program
         )
     words = [
         program,
-        f"--loadEngine={asked.engine}",
-        f"--warmUp={round(1000 * asked.warmup_s)}",
-        f"--duration={max(1, round(asked.duration_s))}",
+        f"--loadEngine={request.engine}",
+        f"--warmUp={round(1000 * request.warmup_s)}",
+        f"--duration={max(1, round(request.duration_s))}",
         "--iterations=10",
         "--avgRuns=10",
         "--percentile=50,90,95,99",
-        f"--exportTimes={asked.times}",
+        f"--exportTimes={request.times}",
     ]
     # One query is otherwise queued ahead of the one that runs, and its copy hides behind it: no round trip any more.
-    words += ["--exposeDMA"] if asked.streams == 1 and asked.transfers else []
+    words += ["--exposeDMA"] if request.streams == 1 and request.transfers else []
     explicit = version[0] >= EXPLICIT_SINCE
-    words += ["--useCudaGraph"] if asked.graph else ["--noCudaGraph"] if explicit else []
-    words += ["--useSpinWait"] if asked.spin else ["--noSpinWait"] if explicit else []
-    if not asked.transfers:
+    words += ["--useCudaGraph"] if request.graph else ["--noCudaGraph"] if explicit else []
+    words += ["--useSpinWait"] if request.spin else ["--noSpinWait"] if explicit else []
+    if not request.transfers:
         words += ["--noDataTransfers"]
     elif explicit:
         words += ["--includeDataTransfers"]
-    return [*words, f"--infStreams={asked.streams}"]
+    return [*words, f"--infStreams={request.streams}"]
 
 
 def read_times(text: str) -> TrtexecTimes:
@@ -124,10 +124,10 @@ def read_times(text: str) -> TrtexecTimes:
         ToolchainFailed: it is no such file, empty, or its moments are out of order.
     """
     try:
-        found: Any = json.loads(text)
+        document: Any = json.loads(text)
     except ValueError as error:
         raise ToolchainFailed(f"trtexec wrote no JSON: {error}", "Read its transcript.") from error
-    rows = cast("list[Any]", found) if isinstance(found, list) else []
+    rows = cast("list[Any]", document) if isinstance(document, list) else []
     if not rows:
         raise ToolchainFailed("trtexec wrote no times", "Raise --min-time: its warm-up is excluded.")
     columns: tuple[list[int], ...] = ([], [], [], [])
@@ -149,35 +149,36 @@ def read_transcript(transcript: str) -> TrtexecOutput:
     return TrtexecOutput(
         version=version_of(transcript),
         passed=any(line.startswith("&&&& PASSED") for line in lines),
-        device=_found(r"Selected Device: (.+)", lines),
-        compute_capability=_found(r"Compute Capability: ([\d.]+)", lines),
+        device=_first_match(r"Selected Device: (.+)", lines),
+        compute_capability=_first_match(r"Compute Capability: ([\d.]+)", lines),
         warnings=tuple(_marked("W", lines)),
         errors=tuple(_marked("E", lines)),
     )
 
 
-def refusal(said: TrtexecOutput) -> ToolchainFailed | None:
+def refusal(output: TrtexecOutput) -> ToolchainFailed | None:
     """The error of a transcript that did not pass; None for one that did."""
-    if said.passed:
+    if output.passed:
         return None
     return ToolchainFailed(
-        f"trtexec failed: {said.errors[-1] if said.errors else 'it says no reason'}", "Read its transcript in the log."
+        f"trtexec failed: {output.errors[-1] if output.errors else 'it says no reason'}",
+        "Read its transcript in the log.",
     )
 
 
 def _moments(row: Any, place: int) -> list[int]:
     try:
-        found = [round(1e6 * float(row[name])) for name in FIELDS]
+        moments_ns = [round(1e6 * float(row[name])) for name in FIELDS]
     except (KeyError, TypeError, ValueError) as error:
         raise ToolchainFailed(
             f"trtexec's time {place} has not the fields that are read: {error!r}", "Report it."
         ) from error
-    if found != sorted(found):
-        raise ToolchainFailed(f"trtexec's time {place} runs backwards: {row}", "Report it: its format has changed.")
-    return found
+    if moments_ns != sorted(moments_ns):
+        raise ToolchainFailed(f"trtexec's times are not increasing at {place}: {row}", "Report it: its format changed.")
+    return moments_ns
 
 
-def _found(pattern: str, lines: Sequence[str]) -> str | None:
+def _first_match(pattern: str, lines: Sequence[str]) -> str | None:
     matches = [re.search(pattern, line) for line in lines]
     return next((match[1].strip() for match in matches if match is not None), None)
 

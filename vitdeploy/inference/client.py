@@ -1,4 +1,4 @@
-"""Bring inputs to an artifact wherever it runs, and its outputs back: the near side of `infer`."""
+"""Inference client: inputs to an artifact on any device, and its outputs back."""
 
 import hashlib
 import tempfile
@@ -18,7 +18,7 @@ from vitdeploy.catalog.spec import Compute
 from vitdeploy.devices import device_facts
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.phone import prepared_phone
-from vitdeploy.errors import DeviceError, Impossible
+from vitdeploy.errors import Impossible
 from vitdeploy.inference import phone_client, worker
 from vitdeploy.processes import child_reply
 from vitdeploy.processes.connection import Connection
@@ -31,8 +31,6 @@ LIMIT_S = 900.0
 
 EACH_S = 120.0
 """Source: a choice; the largest model here takes half a minute for a 1024x2048 picture on one slow core."""
-
-CLEAN_LIMIT_S = 30.0
 
 
 class InferenceReply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,7 +123,7 @@ def _answer(
         back = folder / "outputs.bin"
         link.pull(outputs, back)
     finally:
-        _remove(link, (there, outputs))
+        prepared_phone.remove_files(link, (there, outputs))
     return [_read(contents, back) for contents in reply.outputs]
 
 
@@ -153,21 +151,11 @@ def _write(feeds: Sequence[Feed], path: Path) -> tuple[list[list[dict[str, Any]]
 
 def _read(contents: Sequence[Mapping[str, Any]], path: Path) -> Outputs:
     """One feed's outputs; mapped, so that they are in memory only while they are looked at."""
-    found: dict[str, NDArray[Any]] = {}
+    outputs: dict[str, NDArray[Any]] = {}
     for entry in contents:
         shape, dtype = tuple(entry["shape"]), np.dtype(entry["dtype"])
-        mapped = bool(int(np.prod(shape, dtype=np.int64)))
-        found[entry["name"]] = (
-            np.memmap(path, dtype=dtype, mode="r", offset=entry["offset"], shape=shape)
-            if mapped
-            else np.zeros(shape, dtype)
-        )
-    return found
-
-
-def _remove(link: Connection, places: Sequence[str]) -> None:
-    """What is no artifact does not stay on the device; a lost link cannot be cleaned, and that is not the news."""
-    try:
-        link.run(["rm", "-f", *places], timeout_s=CLEAN_LIMIT_S)
-    except DeviceError:
-        return
+        if 0 in shape:  # nothing to map
+            outputs[entry["name"]] = np.zeros(shape, dtype)
+        else:
+            outputs[entry["name"]] = np.memmap(path, dtype=dtype, mode="r", offset=entry["offset"], shape=shape)
+    return outputs

@@ -4,7 +4,6 @@ What the child does is in `child_process`. Its reply is taken even where the pro
 raised as itself; without a reply the signal, the memory or the last line of its log say why.
 """
 
-import contextlib
 import json
 import os
 import signal
@@ -19,7 +18,7 @@ import platformdirs
 
 from vitdeploy import documents, errors
 from vitdeploy.errors import ToolchainFailed, VitdeployError
-from vitdeploy.processes.connection import CommandResult, Connection
+from vitdeploy.processes.connection import CommandResult, Connection, kill_group
 
 T = TypeVar("T")
 
@@ -141,8 +140,7 @@ def run_local(
         try:
             stdout, _ = process.communicate(None if job is None else encode(job).encode(), timeout=timeout_s)
         except BaseException as error:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL) if own_group else process.kill()
+            kill_group(process.pid) if own_group else process.kill()
             process.wait()
             if isinstance(error, subprocess.TimeoutExpired):
                 raise ToolchainFailed(f"{what} took more than {timeout_s:g} s", f"Read {log}.") from error
@@ -168,7 +166,7 @@ def last_line(said: str) -> str:
     """The line of a log that tells most: the last one that names an error, else the last one."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     telling = [line for line in lines if "Error" in line or "error" in line]
-    return (telling or lines or ["nothing on stderr"])[-1][:LARGEST_LINE]
+    return (telling or lines or ["no output on stderr"])[-1][:LARGEST_LINE]
 
 
 def log_file(name: str) -> Path:

@@ -1,14 +1,21 @@
-"""The protocol that every link to a device speaks: run, push, pull, lock, close.
+"""Connection: the protocol of every link to a device: run, push, pull, lock, close.
 
 Every wait has a timeout; a lost link is a `DeviceError` with a name, never a hang.
 """
 
+import contextlib
+import os
+import signal
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from vitdeploy.errors import DeviceError
+
+ConnectionT = TypeVar("ConnectionT", bound="Connection")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +29,15 @@ class CommandResult:
 
 
 class Connection(Protocol):
-    """A machine that can be told to run commands; a context manager."""
+    """A machine that runs commands; a context manager. Connections derive from it, which closes them with the block."""
 
-    def __enter__(self) -> "Connection": ...
+    def __enter__(self: ConnectionT) -> ConnectionT:
+        return self
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
     def interpreter(self) -> tuple[str, ...]:
         """The words that run a module of ours on the device, before its ``-m``.
@@ -64,3 +74,15 @@ class Connection(Protocol):
     def close(self) -> None:
         """Release the link; idempotent."""
         ...
+
+
+def timed_out(argv: Sequence[str], timeout_s: float, device: str = "") -> DeviceError:
+    """The error of a command that was killed at its limit."""
+    words, place = " ".join([Path(argv[0]).name, *argv[1:3]]), f" on {device}" if device else ""
+    return DeviceError(f"{words} was killed after {timeout_s:g} s{place}", "Raise the limit, or choose a smaller case.")
+
+
+def kill_group(leader: int) -> None:
+    """Kill the process group of ``leader``, which was started in a session of its own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""This machine as a device: commands in process groups that never outlive their time, and one lock.
+"""Local connection: this machine as a device: commands in process groups that never outlive their time, and one lock.
 
 The lock is the kernel's (``flock``), so a holder that died holds nothing; the file only says who it is.
 """
@@ -7,19 +7,16 @@ import contextlib
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vitdeploy.errors import DeviceError, UnreadableFile
-from vitdeploy.processes.connection import CommandResult, Connection
+from vitdeploy.processes.connection import CommandResult, Connection, kill_group, timed_out
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device
@@ -28,22 +25,14 @@ LOCK_POLL_S = 0.05
 """How often a held lock is asked for again."""
 
 
-class LocalConnection:
-    """The link that is no link."""
+class LocalConnection(Connection):
+    """This machine, without a link."""
 
     def __init__(self, name: str = "local", lock_folder: Path | None = None) -> None:
         self._name = name
         # One place for all users of the machine: they share its cores.
         self._lock_file = (lock_folder or Path(tempfile.gettempdir())) / f"vitdeploy-{name}.lock"
         self._lock: int | None = None
-
-    def __enter__(self) -> "LocalConnection":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def interpreter(self) -> tuple[str, ...]:
         """This Python."""
@@ -71,14 +60,10 @@ class LocalConnection:
             raise DeviceError(f"cannot start {argv[0]}: {error.strerror}", "Install it, or check its path.") from error
         try:
             stdout, stderr = process.communicate(stdin, timeout=timeout_s)
-        except subprocess.TimeoutExpired as error:
-            _kill_group(process)
-            raise DeviceError(
-                f"{Path(argv[0]).name} {' '.join(argv[1:3])} was killed after {timeout_s:g} s",
-                "Raise the limit, or choose a smaller case.",
-            ) from error
-        except BaseException:
-            _kill_group(process)
+        except BaseException as error:
+            _end(process)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise timed_out(argv, timeout_s) from error
             raise
         return CommandResult(exit_code=process.returncode, stdout=stdout, stderr=stderr)
 
@@ -102,16 +87,13 @@ class LocalConnection:
         finally:
             part.unlink(missing_ok=True)
 
-    def lock(self, *, timeout_s: float) -> AbstractContextManager[None]:
-        """Hold this machine alone, among all that ask here.
+    @contextlib.contextmanager
+    def lock(self, *, timeout_s: float) -> Generator[None]:
+        """Hold this machine alone, among all processes on it.
 
         Raises:
-            DeviceError: somebody else holds it; the message names the process.
+            DeviceError: another process holds it; the message names it.
         """
-        return self._holding(timeout_s)
-
-    @contextlib.contextmanager
-    def _holding(self, timeout_s: float) -> Generator[None]:
         with _held(self._lock_file, self._name, timeout_s) as descriptor:
             self._lock = descriptor
             try:
@@ -156,13 +138,12 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _kill_group(process: "subprocess.Popen[str]") -> None:
+def _end(process: "subprocess.Popen[str]") -> None:
     """End the process and all it started.
 
     The leader is not waited for first: while it is a zombie its number, and the group's, cannot be another's.
     """
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    kill_group(process.pid)
     process.wait()
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:

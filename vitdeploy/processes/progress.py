@@ -1,10 +1,7 @@
 """Progress of long work: what is called with each line, and after each trial."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    pass
+from typing import Protocol
 
 
 class OnTrial(Protocol):
