@@ -1,8 +1,10 @@
 """The rooms are top-level folders here and sub-packages of vitdeploy when installed; nothing is left behind."""
 
+import json
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -62,21 +64,72 @@ def test_the_tools_look_at_the_real_folders():
     assert set(ROOMS) <= set(CONFIG["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"])
 
 
-def test_every_tracked_file_of_the_packages_is_in_the_wheel(tmp_path: Path):
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tracked files: building must not leave its folders in the checkout."""
+    copy = tmp_path_factory.mktemp("source")
+    for name in tracked():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name, follow_symlinks=False)
+    return copy
+
+
+def build(kind: str, source: Path, out: Path) -> Path:
+    """The file that setuptools builds of ``source``: ``wheel``, ``sdist`` or ``editable``."""
+    code = f"import sys\nfrom setuptools import build_meta\nbuild_meta.build_{kind}(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, out], cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return next(out.iterdir())
+
+
+@pytest.fixture(scope="module")
+def sdist(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked source distribution."""
+    place = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(build("sdist", source, tmp_path_factory.mktemp("sdist"))) as archive:
+        archive.extractall(place, filter="data")
+    return next(place.iterdir())
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel that is built of the source distribution, as `pip install` of a release without wheels does."""
+    return build("wheel", sdist, tmp_path_factory.mktemp("wheel"))
+
+
+def test_every_tracked_file_of_the_packages_is_in_the_sdist_and_the_wheel(wheel: Path):
     shipped = {
         (f"vitdeploy/{name}" if name.split("/")[0] in ROOMS else name)
         for name in tracked()
         if name.split("/")[0] in {"vitdeploy", *ROOMS} and not (ROOT / name).is_symlink()
     }
-    source = tmp_path / "source"  # a copy: building must not leave its folders in the checkout
-    for name in tracked():
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, source / name, follow_symlinks=False)
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", tmp_path]
-    built = subprocess.run([*command, source], capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        held = set(wheel.namelist())
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
     assert not shipped - held
     top = {name.split("/")[0] for name in held}
     assert {name for name in top if not name.endswith(".dist-info")} == {"vitdeploy"}
+
+
+def imported_from(place: Path, cwd: Path) -> dict[str, str]:
+    """Package → file, of every package of the build map as a Python without site-packages imports it from ``place``."""
+    code = (
+        "import importlib, json, site, sys\nsite.addsitedir(sys.argv[1])\nsys.path.insert(0, sys.argv[1])\n"
+        "print(json.dumps({name: importlib.import_module(name).__file__ for name in sys.argv[2:]}))"
+    )
+    command = [sys.executable, "-I", "-S", "-c", code, place, *BUILD_MAP["packages"]]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("form", ["wheel", "editable", "checkout"])
+def test_every_package_imports_from(form: str, source: Path, wheel: Path, tmp_path: Path):
+    place = {"wheel": wheel, "editable": tmp_path / "site", "checkout": source}[form]
+    if form == "editable":
+        (tmp_path / "built").mkdir()
+        with zipfile.ZipFile(build("editable", source, tmp_path / "built")) as archive:
+            archive.extractall(place)
+    files = imported_from(place, tmp_path)
+    assert files.keys() == set(BUILD_MAP["packages"])
+    home = source if form == "editable" else place
+    assert all(Path(file).is_relative_to(home) for file in files.values()), files

@@ -123,7 +123,7 @@ def _segformer(variant: str, dataset: str, classes: int, size: Size) -> ModelSpe
     )
 
 
-def _of_imagenet(family: str, variant: str, *, multiple: int = 32, source: str) -> ModelSpec:
+def _from_transformers(family: str, variant: str, *, multiple: int = 32, source: str) -> ModelSpec:
     """A classifier that transformers builds."""
     return ModelSpec(
         name=f"{family}_{variant}",
@@ -316,7 +316,10 @@ MODELS: Final = (
     *(_segformer(v, "cityscapes", 19, _CITYSCAPES) for v in ("b0", "b1", "b2", "b3", "b4", "b5")),
     *(_segformer(v, "ade20k", 150, _ADE20K) for v in ("b0", "b1", "b2", "b3", "b4", "b5")),
     _DEEPLAB,
-    *(_of_imagenet("convnext", v, source="arXiv 2201.03545; github.com/facebookresearch/ConvNeXt") for v in "tsbl"),
+    *(
+        _from_transformers("convnext", v, source="arXiv 2201.03545; github.com/facebookresearch/ConvNeXt")
+        for v in "tsbl"
+    ),
     # Below 224 pixels the last map is smaller than a window; between the multiples the windows are padded.
-    _of_imagenet("swin", "b", multiple=224, source="arXiv 2103.14030; github.com/microsoft/Swin-Transformer"),
+    _from_transformers("swin", "b", multiple=224, source="arXiv 2103.14030; github.com/microsoft/Swin-Transformer"),
 )

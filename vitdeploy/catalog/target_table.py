@@ -3,6 +3,7 @@
 Read through `vitdeploy.catalog.registry`, which adds the rows of other packages.
 """
 
+from dataclasses import replace
 from typing import Final, get_args
 
 from vitdeploy.catalog.spec import Converter, Target, Tolerance
@@ -34,7 +35,6 @@ _BF16 = Tolerance(
     "and 22 % of the pixels of photographs that show no street, 0.6 % of a street's (docs/fp16.md)",
 )
 
-_ONNX_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "skimage", "sklearn")
 _HALF_REWRITES = (
     "cubic-as-products",
     "normalized-attention",
@@ -45,36 +45,62 @@ _HALF_REWRITES = (
 _WIDE_REWRITES = ("cubic-as-products", "denominator-apart")
 """Of engines whose numbers reach as far as fp32: nothing for half precision's sake, and nothing that suits a CPU."""
 _BF16_REWRITES = (*_WIDE_REWRITES, "hard-swish-apart")
+_OPTIONS: Final = {"head": ("labels",), "io": ("uint8",)}
 _HALF_OPTIONS: Final = {"head": ("labels",), "io": ("uint8", "fp16")}
 
+_ONNX: Final = Target(
+    name="onnx-fp32",
+    file="model.onnx",
+    precision="fp32",
+    exporter="vitdeploy.exporters.to_onnx",
+    runtime="vitdeploy.runtimes.on_ort",
+    export_packages=("torch", "onnx", "onnxscript", "onnxruntime", "skimage", "sklearn"),
+    run_packages=("onnxruntime",),
+    extra="onnx",
+    rewrites=(*_WIDE_REWRITES, "padded-stem", "winograd-rows"),
+    options=_OPTIONS,
+    tolerance=_FP32,
+)
+_HALF_ONNX: Final = replace(
+    _ONNX,
+    name="onnx-fp16",
+    precision="fp16",
+    exporter="vitdeploy.exporters.to_onnx_fp16",
+    proof="vitdeploy.exporters.half.on_rounded",
+    rewrites=_HALF_REWRITES,
+    options=_HALF_OPTIONS,
+    tolerance=_FP16,
+)
+_ENGINE: Final = Target(
+    name="trt-fp16",
+    file="model.engine",
+    precision="fp16",
+    exporter="vitdeploy.exporters.to_trt",
+    runtime="vitdeploy.runtimes.on_trt",
+    parent="onnx-fp16",
+    deferrable=True,
+    export_packages=("tensorrt",),
+    extra="trt",
+    tools=("tensorrt",),
+    rewrites=_HALF_REWRITES,
+    options=_HALF_OPTIONS,
+    tolerance=_FP16,
+)
+_TORCH: Final = Target(
+    name="torch-fp32",
+    file="model.pt",
+    precision="fp32",
+    exporter="vitdeploy.exporters.to_torch",
+    runtime="vitdeploy.runtimes.on_torch",
+    export_packages=("torch", "skimage", "sklearn"),
+    run_packages=("torch",),
+    extra="torch",
+    tolerance=_FP32,
+)
+
 TARGETS: Final = (
-    Target(
-        name="onnx-fp32",
-        file="model.onnx",
-        precision="fp32",
-        exporter="vitdeploy.exporters.to_onnx",
-        runtime="vitdeploy.runtimes.on_ort",
-        export_packages=_ONNX_PACKAGES,
-        run_packages=("onnxruntime",),
-        extra="onnx",
-        rewrites=("cubic-as-products", "denominator-apart", "padded-stem", "winograd-rows"),
-        options={"head": ("labels",), "io": ("uint8",)},
-        tolerance=_FP32,
-    ),
-    Target(
-        name="onnx-fp16",
-        file="model.onnx",
-        precision="fp16",
-        exporter="vitdeploy.exporters.to_onnx_fp16",
-        runtime="vitdeploy.runtimes.on_ort",
-        proof="vitdeploy.exporters.half.on_rounded",
-        export_packages=_ONNX_PACKAGES,
-        run_packages=("onnxruntime",),
-        extra="onnx",
-        rewrites=_HALF_REWRITES,
-        options=_HALF_OPTIONS,
-        tolerance=_FP16,
-    ),
+    _ONNX,
+    _HALF_ONNX,
     Target(
         name="tflite-fp32",
         file="model.tflite",
@@ -95,102 +121,47 @@ TARGETS: Final = (
         extra="tflite",
         tools=("onnx2tf", "tensorflow"),
         rewrites=("cubic-channels-last", "attention-apart", "softmax-as-products", "masks-by-place"),
-        options={"head": ("labels",), "io": ("uint8",), "converter": get_args(Converter)},
+        options={**_OPTIONS, "converter": get_args(Converter)},
         tolerance=_FP32,
     ),
-    Target(
-        name="trt-fp16",
-        file="model.engine",
-        precision="fp16",
-        exporter="vitdeploy.exporters.to_trt",
-        runtime="vitdeploy.runtimes.on_trt",
-        parent="onnx-fp16",
-        deferrable=True,
-        export_packages=("tensorrt",),
-        extra="trt",
-        tools=("tensorrt",),
-        rewrites=_HALF_REWRITES,
-        options=_HALF_OPTIONS,
-        tolerance=_FP16,
-    ),
-    Target(
+    _ENGINE,
+    replace(
+        _ENGINE,
         name="trt-fp32",
-        file="model.engine",
         precision="fp32",
-        exporter="vitdeploy.exporters.to_trt",
-        runtime="vitdeploy.runtimes.on_trt",
         parent="onnx-fp32",
-        deferrable=True,
-        export_packages=("tensorrt",),
-        extra="trt",
-        tools=("tensorrt",),
         rewrites=_WIDE_REWRITES,
-        options={"head": ("labels",), "io": ("uint8",)},
+        options=_OPTIONS,
         tolerance=_FP32,
     ),
-    Target(
+    replace(
+        _ENGINE,
         name="trt-bf16",
-        file="model.engine",
         precision="bf16",
-        exporter="vitdeploy.exporters.to_trt",
-        runtime="vitdeploy.runtimes.on_trt",
         parent="onnx-bf16",
-        deferrable=True,
-        export_packages=("tensorrt",),
-        extra="trt",
-        tools=("tensorrt",),
         rewrites=_BF16_REWRITES,
-        options={"head": ("labels",), "io": ("uint8",)},
+        options=_OPTIONS,
         tolerance=_BF16,
     ),
-    Target(
+    replace(
+        _ENGINE,
         name="trt-rtx-fp16",
         note="TensorRT for RTX, which is not TensorRT proper",
-        file="model.engine",
-        precision="fp16",
-        exporter="vitdeploy.exporters.to_trt",
-        runtime="vitdeploy.runtimes.on_trt",
-        parent="onnx-fp16",
+        deferrable=False,
         export_packages=("tensorrt_rtx",),
         extra="trt-rtx",
         tools=("tensorrt_rtx_cu12", "tensorrt_rtx_cu13"),
-        rewrites=_HALF_REWRITES,
-        options=_HALF_OPTIONS,
-        tolerance=_FP16,
     ),
-    Target(
-        name="torch-fp32",
-        file="model.pt",
-        precision="fp32",
-        exporter="vitdeploy.exporters.to_torch",
-        runtime="vitdeploy.runtimes.on_torch",
-        export_packages=("torch", "skimage", "sklearn"),
-        run_packages=("torch",),
-        extra="torch",
-        tolerance=_FP32,
-    ),
-    Target(
-        name="torch-fp16",
-        file="model.pt",
-        precision="fp16",
-        exporter="vitdeploy.exporters.to_torch",
-        runtime="vitdeploy.runtimes.on_torch",
-        export_packages=("torch", "skimage", "sklearn"),
-        run_packages=("torch",),
-        extra="torch",
-        tolerance=_FP16,
-    ),
-    Target(
+    _TORCH,
+    replace(_TORCH, name="torch-fp16", precision="fp16", tolerance=_FP16),
+    replace(
+        _HALF_ONNX,
         name="onnx-bf16",
-        file="model.onnx",
         precision="bf16",
-        exporter="vitdeploy.exporters.to_onnx_fp16",
         runtime=None,
-        proof="vitdeploy.exporters.half.on_rounded",
-        export_packages=_ONNX_PACKAGES,
-        extra="onnx",
+        run_packages=(),
         rewrites=_BF16_REWRITES,
-        options={"head": ("labels",), "io": ("uint8",)},
+        options=_OPTIONS,
         tolerance=_BF16,
     ),
 )
