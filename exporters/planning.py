@@ -214,7 +214,7 @@ def prepare(plans: Iterable[Plan], store: Store) -> None:
 def _check_border(request: ArtifactRequest) -> None:
     """Refuse heads and element types that the target or the model does not have."""
     spec, target, variant = request.spec, request.target, request.variant
-    user_models.check(spec, target.name, weights=request.weights is not None, border=(variant.head, variant.io))
+    user_models.check(spec, target.name, weights=request.weights is not None, head=variant.head, io=variant.io)
     for option, value, default in (("head", variant.head, "logits"), ("io", variant.io, "fp32")):
         if value != default and value not in target.options.get(option, ()):
             raise Impossible(f"{target.name} has no --{option} {value}", f"Use --{option} {default}.")

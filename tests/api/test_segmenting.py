@@ -37,7 +37,7 @@ def test_points_mean_one_object_and_every_box_is_another():
 @pytest.mark.parametrize(
     ("points", "boxes", "words"),
     [
-        ([], [], "nothing is asked for"),
+        ([], [], "no --point or --box was given"),
         (["1;2"], [], "not in pixels"),
         (["1"], [], "not in pixels"),
         (["1,2,3,4"], [], "not in pixels"),

@@ -9,13 +9,12 @@ import pytest
 from vitdeploy.api import cases
 from vitdeploy.api.cases import BenchRequest
 from vitdeploy.artifacts.manifest import digest_of, open_artifact
-from vitdeploy.catalog import registry
-from vitdeploy.catalog import user_models as own_models
+from vitdeploy.catalog import registry, user_models
 from vitdeploy.errors import Impossible, MissingPackage, UnreadableFile, UsageError
 from vitdeploy.images import labels
 
 for package in ("torch", "onnx", "onnxscript", "onnxruntime", "skimage"):
-    pytest.importorskip(package, reason="own models are built and exported with it")
+    pytest.importorskip(package, reason="user models are built and exported with it")
 
 import onnx
 import torch
@@ -83,7 +82,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("users_nets", None)
-    own_models.find.cache_clear()
+    user_models.find.cache_clear()
     return tmp_path
 
 
@@ -91,7 +90,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Describe here, but for the tests that are marked: a process each would import torch forty times."""
     if "own_process" not in request.fixturenames:
-        monkeypatch.setattr(own_models, "_described", user.describe)
+        monkeypatch.setattr(user_models, "_described", user.describe)
 
 
 @pytest.fixture
@@ -170,14 +169,14 @@ def test_a_description_is_remembered_until_the_file_changes(
 ):
     path = onnx_file(place / "net.onnx")
     asked: list[str] = []
-    described = own_models._described
-    monkeypatch.setattr(own_models, "_described", lambda name: (asked.append(name), described(name))[1])
+    described = user_models._described
+    monkeypatch.setattr(user_models, "_described", lambda name: (asked.append(name), described(name))[1])
     for _ in range(2):
-        own_models.find.cache_clear()
+        user_models.find.cache_clear()
         registry.find_model(f"onnx:{path}")
     assert len(asked) == 1
     onnx_file(path, (1, 3, 64, 64))
-    own_models.find.cache_clear()
+    user_models.find.cache_clear()
     assert registry.find_model(f"onnx:{path}").size == (64, 64)
     assert len(asked) == 2
 
@@ -224,7 +223,7 @@ def test_a_model_in_the_hubs_cache_is_found_by_its_name_and_again_when_it_change
     one = registry.find_model("hf:someone/tiny")
     assert (one.task, one.classes, one.size) == ("classification", 3, (64, 64))
     downloaded("b" * 40, 2, 96)
-    own_models.find.cache_clear()
+    user_models.find.cache_clear()
     other = registry.find_model("hf:someone/tiny")
     assert other.size == (96, 96)
     assert other.user_weights != one.user_weights
@@ -239,7 +238,7 @@ def test_a_folder_without_all_its_weights_is_refused(place: Path):
     with pytest.raises(UnreadableFile, match=r"lacks 2 of its tensors \(classifier\.bias"):
         registry.find_model(f"hf:{place / 'backbone'}")
     (place / "backbone" / "model.safetensors").unlink()
-    own_models.find.cache_clear()
+    user_models.find.cache_clear()
     with pytest.raises(UnreadableFile, match="no weights that load"):
         registry.find_model(f"hf:{place / 'backbone'}")
 
@@ -283,7 +282,7 @@ def test_timm_by_a_stand_in(place: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_missing_timm_is_said_with_how_to_get_it():
-    if own_models.importlib.util.find_spec("timm") is not None:
+    if user_models.importlib.util.find_spec("timm") is not None:
         pytest.skip("timm is here")
     with pytest.raises(MissingPackage) as caught:
         registry.find_model("timm:resnet18")
@@ -310,11 +309,11 @@ def test_tensors_beside_an_onnx_file_are_part_of_it(place: Path, monkeypatch: py
     tensors = bytearray((place / "tensors").read_bytes())
     tensors[:400] = bytes(400)
     (place / "tensors").write_bytes(tensors)
-    own_models.find.cache_clear()
+    user_models.find.cache_clear()
     after = registry.find_model(name)
     assert after.user_weights != before.user_weights, "what was made of the tensors that were there is not up to date"
     (place / "tensors").unlink()
-    own_models.find.cache_clear()
+    user_models.find.cache_clear()
     with pytest.raises(UnreadableFile, match="tensors"):
         registry.find_model(name)
 
@@ -388,21 +387,21 @@ def test_an_onnx_file_keeps_its_weights_its_border_and_is_no_torch_module(place:
     for target, weights, border, said in (
         ("onnx-fp32", True, ("logits", "fp32"), "its own weights"),
         ("torch-fp32", False, ("logits", "fp32"), "no torch module"),
-        ("onnx-fp32", False, ("labels", "fp32"), "keeps the border"),
-        ("onnx-fp32", False, ("logits", "uint8"), "keeps the border"),
+        ("onnx-fp32", False, ("labels", "fp32"), "keeps its graph inputs and outputs"),
+        ("onnx-fp32", False, ("logits", "uint8"), "keeps its graph inputs and outputs"),
     ):
         with pytest.raises(Impossible, match=said):
-            own_models.check(spec, target, weights=weights, border=border)
+            user_models.check(spec, target, weights=weights, head=border[0], io=border[1])
 
 
 # Names.
 
 
 def test_folders_have_names_that_files_can_have():
-    assert own_models.folder_name("efficientvit_b0", "abc") == "efficientvit_b0"
-    assert own_models.folder_name("onnx:/data/my net.v2.onnx", "0123456789") == "onnx-my-net.v2-01234567"
-    assert own_models.folder_name("module:pkg.mod:make", None) == "module-pkg.mod-make"
-    assert own_models.folder_name("timm:efficientvit_b0.r224", None) == "timm-efficientvit_b0.r224"
+    assert user_models.folder_name("efficientvit_b0", "abc") == "efficientvit_b0"
+    assert user_models.folder_name("onnx:/data/my net.v2.onnx", "0123456789") == "onnx-my-net.v2-01234567"
+    assert user_models.folder_name("module:pkg.mod:make", None) == "module-pkg.mod-make"
+    assert user_models.folder_name("timm:efficientvit_b0.r224", None) == "timm-efficientvit_b0.r224"
 
 
 def test_benches_and_duels_take_own_names(place: Path):

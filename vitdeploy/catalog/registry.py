@@ -1,6 +1,6 @@
 """What there is by name: models, targets and report formats; and the one function that imports a leaf.
 
-A module is a plug-in and a row is its registration, in `model_rows`, `target_rows` or here. Other packages add rows
+A module is a plug-in and a row is its registration, in `model_table`, `target_table` or here. Other packages add rows
 through the entry points ``vitdeploy.models`` and ``vitdeploy.targets`` (each names a `ModelSpec` or a `Target`).
 """
 

@@ -28,11 +28,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 """RGB mean and deviation that every ImageNet-trained model here was trained with, on a 0–1 scale."""
 
 USER_MODEL_KINDS = ("onnx", "hf", "timm", "module")
-"""What stands before the colon of the user's own model."""
+"""Prefixes of user models, before the colon."""
 
 
 def is_user_model(name: str) -> bool:
-    """Whether ``name`` is the user's own model; here, because a trial asks, and has no msgspec to read one with."""
+    """Whether ``name`` is a user model; here, because trials need it and have no msgspec on a device."""
     kind, colon, _ = name.partition(":")
     return bool(colon) and kind in USER_MODEL_KINDS
 
@@ -89,7 +89,7 @@ class ModelSpec:
     weight_tensors: str | None = None
     """``module:function`` turning a checkpoint's tensors into ours where names alone do not do; None: they do."""
     user_weights: str | None = None
-    """Of the user's own model: digest of the weights that its builder makes; None: they are seeded, or from a file."""
+    """Of a user model: digest of the weights that its builder makes; None: they are seeded, or from a file."""
     note: str | None = None
     """What has to be said of it wherever its figures are shown."""
     part: Part | None = None

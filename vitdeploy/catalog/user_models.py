@@ -1,7 +1,7 @@
-"""The user's own model as a row like any other: ``onnx:FILE``, ``hf:NAME``, ``timm:NAME``, ``module:pkg.mod:function``.
+"""User models as rows like any other: ``onnx:FILE``, ``hf:NAME``, ``timm:NAME``, ``module:pkg.mod:function``.
 
-What such a model takes and returns is found out by running it once in a process of its own, and remembered until its
-files change. Nothing is ever downloaded.
+Inputs and outputs of such a model are found by running it once in a separate process, and cached until its files
+change. Nothing is ever downloaded.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import msgspec
 import platformdirs
 
 from vitdeploy import documents
-from vitdeploy.catalog.spec import ModelSpec, Size, Task, is_user_model
+from vitdeploy.catalog.spec import Head, Io, ModelSpec, Size, Task, is_user_model
 from vitdeploy.errors import DeviceError, Impossible, MissingPackage, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.processes import child_reply
 from vitdeploy.processes.child_reply import ChildError
@@ -56,8 +56,8 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, path: Path) -> "Stamp":
         """The file as it is."""
-        found = path.stat()
-        return cls(path=str(path), mtime_ns=found.st_mtime_ns, size_bytes=found.st_size)
+        stat = path.stat()
+        return cls(path=str(path), mtime_ns=stat.st_mtime_ns, size_bytes=stat.st_size)
 
     def holds(self) -> bool:
         """Whether it still is as it was."""
@@ -68,7 +68,7 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UserModelFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process found out."""
+    """Task, input size, classes and weights of a user model, as running it once showed."""
 
     task: Task
     size: Size
@@ -87,7 +87,7 @@ class UserModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def split_target(name: str, targets: frozenset[str]) -> tuple[str, str]:
-    """An own model and the target that follows it after a colon, if one does: ``onnx:a.onnx:onnx-fp16``."""
+    """A user model and the target that follows it after a colon, if one does: ``onnx:a.onnx:onnx-fp16``."""
     model, _, last = name.rpartition(":")
     return (model, last) if last in targets and is_user_model(model) else (name, "")
 
@@ -104,7 +104,7 @@ def folder_name(model: str, weights_sha256: str | None) -> str:
 
 @cache
 def find(name: str) -> ModelSpec:
-    """The row of an own model.
+    """The row of a user model.
 
     Raises:
         UsageError: the name is not of its kind's form.
@@ -115,52 +115,52 @@ def find(name: str) -> ModelSpec:
     kind, _, rest = name.partition(":")
     rest = _checked(kind, rest)
     name = f"{kind}:{rest}"
-    found = _remembered(name, kind, rest)
+    facts = _remembered(name, kind, rest)
     return ModelSpec(
         name=name,
-        task=found.task,
+        task=facts.task,
         builder=BUILDERS[kind],
         variant=rest,
-        size=found.size,
+        size=facts.size,
         size_multiple=1,
-        sizes=found.sizes,
-        dataset=_dataset(found),
-        classes=found.classes,
-        output="enlarged" if found.task == "super-resolution" else "logits",
-        output_stride=found.output_stride,
-        scale=found.scale,
+        sizes=facts.sizes,
+        dataset=_dataset(facts),
+        classes=facts.classes,
+        output="enlarged" if facts.task == "super-resolution" else "logits",
+        output_stride=facts.output_stride,
+        scale=facts.scale,
         enlarge="bilinear",
         attentions=("own",),
-        mean=found.mean,
-        std=found.std,
+        mean=facts.mean,
+        std=facts.std,
         requires=REQUIRES[kind],
-        user_weights=found.weights,
-        note=found.note,
+        user_weights=facts.weights,
+        note=facts.note,
         source="the user's own",
     )
 
 
-def check(spec: ModelSpec, target: str, *, weights: bool, border: tuple[str, str]) -> None:
-    """Refuse what an own model cannot have.
+def check(spec: ModelSpec, target: str, *, weights: bool, head: Head, io: Io) -> None:
+    """Refuse what a user model cannot have.
 
     Raises:
-        Impossible: weights, a target or a border that its kind does not take.
+        Impossible: weights, a target, or a head or element type that its kind does not take.
     """
     kind = spec.name.partition(":")[0]
     if weights and kind in ("onnx", "hf"):
         raise Impossible(f"{spec.name} has its own weights", "Leave --weights out.")
     if kind == "onnx" and target.startswith("torch"):
         raise Impossible(f"{spec.name} is no torch module, so there is no {target} of it", "Use --target onnx-fp32.")
-    if kind == "onnx" and (border[0] != "logits" or border[1] == "uint8"):
-        raise Impossible(f"{spec.name} keeps the border it has", "Leave --head and --io out.")
+    if kind == "onnx" and (head != "logits" or io == "uint8"):
+        raise Impossible(f"{spec.name} keeps its graph inputs and outputs", "Leave --head and --io out.")
 
 
-def _dataset(found: UserModelFacts) -> str:
+def _dataset(facts: UserModelFacts) -> str:
     """What its classes are called: as many as a known data set has are taken for that one's."""
-    if found.task == "super-resolution":
+    if facts.task == "super-resolution":
         return "sr"
     known = {("classification", 1000): "imagenet", ("segmentation", 19): "cityscapes", ("segmentation", 150): "ade20k"}
-    return known.get((found.task, found.classes), f"classes:{found.classes}")
+    return known.get((facts.task, facts.classes), f"classes:{facts.classes}")
 
 
 def _checked(kind: str, rest: str) -> str:
@@ -206,19 +206,19 @@ def _source_of(module: str) -> Path | None:
 
 
 def _remembered(name: str, kind: str, rest: str) -> UserModelFacts:
-    place = Path(platformdirs.user_cache_dir("vitdeploy")) / "user-models" / f"{_fingerprint(name, kind, rest)}.json"
+    path = Path(platformdirs.user_cache_dir("vitdeploy")) / "user-models" / f"{_fingerprint(name, kind, rest)}.json"
     try:
-        known = msgspec.json.decode(place.read_bytes(), type=UserModelFacts)
+        known = msgspec.json.decode(path.read_bytes(), type=UserModelFacts)
         if all(stamp.holds() for stamp in known.beside):
             return known
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         pass
-    found = _described(name)
+    facts = _described(name)
     try:
-        documents.write(place, found)
+        documents.write(path, facts)
     except VitdeployError:
-        return found  # a cache that cannot be written costs time, not correctness
-    return found
+        return facts  # a cache that cannot be written costs time, not correctness
+    return facts
 
 
 def _fingerprint(name: str, kind: str, rest: str) -> str:

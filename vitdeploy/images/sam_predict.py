@@ -80,7 +80,8 @@ def parse_prompts(points: Sequence[str], boxes: Sequence[str], photo: Photo) -> 
     framed = [_box(text, width, height) for text in boxes]
     if not placed and not framed:
         raise UsageError(
-            "nothing is asked for", f"Point at an object, e.g. --point {width // 2},{height // 2}, or give a --box."
+            "no --point or --box was given",
+            f"Point at an object, e.g. --point {width // 2},{height // 2}, or give a --box.",
         )
     if not framed:
         made = [Prompt(points=tuple(placed))]
@@ -230,9 +231,9 @@ def _inside(option: str, text: str, x: float, y: float, width: int, height: int)
 
 
 def _point(text: str, width: int, height: int) -> Point:
-    x, y, *label = _numbers("--point", text, "X,Y or X,Y,0 for what is not meant, e.g. 120,80", (2, 3))
+    x, y, *label = _numbers("--point", text, "X,Y or X,Y,0 for the background, e.g. 120,80", (2, 3))
     if label and label[0] not in (0, 1):
-        raise UsageError(f"--point {text} ends in neither 0 nor 1", "1 is for what is meant, 0 for what is not.")
+        raise UsageError(f"--point {text} ends in neither 0 nor 1", "1: the point is on the object; 0: background.")
     _inside("--point", text, x, y, width, height)
     return x, y, int(label[0]) if label else 1
 

@@ -39,7 +39,7 @@ def create(
         UnreadableFile: the checkpoint is no good, or belongs to another model.
     """
     if is_user_model(spec.name):
-        return _own(spec, weights, seed)
+        return _user_model(spec, weights, seed)
     chosen = registry.attention_of(spec, attention)
     # On the meta device nothing is allocated or initialized only to be overwritten.
     with torch.device("meta"):
@@ -81,8 +81,8 @@ def unfilled(spec: ModelSpec) -> tuple[nn.Module, tuple[tuple[int, ...], ...]]:
     return module.eval(), shapes
 
 
-def _own(spec: ModelSpec, weights: Path | str | None, seed: int) -> nn.Module:
-    """The user's own model: with its own weights, with those of a file, or seeded where it has none."""
+def _user_model(spec: ModelSpec, weights: Path | str | None, seed: int) -> nn.Module:
+    """A user model: with its own weights, with those of a file, or seeded where it has none."""
     module: nn.Module = registry.load(spec.builder)(spec.variant)
     inner = getattr(module, "model", module)
     if weights is not None:

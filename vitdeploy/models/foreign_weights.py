@@ -16,16 +16,20 @@ from vitdeploy.models.weights import StateDict
 Rules = Sequence[tuple[str, str]]
 """Regular expressions and what to put in their place, applied one after the other."""
 
+_HUB_ATTENTION: Rules = (
+    (r"\.attention\.self\.query\.", ".attention.q_proj."),
+    (r"\.attention\.self\.key\.", ".attention.k_proj."),
+    (r"\.attention\.self\.value\.", ".attention.v_proj."),
+    (r"\.attention\.output\.dense\.", ".attention.o_proj."),
+)
+
 _HUB_SEGFORMER: Rules = (
     (r"^segformer\.encoder\.patch_embeddings\.(\d+)\.", r"segformer.stages.\1.patch_embeddings."),
     (r"^segformer\.encoder\.block\.(\d+)\.", r"segformer.stages.\1.blocks."),
     (r"^segformer\.encoder\.layer_norm\.(\d+)\.", r"segformer.stages.\1.layer_norm."),
-    (r"\.attention\.self\.query\.", ".attention.q_proj."),
-    (r"\.attention\.self\.key\.", ".attention.k_proj."),
-    (r"\.attention\.self\.value\.", ".attention.v_proj."),
+    *_HUB_ATTENTION,
     (r"\.attention\.self\.sr\.", ".attention.sequence_reduction.sequence_reduction."),
     (r"\.attention\.self\.layer_norm\.", ".attention.sequence_reduction.layer_norm."),
-    (r"\.attention\.output\.dense\.", ".attention.o_proj."),
     (r"\.mlp\.dense1\.", ".mlp.fc1."),
     (r"\.mlp\.dense2\.", ".mlp.fc2."),
     (r"\.layer_norm_1\.", ".layernorm_before."),
@@ -52,14 +56,11 @@ _NVIDIA_SEGFORMER: Rules = (
 """Stages are counted from 1 here, and from 0 by transformers: `_from_zero` comes after."""
 
 _HUB_SWIN: Rules = (
-    (r"\.attention\.self\.query\.", ".attention.q_proj."),
-    (r"\.attention\.self\.key\.", ".attention.k_proj."),
-    (r"\.attention\.self\.value\.", ".attention.v_proj."),
+    *_HUB_ATTENTION,
     (
         r"\.attention\.self\.relative_position_bias_table$",
         ".attention.relative_position_bias.relative_position_bias_table",
     ),
-    (r"\.attention\.output\.dense\.", ".attention.o_proj."),
     (r"\.intermediate\.dense\.", ".mlp.fc1."),
     (r"\.output\.dense\.", ".mlp.fc2."),
 )
@@ -137,13 +138,14 @@ def _mobilenet(key: str) -> str:
 
 
 def _renamed(checkpoint: StateDict, rules: Rules) -> StateDict:
-    made: StateDict = {}
-    for old, tensor in checkpoint.items():
-        key = old
-        for pattern, replacement in rules:
-            key = re.sub(pattern, replacement, key)
-        made[key] = tensor
-    return made
+    return {renamed_key(key, rules): tensor for key, tensor in checkpoint.items()}
+
+
+def renamed_key(key: str, rules: Rules) -> str:
+    """A key after all rules."""
+    for pattern, replacement in rules:
+        key = re.sub(pattern, replacement, key)
+    return key
 
 
 def _cut(checkpoint: StateDict, joined: str) -> StateDict:

@@ -10,7 +10,6 @@ https://github.com/huggingface/transformers for keys and epsilons.
 
 # pyright: reportUnknownMemberType=false
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from vitdeploy.catalog.sam_prompts import EMBEDDING, FRAME
 from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
 from vitdeploy.models.efficientvit_sam import Encoder, Sam
+from vitdeploy.models.foreign_weights import renamed_key
 from vitdeploy.models.sam_decoder import Decoder, LayerNorm2d, MaskDecoder, PromptEncoder
 from vitdeploy.models.weights import StateDict
 
@@ -272,9 +272,7 @@ _RULES = (
 
 def transformers_key(key: str) -> str:
     """Meta's key as transformers'. Not for keys that are transformers' already: both have a ``layers.0``."""
-    for pattern, replacement in _RULES:
-        key = re.sub(pattern, replacement, key)
-    return key
+    return renamed_key(key, _RULES)
 
 
 def _own_keys(module: nn.Module) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Build the user's own model, and find out what it takes and returns: ``python -m vitdeploy.models.user NAME``.
+"""User models: built, and described by running them once: ``python -m vitdeploy.models.user NAME``.
 
 Such a model becomes a module from one image ``(n, 3, h, w)`` to one tensor, whatever its authors wrapped that in.
 """
