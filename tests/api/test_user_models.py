@@ -10,6 +10,7 @@ from vitdeploy.api import cases
 from vitdeploy.api.cases import BenchRequest
 from vitdeploy.artifacts.manifest import digest_of, open_artifact
 from vitdeploy.catalog import registry, user_models
+from vitdeploy.catalog.spec import Head, Io
 from vitdeploy.errors import Impossible, MissingPackage, UnreadableFile, UsageError
 from vitdeploy.images import labels
 
@@ -382,16 +383,17 @@ def test_graphs_that_do_not_take_one_image_are_refused(place: Path):
             registry.find_model(f"onnx:{path}")
 
 
-def test_an_onnx_file_keeps_its_weights_its_border_and_is_no_torch_module(place: Path):
+def test_an_onnx_file_keeps_its_weights_its_inputs_and_outputs_and_is_no_torch_module(place: Path):
     spec = registry.find_model(f"onnx:{onnx_file(place / 'net.onnx')}")
-    for target, weights, border, said in (
+    cases: list[tuple[str, bool, tuple[Head, Io], str]] = [
         ("onnx-fp32", True, ("logits", "fp32"), "its own weights"),
         ("torch-fp32", False, ("logits", "fp32"), "no torch module"),
         ("onnx-fp32", False, ("labels", "fp32"), "keeps its graph inputs and outputs"),
         ("onnx-fp32", False, ("logits", "uint8"), "keeps its graph inputs and outputs"),
-    ):
+    ]
+    for target, weights, (head, io), said in cases:
         with pytest.raises(Impossible, match=said):
-            user_models.check(spec, target, weights=weights, head=border[0], io=border[1])
+            user_models.check(spec, target, weights=weights, head=head, io=io)
 
 
 # Names.
