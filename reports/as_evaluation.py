@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from vitdeploy import units
-from vitdeploy.evaluation import metric_words
 from vitdeploy.reports import accuracy
 from vitdeploy.reports.accuracy import Shown
 from vitdeploy.reports.pages import chart_page, page
@@ -24,7 +23,7 @@ def render(shown: Sequence[Shown]) -> bytes:
         charts=list(figures),
         stills={name: chart_page.still(chart) for name, chart in figures.items()},
         missing=units.MISSING,
-        number=metric_words.number,
+        number=units.metric,
         milliseconds=_milliseconds,
         sheet=partial(page.data_address, "jpeg"),
     )
@@ -34,7 +33,7 @@ def _title(shown: Sequence[Shown]) -> str:
     if len(shown) == 1:
         one = shown[0]
         figure = one.headline
-        said = f": {figure.name} {metric_words.number(figure.value, figure.unit)}" if figure else ""
+        said = f": {figure.name} {units.metric(figure.value, figure.unit)}" if figure else ""
         return f"{one.evaluation.subjects[0].model} {one.evaluation.subjects[0].target}{said}"
     return f"Accuracy of {len(shown)} files"
 

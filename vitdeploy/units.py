@@ -53,6 +53,16 @@ def percent(ratio: float, decimals: int = 1) -> str:
     return f"{(ratio - 1) * 100:+.{decimals}f} %"
 
 
+def metric(value: float | None, unit: str) -> str:
+    """An accuracy with its unit: percent and decibels with three decimals, plain numbers with four."""
+    return MISSING if value is None else f"{value:.3f} {unit}" if unit else f"{value:.4f}"
+
+
+def signed_metric(value: float | None, unit: str) -> str:
+    """A difference of accuracies with its sign."""
+    return MISSING if value is None else f"{value:+.3f} {unit}" if unit else f"{value:+.4f}"
+
+
 def _decimals(value: float) -> int:
     """Decimals that show three significant digits of ``value``, between 0 and 3."""
     if value <= 0 or not math.isfinite(value):

@@ -21,17 +21,17 @@ pytest.importorskip("pycocotools", reason="the package pycocotools (extra eval) 
 @pytest.mark.parametrize("name", ["coco", "lvis"])
 def test_boxes_of_annotations_are_asked_and_masks_compared_with_them(tmp_path: Path, name: str):
     root = coco_set(tmp_path / "data", lvis=name == "lvis")
-    prepared = prepare.prepare(prepare.PromptRequest(dataset=name, root=root), parts(tmp_path))
+    prepared = prepare.prepare(EvalRequest(dataset=name, root=root), parts(tmp_path))
     records = run(prepared, Oracle())
     assert [one.status for one in records] == ["scored"] * 3
-    found = summary.summarize(prepared.kind, prepared.found.classes, records, None)
+    found = summary.summarize(prepared.kind, prepared.files.classes, records, None)
     assert found.figures[0].name == "mask IoU"
     assert found.figures[0].value is not None
     assert found.figures[0].value > 93  # masks have a quarter of the frame's resolution
     sizes = {figure.name: figure.value for figure in found.figures}
     assert sizes["of small ones"] is not None
     assert sizes["of large ones"] is None
-    worse = summary.summarize(prepared.kind, prepared.found.classes, run(prepared, Oracle(shift=64)), records)
+    worse = summary.summarize(prepared.kind, prepared.files.classes, run(prepared, Oracle(shift=64)), records)
     drop = worse.figures[0]
     assert drop.drop is not None
     assert drop.drop_ci95 is not None
@@ -54,8 +54,8 @@ def test_a_detectors_boxes_give_the_ap_that_pycocotools_gives(tmp_path: Path):
     ]
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps(boxes))
-    wish = prepare.PromptRequest(dataset="coco", root=root, detections=file)
-    prepared = prepare.prepare(wish, parts(tmp_path))
+    request = EvalRequest(dataset="coco", root=root, detections=file)
+    prepared = prepare.prepare(request, parts(tmp_path))
     assert prepared.kind == "detections"
     records = run(prepared, Oracle())
     kept = ImageRecords(
@@ -97,7 +97,7 @@ def lvis_ap(tmp_path: Path, boxes: list[dict[str, Any]]) -> float | None:
     root = coco_set(tmp_path / "data", lvis=True)
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps(boxes))
-    prepared = prepare.prepare(prepare.PromptRequest(dataset="lvis", root=root, detections=file), parts(tmp_path))
+    prepared = prepare.prepare(EvalRequest(dataset="lvis", root=root, detections=file), parts(tmp_path))
     kept = ImageRecords(
         tmp_path / "r.jsonl",
         RecordsHeader(schema=1, dataset="lvis", items_sha256="", artifacts=(), protocol=(), device="local"),
@@ -147,8 +147,8 @@ def test_clicks_go_where_the_mask_is_most_wrong():
 @pytest.mark.parametrize("clicks", [1, 3, 5])
 def test_every_click_is_asked_with_all_before_it(tmp_path: Path, clicks: int):
     root = coco_set(tmp_path / "data")
-    wish = prepare.PromptRequest(dataset="coco", root=root, prompt="point", clicks=clicks)
-    prepared = prepare.prepare(wish, parts(tmp_path))
+    request = EvalRequest(dataset="coco", root=root, prompt="point", clicks=clicks)
+    prepared = prepare.prepare(request, parts(tmp_path))
     oracle = Oracle()
     records = run(prepared, oracle)
     assert all(len(one.masks) == 2 for one in records)
@@ -171,23 +171,23 @@ def test_what_does_not_fit_is_refused_before_any_work(tmp_path: Path):
     root = coco_set(tmp_path / "data")
     both = parts(tmp_path)
     with pytest.raises(UnreadableFile, match="no decoder lies beside it"):
-        prepare.prepare(prepare.PromptRequest(dataset="coco", root=root), both[:1])
+        prepare.prepare(EvalRequest(dataset="coco", root=root), both[:1])
     with pytest.raises(Impossible, match="an encoder and a decoder"):
-        prepare.prepare(prepare.PromptRequest(dataset="coco", root=root), (both[0], both[0]))
+        prepare.prepare(EvalRequest(dataset="coco", root=root), (both[0], both[0]))
     with pytest.raises(UsageError, match="needs --detections"):
-        prepare.prepare(prepare.PromptRequest(dataset="coco", root=root, prompt="detector"), both)
+        prepare.prepare(EvalRequest(dataset="coco", root=root, prompt="detector"), both)
     with pytest.raises(UsageError, match="--clicks 11"):
-        prepare.prepare(prepare.PromptRequest(dataset="coco", root=root, prompt="point", clicks=11), both)
+        prepare.prepare(EvalRequest(dataset="coco", root=root, prompt="point", clicks=11), both)
     with pytest.raises(UnreadableFile, match="looked for annotations/lvis_v1_val"):
-        prepare.prepare(prepare.PromptRequest(dataset="lvis", root=root), both)
+        prepare.prepare(EvalRequest(dataset="lvis", root=root), both)
     broken = tmp_path / "broken.json"
     broken.write_text('[{"image_id": 1}]')
     with pytest.raises(UnreadableFile, match="no list of detections"):
-        prepare.prepare(prepare.PromptRequest(dataset="coco", root=root, detections=broken), both)
+        prepare.prepare(EvalRequest(dataset="coco", root=root, detections=broken), both)
     for path in (root / "val2017").iterdir():
         path.unlink()
     with pytest.raises(UnreadableFile, match="s pictures in"):
-        prepare.prepare(prepare.PromptRequest(dataset="coco", root=root), both)
+        prepare.prepare(EvalRequest(dataset="coco", root=root), both)
 
 
 @pytest.mark.slow

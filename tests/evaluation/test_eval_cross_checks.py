@@ -151,9 +151,7 @@ def test_coco_masks(tmp_path: Path):
     ]
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps(boxes))
-    prepared = prepare.prepare(
-        prepare.PromptRequest(dataset="coco", root=root, detections=file), mask_sets.parts(tmp_path)
-    )
+    prepared = prepare.prepare(EvalRequest(dataset="coco", root=root, detections=file), mask_sets.parts(tmp_path))
     records = mask_sets.run(prepared, mask_sets.Oracle())
     head = RecordsHeader(schema=1, dataset="coco", items_sha256="", artifacts=(), protocol=(), device="local")
     kept = ImageRecords(tmp_path / "r.jsonl", head)

@@ -34,17 +34,17 @@ MOST_NAMED = 3
 def eval_plan(paths: Sequence[Path], order: EvalRequest) -> list[str]:
     """What `eval` would do."""
     artifacts = _opened(paths)
-    prepared = prepare.prepare(_wish(order), artifacts)
+    prepared = prepare.prepare(order, artifacts)
     artifacts = prepared.artifacts
     device = reachable(order.device)
     lines = [
         f"{one.manifest.model} {one.manifest.target} {one.manifest.variant.size_words} on {device.name}: "
-        f"{len(prepared.items)} of {len(prepared.found.items)} pictures of {order.dataset} in {order.root}"
+        f"{len(prepared.items)} of {len(prepared.files.items)} pictures of {order.dataset} in {order.root}"
         for one in artifacts
     ]
     lines += list(prepared.protocol)
     if order.dataset == "ade20k":
-        lines += _shape_lines(prepare.shapes(_wish(order)), artifacts)
+        lines += _shape_lines(prepare.shapes(order), artifacts)
     if order.reference:
         lines.append("fp32 torch on the same pictures, on this machine, for the drop and its paired interval")
     return lines
@@ -59,7 +59,7 @@ def look(artifacts: Sequence[Artifact], order: EvalRequest) -> None:
         UnreadableFile: the data set cannot be read.
     """
     _require(order.dataset)
-    prepare.prepare(_wish(order), tuple(artifacts))
+    prepare.prepare(order, tuple(artifacts))
 
 
 def _shape_lines(shapes: Mapping[tuple[int, int], int], artifacts: Sequence[Artifact]) -> list[str]:
@@ -94,7 +94,7 @@ def evaluate_artifact(
 
     artifacts = _opened(paths)
     device = reachable(order.device)
-    prepared = prepare.prepare(_wish(order), artifacts)
+    prepared = prepare.prepare(order, artifacts)
     artifacts = prepared.artifacts
     _require(order.dataset)
     out = order.out or _default_path(artifacts[0], order)
@@ -105,9 +105,7 @@ def evaluate_artifact(
     told = evaluate_images.evaluate_items(
         prepared, artifacts, device, images, order=order, progress=progress, on_image=on_image, resume=order.resume
     )
-    reference = (
-        evaluate_reference.evaluated(prepared, artifacts, order, progress, on_image) if order.reference else None
-    )
+    reference = evaluate_reference.evaluated(artifacts, order, progress, on_image) if order.reference else None
     kept = None
     if isinstance(reference, Reference):
         kept = out.with_name(f"{out.stem}.reference.jsonl")
@@ -171,7 +169,7 @@ def evaluate_shard(
     if not 0 <= index < count:
         raise UsageError(f"shard {index} of {count} is none", f"Use 0 to {count - 1}.")
     artifacts = _opened(paths)
-    prepared = prepare.prepare(_wish(order), artifacts)
+    prepared = prepare.prepare(order, artifacts)
     artifacts = prepared.artifacts
     _require(order.dataset)
     part = dataclasses.replace(prepared, items=dataset.shard(prepared.items, index, count))
@@ -209,7 +207,7 @@ def collect(
         UnreadableFile: a part cannot be read, or pictures are in none of them.
     """
     artifacts = _opened(paths)
-    prepared = prepare.prepare(_wish(order), artifacts)
+    prepared = prepare.prepare(order, artifacts)
     artifacts = prepared.artifacts
     out = order.out or _default_path(artifacts[0], order)
     images = out.with_name(f"{out.stem}.images.jsonl")
@@ -218,7 +216,7 @@ def collect(
     kept = None
     if reference_parts:
         kept = out.with_name(f"{out.stem}.reference.jsonl")
-        head = evaluate_images.head_of(prepared.rebuild(torches), torches, "local")
+        head = evaluate_images.head_of(prepare.prepare(order, torches), torches, "local")
         _merged(reference_parts, kept, head, prepared.items)
         reference = Reference(journal=kept, words=evaluate_reference.words_of(torches))
     outcome = _finish(prepared, artifacts, order.device, order, out, images, told or ShardReply(), reference, kept)
@@ -242,7 +240,7 @@ def _finish(
     from vitdeploy.results.record import RunDevice as Described
 
     others = image_records.records(kept) if kept is not None else None
-    found = summary.summarize(prepared.kind, prepared.found.classes, image_records.records(images), others)
+    found = summary.summarize(prepared.kind, prepared.files.classes, image_records.records(images), others)
     if prepared.kind == "detections":
         found.figures, found.classes = detections.figures(prepared, images, kept)
     described = Described(name=device, facts=told.facts)
@@ -260,9 +258,9 @@ def _finish(
         threads=told.threads,
         dataset=DataSet(
             name=order.dataset,
-            split=prepared.found.split,
+            split=prepared.files.split,
             root=str(order.root),
-            images=len(prepared.found.items),
+            images=len(prepared.files.items),
             asked=len(prepared.items),
             scored=found.scored,
             items_sha256=dataset.digest(prepared.items),
@@ -291,8 +289,8 @@ def _warnings(
     if manifest.weights.source == "random":
         yield f"Made with {manifest.weights.words}: the figures say only that everything runs."
     yield from registry.notes([manifest.model])
-    if len(prepared.items) < len(prepared.found.items):
-        yield f"Only {len(prepared.items)} of {len(prepared.found.items)} pictures: not the published figure."
+    if len(prepared.items) < len(prepared.files.items):
+        yield f"Only {len(prepared.items)} of {len(prepared.files.items)} pictures: not the published figure."
     if found.not_scored:
         yield f"{_pictures(found.not_scored)} not scored and in no figure."
     if found.not_finite:
@@ -304,7 +302,7 @@ def _warnings(
     parity = manifest.parity
     if parity is not None and not parity.passed:
         yield f"The artifact failed its parity: {parity.reason}."
-    if order.dataset == "sr" and prepared.found.extra:
+    if order.dataset == "sr" and prepared.files.extra:
         yield "The small pictures were made here with Pillow's bicubic filter, not with the papers' MATLAB script."
 
 
@@ -364,20 +362,6 @@ def subject_of(one: Artifact) -> Subject:
 
 def _opened(paths: Sequence[Path]) -> tuple[Artifact, ...]:
     return tuple(open_artifact(path) for path in paths)
-
-
-def _wish(order: EvalRequest) -> prepare.PromptRequest:
-    return prepare.PromptRequest(
-        dataset=order.dataset,
-        root=order.root,
-        split=order.split,
-        limit=order.limit,
-        crop=order.crop,
-        prompt=order.prompt,
-        clicks=order.clicks,
-        annotations=order.annotations,
-        detections=order.detections,
-    )
 
 
 _PACKAGES: Mapping[str, tuple[str, ...]] = {"sr": ("skimage",), "coco": ("pycocotools",), "lvis": ("pycocotools",)}

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,16 +103,14 @@ class _Check:
         watch = prepared.kind == "segmentation" and fresh and not packages.missing(["torchmetrics"])
         self._names = {item.name for item in items[:CHECKED]} if watch else set[str]()
         self._metric: Any = (
-            registry.load("vitdeploy.evaluation.by_torchmetrics:MeanIou")(len(prepared.found.classes), 255)
+            registry.load("vitdeploy.evaluation.by_torchmetrics:MeanIou")(len(prepared.files.classes), 255)
             if self._names
             else None
         )
 
     def start(self, item: DataSetItem) -> Any:
         """The dialogue of an item, watched where it is one of the first."""
-        if item.name in self._names and self._prepared.watch is not None:
-            return self._prepared.watch(item, self._metric.add)
-        return self._prepared.start(item)
+        return self._prepared.start(item, on_result=self._metric.add if item.name in self._names else None)
 
     def results(self, path: Path) -> list[CrossCheck]:
         """The other library's figure beside ours for the same pictures."""
@@ -121,7 +120,7 @@ class _Check:
         scored = sum(one.status == "scored" for one in mine)
         if not scored:
             return []
-        found = summary.summarize("segmentation", self._prepared.found.classes, mine, None)
+        found = summary.summarize("segmentation", self._prepared.files.classes, mine, None)
         return [
             CrossCheck(
                 library=registry.load("vitdeploy.evaluation.by_torchmetrics:LIBRARY"),
@@ -143,13 +142,8 @@ def draw_worst(prepared: PreparedEvaluation, device: "Device", outcome: EvalOutc
     items = [item for item in prepared.items if item.name in bad]
 
     def start(item: DataSetItem) -> Any:
-        def seen(found: Any, true: Any) -> None:
-            _write_sheet(accuracy.sheet_path(outcome.path, bad[item.name]), prepared, item, found, true)
-
-        if prepared.watch is not None:
-            return prepared.watch(item, seen)
-        seen(None, None)
-        return prepared.start(item)
+        path = accuracy.sheet_path(outcome.path, bad[item.name])
+        return prepared.start(item, on_result=partial(_write_sheet, path, prepared, item))
 
     with inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
         facts = device_facts.read_facts(device, link)
@@ -160,18 +154,18 @@ def draw_worst(prepared: PreparedEvaluation, device: "Device", outcome: EvalOutc
 
 def _write_sheet(path: Path, prepared: PreparedEvaluation, item: DataSetItem, found: Any, true: Any) -> None:
     from vitdeploy import documents
-    from vitdeploy.evaluation import pictures
+    from vitdeploy.images import photos
     from vitdeploy.reports.pictures import sheets
 
     match prepared.kind:
         case "segmentation":
-            data = sheets.segmentation(pictures.photo(item.image), found, true, prepared.found.name)
+            data = sheets.segmentation(photos.read(item.image), found, true, prepared.files.name)
         case "super-resolution":
             data = sheets.enlargement(found, true)
         case "masks" | "detections":
-            data = sheets.masks(pictures.photo(item.image), found, true)
+            data = sheets.masks(photos.read(item.image), found, true)
         case _:
-            data = sheets.picture(pictures.photo(item.image))
+            data = sheets.picture(photos.read(item.image))
     documents.write_bytes(path, data)
 
 
@@ -179,7 +173,7 @@ def head_of(prepared: PreparedEvaluation, artifacts: Sequence[Artifact], device:
     """Whose records a file has."""
     return RecordsHeader(
         schema=image_records.SCHEMA,
-        dataset=f"{prepared.found.name}:{prepared.found.split}",
+        dataset=f"{prepared.files.name}:{prepared.files.split}",
         items_sha256=dataset.digest(prepared.items),
         artifacts=tuple(sorted(one.manifest.sha256 for one in artifacts)),
         protocol=prepared.protocol,

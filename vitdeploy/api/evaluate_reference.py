@@ -14,7 +14,7 @@ from vitdeploy.api.export import ExportRequest, export
 from vitdeploy.artifacts.manifest import Artifact, digest_of
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.errors import Impossible, UnreadableFile
-from vitdeploy.evaluation.prepare import PreparedEvaluation
+from vitdeploy.evaluation import prepare
 from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.processes.progress import OnTrial, Progress
 
@@ -31,7 +31,6 @@ class Reference:
 
 
 def evaluated(
-    prepared: PreparedEvaluation,
     artifacts: Sequence[Artifact],
     order: EvalRequest,
     progress: Progress,
@@ -44,7 +43,7 @@ def evaluated(
         torches = made_for(artifacts, order, progress)
     except (UnreadableFile, Impossible, errors.MissingPackage) as error:
         return f"{error.message}. {error.hint}"
-    rebuilt = prepared.rebuild(torches)
+    rebuilt = prepare.prepare(order, torches)
     head = evaluate_images.head_of(rebuilt, torches, "local")
     key = hashlib.sha256(repr(head).encode()).hexdigest()
     path = Path(platformdirs.user_cache_dir("vitdeploy")) / "evaluations" / f"{key}.jsonl"

@@ -76,7 +76,6 @@ def eval_output(outcome: "EvalOutcome") -> CommandOutput:
 
 
 def _figures(evaluation: "Evaluation") -> Table:
-    from vitdeploy.evaluation.metric_words import number, signed
 
     subject, data = evaluation.subjects[0], evaluation.dataset
     sizes = ", ".join(f"{part.size[0]}x{part.size[1]}" for part in evaluation.subjects)
@@ -88,9 +87,9 @@ def _figures(evaluation: "Evaluation") -> Table:
     for figure in evaluation.figures:
         table.add_row(
             figure.name,
-            number(figure.value, figure.unit),
-            number(figure.reference, figure.unit),
-            signed(figure.drop, figure.unit),
+            units.metric(figure.value, figure.unit),
+            units.metric(figure.reference, figure.unit),
+            units.signed_metric(figure.drop, figure.unit),
             _interval(figure),
         )
     return table
@@ -106,13 +105,12 @@ def _interval(figure: "Figure") -> str:
 
 def _classes(evaluation: "Evaluation") -> Table:
     """The classes that occur, with the lowest figures."""
-    from vitdeploy.evaluation.metric_words import number
 
     scored = [row for row in evaluation.classes if row.value is not None]
     title = f"lowest of {len(scored)} classes that occur, of {len(evaluation.classes)}"
     table = Table(heads=(title, "%", "fp32 torch", "labeled"), right=(1, 2, 3))
     for row in sorted(scored, key=lambda row: row.value or 0.0)[:FEW]:
-        table.add_row(row.name, number(row.value, "%"), number(row.reference, "%"), str(row.count))
+        table.add_row(row.name, units.metric(row.value, "%"), units.metric(row.reference, "%"), str(row.count))
     return table
 
 

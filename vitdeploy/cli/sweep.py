@@ -62,7 +62,6 @@ def sweep_output(outcome: "SweepOutcome") -> CommandOutput:
 
 def _evaluations(rows: "Sequence[EvaluationResult]") -> Table:
     """One figure a row, with its drop against fp32 torch; the documents have the rest."""
-    from vitdeploy.evaluation.metric_words import number, signed
 
     heads = ("evaluation", "figure", "value", "drop", "pictures", "document")
     table = Table(title="evaluations", heads=heads, right=(2, 3, 4))
@@ -71,7 +70,7 @@ def _evaluations(rows: "Sequence[EvaluationResult]") -> Table:
             table.add_row(row.words, *[units.MISSING] * 4, "failed")
             continue
         data, figure = row.outcome.evaluation.dataset, row.outcome.evaluation.figures[0]
-        value, drop = number(figure.value, figure.unit), signed(figure.drop, figure.unit)
+        value, drop = units.metric(figure.value, figure.unit), units.signed_metric(figure.drop, figure.unit)
         pictures = f"{data.scored} of {data.asked}"
         table.add_row(row.words, figure.name, value, drop, pictures, str(row.outcome.path))
     return table

@@ -12,10 +12,10 @@ from PIL import Image
 
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog.spec import Size
-from vitdeploy.evaluation import pictures
 from vitdeploy.evaluation.dataset import DataSetItem
-from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, output
+from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, OnResult, output
 from vitdeploy.evaluation.record import ImageRecord
+from vitdeploy.images import photos
 from vitdeploy.images.photos import Photo
 
 TOP = 5
@@ -32,7 +32,6 @@ class ClassificationTask:
 
     artifact: Artifact
     crop: float
-    names: tuple[str, ...]
 
 
 def cut(photo: Photo, size: Size, crop: float) -> Photo:
@@ -51,22 +50,29 @@ def cut(photo: Photo, size: Size, crop: float) -> Photo:
     return np.asarray(image.crop((left, top, left + size[1], top + size[0])))
 
 
-def evaluate_image(item: DataSetItem, plan: ClassificationTask) -> ImageEvaluation:
-    """The evaluation of one picture."""
-    photo = cut(pictures.photo(item.image), plan.artifact.manifest.size, plan.crop)
+def evaluate_image(item: DataSetItem, plan: ClassificationTask, on_result: OnResult | None = None) -> ImageEvaluation:
+    """The evaluation of one picture.
+
+    Args:
+        on_result: shown the likeliest classes and the true one.
+    """
+    photo = cut(photos.read(item.image), plan.artifact.manifest.size, plan.crop)
     feed = {plan.artifact.manifest.inputs[0].name: photo}
     (answer,) = yield InferenceRequest(artifact=plan.artifact, feeds=(feed,))
-    found = output(answer, plan.artifact)
+    values = output(answer, plan.artifact)
     true = int(item.truth)
-    if found.dtype.kind in "iu":  # the graph decided itself: there is no second guess
-        best = (int(found.reshape(-1)[0]),)
-        return ImageRecord(image=item.name, label=true, top5=best, score=float(best[0] == true))
-    logits = found.astype(np.float64).reshape(-1)
-    best = tuple(int(place) for place in np.argsort(-logits, kind="stable")[:TOP])
-    finite = bool(np.isfinite(logits).all())
-    return ImageRecord(
-        image=item.name, label=true, top5=best, score=_probability(logits, true) if finite else 0.0, finite=finite
-    )
+    finite = True
+    if values.dtype.kind in "iu":  # the graph decided itself: there is no second guess
+        best = (int(values.reshape(-1)[0]),)
+        score = float(best[0] == true)
+    else:
+        logits = values.astype(np.float64).reshape(-1)
+        best = tuple(int(place) for place in np.argsort(-logits, kind="stable")[:TOP])
+        finite = bool(np.isfinite(logits).all())
+        score = _probability(logits, true) if finite else 0.0
+    if on_result is not None:
+        on_result(best, true)
+    return ImageRecord(image=item.name, label=true, top5=best, score=score, finite=finite)
 
 
 def _probability(logits: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", true: int) -> float:

@@ -10,6 +10,7 @@ from vitdeploy.evaluation import image_records
 from vitdeploy.evaluation.coco import AnnotationSource
 from vitdeploy.evaluation.prepare import PreparedEvaluation
 from vitdeploy.evaluation.record import ClassFigure, Figure
+from vitdeploy.evaluation.summary import known
 from vitdeploy.results import stats
 
 GROUPS = 20
@@ -25,8 +26,8 @@ def figures(
         ours: records of the artifact.
         theirs: records of the reference; None: there is none.
     """
-    extra: AnnotationSource = prepared.found.extra
-    lvis = prepared.found.name == "lvis"
+    extra: AnnotationSource = prepared.files.extra
+    lvis = prepared.files.name == "lvis"
     scored = [int(one.image) for one in image_records.records(ours) if one.status == "scored"]
     if theirs is not None:
         other = {int(one.image) for one in image_records.records(theirs) if one.status == "scored"}
@@ -34,7 +35,7 @@ def figures(
     truth: Any = registry.load("vitdeploy.evaluation.by_pycocotools:AveragePrecision")(
         extra.annotations, scored, lvis=lvis
     )
-    names = registry.load("vitdeploy.evaluation.by_pycocotools:FIGURES")[prepared.found.name]
+    names = registry.load("vitdeploy.evaluation.by_pycocotools:FIGURES")[prepared.files.name]
     mine = truth.evaluate(_results(ours, set(scored)))
     reference = None if theirs is None else truth.evaluate(_results(theirs, set(scored)))
     values: list[float] = mine.percents()
@@ -56,9 +57,9 @@ def figures(
 
 def _figure(name: str, value: float, other: float | None, left_out: list[float]) -> Figure:
     if other is None or math.isnan(value) or math.isnan(other):
-        return Figure(name=name, unit="%", value=None if math.isnan(value) else value)
-    known = [one for one in left_out if not math.isnan(one)]
-    interval = stats.jackknife_interval(other - value, known) if len(known) == len(left_out) else None
+        return Figure(name=name, unit="%", value=known(value))
+    without = [one for one in left_out if not math.isnan(one)]
+    interval = stats.jackknife_interval(other - value, without) if len(without) == len(left_out) else None
     return Figure(
         name=name,
         unit="%",
@@ -66,7 +67,7 @@ def _figure(name: str, value: float, other: float | None, left_out: list[float])
         reference=other,
         drop=other - value,
         drop_ci95=interval,
-        interval=f"95 %, jackknife of {len(known)} groups of pictures" if interval else "none: too few pictures",
+        interval=f"95 %, jackknife of {len(without)} groups of pictures" if interval else "none: too few pictures",
     )
 
 
@@ -76,16 +77,12 @@ def _classes(extra: AnnotationSource, mine: Any, reference: Any) -> tuple[ClassF
     return tuple(
         ClassFigure(
             name=category.name,
-            value=_known(found.get(category.id)),
+            value=known(found.get(category.id)),
             count=mine.count(category.id),
-            reference=_known(others.get(category.id)),
+            reference=known(others.get(category.id)),
         )
         for category in extra.categories
     )
-
-
-def _known(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
 
 
 def _without_each_group(images: list[int]) -> Iterator[list[int]]:

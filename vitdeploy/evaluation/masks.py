@@ -18,11 +18,11 @@ from PIL import Image
 from vitdeploy.artifacts.manifest import Artifact, Tensor
 from vitdeploy.catalog.spec import Size
 from vitdeploy.errors import UnreadableFile
-from vitdeploy.evaluation import pictures
 from vitdeploy.evaluation.coco import ImageAnnotations
 from vitdeploy.evaluation.dataset import DataSetItem
-from vitdeploy.evaluation.protocol import Feed, ImageEvaluation, InferenceRequest, Outputs, channels_first
+from vitdeploy.evaluation.protocol import Feed, ImageEvaluation, InferenceRequest, OnResult, Outputs, channels_first
 from vitdeploy.evaluation.record import ImageRecord, MaskRecord
+from vitdeploy.images import photos
 
 Boolean = NDArray[np.bool_]
 Prompt = Literal["box", "detector", "point"]
@@ -58,19 +58,17 @@ class MaskTask:
     encode: Callable[[Boolean], dict[str, Any]]
 
 
-def evaluate_image(
-    item: DataSetItem, plan: MaskTask, seen: Callable[[Any, Any], None] | None = None
-) -> ImageEvaluation:
+def evaluate_image(item: DataSetItem, plan: MaskTask, on_result: OnResult | None = None) -> ImageEvaluation:
     """The evaluation of one picture.
 
     Args:
-        seen: shown the predicted and the true masks, both lists of ``(h, w)``.
+        on_result: shown the predicted and the true masks, both lists of ``(h, w)``.
     """
     truth: ImageAnnotations = item.truth
     asked = list(_asked(truth))
     if not asked:
         return ImageRecord(image=item.name)
-    photo = pictures.photo(item.image)
+    photo = photos.read(item.image)
     size = (photo.shape[0], photo.shape[1])
     if size != (truth.picture.height, truth.picture.width):
         why = f"it is {size[0]}x{size[1]}, and its annotations are for {truth.picture.height}x{truth.picture.width}"
@@ -99,8 +97,8 @@ def evaluate_image(
         )
         for place, (one, mask, right) in enumerate(zip(asked, found, true, strict=True))
     )
-    if seen is not None:
-        seen(found, [right for right in true if right is not None])
+    if on_result is not None:
+        on_result(found, [right for right in true if right is not None])
     ious = [one.iou for one in records if one.iou is not None]
     return ImageRecord(image=item.name, score=float(np.mean(ious)) if ious else None, finite=finite, masks=records)
 

@@ -1,4 +1,4 @@
-"""Read what a data set holds; whatever is wrong with a file becomes a sentence, never an end of the evaluation."""
+"""Label maps and image sizes from files; a file that cannot be read becomes `UnreadableFile`, or no size."""
 
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,6 @@ from PIL import Image, UnidentifiedImageError
 
 from vitdeploy.catalog.spec import Size
 from vitdeploy.errors import UnreadableFile
-from vitdeploy.images import photos
-from vitdeploy.images.photos import Photo
-
-
-def photo(path: Path) -> Photo:
-    """The picture at ``path`` as RGB. Raises `UnreadableFile`."""
-    return photos.read(path)
 
 
 def label_map(path: Path) -> NDArray[np.uint8]:

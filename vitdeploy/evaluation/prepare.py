@@ -1,9 +1,10 @@
-"""From a data set's name and artifacts to the pictures and the dialogue that each is evaluated by."""
+"""Preparation of an evaluation: the pictures of a data set, how each is evaluated, and the protocol in words."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog import registry
@@ -17,12 +18,14 @@ from vitdeploy.evaluation import (
     dataset,
     imagenet,
     masks,
+    pictures,
     segmentation,
     super_resolution,
 )
 from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem
-from vitdeploy.evaluation.protocol import ImageEvaluation
-from vitdeploy.images import labels, sam_predict
+from vitdeploy.evaluation.protocol import ImageEvaluation, OnResult
+from vitdeploy.evaluation.request import EvalRequest
+from vitdeploy.images import sam_predict
 
 TASKS: dict[str, Task] = {
     "cityscapes": "segmentation",
@@ -38,43 +41,30 @@ SPLITS = {"cityscapes": cityscapes.SPLIT, "ade20k": ade20k.SPLIT, "imagenet": im
 """Data set → the split that is published on."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptRequest:
-    """What is to be evaluated, and on which pictures."""
+class StartEvaluation(Protocol):
+    """Begins the evaluation of one picture."""
 
-    dataset: str
-    root: Path
-    split: str | None = None
-    limit: int | None = None
-    crop: float | None = None
-    """Classification: the share of the resized picture that is seen; None: as the model was published."""
-    prompt: str | None = None
-    clicks: int = 1
-    annotations: Path | None = None
-    detections: Path | None = None
-    """Masks: what is asked for, and the files beside the pictures; None: found below the root, or not used."""
+    def __call__(self, item: DataSetItem, *, on_result: OnResult | None = None) -> ImageEvaluation:
+        """The evaluation, which has not asked for anything yet."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedEvaluation:
     """A data set and how its pictures are evaluated."""
 
-    found: DataSetFiles
+    files: DataSetFiles
     items: Sequence[DataSetItem]
-    """Those that are asked for."""
-    start: Callable[[DataSetItem], ImageEvaluation]
+    """The pictures to evaluate: all, or as many as ``--limit`` says."""
+    start: StartEvaluation
     protocol: tuple[str, ...]
     kind: str
-    """Which figures there are: a key of `summary.MEASURES`."""
+    """Which figures there are: a key of `summary.METRICS`."""
     artifacts: tuple[Artifact, ...]
     """What is run: what was named, and the other part of a model that has two."""
-    rebuild: "Callable[[tuple[Artifact, ...]], PreparedEvaluation]" = field(repr=False)
-    """The same for other artifacts: the reference's."""
-    watch: Callable[[DataSetItem, Callable[[Any, Any], None]], ImageEvaluation] | None = None
-    """The dialogue that also shows what it sees and what is right; None where there is nothing to be drawn."""
 
 
-def prepare(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
+def prepare(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
     """Find the pictures and make out how they are evaluated.
 
     Raises:
@@ -82,24 +72,16 @@ def prepare(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> PreparedEva
         Impossible: the artifacts are for another task, or do not belong together.
         UnreadableFile: the folder is not that data set.
     """
-    if wish.dataset not in dataset.NAMES:
-        raise unknown_name("data set", wish.dataset, dataset.NAMES, "vitdeploy eval --help")
-    if wish.limit is not None and wish.limit < 1:
-        raise UsageError(f"--limit {wish.limit} is not a positive whole number", "Use --limit 1 or more.")
-    check(wish.dataset, artifacts)
-    if not wish.root.is_dir():
+    if request.dataset not in dataset.NAMES:
+        raise unknown_name("data set", request.dataset, dataset.NAMES, "vitdeploy eval --help")
+    if request.limit is not None and request.limit < 1:
+        raise UsageError(f"--limit {request.limit} is not a positive whole number", "Use --limit 1 or more.")
+    check(request.dataset, artifacts)
+    if not request.root.is_dir():
         raise dataset.wrong_layout(
-            wish.dataset, wish.root, ["a folder"], "Name the folder that the data set was unpacked into."
+            request.dataset, request.root, ["a folder"], "Name the folder that the data set was unpacked into."
         )
-    match wish.dataset:
-        case "cityscapes" | "ade20k":
-            return _segmentation(wish, artifacts)
-        case "imagenet":
-            return _classification(wish, artifacts)
-        case "sr":
-            return _super_resolution(wish, artifacts)
-        case _:
-            return _masks(wish, artifacts)
+    return _PREPARE[request.dataset](request, artifacts)
 
 
 def check(name: str, artifacts: Sequence[Artifact]) -> None:
@@ -131,14 +113,14 @@ def check(name: str, artifacts: Sequence[Artifact]) -> None:
             )
 
 
-def _segmentation(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
-    city = wish.dataset == "cityscapes"
-    split = wish.split or SPLITS[wish.dataset]
-    found = cityscapes.find(wish.root, split) if city else ade20k.find(wish.root, split)
+def _segmentation(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
+    city = request.dataset == "cityscapes"
+    split = request.split or SPLITS[request.dataset]
+    files = cityscapes.find(request.root, split) if city else ade20k.find(request.root, split)
     first = _only(artifacts) if city else artifacts[0]
-    items = dataset.limited(found.items, wish.limit)
+    items = dataset.limited(files.items, request.limit)
     size = first.manifest.size
-    sizes = ", ".join(_words(one.manifest.size) for one in artifacts)
+    sizes = ", ".join(one.manifest.variant.size_words for one in artifacts)
     steps = (
         (f"the whole picture at {size[0]}x{size[1]} (cubic, a = -0.75, where it has another size)",)
         if city
@@ -149,20 +131,18 @@ def _segmentation(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepa
     )
     plan = segmentation.SegmentationTask(
         artifacts=artifacts,
-        classes=len(found.classes),
+        classes=len(files.classes),
         wanted=None if city else ade20k.official_size,
         train_ids=cityscapes.train_ids if city else ade20k.train_ids,
-        names=found.classes,
     )
     if not city:  # one artifact after the other: a group that mixes sizes starts a process for each
         items = sorted(items, key=lambda item: _shape(item, plan))
     return PreparedEvaluation(
-        found=found,
+        files=files,
         items=items,
-        start=lambda item: segmentation.evaluate_image(item, plan),
-        watch=lambda item, seen: segmentation.evaluate_image(item, plan, seen),
+        start=partial(segmentation.evaluate_image, plan=plan),
         protocol=(
-            f"{found.layout}, split {split}",
+            f"{files.layout}, split {split}",
             *steps,
             "logits enlarged to the label's size (cubic, a = -0.75) before the argmax"
             if first.manifest.head == "logits"
@@ -171,77 +151,65 @@ def _segmentation(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> Prepa
         ),
         kind="segmentation",
         artifacts=artifacts,
-        rebuild=lambda others: _segmentation(wish, others),
     )
 
 
-def shapes(wish: PromptRequest) -> dict[tuple[int, int], int]:
+def shapes(request: EvalRequest) -> dict[tuple[int, int], int]:
     """ADE20K: how many pictures become each size, the most frequent first; from the heads of the files."""
-    from vitdeploy.evaluation import pictures
-
-    counted: dict[tuple[int, int], int] = {}
-    for item in dataset.limited(ade20k.find(wish.root, wish.split or ade20k.SPLIT).items, wish.limit):
-        size = pictures.size_of(item.image)
-        if size is not None:
-            wanted = ade20k.official_size(*size)
-            counted[wanted] = counted.get(wanted, 0) + 1
-    return dict(sorted(counted.items(), key=lambda pair: -pair[1]))
+    items = dataset.limited(ade20k.find(request.root, request.split or ade20k.SPLIT).items, request.limit)
+    sizes = (pictures.size_of(item.image) for item in items)
+    return dict(Counter(ade20k.official_size(*size) for size in sizes if size is not None).most_common())
 
 
 def _shape(item: DataSetItem, plan: segmentation.SegmentationTask) -> tuple[tuple[int, ...], str]:
-    from vitdeploy.evaluation import pictures
-
     size = pictures.size_of(item.image)
     chosen = segmentation.fitting(plan, *size) if size else None
     return (chosen[0].manifest.size if chosen else ()), item.name
 
 
-def _classification(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
+def _classification(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
     only = _only(artifacts)
-    manifest = only.manifest
-    crop = wish.crop or classification.CROPS.get(manifest.model, classification.CROP)
+    manifest, size = only.manifest, only.manifest.variant.size_words
+    crop = request.crop or classification.CROPS.get(manifest.model, classification.CROP)
     if not 0 < crop <= 1:
         raise UsageError(f"--crop {crop:g} is not a share of the picture", "Use more than 0 and at most 1.")
-    found = imagenet.find(wish.root, wish.split or imagenet.SPLIT)
-    plan = classification.ClassificationTask(artifact=only, crop=crop, names=labels.names("imagenet"))
+    files = imagenet.find(request.root, request.split or imagenet.SPLIT)
+    plan = classification.ClassificationTask(artifact=only, crop=crop)
     return PreparedEvaluation(
-        found=found,
-        items=dataset.limited(found.items, wish.limit),
-        start=lambda item: classification.evaluate_image(item, plan),
+        files=files,
+        items=dataset.limited(files.items, request.limit),
+        start=partial(classification.evaluate_image, plan=plan),
         protocol=(
-            f"{found.layout}, split {found.split}",
-            f"short side to {_words(manifest.size)} / {crop:g} (Pillow's bicubic), center crop {_words(manifest.size)}",
+            f"{files.layout}, split {files.split}",
+            f"short side to {size} / {crop:g} (Pillow's bicubic), center crop {size}",
         ),
         kind="classification",
         artifacts=artifacts,
-        rebuild=lambda others: _classification(wish, others),
     )
 
 
-def _super_resolution(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
+def _super_resolution(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
     scales = {super_resolution.scale_of(one) for one in artifacts}
     if len(scales) > 1:
         raise Impossible(f"the artifacts enlarge {' and '.join(map(str, sorted(scales)))} times", "Name one kind.")
     (scale,) = scales
     if scale < 1:
         raise Impossible(f"{artifacts[0].file} returns less than it is given", "Name a super-resolution artifact.")
-    found = super_resolution.find(wish.root, scale, wish.split or "")
+    files = super_resolution.find(request.root, scale, request.split or "")
     ssim = registry.load("vitdeploy.evaluation.by_skimage:ssim")
     plan = super_resolution.SuperResolutionTask(artifacts=artifacts, scale=scale, ssim=ssim)
-    sizes = ", ".join(_words(one.manifest.size) for one in artifacts)
+    sizes = ", ".join(one.manifest.variant.size_words for one in artifacts)
     return PreparedEvaluation(
-        found=found,
-        items=dataset.limited(found.items, wish.limit),
-        start=lambda item: super_resolution.evaluate_image(item, plan),
-        watch=lambda item, seen: super_resolution.evaluate_image(item, plan, seen),
+        files=files,
+        items=dataset.limited(files.items, request.limit),
+        start=partial(super_resolution.evaluate_image, plan=plan),
         protocol=(
-            f"x{scale}, {found.layout}",
+            f"x{scale}, {files.layout}",
             f"inputs of other sizes than {sizes} in tiles that overlap by {super_resolution.OVERLAP} pixels",
             f"output rounded to bytes; PSNR and SSIM on Y (BT.601), {scale} border pixels left out",
         ),
         kind="super-resolution",
         artifacts=artifacts,
-        rebuild=lambda others: _super_resolution(wish, others),
     )
 
 
@@ -250,57 +218,65 @@ CLICKS = (1, 3, 5)
 """Source: arXiv 2402.05008, tables of points; more are allowed as far as the decoder takes them."""
 
 
-def _masks(wish: PromptRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
+def _masks(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
     encoder, decoder = _parts(artifacts)
-    prompt = wish.prompt or ("detector" if wish.detections else "box")
+    prompt = request.prompt or ("detector" if request.detections else "box")
     if prompt not in PROMPTS:
         raise UsageError(f"--prompt {prompt!r} is not one of {', '.join(PROMPTS)}", "Use --prompt box.")
-    if (prompt == "detector") != (wish.detections is not None):
+    if (prompt == "detector") != (request.detections is not None):
         raise UsageError(
             f"--prompt {prompt} {'needs' if prompt == 'detector' else 'takes no'} --detections",
             "Give a detector's boxes with --prompt detector --detections FILE.",
         )
     slots = next(tensor.shape[1] for tensor in decoder.manifest.inputs if tensor.name == "point_labels")
-    if not 1 <= wish.clicks <= slots:
-        raise UsageError(f"--clicks {wish.clicks} is not between 1 and {slots}", "Use --clicks 1, 3 or 5.")
-    found = coco.find(
-        wish.dataset,
-        wish.root,
-        wish.split or coco.SPLITS[wish.dataset],
-        annotations=wish.annotations,
-        detections=wish.detections,
+    if not 1 <= request.clicks <= slots:
+        raise UsageError(f"--clicks {request.clicks} is not between 1 and {slots}", "Use --clicks 1, 3 or 5.")
+    files = coco.find(
+        request.dataset,
+        request.root,
+        request.split or coco.SPLITS[request.dataset],
+        annotations=request.annotations,
+        detections=request.detections,
     )
     plan = masks.MaskTask(
         encoder=encoder,
         decoder=decoder,
         prompt=prompt,
-        clicks=wish.clicks,
+        clicks=request.clicks,
         decode=registry.load("vitdeploy.evaluation.by_pycocotools:decode"),
         encode=registry.load("vitdeploy.evaluation.by_pycocotools:encode"),
     )
     asked = {
         "box": "the box of every annotation of at least one pixel is asked for",
-        "detector": f"every box of {wish.detections.name if wish.detections else ''} is asked for",
-        "point": f"{wish.clicks} clicks an annotation, each deepest inside what was wrong so far",
+        "detector": f"every box of {request.detections.name if request.detections else ''} is asked for",
+        "point": f"{request.clicks} clicks an annotation, each deepest inside what was wrong so far",
     }
     return PreparedEvaluation(
-        found=found,
-        items=dataset.limited(found.items, wish.limit),
-        start=lambda item: masks.evaluate_image(item, plan),
-        watch=lambda item, seen: masks.evaluate_image(item, plan, seen),
+        files=files,
+        items=dataset.limited(files.items, request.limit),
+        start=partial(masks.evaluate_image, plan=plan),
         protocol=(
-            f"{found.layout}, split {found.split}",
+            f"{files.layout}, split {files.split}",
             f"long side to {max(encoder.manifest.size)} (Pillow's bilinear), padded after normalization",
             asked[prompt],
             "of three masks the one whose IoU the model predicts highest, enlarged twice bilinearly",
-            "mask AP by pycocotools" + ("" if wish.dataset == "coco" else " with LVIS's rules")
+            "mask AP by pycocotools" + ("" if request.dataset == "coco" else " with LVIS's rules")
             if prompt == "detector"
             else "IoU of each mask with its annotation, averaged over all masks",
         ),
         kind="detections" if prompt == "detector" else "masks",
         artifacts=(encoder, decoder),
-        rebuild=lambda others: _masks(wish, others),
     )
+
+
+_PREPARE: Mapping[str, Callable[[EvalRequest, tuple[Artifact, ...]], PreparedEvaluation]] = {
+    "cityscapes": _segmentation,
+    "ade20k": _segmentation,
+    "imagenet": _classification,
+    "sr": _super_resolution,
+    "coco": _masks,
+    "lvis": _masks,
+}
 
 
 def _parts(artifacts: Sequence[Artifact]) -> tuple[Artifact, Artifact]:
@@ -325,7 +301,3 @@ def _only(artifacts: Sequence[Artifact]) -> Artifact:
     if len(artifacts) != 1:
         raise Impossible(f"{len(artifacts)} artifacts are named for pictures of one size", "Name one.")
     return artifacts[0]
-
-
-def _words(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"

@@ -1,6 +1,7 @@
-"""What a picture's evaluation asks of an artifact, and the protocol of whatever answers."""
+"""Inference requests of one image's evaluation, and the protocol of the runner that fulfils them."""
 
-from collections.abc import Generator, Mapping, Sequence
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.catalog.spec import Size
 from vitdeploy.evaluation.record import ImageRecord
 
 Outputs = Mapping[str, NDArray[Any]]
@@ -24,7 +26,7 @@ class InferenceRequest:
     artifact: Artifact
     feeds: tuple[Feed, ...]
     held_bytes: int = 0
-    """What the dialogue keeps beside them until it ends, where that is much."""
+    """What the evaluation keeps beside them until it ends, where that is much."""
 
     @property
     def size_bytes(self) -> int:
@@ -33,7 +35,11 @@ class InferenceRequest:
 
 
 ImageEvaluation = Generator[InferenceRequest, Sequence[Outputs], ImageRecord]
-"""The evaluation of one picture: it asks, is sent the answers, asks again or returns what became of it."""
+"""The evaluation of one image: yields inference requests, is sent their outputs, and returns the record."""
+
+
+OnResult = Callable[[Any, Any], None]
+"""Shown what was predicted for a picture and what is right, in the arrays of its task."""
 
 
 class InferenceRunner(Protocol):
@@ -46,6 +52,13 @@ class InferenceRunner(Protocol):
             vitdeploy.errors.VitdeployError: the device was lost, or the runtime failed.
         """
         ...
+
+
+def smallest_holding(artifacts: Sequence[Artifact], size: Size) -> Artifact | None:
+    """The artifact with the smallest input that a picture of this size fits into."""
+    sizes = [one.manifest.size for one in artifacts]
+    holding = [place for place, (height, width) in enumerate(sizes) if height >= size[0] and width >= size[1]]
+    return artifacts[min(holding, key=lambda place: math.prod(sizes[place]))] if holding else None
 
 
 def channels_first(value: NDArray[Any], layout: str) -> NDArray[Any]:

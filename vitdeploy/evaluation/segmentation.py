@@ -16,8 +16,9 @@ from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog.spec import Size
 from vitdeploy.evaluation import cubic, pictures
 from vitdeploy.evaluation.dataset import DataSetItem
-from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, output
+from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, OnResult, output, smallest_holding
 from vitdeploy.evaluation.record import ImageRecord
+from vitdeploy.images import photos
 
 Labels = NDArray[np.uint8]
 IGNORE = 255
@@ -32,7 +33,6 @@ class SegmentationTask:
     wanted: Callable[[int, int], Size] | None
     """The size that the protocol resizes a picture to; None: the only artifact's, whatever the picture's."""
     train_ids: Callable[[Labels, Path], Labels]
-    names: tuple[str, ...] = ()
 
 
 def fitting(plan: SegmentationTask, height: int, width: int) -> tuple[Artifact, Size] | None:
@@ -41,21 +41,17 @@ def fitting(plan: SegmentationTask, height: int, width: int) -> tuple[Artifact, 
         chosen = plan.artifacts[0]
         return chosen, chosen.manifest.size
     size = plan.wanted(height, width)
-    holding = [one for one in plan.artifacts if one.manifest.size[0] >= size[0] and one.manifest.size[1] >= size[1]]
-    if not holding:
-        return None
-    return min(holding, key=lambda one: one.manifest.size[0] * one.manifest.size[1]), size
+    artifact = smallest_holding(plan.artifacts, size)
+    return None if artifact is None else (artifact, size)
 
 
-def evaluate_image(
-    item: DataSetItem, plan: SegmentationTask, seen: Callable[[NDArray[Any], NDArray[Any]], None] | None = None
-) -> ImageEvaluation:
+def evaluate_image(item: DataSetItem, plan: SegmentationTask, on_result: OnResult | None = None) -> ImageEvaluation:
     """The evaluation of one picture.
 
     Args:
-        seen: shown the predicted classes and the label map, both ``(h, w)``.
+        on_result: shown the predicted classes and the label map, both ``(h, w)``.
     """
-    photo = pictures.photo(item.image)
+    photo = photos.read(item.image)
     assert item.label is not None, item
     truth = plan.train_ids(pictures.label_map(item.label), item.label)
     strange = np.unique(truth[(truth != IGNORE) & (truth >= plan.classes)])
@@ -75,8 +71,8 @@ def evaluate_image(
     raw = output(answer, artifact)
     padded = artifact.manifest.size != size
     predicted = labels_of(cropped(raw, size, artifact.manifest.size), (truth.shape[0], truth.shape[1]))
-    if seen is not None:
-        seen(predicted, truth)
+    if on_result is not None:
+        on_result(predicted, truth)
     counts = count(predicted, truth, plan.classes)
     return ImageRecord(
         image=item.name,
@@ -133,14 +129,15 @@ def image_iou(counts: Sequence[tuple[int, int, int, int]]) -> float | None:
 def class_ious(sums: NDArray[Any]) -> NDArray[np.float64]:
     """IoU of each class from ``(…, classes, 3)`` sums of both, predicted, labeled; NaN where a class never occurs."""
     both, said, true = (sums[..., place].astype(np.float64) for place in range(3))
-    union = said + true - both
-    return np.asarray(np.where(union > 0, both / np.maximum(union, 1), np.nan), np.float64)
+    return ratio(both, said + true - both)
 
 
 def mean_iou(sums: NDArray[Any]) -> NDArray[np.float64]:
     """The mean IoU over the classes that occur, from ``(…, classes, 3)`` sums."""
     ious = class_ious(sums)
-    seen = ~np.isnan(ious)
-    total = np.where(seen, ious, 0).sum(axis=-1)
-    counted = seen.sum(axis=-1)
-    return np.asarray(np.where(counted > 0, total / np.maximum(counted, 1), np.nan), np.float64)
+    return ratio(np.nansum(ious, axis=-1), np.sum(~np.isnan(ious), axis=-1))
+
+
+def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[np.float64]:
+    """Element by element; NaN where the denominator, a count, is 0."""
+    return np.asarray(np.where(denominator > 0, numerator / np.maximum(denominator, 1), np.nan), np.float64)

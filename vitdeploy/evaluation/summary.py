@@ -91,7 +91,7 @@ def summarize(
     found.paired = None if others is None else len(paired)
     sides = (np.stack(theirs), ours[paired]) if paired else None
     found.figures = tuple(_figure(measure, ours, sides) for measure in METRICS[kind])
-    found.classes = _CLASSES[kind](classes, ours, sides[0] if sides else None) if kind in _CLASSES else ()
+    found.classes = _class_figures(kind, classes, ours, sides[0] if sides else None)
     return found
 
 
@@ -100,10 +100,10 @@ def _badness(one: WorstImage) -> tuple[float, str]:
 
 
 def _figure(measure: Metric, ours: Rows, sides: tuple[Rows, Rows] | None) -> Figure:
-    value = _known(measure.of(ours))
+    value = known(measure.of(ours))
     if sides is None:
         return Figure(name=measure.name, unit=measure.unit, value=value)
-    reference, same = _known(measure.of(sides[0])), _known(measure.of(sides[1]))
+    reference, same = known(measure.of(sides[0])), known(measure.of(sides[1]))
     interval = measure.interval(*sides)
     return Figure(
         name=measure.name,
@@ -118,8 +118,9 @@ def _figure(measure: Metric, ours: Rows, sides: tuple[Rows, Rows] | None) -> Fig
     )
 
 
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+def known(value: float | None) -> float | None:
+    """A figure, None where it is NaN: JSON has no such number."""
+    return None if value is None or math.isnan(value) else float(value)
 
 
 def _counts(one: ImageRecord, classes: int) -> Rows:
@@ -180,13 +181,12 @@ def _of_sums(statistic: Callable[[NDArray[Any]], NDArray[Any]], name: str) -> Me
 
 def _pixel_accuracy(sums: NDArray[Any]) -> NDArray[np.float64]:
     both, true = sums[..., 0].sum(axis=-1), sums[..., 2].sum(axis=-1)
-    return np.asarray(np.where(true > 0, both / np.maximum(true, 1), np.nan), np.float64)
+    return segmentation.ratio(both, true)
 
 
 def _mean_overlap(place: int) -> Callable[[NDArray[Any]], NDArray[np.float64]]:
     def statistic(sums: NDArray[Any]) -> NDArray[np.float64]:
-        total, count = sums[..., place, 0], sums[..., place, 1]
-        return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan), np.float64)
+        return segmentation.ratio(sums[..., place, 0], sums[..., place, 1])
 
     return statistic
 
@@ -234,42 +234,37 @@ METRICS: Mapping[str, tuple[Metric, ...]] = {
 """What is evaluated → its figures, the headline first."""
 
 
-def _class_ious(names: Sequence[str], ours: Rows, theirs: Rows | None) -> tuple[ClassFigure, ...]:
-    sums = ours.sum(axis=0)
-    ious = segmentation.class_ious(sums)
-    others = None if theirs is None else segmentation.class_ious(theirs.sum(axis=0))
-    return tuple(
-        ClassFigure(
-            name=name,
-            value=_known(100 * ious[place]),
-            count=int(sums[place, 2]),
-            reference=None if others is None else _known(100 * others[place]),
-        )
-        for place, name in enumerate(names)
-    )
+ClassShares = tuple[NDArray[np.float64], NDArray[np.int64]]
+"""Share in percent and count, of each class."""
 
 
-def _class_hits(names: Sequence[str], ours: Rows, theirs: Rows | None) -> tuple[ClassFigure, ...]:
-    def shares(rows: Rows) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        labels = rows[:, 2].astype(np.int64)
-        counts = np.bincount(labels, minlength=len(names))
-        right = np.bincount(labels, weights=rows[:, 0], minlength=len(names))
-        return np.asarray(np.where(counts > 0, 100 * right / np.maximum(counts, 1), np.nan), np.float64), counts
+def _class_ious(rows: Rows) -> ClassShares:
+    sums = rows.sum(axis=0)
+    return 100 * segmentation.class_ious(sums), sums[:, 2].astype(np.int64)
+
+
+def _class_hits(rows: Rows, classes: int) -> ClassShares:
+    true = rows[:, 2].astype(np.int64)
+    counts = np.bincount(true, minlength=classes)
+    return segmentation.ratio(100 * np.bincount(true, weights=rows[:, 0], minlength=classes), counts), counts
+
+
+def _class_figures(kind: str, names: Sequence[str], ours: Rows, theirs: Rows | None) -> tuple[ClassFigure, ...]:
+    """The figure of each class; empty for tasks without classes."""
+    if kind not in ("segmentation", "classification"):
+        return ()
+
+    def shares(rows: Rows) -> ClassShares:
+        return _class_ious(rows) if kind == "segmentation" else _class_hits(rows, len(names))
 
     values, counts = shares(ours)
-    others = None if theirs is None else shares(theirs)[0]
+    reference = None if theirs is None else shares(theirs)[0]
     return tuple(
         ClassFigure(
             name=name,
-            value=_known(values[place]),
+            value=known(values[place]),
             count=int(counts[place]),
-            reference=None if others is None else _known(others[place]),
+            reference=None if reference is None else known(reference[place]),
         )
         for place, name in enumerate(names)
     )
-
-
-_CLASSES: Mapping[str, Callable[[Sequence[str], Rows, Rows | None], tuple[ClassFigure, ...]]] = {
-    "segmentation": _class_ious,
-    "classification": _class_hits,
-}

@@ -5,7 +5,8 @@ Source: the protocol of https://github.com/XPixelGroup/BasicSR (``calculate_psnr
 as the factor are left out, Y is that of ITU-R BT.601.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +17,10 @@ from PIL import Image
 
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog.spec import Size
-from vitdeploy.evaluation import pictures
 from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem, wrong_layout
-from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, output
+from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, OnResult, output, smallest_holding
 from vitdeploy.evaluation.record import ImageRecord
+from vitdeploy.images import photos
 from vitdeploy.images.photos import SUFFIXES, Photo
 
 OVERLAP = 16
@@ -111,20 +112,18 @@ def _partner(large: Path, folder: Path, scale: int) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def evaluate_image(
-    item: DataSetItem, plan: SuperResolutionTask, seen: Callable[[Any, Any], None] | None = None
-) -> ImageEvaluation:
+def evaluate_image(item: DataSetItem, plan: SuperResolutionTask, on_result: OnResult | None = None) -> ImageEvaluation:
     """The evaluation of one pair.
 
     Args:
-        seen: shown the enlarged and the large picture, both ``(h, w, 3)``.
+        on_result: shown the enlarged and the large picture, both ``(h, w, 3)``.
     """
     assert item.label is not None, item
     scale = plan.scale
-    large = pictures.photo(item.label)
+    large = photos.read(item.label)
     height, width = large.shape[0] // scale * scale, large.shape[1] // scale * scale
     large = large[:height, :width]
-    low = _made(large, scale) if item.image == item.label else pictures.photo(item.image)
+    low = _made(large, scale) if item.image == item.label else photos.read(item.image)
     if (low.shape[0] * scale, low.shape[1] * scale) != (height, width):
         why = f"{item.image.name} is {low.shape[0]}x{low.shape[1]}, not a {scale}th of {height}x{width}"
         return ImageRecord(image=item.name, status="unreadable", why=why)
@@ -138,8 +137,8 @@ def evaluate_image(
     outputs = [output(answer, artifact) for answer in answers]
     finite = all(bool(np.isfinite(one).all()) for one in outputs)
     picture = _joined(outputs, tiles, size, (padded.shape[0], padded.shape[1]), scale)[:height, :width]
-    if seen is not None:
-        seen(picture, large)
+    if on_result is not None:
+        on_result(picture, large)
     psnr_db, ssim = compare(picture, large, scale, plan.ssim)
     exact = (low.shape[0], low.shape[1]) == size
     return ImageRecord(
@@ -179,14 +178,8 @@ def _made(large: Photo, scale: int) -> Photo:
 
 
 def _fitting(artifacts: Sequence[Artifact], size: Size) -> Artifact:
-    """The artifact of exactly this size; else the smallest that holds it, else the largest: its tiles are fewest."""
-
-    def area(one: Artifact) -> int:
-        return one.manifest.size[0] * one.manifest.size[1]
-
-    exact = [one for one in artifacts if one.manifest.size == size]
-    holding = [one for one in artifacts if one.manifest.size[0] >= size[0] and one.manifest.size[1] >= size[1]]
-    return exact[0] if exact else min(holding, key=area) if holding else max(artifacts, key=area)
+    """The smallest artifact that holds a picture of this size, else the largest: its tiles are fewest."""
+    return smallest_holding(artifacts, size) or max(artifacts, key=lambda one: math.prod(one.manifest.size))
 
 
 def _padded(picture: Photo, size: Size) -> Photo:
