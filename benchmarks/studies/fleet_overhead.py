@@ -3,7 +3,7 @@
     python -m vitdeploy.benchmarks.studies.fleet_overhead ARTIFACT [--jobs 200] [--workers 1 2 4 8]
 
 Each worker is a process of a local Dask cluster that serves one device, which is this machine; a job goes through all
-of a sweep but the measuring: ticket, resource, task, answer, file of the trial, run file. The simulation takes two
+of a sweep but the measuring: task, resource, task, answer, file of the trial, run file. The simulation takes two
 measured constants, the client's time a job and its delay, and is no measurement: it says so.
 """
 
@@ -24,7 +24,7 @@ from rich.table import Table
 
 from vitdeploy.fleet import messages, on_dask
 from vitdeploy.fleet import plan as planning
-from vitdeploy.fleet.api import frame
+from vitdeploy.fleet.api import new_run
 from vitdeploy.fleet.messages import TrialTask
 from vitdeploy.fleet.sweep import Sweep
 from vitdeploy.fleet.trial_files import TrialFiles
@@ -57,16 +57,16 @@ class Cost:
 
     @property
     def per_job_s(self) -> float:
-        """From the first ticket to the last answer, by job."""
+        """From the first task to the last answer, by job."""
         return self.seconds / self.jobs
 
 
-def nothing(ticket: TrialTask) -> record.Trial:
+def nothing(task: TrialTask) -> record.Trial:
     """A trial that measures nothing; it never leaves the temporary folder."""
     return record.Trial(
-        id=ticket.id,
+        id=task.slot.id,
         started_utc=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        order=ticket.order,
+        order=task.slot.order,
         pair=None,
         build=None,
         artifact_sha256="0" * 64,
@@ -109,9 +109,9 @@ def measure(artifact: Path, workers: int, jobs: int) -> Cost:
                 plan,
                 wanted,
                 pool,
-                frame=frame(plan, wanted, "overhead", None, out),
+                frame=new_run(plan, wanted, "overhead", None, out),
                 out=out,
-                journal=TrialFiles(out.with_suffix(".trials")),
+                trial_files=TrialFiles(out.with_suffix(".trials")),
                 artifacts=Path(place),
                 earlier=None,
                 progress=lambda _: started.append(time.perf_counter()),

@@ -34,7 +34,7 @@ from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.cli.main import main
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.errors import Impossible
-from vitdeploy.fleet import device_queue, messages
+from vitdeploy.fleet import device_queue, messages, sweep_rows
 from vitdeploy.fleet import plan as planning
 from vitdeploy.inference import client
 from vitdeploy.processes.connection import CommandResult
@@ -232,12 +232,12 @@ def test_a_sweep_tells_its_worker_where_to_compute(board: Opened, tmp_path: Path
     (wanted,) = planning.expand(plan)
     device = inventory.find("board")
     surveyed = messages.DeviceSurvey(device=device, facts=device_facts.facts_of(device), threads=2, power_mode=None)
-    row = device_queue.empty_row(wanted, None)
+    row = sweep_rows.empty_row(wanted, None)
     protocol = make_run.run().protocol
-    device_queue.fill_row(
+    sweep_rows.fill_row(
         row, wanted, surveyed, protocol, artifacts.plain_file(tmp_path / "made", target="torch-fp32"), None
     )
-    lane = device_queue.DeviceQueue(device="board", places=(0,), lock_wait_s=1.0, surveyed=surveyed)
+    lane = device_queue.DeviceQueue(device="board", places=(0,), lock_wait_s=1.0, survey=surveyed)
     told = device_queue.trial_task(lane, TrialSlot(place=0, index=0, order=0, id="run/0/0"), row, protocol)
     assert (told.case.memory, told.compute) == ("pinned", "cuda")
 

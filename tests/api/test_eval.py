@@ -345,13 +345,13 @@ def test_memory_does_not_grow_with_the_data_set(tmp_path: Path):
             for place in range(1, count):
                 os.link(first, first.with_name(f"p_{place:06d}_{end}.png"))
         code = (
-            "import resource, sys\nfrom pathlib import Path\nfrom vitdeploy import api_eval\n"
+            "import resource, sys\nfrom pathlib import Path\nfrom vitdeploy.api.evaluate import evaluate_artifact\n"
             "from vitdeploy.evaluation import evaluate\n"
             "evaluate.GROUP_BYTES = 12 * 2**20\n"
-            "from vitdeploy.evaluation.request import EvalOrder\n"
+            "from vitdeploy.evaluation.request import EvalRequest\n"
             f"root, out = Path({str(root)!r}), Path({str(tmp_path / f'e{count}.json')!r})\n"
-            "order = EvalOrder(dataset='cityscapes', root=root, out=out, reference=False, threads=1)\n"
-            f"found = api_eval.evaluate_artifact([Path({str(made.folder)!r})], order).evaluation\n"
+            "request = EvalRequest(dataset='cityscapes', root=root, out=out, reference=False, threads=1)\n"
+            f"found = evaluate_artifact([Path({str(made.folder)!r})], request).evaluation\n"
             "print(found.dataset.scored, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)

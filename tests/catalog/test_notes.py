@@ -16,7 +16,7 @@ from vitdeploy.benchmarks import reproduce as published_tables
 from vitdeploy.catalog import registry
 from vitdeploy.cli import bench, compare, studies, sweep
 from vitdeploy.cli.console import CommandOutput
-from vitdeploy.fleet.request import SweepOutcome
+from vitdeploy.fleet.api import SweepOutcome
 from vitdeploy.reports import as_attention, as_reproduction, report
 from vitdeploy.results import comparison, record
 from vitdeploy.studies import attention_study, reproduction

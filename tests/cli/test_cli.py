@@ -17,7 +17,7 @@ from vitdeploy.api.studies import StudyRequest
 from vitdeploy.cli.main import COMMANDS
 from vitdeploy.cli.options import request_of
 from vitdeploy.evaluation.request import EvalRequest
-from vitdeploy.fleet.request import SweepRequest
+from vitdeploy.fleet.api import SweepRequest
 
 
 @pytest.mark.parametrize(

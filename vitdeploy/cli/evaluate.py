@@ -105,7 +105,6 @@ def _interval(figure: "Figure") -> str:
 
 def _classes(evaluation: "Evaluation") -> Table:
     """The classes that occur, with the lowest figures."""
-
     scored = [row for row in evaluation.classes if row.value is not None]
     title = f"lowest of {len(scored)} classes that occur, of {len(evaluation.classes)}"
     table = Table(heads=(title, "%", "fp32 torch", "labeled"), right=(1, 2, 3))

@@ -14,8 +14,8 @@ from vitdeploy.errors import Interrupted, VitdeployError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vitdeploy.fleet.api import SweepOutcome
     from vitdeploy.fleet.evaluations import EvaluationResult
-    from vitdeploy.fleet.request import SweepOutcome
     from vitdeploy.results.record import Run
 
 
@@ -32,7 +32,7 @@ def sweep_command(
 ) -> CommandOutput:
     """Time a plan's models on many devices at once, on Dask; stopped at any moment, --resume goes on."""
     from vitdeploy.fleet import api
-    from vitdeploy.fleet.request import SweepRequest
+    from vitdeploy.fleet.api import SweepRequest
 
     request = request_of(SweepRequest, locals())
     if dry_run:
@@ -62,7 +62,6 @@ def sweep_output(outcome: "SweepOutcome") -> CommandOutput:
 
 def _evaluations(rows: "Sequence[EvaluationResult]") -> Table:
     """One figure a row, with its drop against fp32 torch; the documents have the rest."""
-
     heads = ("evaluation", "figure", "value", "drop", "pictures", "document")
     table = Table(title="evaluations", heads=heads, right=(2, 3, 4))
     for row in rows:

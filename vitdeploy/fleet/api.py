@@ -1,9 +1,10 @@
-"""The verb that uses many devices at once, as a function: `sweep`; a composer of rooms, as `api` is."""
+"""Sweep: time and evaluate the models of a plan on many devices at once."""
 
 import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,6 @@ from vitdeploy.errors import Impossible, UnreadableFile, UsageError, worst_exit_
 from vitdeploy.fleet import messages
 from vitdeploy.fleet import plan as planning
 from vitdeploy.fleet.plan import EvalJob, SweepCase, SweepPlan
-from vitdeploy.fleet.request import SweepOutcome, SweepRequest
 from vitdeploy.fleet.trial_files import TrialFiles, client_folder
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import record
@@ -32,7 +32,36 @@ EVALS = ".evals"
 """Ends the name of the folder of a sweep's evaluations, beside its run."""
 
 
-def sweep_plan(path: Path, order: SweepRequest) -> list[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRequest:
+    """Options of `sweep`, beside its plan."""
+
+    scheduler: str | None = None
+    """Address of a Dask scheduler; None: a cluster of processes on this machine."""
+    out: Path | None = None
+    artifacts: Path = Path("artifacts")
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepOutcome:
+    """A sweep's run, where it was written, the exit code its rows ask for, and how its trials came about."""
+
+    run: "Run | None"
+    """None: the plan times nothing."""
+    path: Path
+    exit_code: int
+    taken: int
+    """Trials that were taken now."""
+    found: int
+    """Trials that were there from an earlier, interrupted sweep."""
+    twice: int
+    """Trials that came a second time and were not counted."""
+    evaluated: "tuple[EvaluationResult, ...]" = ()
+    """What became of the plan's evaluations."""
+
+
+def sweep_plan(path: Path, request: SweepRequest) -> list[str]:
     """What `sweep` would do, one case a line; no scheduler, worker or device is asked.
 
     Raises:
@@ -41,18 +70,18 @@ def sweep_plan(path: Path, order: SweepRequest) -> list[str]:
     plan = planning.read(path)
     wanted, jobs = planning.expand(plan), _evaluations(plan)
     names = _devices(wanted, jobs)
-    if order.scheduler is None:
+    if request.scheduler is None:
         _reachable(names)
-    where = order.scheduler or "a local Dask cluster, a process a device and one with memory"
-    lines = [f"{one.words}: {plan.trials} trials of at least {plan.min_time_s:g} s" for one in wanted]
-    lines += [f"{job.words}: {job.count} parts of the pictures in {job.order.root}" for job in jobs]
+    where = request.scheduler or "a local Dask cluster, a process a device and one with memory"
+    lines = [f"{case.words}: {plan.trials} trials of at least {plan.min_time_s:g} s" for case in wanted]
+    lines += [f"{job.words}: {job.count} parts of the pictures in {job.request.root}" for job in jobs]
     evaluations = f"{len(jobs)} evaluation{'s' * (len(jobs) != 1)}"
     counts = [f"{len(wanted) * plan.trials} trials"] * bool(wanted) + [evaluations] * bool(jobs)
     return [*lines, f"{' and '.join(counts)} on {len(names)} devices, by {where}"]
 
 
 def sweep(
-    path: Path, order: SweepRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
+    path: Path, request: SweepRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
 ) -> SweepOutcome:
     """Time a plan's models on its devices, then evaluate what it names; each by whichever worker serves the device.
 
@@ -69,24 +98,24 @@ def sweep(
     plan = planning.read(path)
     wanted, jobs = planning.expand(plan), _evaluations(plan)
     name = planning.name_of(path)
-    if order.resume and order.out is None:
+    if request.resume and request.out is None:
         raise UsageError("--resume needs the run file", "Name it with --out.")
-    out = order.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    provenance.check_out(out, resume=order.resume)
-    provenance.check_out(out.with_suffix(EVALS), resume=order.resume)
-    if order.scheduler is None:
+    out = request.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    provenance.check_out(out, resume=request.resume)
+    provenance.check_out(out.with_suffix(EVALS), resume=request.resume)
+    if request.scheduler is None:
         _reachable(_devices(wanted, jobs))
     packages.require(("distributed",))
-    with registry.load("vitdeploy.fleet.on_dask:open_pool")(order.scheduler, _resources(plan, wanted, jobs)) as pool:
+    with registry.load("vitdeploy.fleet.on_dask:open_pool")(request.scheduler, _resources(plan, wanted, jobs)) as pool:
         if pool.dashboard:
             progress(f"Dask's dashboard: {pool.dashboard}")
         outcome = SweepOutcome(run=None, path=out, exit_code=0, taken=0, found=0, twice=0)
         if wanted:
-            outcome = _timed(plan, wanted, pool, name, out, order, progress, on_trial)
+            outcome = _timed(plan, wanted, pool, name, out, request, progress, on_trial)
         if not jobs:
             return outcome
         evaluated = _evaluated(plan, jobs, pool, out, (out,) if wanted else (), progress, on_trial)
-    codes = (outcome.exit_code, *(one.error.exit_code for one in evaluated if one.error is not None))
+    codes = (outcome.exit_code, *(result.error.exit_code for result in evaluated if result.error is not None))
     return dataclasses.replace(outcome, evaluated=evaluated, exit_code=worst_exit_code(codes))
 
 
@@ -96,39 +125,39 @@ def _timed(
     pool: messages.Pool,
     name: str,
     out: Path,
-    order: SweepRequest,
+    request: SweepRequest,
     progress: Progress,
     on_trial: OnTrial,
 ) -> SweepOutcome:
     from vitdeploy.benchmarks import bench as timing
     from vitdeploy.fleet.sweep import Sweep
 
-    earlier = record.load(out) if order.resume and out.exists() else None
-    journal = TrialFiles(client_folder(out))
+    earlier = record.load(out) if request.resume and out.exists() else None
+    trial_files = TrialFiles(client_folder(out))
     if earlier is None:
-        journal.remove()  # of a run that was removed
+        trial_files.remove()  # of a run that was removed
     sweeping = Sweep(
         plan,
         wanted,
         pool,
-        frame=frame(plan, wanted, name, earlier, out),
+        frame=new_run(plan, wanted, name, earlier, out),
         out=out,
-        journal=journal,
-        artifacts=order.artifacts,
+        trial_files=trial_files,
+        artifacts=request.artifacts,
         earlier=earlier,
         progress=progress,
         on_trial=on_trial,
     )
-    if sweeping.found:
-        progress(f"going on with {out}: {sweeping.found} of {sweeping.total} trials are there")
+    if sweeping.rows.resumed:
+        progress(f"going on with {out}: {sweeping.rows.resumed} of {sweeping.rows.total} trials are there")
     run = sweeping.run()
     return SweepOutcome(
         run=run,
         path=out,
         exit_code=worst_exit_code(timing.exit_code_of(result) for result in run.results),
-        taken=sweeping.taken,
-        found=sweeping.found,
-        twice=sweeping.twice,
+        taken=sweeping.rows.taken,
+        found=sweeping.rows.resumed,
+        twice=sweeping.rows.duplicates,
     )
 
 
@@ -161,25 +190,21 @@ def _id_of(folder: Path) -> str:
 
 
 def _evaluations(plan: SweepPlan) -> list[EvalJob]:
-    """The plan's evaluations, their data sets looked at: a wrong folder is said before hours of timing."""
+    """The plan's evaluations; a wrong data set folder is reported before hours of timing."""
     jobs = planning.evaluations(plan)
     for job in jobs:
-        _look(job)
+        try:
+            evaluate.look(job.artifacts, job.request)
+        except (UsageError, Impossible, UnreadableFile) as error:  # noqa: PERF203 (each error names its evaluation)
+            raise type(error)(f"{job.words}: {error.message}", error.hint) from error
     return jobs
 
 
-def _look(job: EvalJob) -> None:
-    try:
-        evaluate.look(job.artifacts, job.order)
-    except (UsageError, Impossible, UnreadableFile) as error:
-        raise type(error)(f"{job.words}: {error.message}", error.hint) from error
-
-
 def _devices(wanted: Sequence[SweepCase], jobs: Sequence[EvalJob]) -> list[str]:
-    return list(dict.fromkeys([*planning.devices(wanted), *(job.order.device for job in jobs)]))
+    return list(dict.fromkeys([*planning.devices(wanted), *(job.request.device for job in jobs)]))
 
 
-def frame(plan: SweepPlan, wanted: Sequence[SweepCase], name: str, earlier: Run | None, out: Path) -> Run:
+def new_run(plan: SweepPlan, wanted: Sequence[SweepCase], name: str, earlier: Run | None, out: Path) -> Run:
     """The run without its results; of an interrupted one, that one's.
 
     Raises:
@@ -200,12 +225,11 @@ def frame(plan: SweepPlan, wanted: Sequence[SweepCase], name: str, earlier: Run 
     device = record.RunDevice(name=names[0] if len(names) == 1 else name, facts=facts)
     if earlier is None:
         return provenance.new_run(device, protocol, datetime.now(timezone.utc), host=computer_facts.read_facts())
-    _check_same(plan, wanted, device, protocol, earlier, out)
+    _check_same(wanted, device, protocol, earlier, out)
     return msgspec.structs.replace(earlier, results=())
 
 
 def _check_same(
-    plan: SweepPlan,
     wanted: Sequence[SweepCase],
     device: record.RunDevice,
     protocol: record.Protocol,
@@ -215,20 +239,19 @@ def _check_same(
     """Refuse to go on with a run of another plan; what only its devices can tell is checked when they do."""
     from vitdeploy.benchmarks.trial.resume import check_same
 
-    del plan
     cases = [
         msgspec.structs.replace(
             result.case,
-            model=one.planned.spec.whole,
-            part=one.planned.spec.part,
-            target=one.planned.target.name,
-            size=one.planned.size,
-            batch=one.planned.batch,
-            attention=one.planned.attention,
-            streams=one.planned.streams,
-            device=one.device,
+            model=case.planned.spec.whole,
+            part=case.planned.spec.part,
+            target=case.planned.target.name,
+            size=case.planned.size,
+            batch=case.planned.batch,
+            attention=case.planned.attention,
+            streams=case.planned.streams,
+            device=case.device,
         )
-        for one, result in zip(wanted, earlier.results, strict=False)
+        for case, result in zip(wanted, earlier.results, strict=False)
     ]
     cases += [earlier.results[0].case] * (len(wanted) - len(cases)) if earlier.results else []
     check_same(
@@ -253,7 +276,7 @@ def _resources(plan: SweepPlan, wanted: Sequence[SweepCase], jobs: Sequence[Eval
     from vitdeploy.devices import computer_facts
 
     found: list[Mapping[str, float]] = [{messages.resource(name): 1.0} for name in _devices(wanted, jobs)]
-    if any(one.planned.artifact is None for one in wanted) or any(job.order.reference for job in jobs):
+    if any(case.planned.artifact is None for case in wanted) or any(job.request.reference for job in jobs):
         claim = plan.export_memory_gib * messages.GIB
         found.append(
             {messages.MEMORY: max(claim, float(DeviceFacts(computer_facts.read_facts()).memory_free_bytes or 0))}

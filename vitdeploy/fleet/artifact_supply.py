@@ -1,4 +1,4 @@
-"""Where each row's artifact comes from: it was named, lies there, is exported by a worker, or its device builds it."""
+"""Artifacts of a sweep's rows: named in the plan, kept from before, exported by a worker, or built by the device."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,12 @@ from pathlib import Path
 
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.catalog.variant import Variant
 from vitdeploy.errors import VitdeployError
 from vitdeploy.exporters.engines import remote_build
-from vitdeploy.fleet import device_queue, messages, tasks
+from vitdeploy.fleet import messages, tasks
 from vitdeploy.fleet.dispatch import Dispatch, error_of
-from vitdeploy.fleet.messages import ArtifactFiles, DeviceSurvey, ExportTask, MissingArtifacts, TaskResult
+from vitdeploy.fleet.messages import ArtifactFiles, DeviceSurvey, MissingArtifacts, TaskResult
 from vitdeploy.fleet.plan import SweepCase, SweepPlan
 from vitdeploy.fleet.tasks import digest_of
 from vitdeploy.results.record import Run
@@ -20,7 +21,7 @@ from vitdeploy.results.record import Run
 class SuppliedArtifact:
     """A row's artifact, or why there is none; neither: it is not known yet."""
 
-    made: Artifact | None = None
+    artifact: Artifact | None = None
     error: VitdeployError | None = None
 
 
@@ -39,110 +40,133 @@ class ArtifactSupply:
     ) -> None:
         self._plan, self._wanted, self._out = plan, wanted, out
         self._artifacts, self._progress = artifacts, progress
-        self._kept = {one.place: found for one in wanted if (found := self._at_hand(one, earlier)) is not None}
-        self._makes: dict[ExportTask, SuppliedArtifact] = {}
+        self._kept = {case.place: artifact for case in wanted if (artifact := self._at_hand(case, earlier)) is not None}
+        self._exports: dict[Variant, SuppliedArtifact] = {}
         self._engines: dict[tuple[str, str], SuppliedArtifact] = {}
         self.claim_bytes = plan.export_memory_gib * messages.GIB
 
     def begin(self, places: Sequence[int]) -> None:
         """Have exported what these rows lack."""
         for place in places:
-            make = device_queue.export_task(self._wanted[place])
-            if make is not None and place not in self._kept and make not in self._makes:
-                self._makes[make] = SuppliedArtifact()
-                self._submit(make)
+            variant = variant_of(self._wanted[place])
+            if variant is not None and place not in self._kept and variant not in self._exports:
+                self._exports[variant] = SuppliedArtifact()
+                self._submit(variant)
 
     def begin_anew(self) -> None:
         """Have exported what was being exported when the scheduler went."""
-        for make in self.making:
-            self._submit(make)
+        for variant in self.exporting:
+            self._submit(variant)
 
     @property
-    def making(self) -> list[ExportTask]:
-        """What is being exported."""
-        return [make for make, got in self._makes.items() if got == SuppliedArtifact()]
+    def exporting(self) -> list[Variant]:
+        """Variants that are being exported."""
+        return [variant for variant, supplied in self._exports.items() if supplied == SuppliedArtifact()]
 
     def give_up(self, error: VitdeployError) -> None:
-        """Nobody exports any more: what was to be made is not."""
+        """Nobody exports any more: what was to be exported is not."""
         self._out.cancel("make-")
-        self._makes |= dict.fromkeys(self.making, SuppliedArtifact(error=error))
+        self._exports |= dict.fromkeys(self.exporting, SuppliedArtifact(error=error))
 
     def of(self, place: int) -> SuppliedArtifact:
-        """What a row is to be timed with; an engine where its device has built one."""
-        one = self._wanted[place]
+        """What a row is to be timed with; an engine where its device has built case."""
+        case = self._wanted[place]
         if (kept := self._kept.get(place)) is not None:
             return SuppliedArtifact(kept)
-        make = device_queue.export_task(one)
-        got = self._makes.get(make, SuppliedArtifact()) if make else SuppliedArtifact(one.planned.artifact)
-        if got.made is not None and got.made.manifest.state == "deferred":
-            return self._engines.get((one.device, digest_of(got.made)), got)
-        return got
+        variant = variant_of(case)
+        supplied = (
+            self._exports.get(variant, SuppliedArtifact()) if variant else SuppliedArtifact(case.planned.artifact)
+        )
+        if supplied.artifact is not None and supplied.artifact.manifest.state == "deferred":
+            return self._engines.get((case.device, digest_of(supplied.artifact)), supplied)
+        return supplied
 
-    def to_build(self, surveyed: DeviceSurvey, places: Sequence[int]) -> list[Artifact]:
+    def to_build(self, survey: DeviceSurvey, places: Sequence[int]) -> list[Artifact]:
         """What these rows need built by their device; an engine that lies beside its graph needs no building."""
-        device, missing = surveyed.device, dict[str, Artifact]()
+        device, missing = survey.device, dict[str, Artifact]()
         for place in places:
-            made = self.of(place).made
-            if made is None or made.manifest.state != "deferred" or made.manifest.target not in device.targets:
+            artifact = self.of(place).artifact
+            if (
+                artifact is None
+                or artifact.manifest.state != "deferred"
+                or artifact.manifest.target not in device.targets
+            ):
                 continue
-            digest, facts = digest_of(made), DeviceFacts(surveyed.facts)
+            digest, facts = digest_of(artifact), DeviceFacts(survey.facts)
             try:
-                if remote_build.wanted(device, facts, made):
-                    kept = remote_build.there_already(made, device, facts)
+                if remote_build.wanted(device, facts, artifact):
+                    kept = remote_build.there_already(artifact, device, facts)
                     if kept is None:
-                        missing[digest] = made
+                        missing[digest] = artifact
                     else:
                         self._engines[device.name, digest] = SuppliedArtifact(kept)
             except VitdeployError as error:
                 self._engines[device.name, digest] = SuppliedArtifact(error=error)
         return list(missing.values())
 
-    def built(self, device: str, made: Artifact, done: TaskResult) -> MissingArtifacts | None:
+    def on_built(self, device: str, artifact: Artifact, result: TaskResult) -> MissingArtifacts | None:
         """Take what a device answered to the order to build; or say who lacks the graph and has to be asked again."""
-        if isinstance(done.value, MissingArtifacts):
-            return done.value
-        self._engines[device, digest_of(made)] = got = self._taken(done, remote_build.place_of(made, device))
-        if got.made is not None:
-            remote_build.keep(got.made, device)
-            self._progress(f"{device} built {made.manifest.model} {made.manifest.target}")
+        if isinstance(result.value, MissingArtifacts):
+            return result.value
+        self._engines[device, digest_of(artifact)] = supplied = self._unpacked(
+            result, remote_build.place_of(artifact, device)
+        )
+        if supplied.artifact is not None:
+            remote_build.keep(supplied.artifact, device)
+            self._progress(f"{device} built {artifact.manifest.model} {artifact.manifest.target}")
         return None
 
-    def refused(self, device: str, made: Artifact, error: VitdeployError) -> None:
+    def refused(self, device: str, artifact: Artifact, error: VitdeployError) -> None:
         """The device could not be sent what it is to build."""
-        self._engines[device, digest_of(made)] = SuppliedArtifact(error=error)
+        self._engines[device, digest_of(artifact)] = SuppliedArtifact(error=error)
 
-    def _submit(self, make: ExportTask) -> None:
+    def _submit(self, variant: Variant) -> None:
         self._out.submit(
-            f"make-{make.words.replace(' ', '_')}",
+            f"make-{variant.words.replace(' ', '_')}",
             tasks.export_artifact,
-            (make,),
-            lambda done: self._was_made(make, done),
+            (variant,),
+            lambda result: self._on_exported(variant, result),
             resources={messages.MEMORY: self.claim_bytes},
             retries=1,
         )
 
-    def _was_made(self, make: ExportTask, done: TaskResult) -> None:
-        bundle = done.value
-        folder = self._artifacts / bundle.folder if isinstance(bundle, ArtifactFiles) else self._artifacts
-        self._makes[make] = got = self._taken(done, folder)
-        if got.error is not None:
-            self._progress(f"{make.words} was not made: {got.error.message}")
-        elif isinstance(bundle, ArtifactFiles):
-            mib = bundle.size_bytes / 2**20
-            self._progress(f"{make.words} made in {bundle.seconds:.1f} s, {mib:.1f} MiB")
+    def _on_exported(self, variant: Variant, result: TaskResult) -> None:
+        files = result.value
+        folder = self._artifacts / files.folder if isinstance(files, ArtifactFiles) else self._artifacts
+        self._exports[variant] = supplied = self._unpacked(result, folder)
+        if supplied.error is not None:
+            self._progress(f"{variant.words} was not made: {supplied.error.message}")
+        elif isinstance(files, ArtifactFiles):
+            mib = files.size_bytes / 2**20
+            self._progress(f"{variant.words} made in {files.seconds:.1f} s, {mib:.1f} MiB")
 
-    def _taken(self, done: TaskResult, folder: Path) -> SuppliedArtifact:
+    def _unpacked(self, result: TaskResult, folder: Path) -> SuppliedArtifact:
         """The artifact that a worker sent, written into ``folder``."""
-        if (error := error_of(done)) is not None:
+        if (error := error_of(result)) is not None:
             return SuppliedArtifact(error=error)
-        assert isinstance(done.value, ArtifactFiles)
+        assert isinstance(result.value, ArtifactFiles)
         try:
-            return SuppliedArtifact(tasks.unpack(done.value, folder))
+            return SuppliedArtifact(tasks.unpack(result.value, folder))
         except VitdeployError as failure:
             return SuppliedArtifact(error=failure)
 
-    def _at_hand(self, one: SweepCase, earlier: Run | None) -> Artifact | None:
+    def _at_hand(self, case: SweepCase, earlier: Run | None) -> Artifact | None:
         """On a resumed sweep: the very artifact that was timed, if it lies here still."""
-        if earlier is None or one.planned.artifact is not None:
+        if earlier is None or case.planned.artifact is not None:
             return None
-        return tasks.find_artifact(self._artifacts, earlier.results[one.place].manifest_sha256)
+        return tasks.find_artifact(self._artifacts, earlier.results[case.place].manifest_sha256)
+
+
+def variant_of(case: SweepCase) -> Variant | None:
+    """What has to be exported for a row; None where its artifact was named."""
+    planned = case.planned
+    if planned.artifact is not None:
+        return None
+    return Variant(
+        model=planned.spec.whole,
+        part=planned.spec.part,
+        attention=planned.attention,
+        target=planned.target.name,
+        size=planned.size,
+        batch=planned.batch,
+    )

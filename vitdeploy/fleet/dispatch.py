@@ -1,4 +1,4 @@
-"""Tasks that are out and who hears of their end; artifacts sent once a host; resources that nobody offers any more."""
+"""Task dispatch of a sweep: tasks that are out with their handlers, artifact deliveries, absent resources."""
 
 import os
 import time
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.fleet import tasks
-from vitdeploy.fleet.messages import MissingArtifacts, PermanentError, Pool, Task, TaskResult
+from vitdeploy.fleet.messages import MEMORY, MissingArtifacts, PermanentError, Pool, Task, TaskResult
 
 POLL_S = 0.25
 """Longest wait for a result before the clock is looked at."""
@@ -23,7 +23,7 @@ OnDelivered = Callable[[VitdeployError | None, bool], None]
 
 
 class Dispatch:
-    """What a client has out with a pool."""
+    """Tasks of one client that are out with a pool."""
 
     def __init__(self, pool: Pool, progress: Callable[[str], None]) -> None:
         self._pool, self._progress = pool, progress
@@ -47,7 +47,7 @@ class Dispatch:
         """Have ``function`` called where the resources are; ``handler`` hears how it ended.
 
         Args:
-            words: begin the task's key, which `cancel` finds it by; Dask's dashboard shows them.
+            words: start the task's key, which `cancel` finds it by; Dask's dashboard shows them.
         """
         task = Task(
             key=self._key(words),
@@ -60,21 +60,21 @@ class Dispatch:
         self._handlers[task.key] = handler
         self._pool.submit([task])
 
-    def deliver(self, made: Artifact, digest: str, lacks: MissingArtifacts, then: OnDelivered) -> None:
+    def deliver(self, artifact: Artifact, digest: str, missing: MissingArtifacts, then: OnDelivered) -> None:
         """Have a host's store take an artifact, once whoever asks for it."""
-        waiting = self._sends.setdefault((lacks.host, digest), [])
+        waiting = self._sends.setdefault((missing.host, digest), [])
         waiting.append(then)
         if len(waiting) > 1:
             return
 
-        def sent(done: TaskResult) -> None:
-            for one in self._sends.pop((lacks.host, digest), []):
-                one(error_of(done), done.error is not None)
+        def sent(result: TaskResult) -> None:
+            for on_delivered in self._sends.pop((missing.host, digest), []):
+                on_delivered(error_of(result), result.error is not None)
 
         key = self._key(f"keep-{digest[:12]}")
         self._handlers[key] = sent
-        self._progress(f"{made.manifest.model} {made.manifest.target} goes to {lacks.host}")
-        self._pool.send(key, tasks.store_artifact, lambda: tasks.pack(made, ""), digest, lacks.worker)
+        self._progress(f"{artifact.manifest.model} {artifact.manifest.target} goes to {missing.host}")
+        self._pool.send(key, tasks.store_artifact, lambda: tasks.pack(artifact, ""), digest, missing.worker)
 
     def cancel(self, *prefixes: str) -> None:
         """Do not start the tasks whose words begin so; those that run go on unheard."""
@@ -89,10 +89,10 @@ class Dispatch:
         Raises:
             PoolLost: the scheduler is gone, and with it all that was out.
         """
-        for done in self._pool.done(POLL_S):
-            handler = self._handlers.pop(done.key, None)
+        for result in self._pool.done(POLL_S):
+            handler = self._handlers.pop(result.key, None)
             if handler is not None:
-                handler(done)
+                handler(result)
 
     def now_and_then(self, what: str, every_s: float, act: Callable[[], object]) -> None:
         """Act when it is time again: not more often than every ``every_s``, nor for more than a share of the time."""
@@ -121,7 +121,7 @@ class Dispatch:
 
 
 class ResourceMonitor:
-    """How long nobody has offered what is needed."""
+    """Resources of the workers, and for how long those that are needed have been absent."""
 
     def __init__(self, pool: Pool, wait_s: float) -> None:
         self._pool, self._wait_s = pool, wait_s
@@ -129,8 +129,12 @@ class ResourceMonitor:
         self.serving: Mapping[str, Mapping[str, float]] = {}
         """As `Pool.serving` said last."""
 
-    def absent(self, needed: Mapping[str, float]) -> list[str]:
-        """The resources, of those that are needed now, that no worker has offered for too long in that amount.
+    def absent(self, needed: Mapping[str, float], memory_for: str) -> dict[str, DeviceError]:
+        """Resources, of those that are needed now, that no worker has offered for too long, each with its error.
+
+        Args:
+            needed: resource and its amount.
+            memory_for: what the memory is needed for, in words.
 
         Raises:
             PoolLost: the scheduler does not say.
@@ -141,10 +145,19 @@ class ResourceMonitor:
         for name, amount in needed.items():
             offered = any(has >= amount for has in self.serving.get(name, {}).values())
             self._seen_s[name] = now if offered else before.get(name, now)
-        return [name for name, seen_s in self._seen_s.items() if now - seen_s > self._wait_s]
+        absent = [name for name, seen_s in self._seen_s.items() if now - seen_s > self._wait_s]
+        return {name: self._error(name, needed[name], memory_for) for name in absent}
+
+    def _error(self, name: str, amount: float, memory_for: str) -> DeviceError:
+        if name != MEMORY:
+            return unserved(name, self._wait_s)
+        return DeviceError(
+            f"no worker offered {amount:.3g} bytes of {name} for {self._wait_s:g} s, to {memory_for}",
+            f'Start one with `dask worker SCHEDULER --resources "{name}={amount:.3g}"`.',
+        )
 
     def begin_anew(self) -> None:
-        """Whoever was away may have been away with the scheduler."""
+        """Start the waits anew: workers may have been away with the scheduler."""
         self._seen_s.clear()
 
 
@@ -156,14 +169,6 @@ def unserved(name: str, wait_s: float) -> DeviceError:
     )
 
 
-def too_little(name: str, amount: float, wait_s: float, purpose: str) -> DeviceError:
-    """The error for memory that no worker offers."""
-    return DeviceError(
-        f"no worker offered {amount:.3g} bytes of {name} for {wait_s:g} s, to {purpose}",
-        f'Start one with `dask worker SCHEDULER --resources "{name}={amount:.3g}"`.',
-    )
-
-
-def error_of(done: TaskResult) -> VitdeployError | None:
+def error_of(result: TaskResult) -> VitdeployError | None:
     """Why a task came to nothing; None where it did not."""
-    return done.value.error if isinstance(done.value, PermanentError) else done.error
+    return result.value.error if isinstance(result.value, PermanentError) else result.error

@@ -1,7 +1,7 @@
-"""The client's side of data-set shards: parts given to a pool, kept as they come, one evaluation made of them.
+"""Evaluations in shards: shards given to a pool, kept as they come, and collected into one evaluation.
 
-Parts run where the device is served; those of fp32 torch wherever there is memory. A part is a file before it counts,
-so that a restart asks for the missing ones only.
+Shards run where the device is served; those of fp32 torch wherever there is memory. A shard is a file before it
+counts, so that a restart submits the missing ones only.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.evaluation.request import EvalOutcome, EvalRequest
 from vitdeploy.fleet import messages, shards, tasks
-from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, ResourceMonitor, error_of, too_little, unserved
+from vitdeploy.fleet.dispatch import LOOK_EVERY_S, Dispatch, ResourceMonitor, error_of
 from vitdeploy.fleet.messages import MissingArtifacts, Pool, PoolLost, TaskResult
 from vitdeploy.fleet.plan import EvalJob, SweepPlan
 from vitdeploy.fleet.shards import ShardFiles, ShardRecords, ShardTask
@@ -26,17 +26,17 @@ from vitdeploy.processes.progress import OnTrial
 
 REFERENCE_DEVICE = "local"
 PARTS = "parts"
-"""The folder, within that of the evaluations, of what is not whole yet."""
+"""The folder, within that of the evaluations, of shards of evaluations that are not whole yet."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ShardGroup:
-    """All parts of one model's evaluation on one device; fp32 torch is one of its own, which several share."""
+    """All shards of one model's evaluation on one device; fp32 torch is a group of its own, which several share."""
 
     words: str
     key: str
     artifacts: tuple[Artifact, ...]
-    order: EvalRequest
+    request: EvalRequest
     count: int
     resource: str
     amount: float
@@ -52,7 +52,7 @@ class ShardGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenEvaluation:
-    """One evaluation that was asked for, and what it is made of."""
+    """One evaluation of the plan, and its groups of shards."""
 
     job: EvalJob
     own: ShardGroup
@@ -62,7 +62,7 @@ class OpenEvaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationResult:
-    """What became of an evaluation that was asked for."""
+    """The outcome of one evaluation of the plan, or its error."""
 
     words: str
     outcome: EvalOutcome | None
@@ -86,12 +86,12 @@ class ShardedEvaluations:
     ) -> None:
         self._plan, self._pool, self._run_id, self._folder = plan, pool, run_id, folder
         self._runs, self._progress, self._on_shard = runs, progress, on_shard
-        self._out = Dispatch(pool, progress)
-        self._watch = ResourceMonitor(pool, plan.wait_s)
+        self._dispatch = Dispatch(pool, progress)
+        self._monitor = ResourceMonitor(pool, plan.wait_s)
         self._claim = plan.export_memory_gib * messages.GIB
         self._references: dict[str, ShardGroup] = {}
-        self._asked = [self._ask(job) for job in jobs]
-        self._groups = [*(one.own for one in self._asked), *self._references.values()]
+        self._evaluations = [self._opened(job) for job in jobs]
+        self._groups = [*(evaluation.own for evaluation in self._evaluations), *self._references.values()]
         self.total = sum(group.count for group in self._groups)
 
     @property
@@ -109,44 +109,50 @@ class ShardedEvaluations:
         self._submit_all()
         while any(group.open for group in self._groups):
             try:
-                self._out.hear()
-                self._out.now_and_then("look", LOOK_EVERY_S, self._look)
+                self._dispatch.hear()
+                self._dispatch.now_and_then("look", LOOK_EVERY_S, self._look)
             except PoolLost as lost:  # noqa: PERF203 (lost once in hours)
-                self._out.find_again(lost, self._plan.wait_s)
-                self._watch.begin_anew()
+                self._dispatch.find_again(lost, self._plan.wait_s)
+                self._monitor.begin_anew()
                 self._submit_all()
-        found = [self._collect(one) for one in self._asked]
+        results = [self._collect(evaluation) for evaluation in self._evaluations]
         if not any(group.pending for group in self._groups):
             self._pool.tell_all(tasks.remove_trials, self._run_id)
             shutil.rmtree(self._folder / PARTS, ignore_errors=True)
-        return found
+        return results
 
-    def _ask(self, job: EvalJob) -> OpenEvaluation:
-        order = dataclasses.replace(job.order, runs=self._runs)
-        own = self._group(job.words, job.artifacts, order, job.count, messages.resource(job.order.device), 1.0)
-        if not job.order.reference:
+    def _opened(self, job: EvalJob) -> OpenEvaluation:
+        request = dataclasses.replace(job.request, runs=self._runs)
+        own = self._group(job.words, job.artifacts, request, job.count, messages.resource(job.request.device), 1.0)
+        if not job.request.reference:
             return OpenEvaluation(job=job, own=own, reference=None, why_not=None)
         try:
-            torches = evaluate_reference.made_for(job.artifacts, order, self._progress)
+            torches = evaluate_reference.made_for(job.artifacts, request, self._progress)
         except VitdeployError as error:
             return OpenEvaluation(job=job, own=own, reference=None, why_not=f"{error.message}. {error.hint}")
-        local = dataclasses.replace(order, device=REFERENCE_DEVICE, threads=None, runs=(), weights=None)
-        words = f"{torches[0].manifest.model} {torches[0].manifest.target} {job.order.dataset}"
+        local = dataclasses.replace(request, device=REFERENCE_DEVICE, threads=None, runs=(), weights=None)
+        words = f"{torches[0].manifest.model} {torches[0].manifest.target} {job.request.dataset}"
         group = self._group(words, torches, local, job.count, messages.MEMORY, self._claim)
         return OpenEvaluation(job=job, own=own, reference=self._references.setdefault(group.key, group), why_not=None)
 
     def _group(
-        self, words: str, artifacts: tuple[Artifact, ...], order: EvalRequest, count: int, resource: str, amount: float
+        self,
+        words: str,
+        artifacts: tuple[Artifact, ...],
+        request: EvalRequest,
+        count: int,
+        resource: str,
+        amount: float,
     ) -> ShardGroup:
         digests = [digest_of(one) for one in artifacts]
-        told = dataclasses.replace(order, runs=(), out=None, weights=None)
-        key = hashlib.sha256(repr((digests, told, count)).encode()).hexdigest()[:12]
+        request = dataclasses.replace(request, runs=(), out=None, weights=None)
+        key = hashlib.sha256(repr((digests, request, count)).encode()).hexdigest()[:12]
         parts = ShardFiles(self._folder / PARTS / key, count)
         return ShardGroup(
             words=words,
             key=key,
             artifacts=artifacts,
-            order=told,
+            request=request,
             count=count,
             resource=resource,
             amount=amount,
@@ -160,85 +166,84 @@ class ShardedEvaluations:
                 self._submit(group, index)
 
     def _submit(self, group: ShardGroup, index: int) -> None:
-        ticket = ShardTask(
+        task = ShardTask(
             run_id=self._run_id,
             key=group.key,
             index=index,
             count=group.count,
             digests=tuple(digest_of(one) for one in group.artifacts),
-            order=group.order,
+            request=group.request,
             lock_wait_s=self._plan.lock_wait_s,
         )
-        self._out.submit(
+        self._dispatch.submit(
             f"shard-{group.key}-{index}",
             shards.evaluate_task,
-            (ticket,),
-            lambda done: self._came(group, index, done),
+            (task,),
+            lambda result: self._on_result(group, index, result),
             resources={group.resource: group.amount},
             priority=-index,
             retries=self._plan.retries,
         )
 
-    def _came(self, group: ShardGroup, index: int, done: TaskResult) -> None:
-        if isinstance(done.value, MissingArtifacts):
-            self._deliver(group, index, done.value)
+    def _on_result(self, group: ShardGroup, index: int, result: TaskResult) -> None:
+        if isinstance(result.value, MissingArtifacts):
+            self._deliver(group, index, result.value)
             return
-        error = error_of(done)
-        if error is None and not isinstance(done.value, ShardRecords):
-            error = DeviceError("a worker answered with nothing", "Look at its log.")
+        error = error_of(result)
+        if error is None and not isinstance(result.value, ShardRecords):
+            error = DeviceError("a worker sent no answer", "Look at its log.")
         if error is not None:
             self._fail(group, error)
             return
-        group.parts.keep(index, done.value)
+        group.parts.keep(index, result.value)
         group.pending.discard(index)
         self._on_shard(self.found, self.total, group.words)
 
-    def _deliver(self, group: ShardGroup, index: int, lacks: MissingArtifacts) -> None:
-        """Send a host what it lacks, one after another, and give the part out again."""
-        lacking = [one for one in group.artifacts if digest_of(one) in lacks.digests]
+    def _deliver(self, group: ShardGroup, index: int, missing: MissingArtifacts) -> None:
+        """Send a host what it lacks, one after another, and submit the shard again."""
+        lacking = [artifact for artifact in group.artifacts if digest_of(artifact) in missing.digests]
 
-        def sent(error: VitdeployError | None, again: bool) -> None:
+        def sent(error: VitdeployError | None, retry: bool) -> None:
             if group.error is not None:
                 return
-            if error is not None and not again:
+            if error is not None and not retry:
                 self._fail(group, error)
             elif error is None and lacking:
-                made = lacking.pop()
-                self._out.deliver(made, digest_of(made), lacks, sent)
+                artifact = lacking.pop()
+                self._dispatch.deliver(artifact, digest_of(artifact), missing, sent)
             else:
                 self._submit(group, index)
 
         sent(None, True)
 
     def _fail(self, group: ShardGroup, error: VitdeployError) -> None:
-        self._progress(f"{group.words} is given up: {error.message}")
+        self._progress(f"no more shards of {group.words}: {error.message}")
         group.error = error
-        self._out.cancel(f"shard-{group.key}-")
+        self._dispatch.cancel(f"shard-{group.key}-")
 
     def _look(self) -> None:
-        """Give up what no worker serves any more."""
+        """End what no worker serves any more."""
         waiting = [group for group in self._groups if group.open]
-        for name in self._watch.absent({group.resource: group.amount for group in waiting}):
-            wait_s = self._plan.wait_s
+        for name, error in self._monitor.absent(
+            {group.resource: group.amount for group in waiting}, "run torch"
+        ).items():
             for group in waiting:
                 if group.resource == name:
-                    memory = name == messages.MEMORY
-                    why = too_little(name, self._claim, wait_s, "run torch") if memory else unserved(name, wait_s)
-                    self._fail(group, why)
+                    self._fail(group, error)
 
-    def _collect(self, one: OpenEvaluation) -> EvaluationResult:
+    def _collect(self, evaluation: OpenEvaluation) -> EvaluationResult:
         """One evaluation of all parts; a reference that failed is a reason in it."""
-        words, own, reference = one.job.words, one.own, one.reference
+        words, own, reference = evaluation.job.words, evaluation.own, evaluation.reference
         if own.error is not None:
             return EvaluationResult(words=words, outcome=None, error=own.error)
-        why_not = one.why_not
+        why_not = evaluation.why_not
         if reference is not None and reference.error is not None:
             why_not, reference = f"{reference.error.message}. {reference.error.hint}", None
-        out = self._folder / f"{one.job.name}-{own.key[:6]}.json"
+        out = self._folder / f"{evaluation.job.name}-{own.key[:6]}.json"
         try:
             outcome = evaluate.collect(
-                [made.folder for made in own.artifacts],
-                dataclasses.replace(own.order, runs=self._runs, out=out),
+                [artifact.folder for artifact in own.artifacts],
+                dataclasses.replace(own.request, runs=self._runs, out=out),
                 own.parts.paths(),
                 told=_same(own),
                 torches=reference.artifacts if reference else (),
@@ -256,12 +261,12 @@ def _same(group: ShardGroup) -> ShardReply:
     Raises:
         DeviceError: parts came from different ones.
     """
-    first, *others = group.parts.told()
+    first, *others = group.parts.replies()
     for other in others:
-        for key in sorted(first.facts.keys() & other.facts.keys()):  # a part that was found done tells less
+        for key in sorted(first.facts.keys() & other.facts.keys()):  # a part that was found result tells less
             if first.facts[key] != other.facts[key]:
                 raise DeviceError(
-                    f"the machine behind {group.order.device} changed: {key} was {first.facts[key]!r}, "
+                    f"device facts of {group.request.device} differ: {key} was {first.facts[key]!r}, "
                     f"is {other.facts[key]!r}",
                     "Let one machine serve one device, and begin a new sweep.",
                 )

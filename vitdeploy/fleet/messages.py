@@ -1,11 +1,12 @@
-"""What a sweep and its workers say to each other, and what a sweep needs of whatever runs its tasks (a `Pool`)."""
+"""Messages between a sweep and its workers, and the protocol of what runs the tasks (a `Pool`)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Protocol
 
-from vitdeploy.catalog.spec import Attention, Compute, Size
+from vitdeploy.benchmarks.trial.request import TrialSlot
+from vitdeploy.catalog.spec import Compute
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.results.record import Case
@@ -24,7 +25,7 @@ def resource(device: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceSurvey:
-    """A device as the worker that serves it finds it."""
+    """Facts of a device, read by the worker that serves it."""
 
     device: Device
     facts: Mapping[str, Any]
@@ -34,26 +35,8 @@ class DeviceSurvey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportTask:
-    """An artifact that is to be exported. Equal ones are one file."""
-
-    model: str
-    target: str
-    size: Size
-    batch: int
-    attention: Attention
-
-    @property
-    def words(self) -> str:
-        """For progress: ``efficientvit_b1 onnx-fp32 224x224``."""
-        softmax = " softmax" * (self.attention == "softmax")
-        batch = f" b{self.batch}" * (self.batch > 1)
-        return f"{self.model}{softmax} {self.target} {self.size[0]}x{self.size[1]}{batch}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ArtifactFiles:
-    """An artifact on its way: its files with their bytes, and where it lies below a folder of artifacts."""
+    """Files of an artifact in transfer, with their bytes, and where they lie below a folder of artifacts."""
 
     folder: str
     digest: str
@@ -69,12 +52,9 @@ class ArtifactFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialTask:
-    """One trial that is to be taken."""
+    """One trial to take."""
 
-    id: str
-    place: int
-    index: int
-    order: int
+    slot: TrialSlot
     case: Case
     compute: Compute
     digest: str
@@ -87,7 +67,7 @@ class TrialTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingArtifacts:
-    """The artifacts that a worker's host has not; they are to be sent to it."""
+    """Artifacts that the store of a worker's host lacks; they are to be sent there."""
 
     worker: str
     """Its address."""
@@ -112,7 +92,7 @@ class PermanentError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A call that some worker is to make."""
+    """A function call for some worker."""
 
     key: str
     """Names the call: two of one key are one."""

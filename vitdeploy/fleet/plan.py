@@ -100,7 +100,7 @@ class SweepPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Sampling time of a trial."""
     sustained_s: _Seconds | None = None
     wait_s: _Seconds = 60.0
-    """A device that no worker serves for so long is given up for this sweep (exit 7)."""
+    """A device that no worker serves for so long gets no more trials in this sweep (exit 7)."""
     lock_wait_s: _Seconds = 600.0
     """A worker waits so long for a device that somebody else holds."""
     retries: Annotated[int, msgspec.Meta(ge=0, le=100)] = 2
@@ -117,7 +117,7 @@ class SweepCase:
     """Its position in the run."""
     device: str
     planned: Planned
-    order: BenchRequest
+    request: BenchRequest
     """How it is timed, as `bench` would be asked for it."""
 
     @property
@@ -131,7 +131,7 @@ class EvalJob:
     """One evaluation to be: an artifact on a device."""
 
     artifacts: tuple[Artifact, ...]
-    order: EvalRequest
+    request: EvalRequest
     """How it is evaluated, as `eval` would be asked for it."""
     count: int
     """Parts that the pictures are cut into."""
@@ -140,13 +140,13 @@ class EvalJob:
     def words(self) -> str:
         """For plans: ``efficientvit_seg_b0_cityscapes onnx-fp32 cityscapes on orin-1``."""
         manifest = self.artifacts[0].manifest
-        return f"{manifest.model} {manifest.target} {self.order.dataset} on {self.order.device}"
+        return f"{manifest.model} {manifest.target} {self.request.dataset} on {self.request.device}"
 
     @property
     def name(self) -> str:
         """For files."""
         manifest = self.artifacts[0].manifest
-        return f"{manifest.model}-{manifest.target}-{self.order.dataset}-{self.order.device}"
+        return f"{manifest.model}-{manifest.target}-{self.request.dataset}-{self.request.device}"
 
 
 def read(path: Path) -> SweepPlan:
@@ -166,7 +166,7 @@ def read(path: Path) -> SweepPlan:
             f"{path} is not a valid plan: {error}", "Correct that field; docs/fleet.md lists them all."
         ) from error
     if not (plan.rows or plan.evals):
-        raise UnreadableFile(f"{path} is not a valid plan: it asks for nothing", "Write [[rows]] or [[evals]].")
+        raise UnreadableFile(f"{path} is not a valid plan: it has no rows and no evals", "Write [[rows]] or [[evals]].")
     return plan
 
 
@@ -178,7 +178,10 @@ def name_of(path: Path) -> str:
     """
     name = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).lstrip("._-")
     if not name:
-        raise UsageError(f"{path.name} gives a sweep no name", "Call the plan file lab.toml or the like.")
+        raise UsageError(
+            f"the plan's file name {path.name} has no stem of letters or digits",
+            "Call the plan file lab.toml or the like.",
+        )
     return name
 
 
@@ -191,20 +194,20 @@ def expand(plan: SweepPlan) -> list[SweepCase]:
         UnreadableFile: a path that is no artifact.
     """
     wanted: list[SweepCase] = []
-    seen: dict[tuple[object, ...], int] = {}
+    numbers: dict[tuple[object, ...], int] = {}
     for number, rows in enumerate(plan.rows, 1):
         try:
-            found = _of_rows(plan, rows)
+            expanded = _of_rows(plan, rows)
         except (UsageError, Impossible, UnreadableFile) as error:
             raise type(error)(f"rows {number}: {error.message}", error.hint) from error
-        for device, planned, order in found:
-            key = (device, planned.words, order.threads, order.boundary)
-            if key in seen:
+        for device, planned, request in expanded:
+            key = (device, planned.words, request.threads, request.boundary)
+            if key in numbers:
                 raise UsageError(
-                    f"rows {number} and rows {seen[key]} both name {planned.words} on {device}", "Leave one out."
+                    f"rows {number} and rows {numbers[key]} both name {planned.words} on {device}", "Leave one out."
                 )
-            seen[key] = number
-            wanted.append(SweepCase(place=len(wanted), device=device, planned=planned, order=order))
+            numbers[key] = number
+            wanted.append(SweepCase(place=len(wanted), device=device, planned=planned, request=request))
     if len(wanted) * plan.trials > MOST_TRIALS:
         raise UsageError(
             f"{len(wanted)} cases of {plan.trials} trials are beyond {MOST_TRIALS} trials", "Split the plan."
@@ -216,35 +219,35 @@ def evaluations(plan: SweepPlan) -> list[EvalJob]:
     """Every evaluation of the plan, in its order.
 
     Raises:
-        UsageError: an unknown data set, or one evaluation twice.
+        UsageError: an unknown data set, or evals evaluation twice.
         UnreadableFile: a path that is no artifact.
     """
-    found: list[EvalJob] = []
-    for number, one in enumerate(plan.evals, 1):
-        if one.dataset not in dataset.NAMES:
-            raise unknown_name("data set", one.dataset, dataset.NAMES, "docs/eval.md")
-        artifacts = tuple(open_artifact(Path(name)) for name in one.artifacts)
-        for device in one.devices:
-            order = EvalRequest(
-                dataset=one.dataset,
-                root=Path(one.root),
+    jobs: list[EvalJob] = []
+    for number, evals in enumerate(plan.evals, 1):
+        if evals.dataset not in dataset.NAMES:
+            raise unknown_name("data set", evals.dataset, dataset.NAMES, "docs/eval.md")
+        artifacts = tuple(open_artifact(Path(name)) for name in evals.artifacts)
+        for device in evals.devices:
+            request = EvalRequest(
+                dataset=evals.dataset,
+                root=Path(evals.root),
                 device=device,
-                split=one.split,
-                limit=one.limit,
-                crop=one.crop,
-                prompt=one.prompt,
-                clicks=one.clicks,
-                annotations=Path(one.annotations) if one.annotations else None,
-                detections=Path(one.detections) if one.detections else None,
-                threads=one.threads,
-                weights=Path(one.weights) if one.weights else None,
-                reference=one.reference,
+                split=evals.split,
+                limit=evals.limit,
+                crop=evals.crop,
+                prompt=evals.prompt,
+                clicks=evals.clicks,
+                annotations=Path(evals.annotations) if evals.annotations else None,
+                detections=Path(evals.detections) if evals.detections else None,
+                threads=evals.threads,
+                weights=Path(evals.weights) if evals.weights else None,
+                reference=evals.reference,
             )
-            job = EvalJob(artifacts=artifacts, order=order, count=one.shards)
-            if job in found:
-                raise UsageError(f"evals {number} names {job.words} a second time", "Leave one out.")
-            found.append(job)
-    return found
+            job = EvalJob(artifacts=artifacts, request=request, count=evals.shards)
+            if job in jobs:
+                raise UsageError(f"evals {number} names {job.words} a second time", "Leave evals out.")
+            jobs.append(job)
+    return jobs
 
 
 def devices(wanted: Sequence[SweepCase]) -> list[str]:
@@ -253,12 +256,12 @@ def devices(wanted: Sequence[SweepCase]) -> list[str]:
 
 
 def _of_rows(plan: SweepPlan, rows: PlanRows) -> list[tuple[str, Planned, BenchRequest]]:
-    found: list[tuple[str, Planned, BenchRequest]] = []
+    expanded: list[tuple[str, Planned, BenchRequest]] = []
     for size in rows.sizes:
         registry.parse_size(size)
     for device in rows.devices:
         for size in rows.sizes or (None,):
-            order = BenchRequest(
+            request = BenchRequest(
                 targets=rows.targets,
                 device=device,
                 size=size,
@@ -271,5 +274,5 @@ def _of_rows(plan: SweepPlan, rows: PlanRows) -> list[tuple[str, Planned, BenchR
                 streams=rows.streams,
                 sustained_s=plan.sustained_s,
             )
-            found += [(device, planned, order) for planned in cases.plan(rows.models, (), order)]
-    return found
+            expanded += [(device, planned, request) for planned in cases.plan(rows.models, (), request)]
+    return expanded

@@ -1,6 +1,6 @@
-"""What a worker of a sweep does: look at its device, export, store what it is sent, take a trial.
+"""Tasks of a sweep's worker: survey its device, export, build, store what it is sent, take a trial.
 
-The trial is the one that `bench` takes, by the same code. It is a file on the worker's host before Dask hears of it.
+A trial is taken by the code of `bench`, and is a file on the worker's host before Dask has it.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import registry
+from vitdeploy.catalog.variant import Variant
 from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, UnreadableFile, VitdeployError
 from vitdeploy.fleet.messages import (
     ArtifactFiles,
     DeviceChanged,
     DeviceSurvey,
-    ExportTask,
     MissingArtifacts,
     PermanentError,
     TrialTask,
@@ -56,7 +56,7 @@ def returning_errors(function: Callable[P, R]) -> Callable[P, R | PermanentError
             raise
         except VitdeployError as error:
             return PermanentError(error=error)
-        except Exception as error:  # noqa: BLE001 (the border to Dask: a bug is told as one, and not tried again)
+        except Exception as error:  # noqa: BLE001 (Dask would try a bug again; here it is reported as one)
             return PermanentError(error=VitdeployError(f"internal error on a worker: {type(error).__name__}: {error}"))
 
     return answer
@@ -103,22 +103,15 @@ def survey_device(device: str, version: str, lock_wait_s: float) -> DeviceSurvey
 
 
 @returning_errors
-def export_artifact(wanted: ExportTask) -> ArtifactFiles:
+def export_artifact(variant: Variant) -> ArtifactFiles:
     """Export an artifact here and pack it."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="vitdeploy-fleet-") as place:
-        order = ExportRequest(
-            target=wanted.target,
-            size=f"{wanted.size[0]}x{wanted.size[1]}",
-            batch=wanted.batch,
-            attention=wanted.attention,
-            out=Path(place),
-        )
-        row = export.export([wanted.model], order)[0]
+        row = export.export([variant.full_model], ExportRequest.of(variant, out=Path(place)))[0]
         if row.artifact is None:
-            raise row.error or VitdeployError(f"{wanted.words} was not made, and nobody said why")
-        packed = pack(row.artifact, str(row.artifact.folder.relative_to(place)))
-    return dataclasses.replace(packed, seconds=time.monotonic() - started)
+            raise row.error or VitdeployError(f"{variant.words} was not made; no reason was reported")
+        files = pack(row.artifact, str(row.artifact.folder.relative_to(place)))
+    return dataclasses.replace(files, seconds=time.monotonic() - started)
 
 
 @returning_errors
@@ -131,44 +124,45 @@ def build_engine(digest: str, device: str, lock_wait_s: float) -> ArtifactFiles 
     from vitdeploy.devices import device_facts
     from vitdeploy.exporters.engines import remote_build
 
-    store = Store()
-    if store.find(digest) is None:
-        return MissingArtifacts(worker=worker_address(), host=socket.gethostname(), digests=(digest,))
-    found = inventory.find(device)
+    if (missing := not_stored((digest,))).digests:
+        return missing
+    target_device = inventory.find(device)
     with tempfile.TemporaryDirectory(prefix="vitdeploy-fleet-") as place:
         near = Path(place) / "graph"
-        shutil.copytree(store.folder(digest), near)  # its engine comes to lie beside it, which is not for the store
-        made = manifest.open_artifact(near, check_bytes=False)
-        facts = device_facts.facts_of(found)
-        return pack(remote_build.build(made, found, found=facts, progress=progress.silent, lock_wait_s=lock_wait_s), "")
+        shutil.copytree(Store().folder(digest), near)  # its engine comes to lie beside it, which is not for the store
+        graph = manifest.open_artifact(near, check_bytes=False)
+        facts = device_facts.facts_of(target_device)
+        return pack(
+            remote_build.build(graph, target_device, found=facts, progress=progress.silent, lock_wait_s=lock_wait_s), ""
+        )
 
 
-def pack(made: Artifact, folder: str) -> ArtifactFiles:
+def pack(artifact: Artifact, folder: str) -> ArtifactFiles:
     """An artifact with the bytes of its files.
 
     Raises:
         UnreadableFile: they cannot be read.
     """
-    names = (made.manifest.file, *(b.file for b in made.manifest.beside), MANIFEST)
+    names = (artifact.manifest.file, *(beside.file for beside in artifact.manifest.beside), MANIFEST)
     try:
-        files = {name: (made.folder / name).read_bytes() for name in names}
+        files = {name: (artifact.folder / name).read_bytes() for name in names}
     except OSError as error:
-        raise UnreadableFile(f"cannot read {made.folder}: {error.strerror}", "Check its permissions.") from error
+        raise UnreadableFile(f"cannot read {artifact.folder}: {error.strerror}", "Check its permissions.") from error
     return ArtifactFiles(folder=folder, digest=hashlib.sha256(files[MANIFEST]).hexdigest(), files=files)
 
 
-def unpack(bundle: ArtifactFiles, folder: Path) -> Artifact:
-    """Write an artifact's files into ``folder``, the manifest last; every byte is held against its digest.
+def unpack(files: ArtifactFiles, folder: Path) -> Artifact:
+    """Write an artifact's files into ``folder``, the manifest last; every byte is checked by its digest.
 
     Raises:
-        UnreadableFile: it was changed on the way, or the place cannot be written.
+        UnreadableFile: it has a wrong digest, or the folder cannot be written.
     """
-    if hashlib.sha256(bundle.files[MANIFEST]).hexdigest() != bundle.digest:
-        raise UnreadableFile(f"{bundle.folder} was changed on its way", "Run the sweep again.")
-    if any(Path(name).name != name or name in {"", ".", ".."} for name in bundle.files):
-        raise UnreadableFile(f"{bundle.folder} names a file outside its folder", "Export the model again.")
-    for name in sorted(bundle.files, key=lambda name: name == MANIFEST):
-        documents.write_bytes(folder / name, bundle.files[name])
+    if hashlib.sha256(files.files[MANIFEST]).hexdigest() != files.digest:
+        raise UnreadableFile(f"{files.folder} has a wrong digest after the transfer", "Run the sweep again.")
+    if any(Path(name).name != name or name in {"", ".", ".."} for name in files.files):
+        raise UnreadableFile(f"{files.folder} names a file outside its folder", "Export the model again.")
+    for name in sorted(files.files, key=lambda name: name == MANIFEST):
+        documents.write_bytes(folder / name, files.files[name])
     return manifest.open_artifact(folder)
 
 
@@ -185,50 +179,51 @@ def find_artifact(folder: Path, digest: str | None) -> Artifact | None:
 
 @returning_errors
 def missing_artifacts(digests: tuple[str, ...]) -> MissingArtifacts:
-    """Which of these artifacts the store of this host has not, and who asks for them."""
+    """Which of these artifacts are to be sent to this worker."""
+    return not_stored(digests)
+
+
+def not_stored(digests: tuple[str, ...]) -> MissingArtifacts:
+    """Which of these artifacts the store of this host lacks."""
     store = Store()
-    return MissingArtifacts(
-        worker=worker_address(),
-        host=socket.gethostname(),
-        digests=tuple(one for one in digests if store.find(one) is None),
-    )
+    lacking = tuple(digest for digest in digests if store.find(digest) is None)
+    return MissingArtifacts(worker=worker_address(), host=socket.gethostname(), digests=lacking)
 
 
 @returning_errors
-def store_artifact(bundle: ArtifactFiles) -> str:
+def store_artifact(files: ArtifactFiles) -> str:
     """Take an artifact that was sent into the store of this host; returns its digest."""
     store = Store()
-    if store.find(bundle.digest) is None:
-        place = store.workplace(bundle.digest)
+    if store.find(files.digest) is None:
+        place = store.workplace(files.digest)
         try:
-            unpack(bundle, place)
-            store.add(bundle.digest, place)
+            unpack(files, place)
+            store.add(files.digest, place)
         finally:
             store.discard(place)
-    return bundle.digest
+    return files.digest
 
 
 @returning_errors
-def take_trial(ticket: TrialTask) -> Trial | MissingArtifacts | DeviceChanged:
+def take_trial(task: TrialTask) -> Trial | MissingArtifacts | DeviceChanged:
     """Take one trial, or return the one of this id that was taken here before.
 
     Raises:
         DeviceError: the device is busy or lost; another try may find it again.
     """
-    run_id = ticket.id.partition("/")[0]
+    run_id = task.slot.id.partition("/")[0]
     journal = TrialFiles(worker_folder(run_id))
-    if (known := journal.find(ticket.id)) is not None:
+    if (known := journal.find(task.slot.id)) is not None:
         return known
-    store = Store()
-    if store.find(ticket.digest) is None:
-        return MissingArtifacts(worker=worker_address(), host=socket.gethostname(), digests=(ticket.digest,))
-    made = manifest.open_artifact(store.folder(ticket.digest), check_bytes=False)
-    device = inventory.find(ticket.case.device)
+    if (missing := not_stored((task.digest,))).digests:
+        return missing
+    artifact = manifest.open_artifact(Store().folder(task.digest), check_bytes=False)
+    device = inventory.find(task.case.device)
     journal.folder.mkdir(parents=True, exist_ok=True)
-    with inventory.connect(device) as link, link.lock(timeout_s=ticket.lock_wait_s):
-        if (known := journal.find(ticket.id)) is not None:  # another worker of this host was faster
+    with inventory.connect(device) as link, link.lock(timeout_s=task.lock_wait_s):
+        if (known := journal.find(task.slot.id)) is not None:  # another worker of this host was faster
             return known
-        found = _measured(ticket, made, device, link, journal.folder / "trials.log")
+        found = _measured(task, artifact, device, link, journal.folder / "trials.log")
     if isinstance(found, Trial):
         found = msgspec.structs.replace(found, facts={**found.facts, "taken_by": socket.gethostname()})
         journal.keep(found)
@@ -236,22 +231,22 @@ def take_trial(ticket: TrialTask) -> Trial | MissingArtifacts | DeviceChanged:
 
 
 def _measured(
-    ticket: TrialTask, made: Artifact, device: inventory.Device, link: Any, log: Path
+    task: TrialTask, artifact: Artifact, device: inventory.Device, link: Any, log: Path
 ) -> Trial | DeviceChanged:
     from vitdeploy.benchmarks.trial import prepared_device
-    from vitdeploy.benchmarks.trial.request import TrialRequest, TrialSlot
+    from vitdeploy.benchmarks.trial.request import TrialRequest
     from vitdeploy.devices import device_facts
 
     facts = device_facts.read_facts(device, link)
     stable = device_facts.stable_facts(device, facts)
-    if digest_of_facts(stable) != ticket.facts_digest:
+    if digest_of_facts(stable) != task.facts_digest:
         return DeviceChanged(facts=stable)
     request = TrialRequest(
-        slot=TrialSlot(place=ticket.place, index=ticket.index, order=ticket.order, id=ticket.id),
-        case=ticket.case,
-        artifact=made,
-        compute=ticket.compute,
-        protocol=ticket.protocol,
+        slot=task.slot,
+        case=task.case,
+        artifact=artifact,
+        compute=task.compute,
+        protocol=task.protocol,
         log=log,
     )
     found = prepared_device.prepare(device, link, facts).run_trial(request)
@@ -260,13 +255,13 @@ def _measured(
     return found
 
 
-def digest_of(made: Artifact) -> str:
+def digest_of(artifact: Artifact) -> str:
     """Of an artifact's manifest: what stores have it by."""
-    return manifest.digest_of(made.folder / MANIFEST)
+    return manifest.digest_of(artifact.folder / MANIFEST)
 
 
 def digest_of_facts(facts: Mapping[str, Any]) -> str:
-    """One word for what a machine is."""
+    """SHA-256 of the facts of a machine."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
