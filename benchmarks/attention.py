@@ -1,4 +1,4 @@
-"""What `vitdeploy attention` times: modules and whole networks with either attention, up to what memory holds."""
+"""Cases of `vitdeploy attention`: modules and whole networks with either attention, up to the device's memory."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a device's A/A duel says: how noisy it is, how often a verdict would be false, how many pairs it needs.
+"""Calibration of a device from an A/A duel: its noise, the rate of false alarms, and the pairs that a duel needs.
 
 Null comparisons are made from the real pairs: some of them are drawn and each is turned round by a coin, which
 changes nothing where both sides are the same file.

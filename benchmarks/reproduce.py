@@ -1,4 +1,4 @@
-"""What `vitdeploy reproduce` runs: the tables in published/*.toml, and which of their rows a device can run."""
+"""Published tables (published/*.toml) for `vitdeploy reproduce`, and which of their rows a device can run."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -74,7 +74,7 @@ def check_runs(rows: Sequence[Wanted], device: Device) -> None:
     engines = {name for row in rows for name in row.entry.targets if registry.find_target(name).file == "model.engine"}
     if engines and device.link == "local" and gpu.first_gpu() is None:
         raise DeviceError(
-            f"no NVIDIA GPU answers here, and {', '.join(sorted(engines))} runs on nothing else",
+            f"no NVIDIA GPU found here; {', '.join(sorted(engines))} needs one",
             "Name the device with one, or leave --target out.",
         )
 
@@ -169,7 +169,7 @@ def in_time(rows: list[Wanted], macs_per_s: float, *, quick: bool, trials: int) 
         total_s = trials * INFERENCES * inference_s
         if total_s > limit_s:
             late[_whole(row)] = Impossible(
-                f"does not fit in time: about {inference_s:.0f} s an inference at the {macs_per_s / 1e9:.0f} G "
+                f"would take too long: about {inference_s:.0f} s an inference at the {macs_per_s / 1e9:.0f} G "
                 f"multiply-accumulates a second of the table's small rows, {total_s / 60:.0f} min in all",
                 "Leave --quick out, or use a faster device." if quick else "Use a faster device.",
             )

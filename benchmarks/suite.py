@@ -1,19 +1,16 @@
-"""What to run: suites of models at sizes, one TOML file each in suites/, strictly read."""
+"""Suites: named lists of models, targets and sizes to time, one TOML file each in suites/."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import Attention, Size
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError, unknown_name
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +19,7 @@ class Entry:
 
     model: str
     targets: tuple[str, ...] = ()
-    """Empty: `workload.FALLBACK_TARGETS`."""
+    """Empty: `cases.FALLBACK_TARGETS`."""
     size: Size | None = None
     """None: the resolution of the model's published latency."""
     batch: int = 1

@@ -1,4 +1,4 @@
-"""Why one artifact is slower than another: the operators that explain most of it, and what changed in the graph."""
+"""Attribution: the operators that explain most of a difference in latency, and what changed in the graph."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -50,14 +50,7 @@ def largest(base_ns: Mapping[str, int], head_ns: Mapping[str, int]) -> tuple[Ope
 
 
 def on_device(device: Device, link: Connection, facts: DeviceFacts, *, threads: int) -> Profile:
-    """What times the operators of an artifact on a device, whatever its link.
-
-    Args:
-        device: where.
-        link: to it.
-        facts: the device's facts, of `machine.found`.
-        threads: of the runtime.
-    """
+    """The profiler of a device, whatever its link."""
     if device.link == "adb":
         phone = prepared_phone.prepare_phone(device, link, facts)
         return lambda side: by_tool(side, phone, threads=threads)

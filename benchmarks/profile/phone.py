@@ -1,4 +1,4 @@
-"""Where the time of one inference goes on a phone: ``benchmark_model`` with its own profiler, never a timed block."""
+"""Operator times on a phone: ``benchmark_model`` with its own profiler, never a timed block."""
 
 import hashlib
 import tempfile

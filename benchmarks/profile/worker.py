@@ -1,4 +1,4 @@
-"""Where the time of one inference goes: one job in (JSON on stdin), nanoseconds by operator type out (JSON on stdout).
+"""Operator times of an artifact: one job in (JSON on stdin), nanoseconds by operator type out (JSON on stdout).
 
     python -m vitdeploy.benchmarks.profile.worker < job.json
 

@@ -1,4 +1,4 @@
-"""Every model through the targets, each at its smallest sensible size, and one table of what came of it.
+"""Catalogue of the exports: every model at every target, each at its smallest useful size, in one table.
 
     python -m vitdeploy.benchmarks.studies.catalogue [--models NAME…] [--targets NAME…]
                                                     [--out catalogue.json] [--table FILE]
@@ -8,7 +8,6 @@ Each export is a process of its own, and as many run at once as cores and memory
 the resolution of the published figures, exports are made at the small size that the table names.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -23,10 +22,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.console import Console
+from rich.progress import track
 
 from vitdeploy import documents, units
-from vitdeploy.benchmarks.studies import published_counts
+from vitdeploy.benchmarks.studies import command_line, published_counts
+from vitdeploy.benchmarks.studies.command_line import size_words, with_errors
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import ModelSpec, Size
@@ -41,25 +42,18 @@ CI_MODELS: Final = ("efficientvit_b0", "efficientvit_seg_b0_cityscapes", "bsrn_x
 LIMIT_S = 3600.0
 """An export that takes longer is a failed row."""
 
-BASE_BYTES: Final = {"tflite-fp32": 3 * 2**30}
-"""What an export takes beside its weights, for planning; 1.5 GiB where nothing else is said. Measured on this table's
-own peaks: interpreters, frameworks and the maps of a small input."""
-OTHER_BASE_BYTES = 3 * 2**29
-
-COPIES: Final = {"tflite-fp32": 8}
-"""How many times the weights lie in memory at the peak, for planning; 5 elsewhere: the module, its program, the graph,
-its bytes, the runtime's."""
-OTHER_COPIES = 5
+MEMORY_NEEDS: Final = {"tflite-fp32": (3 * 2**30, 8)}
+OTHER_NEEDS = (3 * 2**29, 5)
+"""Bytes that an export takes beside its weights, and how many times the weights lie in memory at the peak: the module,
+its program, the graph, its bytes, the runtime's. Measured on this table's own peaks.
+"""
 
 PHONE_BYTES = 400 * 10**6
 """Larger fp32 weights are not converted for phones: a limit of this table, so that it ends, not of TFLite."""
 
-
 ELSEWHERE: Final[Mapping[tuple[str, str], Size]] = {
-    ("segnext_b_cityscapes", "tflite-fp32"): (64, 96),
-    ("segnext_l_cityscapes", "tflite-fp32"): (64, 96),
-    ("segnext_b_ade20k", "tflite-fp32"): (64, 96),
-    ("segnext_l_ade20k", "tflite-fp32"): (64, 96),
+    (f"segnext_{variant}", "tflite-fp32"): (64, 96)
+    for variant in ("b_cityscapes", "l_cityscapes", "b_ade20k", "l_ade20k")
 }
 """Where `smallest` is a size at which onnx2tf takes one axis for another of the same length: the 64 columns of a factor
 for its 64 rows, one for each pixel of a map of 8x8. The export refuses such a file."""
@@ -128,7 +122,8 @@ def expanded(names: Sequence[str]) -> list[ModelSpec]:
 
 def needed_bytes(parameters: int, target: str) -> int:
     """An estimate of an export's memory, on the safe side."""
-    return BASE_BYTES.get(target, OTHER_BASE_BYTES) + 4 * parameters * COPIES.get(target, OTHER_COPIES)
+    base_bytes, copies = MEMORY_NEEDS.get(target, OTHER_NEEDS)
+    return base_bytes + 4 * parameters * copies
 
 
 class Memory:
@@ -157,27 +152,20 @@ class Memory:
 def counts(specs: Iterable[ModelSpec]) -> list[Count]:
     """Parameters and MACs of each model, counted on meta tensors."""
     create = registry.load("vitdeploy.models.create")
-    found: list[Count] = []
+    counted: list[Count] = []
     for spec in specs:
         module, shapes = create.unfilled(spec)
-        found.append(
-            Count(
-                model=spec.name,
-                parameters=create.count_parameters(module),
-                macs=create.count_macs(module, *shapes),
-                size=spec.size,
-            )
-        )
-    return found
+        parameters, macs = create.count_parameters(module), create.count_macs(module, *shapes)
+        counted.append(Count(model=spec.name, parameters=parameters, macs=macs, size=spec.size))
+    return counted
 
 
 def export(work: Work, place: Path) -> Cell:
     """Make one export with the command line, and see what it took."""
-    size = f"{work.size[0]}x{work.size[1]}"
-    command = [sys.executable, "-m", "vitdeploy", "export", work.spec.name, "--target", work.target, "--size", size]
-    command += ["--out", str(place / "artifacts"), "--json", "-", "--quiet"]
-    # A store of its own: what was made before would cost nothing here, and say nothing.
-    environment = {**os.environ, "XDG_CACHE_HOME": str((place / "cache").resolve())}
+    command = [sys.executable, "-m", "vitdeploy", "export", work.spec.name, "--target", work.target]
+    command += ["--size", size_words(work.size), "--out", str(place / "artifacts"), "--json", "-", "--quiet"]
+    # A store of its own: what was made before would cost nothing here, and show no cost.
+    environment = command_line.environment(place)
     started = time.monotonic()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=environment)
@@ -220,7 +208,11 @@ def export(work: Work, place: Path) -> Cell:
 def run(specs: Sequence[ModelSpec], targets: Sequence[str], out: Path, *, jobs: int) -> Book:
     """Make all exports that ``out`` does not have yet; it is rewritten after each."""
     facts = DeviceFacts(computer_facts.read_facts())
-    book = _opened(out, {key: facts[key] for key in ("cpu", "cores_logical", "memory_bytes", "python", "packages")})
+    if out.is_file():
+        book = msgspec.json.decode(out.read_bytes(), type=Book)
+    else:
+        keys = ("cpu", "cores_logical", "memory_bytes", "python", "packages")
+        book = Book(machine={key: facts[key] for key in keys})
     known = {one.model for one in book.counts}
     book.counts += counts(spec for spec in specs if spec.name not in known)
     parameters = {one.model: one.parameters for one in book.counts}
@@ -233,34 +225,30 @@ def run(specs: Sequence[ModelSpec], targets: Sequence[str], out: Path, *, jobs: 
                 continue
             book.cells = [c for c in book.cells if (c.model, c.target, c.size) != (spec.name, target, size)]
             if target == "tflite-fp32" and 4 * parameters[spec.name] > PHONE_BYTES:
-                said = f"{units.size_bytes(4 * parameters[spec.name])} of weights are too many for a phone here"
+                said = (
+                    f"{units.size_bytes(4 * parameters[spec.name])} of fp32 weights exceed this table's limit of 400 MB"
+                )
                 book.cells.append(Cell(model=spec.name, target=target, size=size, state="left out", said=said))
                 continue
             needs = needed_bytes(parameters[spec.name], target)
             works.append(Work(spec=spec, target=target, size=size, memory_bytes=needs))
     documents.write(out, book)
     memory = Memory(int(0.85 * (facts.memory_free_bytes or 4 * 2**30)))
-    lock = threading.Lock()
 
-    def one(work: Work) -> Cell:
+    def limited(work: Work) -> Cell:
         taken = memory.take(work.memory_bytes)
         try:
             return export(work, out.parent)
         finally:
             memory.give(taken)
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with (
-        Progress(*columns, disable=not sys.stderr.isatty(), console=_stderr()) as bar,
-        ThreadPoolExecutor(max_workers=jobs) as pool,
-    ):
-        task = bar.add_task("exports", total=len(works))
-        for future in as_completed([pool.submit(one, work) for work in works]):
-            cell = future.result()
-            with lock:
-                book.cells.append(cell)
-                documents.write(out, book)
-            bar.update(task, advance=1, description=f"{cell.model} {cell.target}")
+    console = Console(stderr=True)
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        exports = as_completed([pool.submit(limited, work) for work in works])
+        shown = track(exports, "exports", len(works), console=console, disable=not sys.stderr.isatty())
+        for cell in (future.result() for future in shown):
+            book.cells.append(cell)
+            documents.write(out, book)
             print(_line(cell), file=sys.stderr, flush=True)
     return book
 
@@ -270,7 +258,7 @@ def table(book: Book, names: Sequence[str], targets: Sequence[str]) -> str:
     cells = {(cell.model, cell.target): cell for cell in book.cells}
     counted = {one.model: one for one in book.counts}
     heads = ["model", "parameters", "published", "GMACs", "published", "at", "exported at", *targets, "seconds", "peak"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    rows: list[list[str]] = []
     notes: list[str] = []
     for name in names:
         own = [cells[name, target] for target in targets if (name, target) in cells]
@@ -286,19 +274,19 @@ def table(book: Book, names: Sequence[str], targets: Sequence[str]) -> str:
             f"{printed.parameters_m}M" if printed and printed.parameters_m else "",
             f"{count.macs / 1e9:.4g}",
             f"{printed.macs_g}G" if printed and printed.macs_g else "",
-            _size(count.size),
-            _size(own[0].size),
+            size_words(count.size),
+            size_words(own[0].size),
             *(_verdict(cells.get((name, target)), own[0].size) for target in targets),
             f"{took:.0f}",
             f"{peak / 2**30:.1f} GiB" if peak else "",
         ]
-        lines.append("| " + " | ".join(row) + " |")
+        rows.append(row)
         notes += [f"- {name} {cell.target}: {cell.said}." for cell in own if cell.said and cell.state != "ready"]
         differ = (printed.parameters_differ, printed.macs_differ) if printed else ()
         notes += [f"- {name}: {why}." for why in dict.fromkeys(differ) if why]
     unproven = {cell.said for cell in book.cells if cell.state == "ready" and cell.parity_passed is None and cell.said}
     notes += [f"- built, not run: {said}." for said in sorted(unproven)]
-    return "\n".join([*lines, "", *notes, ""])
+    return "\n".join([*command_line.markdown(heads, rows), "", *notes, ""])
 
 
 def _verdict(cell: Cell | None, usual: Size) -> str:
@@ -306,36 +294,21 @@ def _verdict(cell: Cell | None, usual: Size) -> str:
         return "not run"
     if cell.parity_passed is not None:
         found = f"{'yes' if cell.parity_passed else '**no**'} {cell.error_std:.0e}" if cell.error_std else "yes 0"
-        return found if cell.size == usual else f"{found} at {_size(cell.size)}"
+        return found if cell.size == usual else f"{found} at {size_words(cell.size)}"
     return {"ready": "built", "deferred": "deferred"}.get(cell.state, cell.state)
 
 
 def _line(cell: Cell) -> str:
     took = f" in {cell.seconds:.0f} s" if cell.seconds else ""
-    return f"{cell.model} {cell.target} {_size(cell.size)}: {_verdict(cell, cell.size)}{took}" + (
+    return f"{cell.model} {cell.target} {size_words(cell.size)}: {_verdict(cell, cell.size)}{took}" + (
         f" ({cell.said})" if cell.said else ""
     )
 
 
-def _size(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"
-
-
-def _opened(out: Path, machine: dict[str, Any]) -> Book:
-    if not out.is_file():
-        return Book(machine=machine)
-    return msgspec.json.decode(out.read_bytes(), type=Book)
-
-
-def _stderr() -> Any:
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
+@with_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, print the table; 1 when a row failed."""
-    parser = argparse.ArgumentParser(prog="python -m vitdeploy.benchmarks.studies.catalogue", description=__doc__)
+    parser = command_line.parser(__file__, __doc__)
     parser.add_argument("--models", nargs="+", help="default: all")
     parser.add_argument("--ci", action="store_true", help="the small part that CI runs")
     parser.add_argument("--targets", nargs="+", default=list(TARGETS))
@@ -348,10 +321,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     specs = expanded(names)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     book = run(specs, targets, given.out, jobs=given.jobs)
-    made = table(book, [spec.name for spec in specs], targets)
-    print(made)
+    markdown = table(book, [spec.name for spec in specs], targets)
+    print(markdown)
     if given.table:
-        documents.write_bytes(given.table, made.encode())
+        documents.write_bytes(given.table, markdown.encode())
     wanted = {spec.name for spec in specs}
     return int(any(cell.state == "failed" and cell.model in wanted for cell in book.cells))
 

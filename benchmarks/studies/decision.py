@@ -1,4 +1,4 @@
-"""The whole decision on known truths: how often it cries wolf, and how often it finds what is there.
+"""False alarms and power of a duel, on simulated duels whose true difference is known.
 
     python -m vitdeploy.benchmarks.studies.decision [--duels 2000]
 
@@ -7,23 +7,24 @@ fresh processes, a drift of the machine, a spread between builds. The verdicts a
 looks included. One table of false alarms where nothing changed, one of the changes that are found.
 """
 
-import argparse
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 from scipy import signal
 
 from vitdeploy.benchmarks.calibrate import binomial_interval
 from vitdeploy.benchmarks.duel import looks
+from vitdeploy.benchmarks.studies import command_line, plain_records
+from vitdeploy.benchmarks.studies.command_line import print_table, with_errors
+from vitdeploy.catalog.variant import Variant
 from vitdeploy.results import record, verdict
-from vitdeploy.results.record import Case, Result, Trial
+from vitdeploy.results.record import Result
 from vitdeploy.results.verdict import Verdict
 
 SAMPLES = 100
@@ -64,35 +65,11 @@ WORLDS: Final = (
     World(name="drift 0.4 % a trial, steady", trend=0.004),
     World(name="1 % between builds", build_spread=0.01),
     World(
-        name="all of it",
-        autocorrelation=0.7,
-        run_spread=0.02,
-        heavy=0.01,
-        drift=0.004,
-        trend=0.002,
-        build_spread=0.01,
+        name="all of it", autocorrelation=0.7, run_spread=0.02, heavy=0.01, drift=0.004, trend=0.002, build_spread=0.01
     ),
 )
 
-CASE: Final = Case(
-    model="simulated",
-    part=None,
-    attention="relu",
-    target="onnx-fp32",
-    size=(224, 224),
-    batch=1,
-    device="local",
-    threads=2,
-    boundary="host-to-host",
-    streams=1,
-    graph=False,
-    io="fp32",
-    head="logits",
-    prompts=None,
-    weights="random:0",
-    power_mode=None,
-    memory="pageable",
-)
+CASE: Final = plain_records.case(Variant(model="simulated", attention="relu", target="onnx-fp32", size=(224, 224)))
 
 
 def duel(
@@ -108,9 +85,9 @@ def duel(
     base, head = sides(world, change, generator, pairs)
     for count, share in looks(pairs).items():
         before, after = (msgspec.structs.replace(side, trials=side.trials[:count]) for side in (base, head))
-        found = verdict.versus(before, after, max_slowdown=max_slowdown, alpha=alpha * share)
-        if found.verdict != "inconclusive":
-            return found.verdict
+        effect = verdict.versus(before, after, max_slowdown=max_slowdown, alpha=alpha * share)
+        if effect.verdict != "inconclusive":
+            return effect.verdict
     return "inconclusive"
 
 
@@ -152,9 +129,9 @@ def _inferences(world: World, generator: np.random.Generator, trials: int) -> ND
     rho = world.autocorrelation
     noise = generator.normal(0, world.within * math.sqrt(1 - rho**2), (trials, SAMPLES))
     noise[:, 0] /= math.sqrt(1 - rho**2)
-    found: NDArray[np.float64] = signal.lfilter([1.0], [1.0, -rho], noise, axis=1)
+    deviations: NDArray[np.float64] = signal.lfilter([1.0], [1.0, -rho], noise, axis=1)
     slow = generator.random((trials, SAMPLES)) < world.heavy
-    return found + math.log(1.5) * slow
+    return deviations + math.log(1.5) * slow
 
 
 def _spread(generator: np.random.Generator, deviation: float, count: int, *, heavy: bool) -> NDArray[np.float64]:
@@ -165,27 +142,7 @@ def _spread(generator: np.random.Generator, deviation: float, count: int, *, hea
 
 def _result(samples: NDArray[np.int_], *, side: record.Side, builds: Sequence[int | None]) -> Result:
     trials = tuple(
-        Trial(
-            id=f"{side}/{pair}",
-            started_utc="",
-            order=pair,
-            pair=pair,
-            build=build,
-            artifact_sha256="",
-            sample_kind="inference",
-            samples_ns=tuple(row),
-            wall_ns=1,
-            stages_ns=None,
-            load_ns=0,
-            first_ns=0,
-            warmup_ns=0,
-            warmup_count=0,
-            peak_memory_bytes=0,
-            steady="steady",
-            telemetry=(),
-            throttled=False,
-            facts={},
-        )
+        plain_records.trial(f"{side}/{pair}", row, order=pair, pair=pair, build=build)
         for pair, (row, build) in enumerate(zip(samples.tolist(), builds, strict=True))
     )
     return Result(
@@ -215,34 +172,28 @@ def power(duels: int) -> Iterator[tuple[str, ...]]:
     """Rows: a true change, and how often it is found with 6, 10, 15 and 20 pairs at 0.5 % between processes."""
     for bound in (0.02, 0.01):
         for change in (0.003, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05):
-            found = [rate(QUIET, change, ["slower"], duels=duels, pairs=p, max_slowdown=bound) for p in (6, 10, 15, 20)]
-            yield f"{bound:.1%}", f"{change:+.1%}", *(_percent(count, duels) for count in found)
+            slower = [
+                rate(QUIET, change, ["slower"], duels=duels, pairs=p, max_slowdown=bound) for p in (6, 10, 15, 20)
+            ]
+            yield f"{bound:.1%}", f"{change:+.1%}", *(_percent(count, duels) for count in slower)
 
 
 def _percent(count: int, of: int) -> str:
     return f"{count / of:.2%}"
 
 
-def _table(title: str, heads: Sequence[str], rows: Iterator[tuple[str, ...]]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for head in heads:
-        table.add_column(head)
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
+@with_errors
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line.parser(__file__, __doc__)
     parser.add_argument("--duels", type=int, default=2000)
-    given: Any = parser.parse_args(arguments)
-    console = Console(width=140)
+    duels: int = parser.parse_args(arguments).duels
     heads = ("nothing changed", "pairs", "bound", "slower", "95 % interval", "same")
-    console.print(_table(f"False alarms at α {ALPHA:g}, {given.duels} duels a row", heads, false_alarms(given.duels)))
+    print_table(f"False alarms at α {ALPHA:g}, {duels} duels a row", heads, false_alarms(duels))
     heads = ("bound", "true change", "6 pairs", "10 pairs", "15 pairs", "20 pairs")
-    console.print(_table("Called slower, 0.5 % between processes", heads, power(given.duels)))
+    print_table("Called slower, 0.5 % between processes", heads, power(duels))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""What a target costs in accuracy, on photographs at hand: how far each file says what fp32 torch says.
+"""Accuracy cost of a target on the bundled photographs: agreement of each file with fp32 torch.
 
     python -m vitdeploy.benchmarks.studies.eval_targets --weights b0.pt [--targets onnx-fp32 tflite-fp32] [--out DIR]
 
@@ -6,20 +6,20 @@ No data set is needed: the labels are those that PyTorch itself gives the bundle
 Cityscapes, so the reference scores 100 % and what a file has less is its own. It is no accuracy, and not called one.
 """
 
-import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
 from vitdeploy.api import evaluate, export
 from vitdeploy.api.export import ExportRequest
 from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.benchmarks.studies import command_line
+from vitdeploy.benchmarks.studies.command_line import print_table, with_errors
 from vitdeploy.catalog import registry
 from vitdeploy.evaluation import segmentation
 from vitdeploy.evaluation.record import Figure
@@ -32,16 +32,16 @@ TARGETS = ("onnx-fp32", "tflite-fp32")
 SIZE = (512, 1024)
 
 
-def made(target: str, weights: Path, folder: Path) -> Artifact:
+def exported(target: str, weights: Path, folder: Path) -> Artifact:
     """The model with these weights for a target.
 
     Raises:
-        VitdeployError: it could not be made.
+        VitdeployError: the export failed.
     """
-    order = ExportRequest(target=target, size=f"{SIZE[0]}x{SIZE[1]}", weights=weights, out=folder)
-    row = export.export([MODEL], order)[0]
+    request = ExportRequest(target=target, size=command_line.size_words(SIZE), weights=weights, out=folder)
+    row = export.export([MODEL], request)[0]
     if row.artifact is None:
-        raise row.error or AssertionError(f"{target} was not made, and nobody said why")
+        raise row.error or AssertionError(f"{target} was not made; no reason was reported")
     return row.artifact
 
 
@@ -65,36 +65,35 @@ def write_set(root: Path, torch: Artifact) -> None:
             Image.fromarray(labels.astype(np.uint8)).save(fine / f"{name}_gtFine_labelTrainIds.png")
 
 
-def show(found: dict[str, Figure], console: Console) -> None:
-    """One row a target."""
-    table = Table(title="Agreement with fp32 torch: mIoU with its own labels as the truth", show_lines=False)
-    for name in ("target", "mIoU", "of torch itself", "less by, 95 % interval"):
-        table.add_column(name)
-    for target, figure in found.items():
-        interval = "–" if figure.drop_ci95 is None else "{:.3f} … {:.3f} points".format(*figure.drop_ci95)
-        table.add_row(target, f"{figure.value:.3f} %", f"{figure.reference:.3f} %", interval)
-    console.print(table)
+def cells(target: str, figure: Figure) -> tuple[str, ...]:
+    """One row of the table."""
+    interval = "–" if figure.drop_ci95 is None else "{:.3f} … {:.3f} points".format(*figure.drop_ci95)
+    return target, f"{figure.value:.3f} %", f"{figure.reference:.3f} %", interval
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the files and the set, evaluate, print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+@with_errors
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export the files, write the data set, evaluate, print."""
+    parser = command_line.parser(__file__, __doc__)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--targets", nargs="+", default=list(TARGETS))
     parser.add_argument("--out", type=Path, help="where files and pages are kept; default: a folder that is removed")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="vitdeploy-eval-targets-") as temporary:
         folder: Path = given.out or Path(temporary)
-        write_set(folder / "photos", made("torch-fp32", given.weights, folder / "artifacts"))
-        found: dict[str, Figure] = {}
+        write_set(folder / "photos", exported("torch-fp32", given.weights, folder / "artifacts"))
+        rows: list[tuple[str, ...]] = []
         for target in given.targets:
-            file = made(target, given.weights, folder / "artifacts")
-            order = EvalRequest(
+            artifact = exported(target, given.weights, folder / "artifacts")
+            request = EvalRequest(
                 dataset="cityscapes", root=folder / "photos", weights=given.weights, out=folder / f"{target}.json"
             )
-            found[target] = evaluate.evaluate_artifact([file.folder], order).evaluation.figures[0]
-        show(found, Console(width=120))
+            figures = evaluate.evaluate_artifact([artifact.folder], request).evaluation.figures
+            rows.append(cells(target, figures[0]))
+    title = "Agreement with fp32 torch: mIoU with its own labels as the truth"
+    print_table(title, ("target", "mIoU", "of torch itself", "less by, 95 % interval"), rows)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

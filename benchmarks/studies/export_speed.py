@@ -1,4 +1,4 @@
-"""What the rewrites bring: our ONNX export against torch's plain export of the same module, one table.
+"""Speed of the ONNX rewrites: our export against torch's plain export of the same module.
 
     python -m vitdeploy.benchmarks.studies.export_speed [--models NAME…] [--size HxW] [--pairs 10] [--threads N]
                                                        [--each] [--target onnx-fp16]
@@ -14,7 +14,6 @@ nothing else: what they cost in operations and memory shows, what a GPU makes of
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
-import argparse
 import gc
 import math
 import os
@@ -30,10 +29,11 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from vitdeploy import units
+from vitdeploy.benchmarks.studies import command_line, paired_times
+from vitdeploy.benchmarks.studies.command_line import print_table, size_of, size_words, with_errors
+from vitdeploy.benchmarks.studies.paired_times import PairedTimes
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
 from vitdeploy.errors import UsageError
@@ -48,9 +48,6 @@ PAUSE_S = 0.02
 VISIT_S = 0.1
 """Sampling time of one visit; at least one inference."""
 
-SEGMENTATION_SIZE = (512, 1024)
-"""Where nothing is asked: half the published height and width, and the size of the project's own goals."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duel:
@@ -59,12 +56,8 @@ class Duel:
     model: str
     size: Size
     what: str
-    """What the second file is: ``all rewrites`` or ``without NAME``."""
-    first_ms: float
-    second_ms: float
-    ratio: float
-    """First over second: above 1, the second is faster."""
-    interval: tuple[float, float] | None
+    """What the second file is: ``all rewrites`` or ``NAME alone``."""
+    times: PairedTimes
 
 
 def duels(spec: ModelSpec, size: Size, attention: Attention, *, pairs: int, threads: int, each: bool) -> Iterator[Duel]:
@@ -95,30 +88,18 @@ def half_duels(spec: ModelSpec, size: Size, attention: Attention, *, pairs: int,
             yield _duel(without, ours, spec, size, f"{name} alone", pairs=pairs, threads=threads)
 
 
-def sessions_in_turns(files: tuple[Path, Path], feed: Any, *, pairs: int, threads: int) -> list[tuple[float, float]]:
-    """Milliseconds of both files for each pair; each is the geometric mean of two visits."""
-    first, second = (_session(file, threads) for file in files)
-    times: list[tuple[float, float]] = []
-    for _ in range(pairs):
-        a, b, c, d = (_visit(session, feed) for session in (first, second, second, first))
-        times.append((math.sqrt(a * d), math.sqrt(b * c)))
-    return times
-
-
 def _duel(first: Path, second: Path, spec: ModelSpec, size: Size, what: str, *, pairs: int, threads: int) -> Duel:
+    """Both files' times for each pair; each is the geometric mean of two visits."""
     feed = np.random.default_rng(0).standard_normal((1, 3, *size), dtype=np.float32)
-    times = sessions_in_turns((first, second), feed, pairs=pairs, threads=threads)
+    sessions = [_session(file, threads) for file in (first, second)]
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(pairs):
+        a, b, c, d = (_visit(sessions[turn], feed) for turn in (0, 1, 1, 0))
+        times[0].append(math.sqrt(a * d))
+        times[1].append(math.sqrt(b * c))
+    del sessions
     gc.collect()
-    ratios = [[a / b] for a, b in times]
-    return Duel(
-        model=spec.name,
-        size=size,
-        what=what,
-        first_ms=statistics.median(a for a, _ in times),
-        second_ms=statistics.median(b for _, b in times),
-        ratio=stats.median_of_medians(ratios),
-        interval=stats.median_interval(ratios),
-    )
+    return Duel(model=spec.name, size=size, what=what, times=paired_times.compare(*times))
 
 
 def _export(module: torch.nn.Module, spec: ModelSpec, size: Size, names: Sequence[str], file: Path) -> None:
@@ -170,34 +151,25 @@ def _visit(session: Any, feed: Any) -> float:
     return statistics.median(samples) / 1e6
 
 
-def _table(rows: Sequence[Duel], threads: int, pairs: int, attention: str) -> Table:
-    first = units.milliseconds([row.first_ms for row in rows])
-    second = units.milliseconds([row.second_ms for row in rows])
-    table = Table(
-        title=f"{attention} attention, batch 1, {threads} threads, {pairs} pairs, onnxruntime {ort.__version__}, "
-        f"torch {torch.__version__}, random weights (seed 0)"
+def _print(rows: Sequence[Duel], threads: int, pairs: int, attention: str) -> None:
+    first = units.milliseconds([row.times.first_ms for row in rows])
+    second = units.milliseconds([row.times.second_ms for row in rows])
+    print_table(
+        f"{attention} attention, batch 1, {threads} threads, {pairs} pairs, onnxruntime {ort.__version__}, "
+        f"torch {torch.__version__}, random weights (seed 0)",
+        ("model", "size", "compared", "without, ms", "with, ms", *paired_times.HEADS),
+        (
+            (row.model, size_words(row.size), row.what, before, after, *row.times.cells)
+            for row, before, after in zip(rows, first, second, strict=True)
+        ),
+        left=("compared",),
     )
-    for heading in ("model", "size", "compared", "without, ms", "with, ms", "faster", "95 % interval"):
-        table.add_column(heading, justify="left" if heading in ("model", "compared") else "right", no_wrap=True)
-    for row, before, after in zip(rows, first, second, strict=True):
-        low, high = row.interval or (None, None)
-        interval = units.interval(low, high, row.ratio)
-        size = f"{row.size[0]}x{row.size[1]}"
-        table.add_row(row.model, size, row.what, before, after, f"{row.ratio:.2f}x", interval)
-    return table
 
 
-def _size(spec: ModelSpec, text: str | None) -> Size:
-    if text:
-        size = registry.parse_size(text)
-        registry.check_size(spec, size)
-        return size
-    return SEGMENTATION_SIZE if spec.task == "segmentation" else spec.size
-
-
+@with_errors
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Time the models that are named, all by default, and print the table after each of them."""
-    parser = argparse.ArgumentParser(prog="export_speed", description=(__doc__ or "").partition("\n")[0])
+    """Time the models that are named, all by default, and print the table."""
+    parser = command_line.parser(__file__, __doc__)
     parser.add_argument("--models", nargs="+", default=None, metavar="NAME")
     parser.add_argument("--size", default=None, metavar="HxW")
     parser.add_argument("--attention", default="relu", choices=("relu", "softmax"))
@@ -211,14 +183,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     specs = [registry.find_model(name) for name in given.models] if given.models else list(registry.models().values())
     rows: list[Duel] = []
     for spec in specs:
-        size = _size(spec, given.size)
+        size = size_of(spec, given.size)
         how = {"pairs": given.pairs, "threads": given.threads}
         attention = registry.attention_of(spec, given.attention if "relu" in spec.attentions else None)
-        made = duels(spec, size, attention, **how, each=given.each)
-        for row in half_duels(spec, size, attention, **how) if given.target == HALF_TARGET else made:
-            print(f"{row.model} {row.what}: {row.ratio:.2f}x", file=sys.stderr)
+        timed = duels(spec, size, attention, **how, each=given.each)
+        for row in half_duels(spec, size, attention, **how) if given.target == HALF_TARGET else timed:
+            print(f"{row.model} {row.what}: {row.times.ratio:.2f}x", file=sys.stderr)
             rows.append(row)
-    Console(width=160).print(_table(rows, given.threads, given.pairs, given.attention))
+    _print(rows, given.threads, given.pairs, given.attention)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a sweep costs a job: trials that do nothing, on 1 to 8 workers, and from that a lab of any size, simulated.
+"""Overhead of a sweep for each job: empty trials on 1 to 8 workers, and a simulated lab of any size.
 
     python -m vitdeploy.benchmarks.studies.fleet_overhead ARTIFACT [--jobs 200] [--workers 1 2 4 8]
 
@@ -7,21 +7,19 @@ of a sweep but the measuring: task, resource, task, answer, file of the trial, r
 measured constants, the client's time a job and its delay, and is no measurement: it says so.
 """
 
-import argparse
 import contextlib
 import heapq
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
+from vitdeploy.benchmarks.studies import command_line, plain_records
+from vitdeploy.benchmarks.studies.command_line import print_table, with_errors
 from vitdeploy.fleet import messages, on_dask
 from vitdeploy.fleet import plan as planning
 from vitdeploy.fleet.api import new_run
@@ -61,29 +59,9 @@ class Cost:
         return self.seconds / self.jobs
 
 
-def nothing(task: TrialTask) -> record.Trial:
-    """A trial that measures nothing; it never leaves the temporary folder."""
-    return record.Trial(
-        id=task.slot.id,
-        started_utc=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        order=task.slot.order,
-        pair=None,
-        build=None,
-        artifact_sha256="0" * 64,
-        sample_kind="inference",
-        samples_ns=(1_000_000,) * 100,
-        wall_ns=100_000_000,
-        stages_ns=None,
-        load_ns=1,
-        first_ns=1,
-        warmup_ns=1,
-        warmup_count=1,
-        peak_memory_bytes=1,
-        steady="steady",
-        telemetry=(),
-        throttled=False,
-        facts={},
-    )
+def empty_trial(task: TrialTask) -> record.Trial:
+    """A trial that measures nothing."""
+    return plain_records.trial(task.slot.id, [1_000_000] * 100, order=task.slot.order)
 
 
 def measure(artifact: Path, workers: int, jobs: int) -> Cost:
@@ -116,7 +94,7 @@ def measure(artifact: Path, workers: int, jobs: int) -> Cost:
                 earlier=None,
                 progress=lambda _: started.append(time.perf_counter()),
                 on_trial=progress.silent_trial,
-                take=nothing,
+                take=empty_trial,
             )
             before = time.process_time()
             sweep.run()
@@ -156,41 +134,44 @@ def _inside(folder: Path) -> Generator[None]:
 
 
 def _print(costs: Sequence[Cost]) -> None:
-    console = Console()
-    measured = Table(
-        "workers", "jobs", "jobs per s", "ms a job", "client and scheduler, ms CPU a job", title="measured"
+    heads = ("workers", "jobs", "jobs per s", "ms a job", "client and scheduler, ms CPU a job")
+    rows = (
+        (
+            str(cost.workers),
+            str(cost.jobs),
+            f"{cost.jobs / cost.seconds:.1f}",
+            f"{1000 * cost.per_job_s:.1f}",
+            f"{1000 * cost.client_s / cost.jobs:.1f}",
+        )
+        for cost in costs
     )
-    for cost in costs:
-        ms = [1000 * cost.per_job_s, 1000 * cost.client_s / cost.jobs]
-        rate = f"{cost.jobs / cost.seconds:.1f}"
-        measured.add_row(str(cost.workers), str(cost.jobs), rate, *(f"{value:.1f}" for value in ms))
-    console.print(measured)
+    print_table("measured", heads, rows)
     client_s = statistics.median(cost.client_s / cost.jobs for cost in costs)
     delay_s = costs[0].per_job_s
     title = (
         f"simulated, not measured: {1000 * client_s:.1f} ms of the client a job, {1000 * delay_s:.1f} ms between jobs"
     )
-    labs = Table("devices", "jobs", "trial, s", "hours", "devices busy", title=title)
+    labs: list[tuple[str, ...]] = []
     for devices, jobs in LABS:
         for trial_s in TRIAL_S:
             took_s = simulate(devices, jobs, trial_s=trial_s, client_s=client_s, delay_s=delay_s)
             busy = jobs * trial_s / (took_s * devices)
-            labs.add_row(str(devices), str(jobs), f"{trial_s:g}", f"{took_s / 3600:.2f}", f"{busy:.0%}")
-    console.print(labs)
-    console.print(
-        f"One client keeps up with {1 / client_s:.0f} jobs a second: more devices than that many a second wait."
-    )
+            labs.append((str(devices), str(jobs), f"{trial_s:g}", f"{took_s / 3600:.2f}", f"{busy:.0%}"))
+    print_table(title, ("devices", "jobs", "trial, s", "hours", "devices busy"), labs)
+    print(f"One client handles {1 / client_s:.0f} jobs a second; above that devices wait.")
 
 
-def main() -> None:
+@with_errors
+def main() -> int:
     """Print the measured table, then the simulated one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__file__, __doc__)
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
     given = parser.parse_args()
     _print([measure(given.artifact.resolve(), workers, given.jobs) for workers in given.workers])
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Half precision of every model: does NVIDIA's builder take it, and is it right? One table.
+"""Half precision of every model: whether NVIDIA's builder accepts it, and its largest error.
 
     python -m vitdeploy.benchmarks.studies.fp16_models [--models NAME…] [--attentions relu…]
                                                      [--out fp16.json] [--no-build]
@@ -13,7 +13,6 @@ nothing. Finished rows are kept in ``--out``: the same command goes on, and trie
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-import argparse
 import itertools
 import logging
 import multiprocessing
@@ -30,7 +29,8 @@ import msgspec
 
 from vitdeploy import documents, units
 from vitdeploy.artifacts import parity
-from vitdeploy.benchmarks.studies import fp16_stress
+from vitdeploy.benchmarks.studies import command_line, fp16_stress
+from vitdeploy.benchmarks.studies.command_line import with_errors
 from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
 from vitdeploy.errors import VitdeployError
@@ -212,22 +212,22 @@ def run(todo: Sequence[tuple[ModelSpec, Attention]], out: Path | None, *, build:
 
 def table(rows: Sequence[ModelRow]) -> str:
     """The rows in Markdown, and below it what failed."""
-    lines = [
-        "| model | attention | at | plain | eps 1e-7 | ours | built at | in | engine |",
-        "|---|---|---|--:|--:|--:|---|--:|--:|",
-    ]
-    for one in rows:
-        cells = (
-            one.model,
-            one.attention,
-            _size(one.size),
-            *(_error(one.errors, kind) for kind in fp16_stress.GRAPHS),
-            _size(one.built_at) if one.build_ns is not None else "**no**" if one.built_at else "–",
-            f"{one.build_ns / 1e9:.1f} s" if one.build_ns is not None else "–",
-            units.size_bytes(one.engine_bytes) if one.engine_bytes is not None else "–",
+    figures = ("plain", "eps 1e-7", "ours", "in", "engine")
+    cells = (
+        (
+            row.model,
+            row.attention,
+            _size(row.size),
+            *(_error(row.errors, kind) for kind in fp16_stress.GRAPHS),
+            _size(row.built_at) if row.build_ns is not None else "**no**" if row.built_at else "–",
+            f"{row.build_ns / 1e9:.1f} s" if row.build_ns is not None else "–",
+            units.size_bytes(row.engine_bytes) if row.engine_bytes is not None else "–",
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *(f"- {one.model} {one.attention}: {one.failed}" for one in rows if one.failed), ""])
+        for row in rows
+    )
+    heads = ("model", "attention", "at", "plain", "eps 1e-7", "ours", "built at", "in", "engine")
+    lines = command_line.markdown(heads, cells, dict.fromkeys(figures, "--:"))
+    return "\n".join([*lines, "", *(f"- {row.model} {row.attention}: {row.failed}" for row in rows if row.failed), ""])
 
 
 def _error(found: dict[str, float | None], kind: str) -> str:
@@ -248,9 +248,10 @@ def right(one: ModelRow) -> bool:
     return one.failed is None and error is not None and error <= limit
 
 
+@with_errors
 def main() -> int:
     """Make the rows that are missing and print the table; 1 when a model is not right or not built."""
-    parser = argparse.ArgumentParser(description="Half precision of every model: right, and built.")
+    parser = command_line.parser(__file__, __doc__)
     parser.add_argument("--models", nargs="+", help="default: all")
     parser.add_argument("--attentions", nargs="+", choices=get_args(Attention), default=get_args(Attention))
     parser.add_argument("--out", type=Path, help="JSON with the finished rows, which are not made again")
@@ -258,14 +259,9 @@ def main() -> int:
     given = parser.parse_args()
     build = not given.no_build and not packages.missing(["tensorrt_rtx"])
     rows: list[ModelRow] = []
-    try:
-        todo = cases(given.models or list(registry.models()), given.attentions)
-        for one in run(todo, given.out, build=build):
-            rows.append(one)
-            print(table([one]).splitlines()[2], one.failed or "", file=sys.stderr, flush=True)
-    except VitdeployError as error:
-        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
-        return error.exit_code
+    for row in run(cases(given.models or list(registry.models()), given.attentions), given.out, build=build):
+        rows.append(row)
+        print(table([row]).splitlines()[2], row.failed or "", file=sys.stderr, flush=True)
     print(table(rows))
     return int(not all(map(right, rows)))
 

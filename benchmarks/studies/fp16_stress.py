@@ -11,7 +11,6 @@ half precision, where its epsilon is 0; ``plain with eps 1e-7`` is what common c
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
-import argparse
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,12 +23,12 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from rich.console import Console
-from rich.table import Table
 
+from vitdeploy.benchmarks.studies import command_line
+from vitdeploy.benchmarks.studies.command_line import print_table, with_errors
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
-from vitdeploy.errors import UsageError, VitdeployError
+from vitdeploy.errors import UsageError
 from vitdeploy.images import photos
 from vitdeploy.models.efficientvit_blocks import MultiScaleAttention, ReluLinearAttention
 
@@ -215,33 +214,29 @@ def _words(share: float | None) -> str:
     return "NaN or Inf" if share is None else f"{share:.2%}"
 
 
+@with_errors
 def main() -> int:
     """Run the stress and print the table."""
-    parser = argparse.ArgumentParser(description="Half precision under stress, plain against ours.")
+    parser = command_line.parser(__file__, __doc__)
     parser.add_argument("weights", help=f"an official checkpoint of {MODEL}, or: random")
     parser.add_argument("--images", type=Path, help="folder of photographs; default: one that scikit-learn ships")
     parser.add_argument("--size", default="1024x2048")
     parser.add_argument("--factors", default="1,2,4,8")
     given = parser.parse_args()
+    size = registry.parse_size(given.size)
     try:
-        size = registry.parse_size(given.size)
-        pictures = _pictures(size, given.images)
-        shown = Table(title=f"{MODEL} {given.size}, pixel agreement with fp32", box=None, title_justify="left")
-        for head in ("factor", "graph", "largest divisor", "broken", *pictures):
-            shown.add_column(head, justify="left" if head == "graph" else "right", no_wrap=True)
-        weights = None if given.weights == "random" else Path(given.weights)
-        for row in rows(weights, pictures, size, [float(one) for one in given.factors.split(",")]):
-            shares = [_words(row.agreement[name]) for name in pictures]
-            shown.add_row(f"{row.factor:g}", row.graph, f"{row.largest:,.0f}", f"{row.broken:.2%}", *shares)
+        factors = [float(factor) for factor in given.factors.split(",")]
     except ValueError:
-        error: VitdeployError = UsageError(f"--factors {given.factors!r} are no numbers", "Write them as 1,2,4,8.")
-    except VitdeployError as refused:
-        error = refused
-    else:
-        Console().print(shown)
-        return 0
-    print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
-    return error.exit_code
+        raise UsageError(f"--factors {given.factors!r} are no numbers", "Write them as 1,2,4,8.") from None
+    pictures = _pictures(size, given.images)
+    weights = None if given.weights == "random" else Path(given.weights)
+    cells: list[tuple[str, ...]] = []
+    for row in rows(weights, pictures, size, factors):
+        shares = (_words(row.agreement[name]) for name in pictures)
+        cells.append((f"{row.factor:g}", row.graph, f"{row.largest:,.0f}", f"{row.broken:.2%}", *shares))
+    heads = ("factor", "graph", "largest divisor", "broken", *pictures)
+    print_table(f"{MODEL} {given.size}, pixel agreement with fp32", heads, cells, left=("graph",))
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long the history page of many runs takes: a whole process, from files on disk to the page.
+"""Time of the history page of many runs: a whole process, from files on disk to the page.
 
     python -m vitdeploy.benchmarks.studies.history_speed RUN.json [--runs 1000] [--cases 50] [--times 5]
 
@@ -6,7 +6,6 @@ The runs are copies of the given one in a temporary folder, under other dates, c
 move: made up, and thrown away. The aim is 2 s for 1000 runs of 50 cases.
 """
 
-import argparse
 import random
 import statistics
 import subprocess
@@ -18,6 +17,8 @@ from pathlib import Path
 
 import msgspec
 
+from vitdeploy.benchmarks.studies import command_line
+from vitdeploy.benchmarks.studies.command_line import with_errors
 from vitdeploy.results import record
 from vitdeploy.results.record import Run
 
@@ -53,17 +54,18 @@ def measure(folder: Path, times: int) -> list[float]:
     """Seconds of each process."""
     argv = [sys.executable, "-m", "vitdeploy", "report", str(folder), "--format", "history"]
     argv += ["--out", str(folder.parent / "history.html"), "--quiet"]
-    found: list[float] = []
+    seconds: list[float] = []
     for _ in range(times):
         began = time.perf_counter()
         subprocess.run(argv, check=True)
-        found.append(time.perf_counter() - began)
-    return found
+        seconds.append(time.perf_counter() - began)
+    return seconds
 
 
-def main() -> None:
+@with_errors
+def main() -> int:
     """Print the median and the range."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser(__file__, __doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--cases", type=int, default=50)
@@ -76,10 +78,11 @@ def main() -> None:
         size_mib = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
         seconds = measure(folder, given.times)
         page_kib = (folder.parent / "history.html").stat().st_size / 1024
-    middle, least, most = statistics.median(seconds), min(seconds), max(seconds)
     print(f"{given.runs} runs of {given.cases} cases, {size_mib:.0f} MiB, to a page of {page_kib:.0f} KiB:")
+    middle, least, most = statistics.median(seconds), min(seconds), max(seconds)
     print(f"{middle:.2f} s ({least:.2f} … {most:.2f}), median of {given.times} whole processes")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

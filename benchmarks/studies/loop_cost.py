@@ -1,4 +1,4 @@
-"""What our loop costs: its median against a bare loop around the same session on the same artifact.
+"""Cost of the timed loop: its median against a bare loop around the same session on the same artifact.
 
     python -m vitdeploy.benchmarks.studies.loop_cost [ARTIFACT] [--pairs 150] [--processes 5]
 
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import cast
@@ -25,6 +25,8 @@ import numpy as np
 from vitdeploy.artifacts import manifest as artifacts
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks import bench
+from vitdeploy.benchmarks.studies import command_line, paired_times, plain_records
+from vitdeploy.benchmarks.studies.command_line import with_errors
 from vitdeploy.benchmarks.trial import loop, worker_trial
 from vitdeploy.benchmarks.trial.request import TrialRequest, TrialSlot
 from vitdeploy.catalog import registry
@@ -32,8 +34,7 @@ from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices import inventory, probe_cpu
 from vitdeploy.errors import DeviceError
 from vitdeploy.images import inputs
-from vitdeploy.results import stats
-from vitdeploy.results.record import Case, Trial
+from vitdeploy.results.record import Trial
 from vitdeploy.runtimes.session import Arrays, Runtime, Session, SessionOptions
 
 BLOCK_S = 0.1
@@ -88,59 +89,61 @@ def bare_loop(session: Session, pool: Sequence[Arrays], count: int) -> list[int]
     return samples
 
 
-def in_one_process(made: Artifact, pairs: int, threads: int) -> tuple[list[float], list[float]]:
+def in_one_process(artifact: Artifact, pairs: int, threads: int) -> tuple[list[float], list[float]]:
     """Medians in ms of our blocks and of bare blocks, pair by pair."""
-    with _open(made, threads) as session:
+    with _open(artifact, threads) as session:
         pool = inputs.make_pool(session.inputs, seed=0)
         bare_loop(session, pool, 5)
         count = max(5, int(BLOCK_S * 1e9 / statistics.median(bare_loop(session, pool, 10))))
-        return alternating(session, pool, pairs, count)
+        return alternating_blocks(session, pool, pairs, count)
 
 
-def alternating(session: Session, pool: Sequence[Arrays], pairs: int, count: int) -> tuple[list[float], list[float]]:
-    """Medians in ms of blocks of ``count`` inferences, ours and bare, in the order ABBA."""
+def alternating_blocks(
+    session: Session, pool: Sequence[Arrays], pairs: int, count: int
+) -> tuple[list[float], list[float]]:
+    """Medians in ms of blocks of ``count`` inferences, ours and bare."""
     plan = loop.SamplingPlan(boundary="host-to-host", min_time_ns=0, min_count=count, warmup_limit_ns=0)
-    lanes = [loop.Stream(session=session, pool=pool)]
-    ours: list[float] = []
-    bare: list[float] = []
-    for pair in range(pairs):
-        for mine in (True, False) if pair % 2 == 0 else (False, True):
-            if mine:
-                ours.append(float(np.median(loop.measure(lanes, plan).samples_ns)) / 1e6)
-            else:
-                bare.append(float(np.median(bare_loop(session, pool, count))) / 1e6)
-    return ours, bare
+    streams = [loop.Stream(session=session, pool=pool)]
+    return alternating(
+        lambda _: float(np.median(loop.measure(streams, plan).samples_ns)) / 1e6,
+        lambda _: float(np.median(bare_loop(session, pool, count))) / 1e6,
+        pairs,
+    )
 
 
-def in_fresh_processes(made: Artifact, pairs: int, threads: int) -> tuple[list[float], list[float]]:
+def in_fresh_processes(artifact: Artifact, pairs: int, threads: int) -> tuple[list[float], list[float]]:
     """Medians in ms of our worker's trials and of processes with a bare loop, pair by pair."""
-    ours: list[float] = []
-    bare: list[float] = []
+    argv = [sys.executable, "-m", "vitdeploy.benchmarks.studies.loop_cost", str(artifact.folder), "--bare"]
+    argv += ["--threads", str(threads)]
+    return alternating(
+        lambda pair: _worker_median(artifact, pair, threads),
+        lambda _: float(subprocess.run(argv, capture_output=True, check=True).stdout),
+        pairs,
+    )
+
+
+def alternating(
+    ours: Callable[[int], float], bare: Callable[[int], float], pairs: int
+) -> tuple[list[float], list[float]]:
+    """Both measurements for each pair, in the order ABBA."""
+    times: dict[Callable[[int], float], list[float]] = {ours: [], bare: []}
     for pair in range(pairs):
-        for mine in (True, False) if pair % 2 == 0 else (False, True):
-            if mine:
-                ours.append(_worker_median(made, pair, threads))
-            else:
-                command = [sys.executable, "-m", "vitdeploy.benchmarks.studies.loop_cost", str(made.folder), "--bare"]
-                done = subprocess.run([*command, "--threads", str(threads)], capture_output=True, check=True)
-                bare.append(float(done.stdout))
-    return ours, bare
+        for measure in (ours, bare) if pair % 2 == 0 else (bare, ours):
+            times[measure].append(measure(pair))
+    return times[ours], times[bare]
 
 
 def row(name: str, ours: Sequence[float], bare: Sequence[float]) -> str:
     """One line of the table: both medians, their ratio, and its interval from the paired logarithms."""
-    ratios = [a / b for a, b in zip(ours, bare, strict=True)]
-    interval = stats.median_interval([[ratio] for ratio in ratios])
-    between = f"{interval[0]:.4f} … {interval[1]:.4f}" if interval else "–"
-    return (
-        f"{name:18} {len(ratios):5d} {statistics.median(ours):10.5f} {statistics.median(bare):10.5f} "
-        f"{stats.median_of_medians([[ratio] for ratio in ratios]):8.4f}  {between}"
-    )
+    times = paired_times.compare(ours, bare)
+    between = f"{times.interval[0]:.4f} … {times.interval[1]:.4f}" if times.interval else "–"
+    return f"{name:18} {len(ours):5d} {times.first_ms:10.5f} {times.second_ms:10.5f} {times.ratio:8.4f}  {between}"
 
 
+@with_errors
 def main() -> int:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m vitdeploy.benchmarks.studies.loop_cost")
+    parser = command_line.parser(__file__, __doc__)
     parser.add_argument("artifact", nargs="?", type=Path)
     parser.add_argument("--pairs", type=int, default=150)
     parser.add_argument("--processes", type=int, default=5)
@@ -148,52 +151,33 @@ def main() -> int:
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        made = artifacts.open_artifact(given.artifact) if given.artifact else _export(Path(folder))
+        artifact = artifacts.open_artifact(given.artifact) if given.artifact else _export(Path(folder))
         if given.bare:
-            print(_bare_median(made, given.threads))
+            print(_bare_median(artifact, given.threads))
             return 0
-        print(f"{made.manifest.model} {made.manifest.target} {made.manifest.size}, {given.threads} thread(s)")
+        manifest = artifact.manifest
+        print(f"{manifest.model} {manifest.target} {manifest.size}, {given.threads} thread(s)")
         print(f"{'':18} {'pairs':>5} {'ours ms':>10} {'bare ms':>10} {'ratio':>8}  95 % interval")
-        print(row("empty session", *alternating(EmptySession(), [{}, {}], 40, 10_000)))
-        print(row("one process", *in_one_process(made, given.pairs, given.threads)), flush=True)
-        print(row("fresh processes", *in_fresh_processes(made, given.processes, given.threads)))
+        print(row("empty session", *alternating_blocks(EmptySession(), [{}, {}], 40, 10_000)))
+        print(row("one process", *in_one_process(artifact, given.pairs, given.threads)), flush=True)
+        print(row("fresh processes", *in_fresh_processes(artifact, given.processes, given.threads)))
     return 0
 
 
-def _bare_median(made: Artifact, threads: int) -> float:
-    with _open(made, threads) as session:
+def _bare_median(artifact: Artifact, threads: int) -> float:
+    with _open(artifact, threads) as session:
         pool = inputs.make_pool(session.inputs, seed=0)
         count = max(10, int(TRIAL_S * 1e9 / statistics.median(bare_loop(session, pool, 10))))
         bare_loop(session, pool, count // 2)
         return statistics.median(bare_loop(session, pool, count)) / 1e6
 
 
-def _worker_median(made: Artifact, index: int, threads: int) -> float:
-    manifest = made.manifest
-    case = Case(
-        model=manifest.model,
-        part=manifest.part,
-        attention=manifest.attention,
-        target=manifest.target,
-        size=manifest.size,
-        batch=manifest.batch,
-        device="local",
-        threads=threads,
-        boundary="host-to-host",
-        streams=1,
-        graph=False,
-        io=manifest.io,
-        head=manifest.head,
-        prompts=None,
-        weights="loop cost",
-        power_mode=None,
-        memory=None,
-    )
+def _worker_median(artifact: Artifact, index: int, threads: int) -> float:
     with inventory.connect(inventory.find("local")) as link, tempfile.TemporaryDirectory() as folder:
         request = TrialRequest(
             slot=TrialSlot(place=0, index=index, order=index, id=f"loop-cost/{index}"),
-            case=case,
-            artifact=made,
+            case=plain_records.case(artifact.manifest.variant, threads=threads),
+            artifact=artifact,
             compute="cpu",
             protocol=bench.make_protocol(trials=1, min_time_s=TRIAL_S),
             log=Path(folder) / "trial.log",
@@ -204,21 +188,21 @@ def _worker_median(made: Artifact, index: int, threads: int) -> float:
     return float(np.median(trial.samples_ns)) / 1e6
 
 
-def _open(made: Artifact, threads: int) -> Session:
-    name = registry.find_target(made.manifest.target).runtime
-    assert name is not None, f"{made.manifest.target} has no runtime"
+def _open(artifact: Artifact, threads: int) -> Session:
+    name = registry.find_target(artifact.manifest.target).runtime
+    assert name is not None, f"{artifact.manifest.target} has no runtime"
     runtime = cast("Runtime", registry.load(name))
-    return runtime.open_session(made.file, msgspec.to_builtins(made.manifest), SessionOptions(threads=threads))
+    return runtime.open_session(artifact.file, msgspec.to_builtins(artifact.manifest), SessionOptions(threads=threads))
 
 
 def _export(folder: Path) -> Artifact:
     from vitdeploy.api import export
 
-    order = export.ExportRequest(target="onnx-fp32", size="224x224", out=folder)
-    (made,) = export.export(["efficientvit_b1"], order)
-    if made.artifact is None:
-        raise made.error or RuntimeError("the export gave neither an artifact nor an error")
-    return made.artifact
+    request = export.ExportRequest(target="onnx-fp32", size="224x224", out=folder)
+    (row,) = export.export(["efficientvit_b1"], request)
+    if row.artifact is None:
+        raise row.error or RuntimeError("the export gave neither an artifact nor an error")
+    return row.artifact
 
 
 if __name__ == "__main__":

@@ -28,14 +28,24 @@ class Published:
     """Why a right count does not give the printed MACs; None: it does."""
 
 
-def _rows(table: str, size: Size | None = None) -> tuple[Published, ...]:
-    """``model [side] parameters MACs`` a line."""
-    found: list[Published] = []
+def _rows(
+    table: str, size: Size | None = None, *, parameters_differ: str | None = None, macs_differ: str | None = None
+) -> tuple[Published, ...]:
+    """``model [side] parameters MACs`` a line, ``-`` where a count is not printed."""
+    rows: list[Published] = []
     for line in table.strip().splitlines():
-        words = line.split()
-        at = size or (int(words[1]), int(words[1]))
-        found.append(Published(model=words[0], size=at, parameters_m=words[-2], macs_g=words[-1]))
-    return tuple(found)
+        model, *side, parameters_m, macs_g = line.split()
+        rows.append(
+            Published(
+                model=model,
+                size=size or (int(side[0]), int(side[0])),
+                parameters_m=None if parameters_m == "-" else parameters_m,
+                macs_g=None if macs_g == "-" else macs_g,
+                parameters_differ=parameters_differ,
+                macs_differ=macs_differ,
+            )
+        )
+    return tuple(rows)
 
 
 _IMAGENET = """
@@ -85,110 +95,82 @@ segnext_s_ade20k 14 16
 segnext_b_ade20k 28 35
 segformer_b1_ade20k 14 16
 segformer_b4_ade20k 64 96
+segformer_b3_ade20k - 79.0
 """
+
+_SEGFORMERS = """
+segformer_b0_cityscapes - 125.5
+segformer_b1_cityscapes 14 244
+segformer_b2_cityscapes - 717.1
+segformer_b3_cityscapes 47 963
+segformer_b4_cityscapes - 1240.6
+segformer_b5_cityscapes 85 1460
+"""
+
+_SEGNEXTS = """
+segnext_s_cityscapes 14 125
+segnext_b_cityscapes 28 276
+"""
+
+_SAM_ENCODERS = """
+efficientvit_sam_l0.encoder 512 35 35
+efficientvit_sam_l1.encoder 512 48 49
+efficientvit_sam_l2.encoder 512 61 69
+efficientvit_sam_xl0.encoder 1024 117 185
+efficientvit_sam_xl1.encoder 1024 203 322
+"""
+
+_RESTORERS = """
+bsrn_x2 0.332 -
+bsrn_x4 0.352 -
+vapsr_x4 0.342 -
+"""
+
+_SWINIRS = """
+swinir_light_x2 0.878 -
+swinir_light_x4 0.897 -
+"""
+
+_CITY: Final = (1024, 2048)
+_SCENE: Final = (512, 512)
+_RESTORER: Final = (160, 240)
+"""Of a super-resolution network's input; its MACs are published for another size or not at all."""
 
 _SEGFORMER_COUNTS = (
     "the published figure is that of ADE20K's 150 classes at Cityscapes' size, and counts biases, norms and ReLU too"
 )
 _SEGNEXT_COUNTS = "the published figure counts norms and further operators too"
+_DEEPLAB_COUNTS = "the published figure is 2 % above the MACs; with 150 classes instead of 19 they come to 553"
 _UNEXPLAINED = "the published figure is above the MACs of the released architecture, and what it counts is not said"
-_NOT_RELEASED = "EfficientNetV2's own paper does not count what its released weights are"
+_NOT_RELEASED = "the counts in EfficientNetV2's own paper are not those of its released weights"
 _WHOLE = "the published parameters are those of encoder, prompt encoder and mask decoder together"
-
-
-def _city(model: str, parameters_m: str | None, macs_g: str, differ: str = _SEGFORMER_COUNTS) -> Published:
-    """A row of the Cityscapes table whose authors' tool counts more than MACs."""
-    return Published(
-        model=f"{model}_cityscapes",
-        size=(1024, 2048),
-        parameters_m=parameters_m,
-        macs_g=macs_g,
-        macs_differ=differ,
-        parameters_differ="the published parameters are those with ADE20K's 150 classes"
-        if model == "segnext_t"
-        else None,
-    )
-
-
-def _encoder(model: str, side: int, parameters_m: str, macs_g: str, differ: str | None = None) -> Published:
-    """An encoder of a segment-anything model."""
-    return Published(
-        model=f"{model}.encoder",
-        size=(side, side),
-        parameters_m=parameters_m,
-        macs_g=macs_g,
-        parameters_differ=_WHOLE,
-        macs_differ=differ,
-    )
-
-
-def _restorer(model: str, parameters_m: str, differ: str | None = None) -> Published:
-    """A super-resolution network, whose MACs are published for another size or not at all."""
-    return Published(model=model, size=(160, 240), parameters_m=parameters_m, macs_g=None, parameters_differ=differ)
-
+_ADE_CLASSES = "the published parameters are those with ADE20K's 150 classes"
+_B2_ROUNDED = "27.46 M are printed as 27.5M by SegFormer's paper, and from there as 28M"
+_NO_RELATIVE = "the published figure leaves the relative positions out"
+_NO_TABLES = "the published figure leaves the tables of positions out"
 
 PUBLISHED: Final = (
     *_rows(_IMAGENET),
-    Published(
-        model="efficientnetv2_s", size=(384, 384), parameters_m="22", macs_g="8.4", parameters_differ=_NOT_RELEASED
-    ),
-    Published(
-        model="efficientnetv2_l",
-        size=(480, 480),
-        parameters_m="120",
-        macs_g="53",
-        parameters_differ=_NOT_RELEASED,
-        macs_differ=_NOT_RELEASED,
-    ),
-    *_rows(_CITYSCAPES, (1024, 2048)),
-    *_rows(_ADE20K, (512, 512)),
-    Published(
-        model="efficientvit_seg_b3_ade20k",
-        size=(512, 512),
-        parameters_m="39",
-        macs_g="22",
-        parameters_differ="39.55 M are printed as 39M",
-    ),
-    Published(
-        model="segformer_b2_ade20k",
-        size=(512, 512),
-        parameters_m="28",
-        macs_g="62",
-        parameters_differ="27.46 M are printed as 27.5M by SegFormer's paper, and from there as 28M",
-    ),
-    Published(model="segformer_b3_ade20k", size=(512, 512), parameters_m=None, macs_g="79.0"),
-    Published(model="segnext_t_ade20k", size=(512, 512), parameters_m="4.3", macs_g="6.6", macs_differ=_UNEXPLAINED),
-    _city(
-        "deeplabv3plus_mobilenetv2",
-        "15",
-        "555",
-        "the published figure is 2 % above the MACs; with 150 classes instead of 19 they come to 553",
-    ),
-    _city("segnext_t", "4.3", "51", _SEGNEXT_COUNTS),
-    _city("segnext_s", "14", "125", _SEGNEXT_COUNTS),
-    _city("segnext_b", "28", "276", _SEGNEXT_COUNTS),
-    _city("segnext_l", "49", "578", _UNEXPLAINED),
-    _city("segformer_b0", None, "125.5"),
-    _city("segformer_b1", "14", "244"),
-    _city("segformer_b2", None, "717.1"),
-    _city("segformer_b3", "47", "963"),
-    _city("segformer_b4", None, "1240.6"),
-    _city("segformer_b5", "85", "1460"),
-    _encoder("efficientvit_sam_l0", 512, "35", "35"),
-    _encoder("efficientvit_sam_l1", 512, "48", "49"),
-    _encoder("efficientvit_sam_l2", 512, "61", "69"),
-    _encoder("efficientvit_sam_xl0", 1024, "117", "185"),
-    _encoder("efficientvit_sam_xl1", 1024, "203", "322"),
-    _encoder("sam_vit_h", 1024, "641", "2973", "the published figure leaves the relative positions out"),
-    _restorer("bsrn_x2", "0.332"),
-    _restorer("bsrn_x4", "0.352"),
-    _restorer("vapsr_x4", "0.342"),
-    _restorer("swinir_light_x2", "0.878", "the published figure leaves the tables of positions out"),
-    _restorer("swinir_light_x4", "0.897", "the published figure leaves the tables of positions out"),
+    *_rows("efficientnetv2_s 384 22 8.4", parameters_differ=_NOT_RELEASED),
+    *_rows("efficientnetv2_l 480 120 53", parameters_differ=_NOT_RELEASED, macs_differ=_NOT_RELEASED),
+    *_rows(_CITYSCAPES, _CITY),
+    *_rows(_ADE20K, _SCENE),
+    *_rows("efficientvit_seg_b3_ade20k 39 22", _SCENE, parameters_differ="39.55 M are printed as 39M"),
+    *_rows("segformer_b2_ade20k 28 62", _SCENE, parameters_differ=_B2_ROUNDED),
+    *_rows("segnext_t_ade20k 4.3 6.6", _SCENE, macs_differ=_UNEXPLAINED),
+    *_rows("deeplabv3plus_mobilenetv2_cityscapes 15 555", _CITY, macs_differ=_DEEPLAB_COUNTS),
+    *_rows("segnext_t_cityscapes 4.3 51", _CITY, parameters_differ=_ADE_CLASSES, macs_differ=_SEGNEXT_COUNTS),
+    *_rows(_SEGNEXTS, _CITY, macs_differ=_SEGNEXT_COUNTS),
+    *_rows("segnext_l_cityscapes 49 578", _CITY, macs_differ=_UNEXPLAINED),
+    *_rows(_SEGFORMERS, _CITY, macs_differ=_SEGFORMER_COUNTS),
+    *_rows(_SAM_ENCODERS, parameters_differ=_WHOLE),
+    *_rows("sam_vit_h.encoder 1024 641 2973", parameters_differ=_WHOLE, macs_differ=_NO_RELATIVE),
+    *_rows(_RESTORERS, _RESTORER),
+    *_rows(_SWINIRS, _RESTORER, parameters_differ=_NO_TABLES),
 )
 """Every printed count of a model that is here."""
 
 
 def of(model: str, size: Size) -> Published | None:
     """What is printed about ``model`` at ``size``."""
-    return next((one for one in PUBLISHED if (one.model, one.size) == (model, size)), None)
+    return next((row for row in PUBLISHED if (row.model, row.size) == (model, size)), None)

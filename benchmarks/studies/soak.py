@@ -1,4 +1,4 @@
-"""Benches in a row, each under a fault: what is lost, doubled, unreadable or left over, counted in one table.
+"""Soak test: benches in a row, each under a fault; what is lost, doubled, unreadable or left over is counted.
 
     python -m vitdeploy.benchmarks.studies.soak [--benches 200] [--seed 0] [--folder DIR]
 
@@ -8,7 +8,6 @@ twice or changed, processes, a held lock, files. The machine's clock is not touc
 Small file systems need root; without it those faults are left out, and that is said.
 """
 
-import argparse
 import contextlib
 import fcntl
 import os
@@ -26,8 +25,9 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
+from vitdeploy.benchmarks.studies import command_line
+from vitdeploy.benchmarks.studies.command_line import print_table, with_errors
 from vitdeploy.errors import VitdeployError
 from vitdeploy.results import record
 
@@ -381,35 +381,32 @@ def _impossible(name: str) -> str | None:
     return None
 
 
-def _table(counts: Mapping[str, Counts]) -> Table:
-    seen = sorted({what for one in counts.values() for what in one.found})
-    table = Table("fault", "benches", "met it", "exit codes", *seen)
-    for name, one in counts.items():
-        ends = ", ".join(f"{code}×{times}" for code, times in sorted(one.ends.items()))
-        table.add_row(name, str(one.benches), str(one.hit), ends, *(str(one.found[what]) for what in seen))
-    return table
-
-
+@with_errors
 def main() -> int:
     """Print the table; returns 1 where anything was found that should not be."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser = command_line.parser(__file__, __doc__)
     parser.add_argument("--benches", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where to work; kept afterwards")
-    asked = parser.parse_args()
-    root = asked.folder or Path(tempfile.mkdtemp(prefix="vitdeploy-soak-"))
+    given = parser.parse_args()
+    root = given.folder or Path(tempfile.mkdtemp(prefix="vitdeploy-soak-"))
     root.mkdir(parents=True, exist_ok=True)
     try:
-        counts = soak(asked.benches, asked.seed, root)
+        by_fault = soak(given.benches, given.seed, root)
     finally:
-        if asked.folder is None:
+        if given.folder is None:
             shutil.rmtree(root, ignore_errors=True)
-    console = Console(width=220)
-    console.print(_table(counts))
+    wrong = sorted({what for counts in by_fault.values() for what in counts.found})
+    rows: list[tuple[str, ...]] = []
+    for name, counts in by_fault.items():
+        ends = ", ".join(f"{code}×{times}" for code, times in sorted(counts.ends.items()))
+        figures = (str(counts.found[what]) for what in wrong)
+        rows.append((name, str(counts.benches), str(counts.hit), ends, *figures))
+    print_table(None, ("fault", "benches", "met it", "exit codes", *wrong), rows, left=("exit codes",))
     for name in FAULTS:
         if why := _impossible(name):
-            console.print(f"{name}: {why}")
-    return 1 if any(one.found.total() for one in counts.values()) else 0
+            print(f"{name}: {why}")
+    return int(any(counts.found.total() for counts in by_fault.values()))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the TFLite rewrites bring: ours with exact cubic upsampling against both converters' plain files, one table.
+"""Speed of the TFLite rewrites: our file with exact cubic upsampling against both converters' plain files.
 
     python -m vitdeploy.benchmarks.studies.tflite_speed [--models NAME…] [--size HxW] [--pairs 10] [--threads 1 2]
                                                 [--converter onnx2tf|litert-torch] [--files DIR]
@@ -11,9 +11,7 @@ drifts meets all alike. The interval is Student's t over the logarithms of the p
 
 # pyright: reportUnknownMemberType=false
 
-import argparse
 import math
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,18 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 from torch.nn import functional
 
 from vitdeploy import units
 from vitdeploy.artifacts.manifest import Delegation
+from vitdeploy.benchmarks.studies import command_line, paired_times
+from vitdeploy.benchmarks.studies.command_line import print_table, size_of, size_words, with_errors
+from vitdeploy.benchmarks.studies.paired_times import PairedTimes
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
 from vitdeploy.errors import ToolchainFailed, UsageError
 from vitdeploy.models.efficientvit_blocks import Upsample
-from vitdeploy.results import stats
 
 TARGET = "tflite-fp32"
 PLAIN = ("onnx2tf", "litert-torch")
@@ -44,9 +42,6 @@ MODELS = (
     *(f"efficientvit_{variant}" for variant in ("b0", "b1", "b2", "b3", "l1", "l2", "l3")),
 )
 """Where nothing is named: those that the project's own goals are about."""
-
-SEGMENTATION_SIZE = (512, 1024)
-"""Where nothing is asked: half the published height and width, and the size of the project's own goals."""
 
 VISIT_LIMIT_S = 600.0
 """A visit that takes longer is an error."""
@@ -91,22 +86,19 @@ class SpeedRow:
     against: str
     plain: File
     ours: File
-    plain_ms: float
-    ours_ms: float
-    ratio: float
-    """Plain over ours: above 1, ours is faster."""
-    interval: tuple[float, float] | None
+    times: PairedTimes
+    """The plain file's, then ours."""
 
 
 def rows(
     spec: ModelSpec,
     size: Size,
     attention: Attention,
+    folder: Path,
     *,
     converter: str,
     pairs: int,
     threads: Sequence[int],
-    folder: Path,
 ) -> Iterator[SpeedRow]:
     """Make the three files and time them in turns, at each number of threads."""
     ours = _file(_ours, spec, size, attention, converter, folder)
@@ -115,7 +107,6 @@ def rows(
         files = {"ours": ours.path, **{name: file.path for name, file in plain.items()}}
         times = in_turns(files, pairs=pairs, threads=count)
         for name, file in plain.items():
-            ratios = [[other / own] for other, own in zip(times[name], times["ours"], strict=True)]
             yield SpeedRow(
                 model=spec.name,
                 size=size,
@@ -123,10 +114,7 @@ def rows(
                 against=name,
                 plain=file,
                 ours=ours,
-                plain_ms=statistics.median(times[name]),
-                ours_ms=statistics.median(times["ours"]),
-                ratio=stats.median_of_medians(ratios),
-                interval=stats.median_interval(ratios),
+                times=paired_times.compare(times[name], times["ours"]),
             )
 
 
@@ -153,7 +141,7 @@ def visit(file: Path, threads: int) -> float:
     command = [sys.executable, "-m", "vitdeploy.benchmarks.studies.tflite_visit", str(file), str(threads)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=VISIT_LIMIT_S, check=False)
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise ToolchainFailed(f"{file} does not run: {last[:200]}", "Make the files again.")
     return float(done.stdout) / 1e6
 
@@ -161,7 +149,7 @@ def visit(file: Path, threads: int) -> float:
 def _file(make: Any, spec: ModelSpec, size: Size, attention: Attention, converter: str, folder: Path) -> File:
     """The file of a maker, taken from the folder where it lies there already."""
     kind = make.__name__.strip("_")
-    path = folder / f"{spec.name}-{attention}-{size[0]}x{size[1]}-{kind}-{converter}.tflite"
+    path = folder / f"{spec.name}-{attention}-{size_words(size)}-{kind}-{converter}.tflite"
     if not path.exists():
         print(f"making {path.name}", file=sys.stderr)
         module = registry.load("vitdeploy.models.create:create")(spec, attention=attention)
@@ -200,51 +188,36 @@ def _plain(module: nn.Module, spec: ModelSpec, size: Size, converter: str, place
     return file
 
 
-def table(found: Sequence[SpeedRow], converter: str, pairs: int, attention: str) -> Table:
+def _print(rows: Sequence[SpeedRow], converter: str, pairs: int, attention: str) -> None:
     """One line a comparison; counts are those of the plain file → ours."""
-    plain_ms = units.milliseconds([row.plain_ms for row in found])
-    ours_ms = units.milliseconds([row.ours_ms for row in found])
-    made = Table(
-        title=f"{attention} attention, batch 1, {pairs} pairs of fresh processes, ai-edge-litert with XNNPACK, random "
-        f"weights (seed 0); plain is bilinear, ours is exactly cubic and made by {converter}; counts: plain → ours"
-    )
-    heads = ("model", "size", "thr", "against", "plain, ms", "ours, ms", "faster", "95 % interval", "nodes", "parts")
-    for heading in (*heads, *COUNTED):
-        made.add_column(heading, justify="left" if heading in ("model", "against") else "right", no_wrap=True)
-    for row, before, after in zip(found, plain_ms, ours_ms, strict=True):
-        low, high = row.interval or (None, None)
-        old, new = row.plain, row.ours
-        made.add_row(
-            row.model,
-            f"{row.size[0]}x{row.size[1]}",
-            str(row.threads),
-            row.against,
-            before,
-            after,
-            f"{row.ratio:.2f}x",
-            units.interval(low, high, row.ratio),
-            f"{sum(old.operators.values())} → {sum(new.operators.values())}",
-            f"{old.delegation.partitions} → {new.delegation.partitions}",
-            *(f"{_count(old, names)} → {_count(new, names)}" for names in COUNTED.values()),
+    plain_ms = units.milliseconds([row.times.first_ms for row in rows])
+    ours_ms = units.milliseconds([row.times.second_ms for row in rows])
+    cells: list[tuple[str, ...]] = []
+    for row, before, after in zip(rows, plain_ms, ours_ms, strict=True):
+        counts = (
+            (sum(row.plain.operators.values()), sum(row.ours.operators.values())),
+            (row.plain.delegation.partitions, row.ours.delegation.partitions),
+            *((_count(row.plain, names), _count(row.ours, names)) for names in COUNTED.values()),
         )
-    return made
+        labels = (row.model, size_words(row.size), str(row.threads), row.against)
+        cells.append((*labels, before, after, *row.times.cells, *(f"{plain} → {ours}" for plain, ours in counts)))
+    print_table(
+        f"{attention} attention, batch 1, {pairs} pairs of fresh processes, ai-edge-litert with XNNPACK, random "
+        f"weights (seed 0); plain is bilinear, ours is exactly cubic and made by {converter}; counts: plain → ours",
+        ("model", "size", "thr", "against", "plain, ms", "ours, ms", *paired_times.HEADS, "nodes", "parts", *COUNTED),
+        cells,
+        left=("against",),
+    )
 
 
 def _count(file: File, names: Sequence[str]) -> int:
     return sum(file.operators.get(name, 0) for name in names)
 
 
-def _size(spec: ModelSpec, text: str | None) -> Size:
-    if text is None:
-        return SEGMENTATION_SIZE if spec.task == "segmentation" else spec.size
-    size = registry.parse_size(text)
-    registry.check_size(spec, size)
-    return size
-
-
+@with_errors
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time the models that are named, and print the table."""
-    parser = argparse.ArgumentParser(prog="tflite_speed", description=(__doc__ or "").partition("\n")[0])
+    parser = command_line.parser(__file__, __doc__)
     parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME")
     parser.add_argument("--size", default=None, metavar="HxW")
     parser.add_argument("--attention", default="relu", choices=("relu", "softmax"))
@@ -257,24 +230,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UsageError("--pairs and --threads are whole numbers from 1", "Use --pairs 10 --threads 1 2.")
     registry.load("vitdeploy.exporters.tflite.litert_torch_env:require_litert_torch")()
     specs = [registry.find_model(name) for name in given.models]
-    found: list[SpeedRow] = []
+    done: list[SpeedRow] = []
     with tempfile.TemporaryDirectory(prefix="vitdeploy-tflite-speed-") as place:
         folder: Path = given.files or Path(place)
         folder.mkdir(parents=True, exist_ok=True)
+        how = {"converter": given.converter, "pairs": given.pairs, "threads": given.threads}
         for spec in specs:
-            size = _size(spec, given.size)
-            for row in rows(
-                spec,
-                size,
-                given.attention,
-                converter=given.converter,
-                pairs=given.pairs,
-                threads=given.threads,
-                folder=folder,
-            ):
-                print(f"{row.model} {row.threads} threads against {row.against}: {row.ratio:.2f}x", file=sys.stderr)
-                found.append(row)
-    Console(width=200).print(table(found, given.converter, given.pairs, given.attention))
+            for row in rows(spec, size_of(spec, given.size), given.attention, folder, **how):
+                ratio = f"{row.times.ratio:.2f}x"
+                print(f"{row.model} {row.threads} threads against {row.against}: {ratio}", file=sys.stderr)
+                done.append(row)
+    _print(done, given.converter, given.pairs, given.attention)
     return 0
 
 

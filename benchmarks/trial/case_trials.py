@@ -31,7 +31,7 @@ class Job:
 
     case: Case
     compute: Compute
-    """Where it computes; `machine.compute_of` decides."""
+    """Where it computes; `device_facts.compute_of` decides."""
     artifact: Artifact | None = None
     error: VitdeployError | None = None
     side: record.Side | None = None
@@ -104,7 +104,7 @@ def _foreign_load(trials: Sequence[Trial]) -> list[Reason]:
     return [
         Reason(
             code="foreign-load",
-            message=f"others took up to {max(loaded):.1f} cores during {len(loaded)} of {len(trials)} trials",
+            message=f"other processes used up to {max(loaded):.1f} cores during {len(loaded)} of {len(trials)} trials",
             hint="Stop other work on the machine and measure again.",
         )
     ]
@@ -119,7 +119,7 @@ def _shared_gpu(trials: Sequence[Trial]) -> list[Reason]:
     return [
         Reason(
             code="foreign-load",
-            message=f"up to {max(shared)} other processes held the GPU during {len(shared)} of {len(trials)} trials",
+            message=f"up to {max(shared)} other processes used the GPU during {len(shared)} of {len(trials)} trials",
             hint="See `nvidia-smi`, stop them, and measure again.",
         )
     ]
@@ -135,7 +135,7 @@ def refusal(job: Job, device: inventory.Device, protocol: record.Protocol) -> Vi
         return Impossible(f"{target.name} cannot be run: {why}", "Choose another target.")
     if job.case.graph and job.compute != "cuda":
         return Impossible(
-            f"--graph on: {target.name} computes on the CPU of {device.name}, and a CUDA graph is a GPU's",
+            f"--graph on: {target.name} computes on the CPU of {device.name}, but a CUDA graph needs a GPU",
             "Leave --graph out, or time a trt or torch target where a GPU is.",
         )
     if job.artifact is None:

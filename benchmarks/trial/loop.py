@@ -88,9 +88,9 @@ class Sampled:
 STAGES = ("h2d", "compute", "d2h")
 
 
-def track_bytes(lane: "Stream") -> int:
+def track_bytes(stream: "Stream") -> int:
     """Memory of the loop itself for a stream: times and ends, and the stages where the session tells them."""
-    return _COLUMN_BYTES * (2 + (len(STAGES) if isinstance(lane.session, DeviceSession) else 0))
+    return _COLUMN_BYTES * (2 + (len(STAGES) if isinstance(stream.session, DeviceSession) else 0))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,32 +140,32 @@ ROUNDS: dict[Boundary, Round] = {"host-to-host": host_to_host, "compute": comput
 
 
 def measure(
-    lanes: Sequence[Stream],
+    streams: Sequence[Stream],
     plan: SamplingPlan,
     clock: Clock = time.perf_counter_ns,
     *,
     before: Callable[[], None] | None = None,
     observe: Callable[[], None] | None = None,
 ) -> Sampled:
-    """Warm up, then sample every lane at once; one lane runs in this thread, more get one each.
+    """Warm up, then sample every stream at once; one stream runs in this thread, several get a thread each.
 
     ``before`` is called once, between the warm-up and the first sample; ``observe`` between samples of
-    the first lane, at most once a second and never inside a sample.
+    the first stream, at most once a second and never inside a sample.
     """
     tracks = [
         _Track(
             samples=_zeros(MOST_SAMPLES),
             ends=_zeros(MOST_SAMPLES),
-            stages=tuple(_zeros(MOST_SAMPLES) for _ in STAGES) if isinstance(lane.session, DeviceSession) else (),
+            stages=tuple(_zeros(MOST_SAMPLES) for _ in STAGES) if isinstance(stream.session, DeviceSession) else (),
         )
-        for lane in lanes
+        for stream in streams
     ]
-    race = _Race(plan=plan, clock=clock, start=threading.Barrier(len(lanes), action=before))
+    race = _Race(plan=plan, clock=clock, start=threading.Barrier(len(streams), action=before))
     with collector_off():
-        if len(lanes) == 1:
-            _drive(lanes[0], tracks[0], race, observe)
+        if len(streams) == 1:
+            _drive(streams[0], tracks[0], race, observe)
         else:
-            _drive_all(lanes, tracks, race, observe)
+            _drive_all(streams, tracks, race, observe)
     order = np.argsort(np.concatenate([np.array(track.ends[: track.count]) for track in tracks]), kind="stable")
     samples = _in_order([track.samples for track in tracks], tracks, order)
     stages = {
@@ -183,7 +183,7 @@ def measure(
     )
 
 
-def warm_up(lane: Stream, plan: SamplingPlan, clock: Clock) -> tuple[int, int]:
+def warm_up(stream: Stream, plan: SamplingPlan, clock: Clock) -> tuple[int, int]:
     """Run until a window of inferences is steady, or the limit is reached; returns nanoseconds and count.
 
     Windows do not overlap: the cold start stays in the first one. A limit that was reached is no
@@ -194,7 +194,7 @@ def warm_up(lane: Stream, plan: SamplingPlan, clock: Clock) -> tuple[int, int]:
     count = 0
     window: list[int] = []
     while True:
-        begin, end = timed(lane.session, lane.pool[count % len(lane.pool)], clock)
+        begin, end = timed(stream.session, stream.pool[count % len(stream.pool)], clock)
         count += 1
         window.append(end - begin)
         if count >= FEWEST_WARMUPS and end - start >= plan.warmup_limit_ns:
@@ -221,20 +221,20 @@ def collector_off() -> Generator[None]:
 
 
 def _drive_all(
-    lanes: Sequence[Stream], tracks: Sequence[_Track], race: _Race, observe: Callable[[], None] | None
+    streams: Sequence[Stream], tracks: Sequence[_Track], race: _Race, observe: Callable[[], None] | None
 ) -> None:
     """One thread a stream; the first error of any of them is raised here."""
 
-    def guarded(lane: Stream, track: _Track, observe: Callable[[], None] | None) -> None:
+    def guarded(stream: Stream, track: _Track, observe: Callable[[], None] | None) -> None:
         try:
-            _drive(lane, track, race, observe)
+            _drive(stream, track, race, observe)
         except BaseException as error:  # noqa: BLE001 (carried to the caller's thread)
             track.error = error
             race.start.abort()
 
     threads = [
-        threading.Thread(target=guarded, args=(lane, track, observe if lane is lanes[0] else None), daemon=True)
-        for lane, track in zip(lanes, tracks, strict=True)
+        threading.Thread(target=guarded, args=(stream, track, observe if stream is streams[0] else None), daemon=True)
+        for stream, track in zip(streams, tracks, strict=True)
     ]
     for thread in threads:
         thread.start()
@@ -246,12 +246,12 @@ def _drive_all(
         raise errors[0]
 
 
-def _drive(lane: Stream, track: _Track, race: _Race, observe: Callable[[], None] | None) -> None:
+def _drive(stream: Stream, track: _Track, race: _Race, observe: Callable[[], None] | None) -> None:
     """Warm one stream up, wait for the others, and fill its track."""
     plan, clock = race.plan, race.clock
-    track.warmup_ns, track.warmup_count = warm_up(lane, plan, clock)
+    track.warmup_ns, track.warmup_count = warm_up(stream, plan, clock)
     race.start.wait()
-    session, pool, timed = lane.session, lane.pool, ROUNDS[plan.boundary]
+    session, pool, timed = stream.session, stream.pool, ROUNDS[plan.boundary]
     samples, ends, stages = track.samples, track.ends, track.stages
     look = session.stages_ns if stages and isinstance(session, DeviceSession) else None
     count, distinct = 0, len(pool)

@@ -1,4 +1,4 @@
-"""Is an interrupted run the one that is to be gone on with? Every field that would make it another is named."""
+"""Resuming a run: an interrupted run is compared with the new request field by field."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -30,7 +30,7 @@ from vitdeploy.runtimes.session import Arrays, DeviceSession, Runtime, Session, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialJob:
-    """What a worker is told."""
+    """The worker's job."""
 
     trial: Mapping[str, Any]
     """``id``, ``order``, ``pair`` and ``build``, returned as they are."""
@@ -121,32 +121,14 @@ def run_job(job: TrialJob) -> dict[str, Any]:
     probe = cast("Probe", importlib.import_module(job.probe))
     cooled = cooling.wait_until_cool(probe, below_c=job.cool_c)
     with contextlib.ExitStack() as stack, child_process.failures_of(job.runtime):
-        options = SessionOptions(
-            threads=max(1, job.threads // job.streams), graph=job.graph, boundary=job.boundary, device=job.device
-        )
-        begin = time.perf_counter_ns()
-        sessions = [stack.enter_context(runtime.open_session(Path(job.file), job.manifest, options))]
-        load_ns = time.perf_counter_ns() - begin
-        loaded_bytes = probe.peak_memory_bytes()
-        sessions += [
-            stack.enter_context(runtime.open_session(Path(job.file), job.manifest, options))
-            for _ in range(job.streams - 1)
-        ]
-        lanes = [
-            loop.Stream(session=session, pool=placed(session, inputs.make_pool(session.inputs, job.seed + place)))
-            for place, session in enumerate(sessions)
-        ]
+        streams, load_ns, loaded_bytes = _open_streams(job, runtime, probe, stack)
         probe.forget_peak()  # making inputs needs memory that running does not
-        begin, end = loop.host_to_host(sessions[0], lanes[0].pool[0], time.perf_counter_ns)
-        sampled, watch = _sample(job, lanes, probe)
-        for session in sessions:
-            check_finite(session, job.file)
-        # Spare inputs and the samples' places are the benchmark's own memory, not what a deployment needs.
-        spare_bytes = sum(
-            (len(lane.pool) - 1) * inputs.input_bytes(lane.session.inputs) + loop.track_bytes(lane) for lane in lanes
-        )
-        peak_bytes = max(loaded_bytes, probe.peak_memory_bytes() - spare_bytes)
-        facts = {**sessions[0].facts, **watch.facts, **cooled}
+        begin, end = loop.host_to_host(streams[0].session, streams[0].pool[0], time.perf_counter_ns)
+        sampled, watch = _sample(job, streams, probe)
+        for stream in streams:
+            check_finite(stream.session, job.file)
+        peak_bytes = max(loaded_bytes, probe.peak_memory_bytes() - _own_bytes(streams))
+        facts = {**streams[0].session.facts, **watch.facts, **cooled}
     return {
         **job.trial,
         "started_utc": started_utc,
@@ -163,8 +145,41 @@ def run_job(job: TrialJob) -> dict[str, Any]:
         "steady": sampled.steady,
         "telemetry": watch.readings,
         "throttled": watch.throttled,
-        "facts": {**facts, "import_ms": f"{import_ns / 1e6:.0f}", "inputs": f"{len(lanes[0].pool)} distinct a stream"},
+        "facts": {
+            **facts,
+            "import_ms": f"{import_ns / 1e6:.0f}",
+            "inputs": f"{len(streams[0].pool)} distinct a stream",
+        },
     }
+
+
+def _open_streams(
+    job: TrialJob, runtime: Runtime, probe: Probe, stack: contextlib.ExitStack
+) -> tuple[list[loop.Stream], int, int]:
+    """All streams with their inputs; nanoseconds of the first session's load, and the peak memory after it."""
+    options = SessionOptions(
+        threads=max(1, job.threads // job.streams), graph=job.graph, boundary=job.boundary, device=job.device
+    )
+    begin = time.perf_counter_ns()
+    sessions = [stack.enter_context(runtime.open_session(Path(job.file), job.manifest, options))]
+    load_ns = time.perf_counter_ns() - begin
+    loaded_bytes = probe.peak_memory_bytes()
+    sessions += [
+        stack.enter_context(runtime.open_session(Path(job.file), job.manifest, options)) for _ in range(job.streams - 1)
+    ]
+    streams = [
+        loop.Stream(session=session, pool=placed(session, inputs.make_pool(session.inputs, job.seed + place)))
+        for place, session in enumerate(sessions)
+    ]
+    return streams, load_ns, loaded_bytes
+
+
+def _own_bytes(streams: Sequence[loop.Stream]) -> int:
+    """Spare inputs and the samples' places: the benchmark's own memory, not what a deployment needs."""
+    return sum(
+        (len(stream.pool) - 1) * inputs.input_bytes(stream.session.inputs) + loop.track_bytes(stream)
+        for stream in streams
+    )
 
 
 def placed(session: Session, pool: list[dict[str, Any]]) -> Sequence[Arrays]:
@@ -186,14 +201,14 @@ def check_finite(session: Session, file: str) -> None:
             )
 
 
-def _sample(job: TrialJob, lanes: list[loop.Stream], probe: Probe) -> tuple[loop.Sampled, Watch]:
+def _sample(job: TrialJob, streams: list[loop.Stream], probe: Probe) -> tuple[loop.Sampled, Watch]:
     watches: list[Watch] = []
 
     def look() -> None:
         watches[0].look()
 
     sampled = loop.measure(
-        lanes,
+        streams,
         loop.SamplingPlan(
             boundary=job.boundary,
             min_time_ns=int(1e9 * (job.sustained_s or job.min_time_s)),

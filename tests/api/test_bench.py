@@ -215,7 +215,7 @@ def test_a_shared_gpu_is_a_reason_on_a_valid_row(tmp_path: Path):
     (result,) = timed(jobs_in(tmp_path, 1), tmp_path / "run.json", FakeConnection(answer)).results
     assert result.status == "valid"
     assert [r.code for r in result.reasons] == ["foreign-load"]
-    assert "2 other processes held the GPU during 1 of 3 trials" in result.reasons[0].message
+    assert "2 other processes used the GPU during 1 of 3 trials" in result.reasons[0].message
 
 
 def test_a_cuda_graph_of_what_computes_on_a_cpu_is_refused(tmp_path: Path):
@@ -224,7 +224,7 @@ def test_a_cuda_graph_of_what_computes_on_a_cpu_is_refused(tmp_path: Path):
     asked = dataclasses.replace(job, case=msgspec.structs.replace(job.case, graph=True))
     (result,) = timed([asked], tmp_path / "run.json", FakeConnection()).results
     assert (result.status, result.trials) == ("failed", ())
-    assert "a CUDA graph is a GPU's" in result.reasons[0].message
+    assert "a CUDA graph needs a GPU" in result.reasons[0].message
     on_a_gpu = dataclasses.replace(asked, compute="cuda")
     (result,) = timed([on_a_gpu], tmp_path / "gpu.json", FakeConnection()).results
     assert result.trials
@@ -354,8 +354,8 @@ import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
 import sys
 from pathlib import Path
-from tests import artifacts
-from vitdeploy import artifact
+from tests.doubles import artifacts
+from vitdeploy.artifacts import manifest as artifact
 from vitdeploy.benchmarks import bench
 from vitdeploy.devices import inventory
 made = artifact.open_artifact(Path(sys.argv[1]))

@@ -150,7 +150,7 @@ def run(*results: record.Result, name: str = "made-for-tests", facts: Mapping[st
 SEG: Mapping[str, Any] = {"size": (512, 1024)}
 BUSY = record.Reason(
     code="foreign-load",
-    message="others took up to 0.4 cores during 1 of 5 trials",
+    message="other processes used up to 0.4 cores during 1 of 5 trials",
     hint="Stop other work on the machine and measure again.",
 )
 
