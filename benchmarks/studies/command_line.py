@@ -27,7 +27,7 @@ SEGMENTATION_SIZE = (512, 1024)
 def parser(file: str, document: str | None) -> argparse.ArgumentParser:
     """The parser of a study, from its module's ``__file__`` and ``__doc__``."""
     return argparse.ArgumentParser(
-        prog=f"python -m vitdeploy.benchmarks.studies.{Path(file).stem}",
+        prog=f"python -m {__package__}.{Path(file).stem}",
         description=document,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
