@@ -13,34 +13,7 @@ from vitdeploy.catalog.spec import ModelSpec
 from vitdeploy.exporters import to_onnx
 from vitdeploy.exporters.half.graph import halved
 from vitdeploy.exporters.job import Made, StepJob
-from vitdeploy.exporters.rewrites import half, half_sums, table
-from vitdeploy.exporters.rewrites.table import Rewrite
-
-HALF_REWRITES = {
-    "cubic-as-products": table.REWRITES["cubic-as-products"],
-    "denominator-apart": table.REWRITES["denominator-apart"],
-    "normalized-attention": Rewrite(
-        summary="linear attention with queries and keys that are at most one, so that no sum leaves half precision",
-        apply=half.normalized_attention,
-    ),
-    "scaled-contrast": Rewrite(
-        summary="deviations over all pixels that are at most one before they are squared",
-        apply=half_sums.scaled_contrast,
-    ),
-    "scaled-length": Rewrite(
-        summary="vectors over all pixels whose largest value is one before their length is taken",
-        apply=half_sums.scaled_length,
-    ),
-    "scaled-factorization": Rewrite(
-        summary="the non-negative factorization of a map that is at most one, by averages over the pixels",
-        apply=half_sums.scaled_factorization,
-    ),
-    "hard-swish-apart": Rewrite(
-        summary="hard-swish as a bounded sum and a product: TensorRT's parser takes the one operator not in bf16",
-        apply=half.hard_swish_apart,
-    ),
-}
-"""All of them, in the order in which they are applied. Those of ``onnx-fp32`` that only suit a CPU are not here."""
+from vitdeploy.exporters.rewrites import table
 
 
 def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
@@ -76,5 +49,5 @@ def widened(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> tuple[Any,
         ToolchainFailed: the exporter refuses.
     """
     inputs = to_onnx.zeros(spec, job)
-    rewritten, applied = table.rewritten(model, job.rewrites, *inputs.values(), table=HALF_REWRITES)
+    rewritten, applied = table.rewritten(model, job.rewrites, *inputs.values())
     return to_onnx.exported(rewritten, inputs, graph_io.outputs(spec, job.variant.head)), applied

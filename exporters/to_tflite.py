@@ -17,7 +17,6 @@ from vitdeploy.exporters import proof, to_onnx
 from vitdeploy.exporters.job import Made, StepJob
 from vitdeploy.exporters.proof import Border
 from vitdeploy.exporters.rewrites import table
-from vitdeploy.exporters.rewrites.tflite_table import TFLITE_REWRITES
 from vitdeploy.exporters.tflite import convert as convert_tflite
 from vitdeploy.exporters.tflite import inspect_file, litert_torch_env, pick_faster
 from vitdeploy.exporters.tflite.convert import CONVERTERS, One
@@ -43,7 +42,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
         MissingPackage: litert-torch was asked for and is not where it is said to be.
     """
     inputs = to_onnx.zeros(spec, job)
-    ready, applied = table.rewritten(model, job.rewrites, *inputs.values(), table=TFLITE_REWRITES)
+    ready, applied = table.rewritten(model, job.rewrites, *inputs.values())
     with torch.no_grad():
         found: torch.Tensor | tuple[torch.Tensor, ...] = ready(*inputs.values())
     results = (found,) if isinstance(found, torch.Tensor) else found

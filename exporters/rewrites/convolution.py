@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitdeploy.exporters.rewrites.modules import Shapes, convolution, folded, named_modules, replace_modules
+from vitdeploy.exporters.rewrites.modules import Shapes, convolution, folded, named_modules, replacing
 from vitdeploy.models.efficientvit import BBackbone
 from vitdeploy.models.efficientvit_blocks import ConvLayer, Residual
 
@@ -128,22 +128,19 @@ class WinogradBlock(nn.Module):
         return torch.cat(halves, dim=3).reshape(n, channels, 2 * height, width)
 
 
-def winograd_rows(model: nn.Module, shapes: Shapes) -> bool:
-    """Replace the fused inverted bottlenecks of stride 1 and even height."""
-
-    def make(name: str, module: nn.Module) -> nn.Module | None:
-        if not isinstance(module, Residual):
-            return None
-        parts = dict(module.main.named_children())
-        spatial, point = parts.get("spatial_conv"), parts.get("point_conv")
-        if not isinstance(spatial, ConvLayer) or not isinstance(point, ConvLayer) or point.act is not None:
-            return None
-        if spatial.conv.stride != (1, 1) or spatial.conv.kernel_size != (3, 3) or shapes[name][-2] % 2:
-            return None
-        return Residual(WinogradBlock(spatial, point), shortcut=module.shortcut)
-
-    return replace_modules(model, make)
-
-
 def _layers(module: nn.Module) -> list[ConvLayer]:
     return [part for _, part in named_modules(module) if isinstance(part, ConvLayer)]
+
+
+def _winograd_block(module: Residual, shape: tuple[int, ...]) -> nn.Module | None:
+    """The block for a fused inverted bottleneck of stride 1 and even height; None for any other."""
+    parts = dict(module.main.named_children())
+    spatial, point = parts.get("spatial_conv"), parts.get("point_conv")
+    if not isinstance(spatial, ConvLayer) or not isinstance(point, ConvLayer) or point.act is not None:
+        return None
+    if spatial.conv.stride != (1, 1) or spatial.conv.kernel_size != (3, 3) or shape[-2] % 2:
+        return None
+    return Residual(WinogradBlock(spatial, point), shortcut=module.shortcut)
+
+
+winograd_rows = replacing(Residual, _winograd_block)

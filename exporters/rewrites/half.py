@@ -1,73 +1,116 @@
-"""What 16 bits ask for: linear attention whatever the scale of its queries and keys, and an operator bf16 lacks.
+"""What 16 bits need: sums over all pixels that half precision holds, and hard-swish for bf16.
 
-As published, numerator and denominator are sums over all pixels: at 1024x2048 the real weights bring the denominator
-to 42 056, half precision ends at 65 504, and where queries are small it sinks below what half can tell apart. Their
-ratio does not change when the queries of a pixel, or the keys of a head, are divided by a number: so each is divided
-by its largest, and the sums over the pixels are scaled by a power of two, which costs no precision. bf16 reaches as far
-as fp32 and needs none of that; but TensorRT's parser takes no HardSwish in bf16, so that is put together from others.
+A sum of squares over a picture leaves half precision (65 504) early, and a small denominator sinks below what it can
+tell apart. Contrast, unit length and factorization are the same when their input is divided by a number first and,
+where they are linear, multiplied by it afterwards: so each is computed on values of at most one. bf16 reaches as far as
+fp32 and needs none of that; but TensorRT's parser takes no HardSwish in bf16, so that is put together from others.
 """
+
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from vitdeploy.exporters.rewrites.modules import Shapes, replace_modules
-from vitdeploy.models.efficientvit_blocks import ReluLinearAttention
+from vitdeploy.exporters.rewrites.modules import replacing
+from vitdeploy.models.bsrn import Contrast
+from vitdeploy.models.restormer import UnitLength
+from vitdeploy.models.segnext import Factorization
 
 SMALLEST_NORMAL = 2.0**-14
 """Of half precision. Source: IEEE 754-2019, binary16."""
+
+SMALLEST = 2.0**-24
+"""Of half precision, below its normal numbers. Source: IEEE 754-2019, binary16."""
 
 SUMMED = 2.0**8
 """What a sum over the pixels of keys that are at most one may reach: far from both ends of half precision, with room
 for values of two hundred."""
 
 
-class NormalizedAttention(nn.Module):
-    """The attention of `ReluLinearAttention` with queries and keys that are at most one.
+def sum_scale(pixels: int) -> float:
+    """The power of two that keeps a sum over so many pixels of values of at most one within `SUMMED`."""
+    return min(1.0, SUMMED * 2.0 ** -math.ceil(math.log2(pixels)))
 
-    Attributes:
-        dim: channels of one head.
-        scale: a power of two, on the sums over the pixels.
-    """
+
+class Guarded(nn.Module):
+    """A module that keeps its denominators at ``least``, the smallest normal number of half precision, or above."""
 
     least: Tensor
 
-    def __init__(self, dim: int, pixels: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.dim = dim
         # A tensor, for torch.maximum: a clamp of one side comes out with a largest fp32 that half does not hold.
         self.register_buffer("least", torch.tensor(SMALLEST_NORMAL))
-        self.scale = min(1.0, SUMMED * 2.0 ** -math.ceil(math.log2(pixels)))
-
-    def forward(self, qkv: Tensor) -> Tensor:
-        """Projections ``(n, heads * 3 * dim, h, w)`` to ``(n, heads * dim, h, w)``."""
-        n, _, h, w = qkv.shape
-        q, k, v = torch.split(qkv.reshape(n, -1, 3 * self.dim, h * w), self.dim, dim=2)
-        q, k = torch.relu(q), torch.relu(k)
-        q = q / torch.maximum(q.amax(dim=2, keepdim=True), self.least)
-        k = k / torch.maximum(k.amax(dim=(2, 3), keepdim=True), self.least) * self.scale
-        if h * w <= self.dim:
-            # The cheaper order on a map this small, and TensorRT's builder fails when it has to find it itself.
-            scores = k.transpose(-1, -2) @ q
-            numerator, denominator = v @ scores, scores.sum(dim=-2, keepdim=True)
-        else:
-            numerator = v @ k.transpose(-1, -2) @ q
-            denominator = k.sum(dim=-1).unsqueeze(-2) @ q
-        # Not an addition: an epsilon that half precision can hold would change every small denominator.
-        return (numerator / torch.maximum(denominator, self.least)).reshape(n, -1, h, w)
 
 
-def normalized_attention(model: nn.Module, shapes: Shapes) -> bool:
-    """Replace every `ReluLinearAttention`."""
+class ScaledContrast(Guarded):
+    """`Contrast` with deviations that are at most one before they are squared."""
 
-    def make(name: str, module: nn.Module) -> nn.Module | None:
-        if not isinstance(module, ReluLinearAttention):
-            return None
-        height, width = shapes[name][-2:]
-        return NormalizedAttention(module.dim, height * width)
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, c, h, w)`` to ``(n, c, 1, 1)``."""
+        mean = x.mean(dim=(2, 3), keepdim=True)
+        apart = x - mean
+        largest = torch.maximum(apart.abs().amax(dim=(2, 3), keepdim=True), self.least)
+        scaled = apart / largest
+        return (scaled * scaled).mean(dim=(2, 3), keepdim=True).sqrt() * largest + mean
 
-    return replace_modules(model, make)
+
+class ScaledLength(Guarded):
+    """`UnitLength` of vectors whose largest value is one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(…, length)`` to the same shape."""
+        scaled = x / torch.maximum(x.abs().amax(dim=-1, keepdim=True), self.least)
+        return scaled / torch.maximum(torch.linalg.vector_norm(scaled, dim=-1, keepdim=True), self.least)
+
+
+class ScaledFactorization(Guarded):
+    """`Factorization` of a map whose largest value is one, with averages over the pixels in the place of sums.
+
+    An update is a ratio of two sums over the pixels for each part, so both may be divided by how much of the part
+    there is: then neither the number of pixels nor the rareness of a part shows in their size.
+
+    Attributes:
+        bases: what it starts from.
+        steps: how many updates.
+        share: a power of two over the number of pixels, in the place of the sums.
+    """
+
+    bases: Tensor
+    rarest: Tensor
+
+    def __init__(self, published: Factorization, pixels: int) -> None:
+        super().__init__()
+        self.steps = published.steps
+        self.share = sum_scale(pixels)
+        self.register_buffer("bases", published.bases)
+        self.register_buffer("rarest", torch.tensor(SMALLEST))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, channels, h, w)``, no value below zero, to the same shape."""
+        n, channels, height, width = x.shape
+        x = x.reshape(n, channels, height * width)
+        largest = torch.maximum(x.amax(dim=(1, 2), keepdim=True), self.least)
+        x = x / largest
+        pixels = x.transpose(1, 2)
+        bases = self.bases.expand(n, -1, -1)
+        nearness = pixels @ bases
+        # The softmax sees the map at its own scale; its largest logit is zero before that.
+        shares = torch.softmax((nearness - nearness.amax(dim=-1, keepdim=True)) * largest, dim=-1)
+        for _ in range(self.steps):
+            shares = self.updated_shares(pixels, bases, shares)
+            weights = shares / torch.maximum(shares.mean(dim=1, keepdim=True), self.rarest) * self.share
+            denominator = bases @ (shares.transpose(1, 2) @ weights)
+            bases = bases * ((x @ weights) / torch.maximum(denominator, self.least))
+        shares = self.updated_shares(pixels, bases, shares)
+        return (bases @ shares.transpose(1, 2) * largest).reshape(n, channels, height, width)
+
+    def updated_shares(self, pixels: Tensor, bases: Tensor, shares: Tensor) -> Tensor:
+        """One update of how much of each part a pixel holds, ``(n, h * w, parts)``."""
+        denominator = shares @ (bases.transpose(1, 2) @ bases)
+        return shares * ((pixels @ bases) / torch.maximum(denominator, self.least))
 
 
 class HardSwishApart(nn.Module):
@@ -81,12 +124,9 @@ class HardSwishApart(nn.Module):
         return x * (torch.clamp(x + 3.0, 0.0, 6.0) * (1.0 / 6.0))
 
 
-def hard_swish_apart(model: nn.Module, shapes: Shapes) -> bool:
-    """Replace every hard-swish."""
-    del shapes
-
-    def make(name: str, module: nn.Module) -> nn.Module | None:
-        del name
-        return HardSwishApart() if isinstance(module, nn.Hardswish) else None
-
-    return replace_modules(model, make)
+scaled_contrast = replacing(Contrast, lambda _, __: ScaledContrast())
+scaled_length = replacing(UnitLength, lambda _, __: ScaledLength())
+scaled_factorization = replacing(
+    Factorization, lambda module, shape: ScaledFactorization(module, shape[-2] * shape[-1])
+)
+hard_swish_apart = replacing(nn.Hardswish, lambda _, __: HardSwishApart())

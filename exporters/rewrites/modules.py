@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +14,10 @@ from vitdeploy.models.efficientvit_blocks import ConvLayer
 Shapes = Mapping[str, tuple[int, ...]]
 """Name of a module in the model as published → shape of its input."""
 
-Make = Callable[[str, nn.Module], nn.Module | None]
-"""What to put in the place of a named module; None leaves it, and its parts are asked for next."""
+Rewrite = Callable[[nn.Module, Shapes], bool]
+"""Changes a model in place and returns whether there was anything to change; the shapes are those before any change."""
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def sharing_copy(model: nn.Module) -> nn.Module:
@@ -56,8 +59,28 @@ def named_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return list(model.named_modules())  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 
-def replace_modules(model: nn.Module, make: Make) -> bool:
-    """Put what ``make`` returns in the place of modules below ``model``, outermost first; whether it did at all."""
+def replacing(kind: type[M], make: Callable[[M, tuple[int, ...]], nn.Module | None]) -> Rewrite:
+    """The rewrite that replaces every module of one class.
+
+    Args:
+        make: the new module from the old one and its input shape (empty: it takes no tensor); None keeps the old one.
+    """
+
+    def rewrite(model: nn.Module, shapes: Shapes) -> bool:
+        def made(name: str, module: nn.Module) -> nn.Module | None:
+            return make(module, shapes.get(name, ())) if isinstance(module, kind) else None
+
+        return replace_modules(model, made)
+
+    return rewrite
+
+
+def replace_modules(model: nn.Module, make: Callable[[str, nn.Module], nn.Module | None]) -> bool:
+    """Replace modules below ``model``, outermost first; whether any was replaced.
+
+    Args:
+        make: the new module, of the old one and its name; None keeps it, and goes on with its parts.
+    """
     replaced: list[str] = []
     for name, module in named_modules(model):
         if not name or any(name.startswith(f"{outer}.") for outer in replaced):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vitdeploy.exporters.rewrites.modules import Shapes, convolution, folded, replace_modules
+from vitdeploy.exporters.rewrites.modules import convolution, folded, replacing
 from vitdeploy.models.efficientvit_blocks import MultiScaleAttention, ReluLinearAttention, SoftmaxAttention
 
 ROLES = 3
@@ -137,19 +137,6 @@ class JointAttention(nn.Module):
         return self.proj(attended.reshape(n, h, w, -1).permute(0, 3, 1, 2))
 
 
-def attention_apart(model: nn.Module, shapes: Shapes) -> bool:
-    """Replace every `MultiScaleAttention` over `ReluLinearAttention`."""
-
-    def make(name: str, module: nn.Module) -> nn.Module | None:
-        if not isinstance(module, MultiScaleAttention) or not isinstance(module.attention, ReluLinearAttention):
-            return None
-        height, width = shapes[name][-2:]
-        form = ApartAttention if height * width >= LARGE_MAP_PIXELS else JointAttention
-        return form(module, module.attention.dim, module.attention.eps)
-
-    return replace_modules(model, make)
-
-
 class SoftmaxProducts(nn.Module):
     """`SoftmaxAttention` as two products around a softmax, channels last; converters stumble over the fused operator.
 
@@ -173,17 +160,6 @@ class SoftmaxProducts(nn.Module):
         return (weights @ values).permute(0, 2, 1, 3).reshape(n, h, w, -1).permute(0, 3, 1, 2)
 
 
-def softmax_as_products(model: nn.Module, shapes: Shapes) -> bool:
-    """Replace every `SoftmaxAttention`."""
-    del shapes
-
-    def make(name: str, module: nn.Module) -> nn.Module | None:
-        del name
-        return SoftmaxProducts(module.dim) if isinstance(module, SoftmaxAttention) else None
-
-    return replace_modules(model, make)
-
-
 def role_channels(wide: int, dim: int, role: int) -> list[int]:
     """Which of ``wide`` channels, ordered head by head and role by role within a head, belong to a role."""
     return [channel for channel in range(wide) if channel // dim % ROLES == role]
@@ -200,3 +176,14 @@ def _aggregation(scale: nn.Module, order: Sequence[int], dim: int) -> nn.Module:
         groups = len(order) if part.groups == part.out_channels else len(order) // dim
         parts.append(convolution(part.weight.detach()[list(order)], groups=groups, padding=padding))
     return nn.Sequential(*parts)
+
+
+def _apart(block: MultiScaleAttention, shape: tuple[int, ...]) -> nn.Module | None:
+    if not isinstance(block.attention, ReluLinearAttention):
+        return None
+    form = ApartAttention if shape[-2] * shape[-1] >= LARGE_MAP_PIXELS else JointAttention
+    return form(block, block.attention.dim, block.attention.eps)
+
+
+attention_apart = replacing(MultiScaleAttention, _apart)
+softmax_as_products = replacing(SoftmaxAttention, lambda module, _: SoftmaxProducts(module.dim))

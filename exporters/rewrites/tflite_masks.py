@@ -10,7 +10,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitdeploy.exporters.rewrites.modules import Shapes, replace_modules
+from vitdeploy.exporters.rewrites.modules import replacing
 from vitdeploy.models.sam_decoder import HEIGHT_WIDTH, LayerNorm2d, Upscaling
 
 SCALE = 2
@@ -56,16 +56,8 @@ class PixelUpscaling(nn.Module):
         return made.reshape(places.shape[0], places.shape[1] * SCALE**2, -1)
 
 
-def masks_by_place(model: nn.Module, shapes: Shapes) -> bool:
-    """Replace `Upscaling`."""
-    del shapes
-
-    def make(name: str, module: nn.Module) -> nn.Module | None:
-        del name
-        return PixelUpscaling(module) if isinstance(module, Upscaling) else None
-
-    return replace_modules(model, make)
-
-
 def _constant(value: Tensor) -> nn.Parameter:
     return nn.Parameter(value.detach().contiguous(), requires_grad=False)
+
+
+masks_by_place = replacing(Upscaling, lambda module, _: PixelUpscaling(module))

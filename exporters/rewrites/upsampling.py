@@ -2,6 +2,10 @@
 
 A cubic ``Resize`` weighs sixteen pixels for each output one by one, on one thread. The weights depend on the
 place alone and are separable, so the same sums are two matrix products, which every runtime computes well.
+
+TFLite has no cubic resize among its own operators: a plain conversion keeps TensorFlow's, which a TFLite runtime does
+not load. In its layout, channels last, the columns are the rows of one small product for each row of the map, and the
+rows of the map are one product for all.
 """
 
 import math
@@ -10,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vitdeploy.evaluation import cubic
-from vitdeploy.exporters.rewrites.modules import Shapes, replace_modules
+from vitdeploy.exporters.rewrites.modules import replacing
 from vitdeploy.models.efficientvit_blocks import Upsample
 
 
@@ -63,14 +67,32 @@ class CubicProducts(nn.Module):
         return self.rows @ (x @ self.columns)
 
 
-def cubic_as_products(model: nn.Module, shapes: Shapes) -> bool:
-    """Replace every `Upsample`."""
+class CubicChannelsLast(CubicProducts):
+    """`CubicProducts` in the layout of TFLite.
 
-    def make(name: str, module: nn.Module) -> nn.Module | None:
-        if not isinstance(module, Upsample):
-            return None
-        height, width = shapes[name][-2:]
-        factor = module.factor_for(height)
-        return nn.Identity() if factor == 1 else CubicProducts(height, width, factor)
+    Attributes:
+        columns: ``(w * factor, w)``.
+    """
 
-    return replace_modules(model, make)
+    def __init__(self, height: int, width: int, factor: int) -> None:
+        super().__init__(height, width, factor)
+        self.columns = self.columns.T.contiguous()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, c, h, w)`` to ``(n, c, h * factor, w * factor)``."""
+        n, channels, height, _ = x.shape
+        high, wide = self.rows.shape[0], self.columns.shape[0]
+        # Columns first: they are the smaller of the two products while the map is still low.
+        x = torch.matmul(self.columns, x.permute(0, 2, 3, 1))
+        x = torch.matmul(self.rows, x.reshape(n, height, wide * channels))
+        return x.reshape(n, high, wide, channels).permute(0, 3, 1, 2)
+
+
+def _upsampling(products: type[CubicProducts], module: Upsample, shape: tuple[int, ...]) -> nn.Module:
+    height, width = shape[-2:]
+    factor = module.factor_for(height)
+    return nn.Identity() if factor == 1 else products(height, width, factor)
+
+
+cubic_as_products = replacing(Upsample, lambda module, shape: _upsampling(CubicProducts, module, shape))
+cubic_channels_last = replacing(Upsample, lambda module, shape: _upsampling(CubicChannelsLast, module, shape))

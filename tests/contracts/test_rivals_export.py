@@ -20,7 +20,6 @@ from vitdeploy.exporters import step, to_onnx
 from vitdeploy.exporters.half.graph import halved
 from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.rewrites import table
-from vitdeploy.exporters.to_onnx_fp16 import HALF_REWRITES
 from vitdeploy.models.create import create
 
 SIZES = {
@@ -56,7 +55,7 @@ def half_graph(model: str, size: tuple[int, int]) -> Any:
     image = torch.zeros(1, 3, *size)
     spec = registry.find_model(model)
     names = registry.find_target("trt-rtx-fp16").rewrites
-    ready, _ = table.rewritten(create(spec), names, image, table=HALF_REWRITES)
+    ready, _ = table.rewritten(create(spec), names, image)
     graph: Any = to_onnx.exported(ready, {"image": image}, [spec.output])
     return halved(graph, half_border=False)
 

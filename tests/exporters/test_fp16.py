@@ -19,7 +19,8 @@ from vitdeploy.errors import Impossible, ToolchainFailed
 from vitdeploy.exporters import to_onnx
 from vitdeploy.exporters.half import on_rounded
 from vitdeploy.exporters.half.graph import halved, rounded
-from vitdeploy.exporters.rewrites.half import HardSwishApart, NormalizedAttention
+from vitdeploy.exporters.rewrites.attention import NormalizedAttention
+from vitdeploy.exporters.rewrites.half import HardSwishApart
 from vitdeploy.images import photos
 from vitdeploy.models.create import create
 from vitdeploy.models.efficientvit_blocks import ReluLinearAttention

@@ -9,7 +9,7 @@ from torch import nn
 
 from vitdeploy.artifacts import parity
 from vitdeploy.catalog.spec import Tolerance
-from vitdeploy.exporters.rewrites import half_sums
+from vitdeploy.exporters.rewrites import half
 from vitdeploy.exporters.rewrites.modules import input_shapes, sharing_copy
 from vitdeploy.models.bsrn import Contrast
 from vitdeploy.models.restormer import UnitLength
@@ -55,9 +55,9 @@ class Whole(nn.Module):
 
 
 CASES = {
-    "contrast": (Contrast, half_sums.scaled_contrast),
-    "length": (lambda: Flat(UnitLength()), half_sums.scaled_length),
-    "factorization": (lambda: Factorization(64, 16), half_sums.scaled_factorization),
+    "contrast": (Contrast, half.scaled_contrast),
+    "length": (lambda: Flat(UnitLength()), half.scaled_length),
+    "factorization": (lambda: Factorization(64, 16), half.scaled_factorization),
 }
 
 
@@ -121,7 +121,7 @@ def test_half_precision_does_not_hold_the_published_length_of_a_channel_that_is_
     assert not bool(model.half()(zeros).isfinite().all()), "its epsilon, 1e-12, is zero in half precision"
 
 
-class NotGivenBack(half_sums.ScaledContrast):
+class NotGivenBack(half.ScaledContrast):
     """The near-miss of a deviation that is not brought back to its scale."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -129,14 +129,14 @@ class NotGivenBack(half_sums.ScaledContrast):
         return super().forward(x) + 0.01 * (super().forward(x) - mean)
 
 
-class LengthOfLargest(half_sums.ScaledLength):
+class LengthOfLargest(half.ScaledLength):
     """The near-miss of vectors whose largest value is one, and not their length."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x / torch.maximum(x.abs().amax(dim=-1, keepdim=True), self.least)
 
 
-class SoftmaxOfScaled(half_sums.ScaledFactorization):
+class SoftmaxOfScaled(half.ScaledFactorization):
     """The near-miss of a softmax that sees the map at another scale."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
