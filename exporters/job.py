@@ -45,7 +45,7 @@ class StepJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class ExportedFile:
     """What an exporter has written into the folder, and what it knows of it."""
 
     file: str
@@ -76,7 +76,7 @@ class Made:
 class Exporter(Protocol):
     """What a module ``to_*`` offers (the module itself is the object)."""
 
-    def make(self, model: Any, spec: ModelSpec, job: StepJob) -> Made:
+    def make(self, model: Any, spec: ModelSpec, job: StepJob) -> ExportedFile:
         """Write the file for ``model``, the torch module as published with its border, into ``job.folder``."""
         ...
 

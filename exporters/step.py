@@ -19,7 +19,7 @@ from vitdeploy.catalog.spec import Target
 from vitdeploy.errors import VitdeployError
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters import proof
-from vitdeploy.exporters.job import Exporter, Made, StepJob
+from vitdeploy.exporters.job import ExportedFile, Exporter, StepJob
 from vitdeploy.processes import child_process
 
 SEED = 0
@@ -36,7 +36,7 @@ def run(job: StepJob) -> None:
     model = create(spec, attention=variant.attention, weights=job.weights, seed=SEED)
     # A half-precision border is the file's own: what it is held against stays fp32.
     io = "fp32" if variant.io == "fp16" and target.precision == "fp16" else variant.io
-    reference = registry.load("vitdeploy.exporters.rewrites.io_wrapper:bordered")(model, spec, head=variant.head, io=io)
+    reference = registry.load("vitdeploy.exporters.rewrites.io_wrapper:with_io")(model, spec, head=variant.head, io=io)
     if job.only_prove:
         manifest = open_artifact(job.folder).manifest
     else:
@@ -52,7 +52,7 @@ def run(job: StepJob) -> None:
     documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=found))
 
 
-def _manifest(made: Made, model: Any, job: StepJob, *, build_ns: int) -> Manifest:
+def _manifest(made: ExportedFile, model: Any, job: StepJob, *, build_ns: int) -> Manifest:
     file, spec = job.folder / made.file, job.spec
     count = registry.load("vitdeploy.models.create")
     return Manifest(

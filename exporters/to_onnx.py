@@ -21,7 +21,7 @@ from vitdeploy.artifacts.manifest import Beside, Tensor
 from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.errors import ToolchainFailed
-from vitdeploy.exporters.job import Made, StepJob
+from vitdeploy.exporters.job import ExportedFile, StepJob
 from vitdeploy.exporters.rewrites import table
 from vitdeploy.models.user_onnx import OnnxModule
 
@@ -66,7 +66,7 @@ _DTYPES = {
 }
 
 
-def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
+def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     """Export ``model`` with the job's rewrites into ``job.folder``.
 
     Raises:
@@ -78,7 +78,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
     strip(graph)
     beside = save(graph, job.folder)
     onnx.checker.check_model(str(job.folder / FILE), full_check=True)
-    return Made(
+    return ExportedFile(
         file=FILE,
         inputs=tuple(tensor(value) for value in graph.graph.input),
         outputs=tuple(tensor(value) for value in graph.graph.output),

@@ -12,11 +12,11 @@ from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import ModelSpec
 from vitdeploy.exporters import to_onnx
 from vitdeploy.exporters.half.graph import halved
-from vitdeploy.exporters.job import Made, StepJob
+from vitdeploy.exporters.job import ExportedFile, StepJob
 from vitdeploy.exporters.rewrites import table
 
 
-def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
+def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     """Export ``model`` in the target's precision with the job's rewrites into ``job.folder``.
 
     Raises:
@@ -30,7 +30,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
     operators = collections.Counter(str(node.op_type) for node in graph.graph.node)
     norms = "; a layer norm is one operator with its statistics in fp32" if operators["LayerNormalization"] else ""
     onnx.checker.check_model(str(job.folder / to_onnx.FILE), full_check=True)
-    return Made(
+    return ExportedFile(
         file=to_onnx.FILE,
         inputs=tuple(to_onnx.tensor(value) for value in graph.graph.input),
         outputs=tuple(to_onnx.tensor(value) for value in graph.graph.output),

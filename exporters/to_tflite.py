@@ -14,18 +14,18 @@ from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.errors import Impossible, MissingPackage, VitdeployError
 from vitdeploy.exporters import proof, to_onnx
-from vitdeploy.exporters.job import Made, StepJob
+from vitdeploy.exporters.job import ExportedFile, StepJob
 from vitdeploy.exporters.proof import Border
 from vitdeploy.exporters.rewrites import table
 from vitdeploy.exporters.tflite import convert as convert_tflite
 from vitdeploy.exporters.tflite import inspect_file, litert_torch_env, pick_faster
-from vitdeploy.exporters.tflite.convert import CONVERTERS, One
-from vitdeploy.exporters.tflite.pick_faster import Choice, Contender
+from vitdeploy.exporters.tflite.convert import CONVERTERS, SingleConverter
+from vitdeploy.exporters.tflite.pick_faster import ConvertedFile, FasterFile
 from vitdeploy.models.efficientvit_blocks import Upsample
 
 FILE = "model.tflite"
 
-WAYS: Final[Mapping[One, str]] = {
+WAYS: Final[Mapping[SingleConverter, str]] = {
     "onnx2tf": "torch.export, torch.onnx, onnx2tf and TensorFlow's TFLite converter",
     "litert-torch": "torch.export and litert-torch",
 }
@@ -34,7 +34,7 @@ _DTYPES = {torch.float32: "float32", torch.uint8: "uint8", torch.int32: "int32"}
 _LAYOUTS: Final[Mapping[int, Layout]] = {4: "NHWC", 2: "NC"}
 
 
-def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
+def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     """Convert ``model`` with the job's rewrites into ``job.folder``.
 
     Raises:
@@ -51,7 +51,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
         outputs=tuple(described(*pair) for pair in zip(graph_io.outputs(spec, job.variant.head), results, strict=True)),
     )
     target = job.folder / FILE
-    chosen: One
+    chosen: SingleConverter
     if job.variant.converter == "best":
         with tempfile.TemporaryDirectory(prefix="vitdeploy-duel-") as place:
             choice = duel(model, ready, inputs, border, job, Path(place))
@@ -62,7 +62,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
         chosen, told = job.variant.converter or CONVERTERS[0], ""
         convert(ready, inputs, border, target, chosen)
     version = litert_torch_env.litert_torch_version() if chosen == "litert-torch" else None
-    return Made(
+    return ExportedFile(
         file=FILE,
         inputs=border.inputs,
         outputs=border.outputs,
@@ -75,7 +75,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
 
 
 def convert(
-    ready: torch.nn.Module, inputs: Mapping[str, torch.Tensor], border: Border, file: Path, converter: One
+    ready: torch.nn.Module, inputs: Mapping[str, torch.Tensor], border: Border, file: Path, converter: SingleConverter
 ) -> None:
     """Convert the rewritten module by one converter, and see that every runtime of TFLite can load the result.
 
@@ -99,7 +99,7 @@ def duel(
     border: Border,
     job: StepJob,
     place: Path,
-) -> Choice:
+) -> FasterFile:
     """Both converters' files in ``place``, both held against ``model``, and the faster of those that are right.
 
     Raises:
@@ -107,7 +107,7 @@ def duel(
         MissingPackage: litert-torch is not there; a converter that was asked for has not lost.
     """
     manifest = {"inputs": msgspec.to_builtins(border.inputs), "outputs": msgspec.to_builtins(border.outputs)}
-    contenders: list[Contender] = []
+    contenders: list[ConvertedFile] = []
     for converter in CONVERTERS:
         file = place / f"{converter}.tflite"
         try:
@@ -118,7 +118,7 @@ def duel(
             raise
         except VitdeployError as error:
             said = f"failed: {error.message}"
-        contenders.append(Contender(converter=converter, file=file, said=said))
+        contenders.append(ConvertedFile(converter=converter, file=file, said=said))
     target = job.target
     sessions: dict[str, Any] = {
         one.converter: proof.open_for_proof(target, one.file, manifest) for one in contenders if one.said is None

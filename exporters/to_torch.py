@@ -5,13 +5,13 @@ import torch
 from vitdeploy.artifacts.manifest import Tensor
 from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import Layout, ModelSpec
-from vitdeploy.exporters.job import Made, StepJob
+from vitdeploy.exporters.job import ExportedFile, StepJob
 
 FILE = "model.pt"
 _LAYOUTS: dict[int, Layout] = {4: "NCHW", 2: "NC"}
 
 
-def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
+def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     """Save the state dict; the runtime builds the module from the catalog and loads it."""
     half = job.target.precision == "fp16"
     state = {k: v.half() if half and v.is_floating_point() else v for k, v in model.state_dict().items()}
@@ -21,7 +21,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
     with torch.inference_mode():
         found: torch.Tensor | tuple[torch.Tensor, ...] = model(*(torch.zeros(one.shape) for one in entries))
     leaving = (found,) if isinstance(found, torch.Tensor) else found
-    return Made(
+    return ExportedFile(
         file=FILE,
         inputs=tuple(Tensor(name=t.name, shape=t.shape, dtype=t.dtype, layout=t.layout) for t in entries),
         outputs=tuple(

@@ -12,7 +12,7 @@ import torch
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.catalog.spec import ModelSpec
 from vitdeploy.exporters.engines import build
-from vitdeploy.exporters.job import Made, StepJob
+from vitdeploy.exporters.job import ExportedFile, StepJob
 
 FILE = "model.engine"
 
@@ -22,7 +22,7 @@ NO_GPU = (
 )
 
 
-def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
+def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     """Build the engine of the job's parent graph, or take the graph over where the device has to build it.
 
     Raises:
@@ -35,7 +35,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> Made:
     return _deferred(parent, job) if job.deferred else _built(parent, job)
 
 
-def _built(parent: Artifact, job: StepJob) -> Made:
+def _built(parent: Artifact, job: StepJob) -> ExportedFile:
     target = job.target
     built = build.build(
         build.BuildRequest(
@@ -47,7 +47,7 @@ def _built(parent: Artifact, job: StepJob) -> Made:
             compute_capability=list(job.variant.compute_capability),
         )
     )
-    return Made(
+    return ExportedFile(
         file=FILE,
         inputs=parent.manifest.inputs,
         outputs=parent.manifest.outputs,
@@ -62,13 +62,13 @@ def _built(parent: Artifact, job: StepJob) -> Made:
     )
 
 
-def _deferred(parent: Artifact, job: StepJob) -> Made:
+def _deferred(parent: Artifact, job: StepJob) -> ExportedFile:
     """The checked graph, and that the device has still to build it."""
     manifest = parent.manifest
     for name in (manifest.file, *(beside.file for beside in manifest.beside)):
         shutil.copyfile(parent.folder / name, job.folder / name)
     exact = " --noTF32" if job.variant.target == "trt-fp32" else ""
-    return Made(
+    return ExportedFile(
         file=manifest.file,
         inputs=manifest.inputs,
         outputs=manifest.outputs,

@@ -127,7 +127,7 @@ def built(graph: Any) -> tuple[int, int]:
     with tempfile.TemporaryDirectory(prefix="vitdeploy-fp16-") as place:
         registry.load("vitdeploy.exporters.to_onnx:save")(graph, Path(place))
         made = builder.build(
-            builder.Order(
+            builder.BuildRequest(
                 graph=str(Path(place) / "model.onnx"),
                 engine=str(Path(place) / "model.engine"),
                 precision="fp16",

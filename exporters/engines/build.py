@@ -6,8 +6,8 @@ file to boards. The job on stdin is an `BuildRequest`, one JSON object with its 
 
     {"graph": "/somewhere/model.onnx", "engine": "/somewhere/model.engine", "precision": "fp16"}
 
-The reply is a `Built`, and travels as `vitdeploy.processes.child_process` says; what TensorRT says goes to stderr. A
-builder that crashes leaves no reply and no engine: the file is written under another name and renamed.
+The reply is a `BuiltEngine`, and travels as `vitdeploy.processes.child_process` says; what TensorRT says goes to
+stderr. A builder that crashes leaves no reply and no engine: the file is written under another name and renamed.
 
 Networks are strongly typed, so one path serves TensorRT 10.3 to 11 and TensorRT for RTX: every tensor has the type that
 the graph gives it, and no flag asks for a precision.
@@ -70,7 +70,7 @@ class BuildRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
+class BuiltEngine:
     """An engine, and what its manifest has to say of it."""
 
     engine: str
@@ -89,7 +89,7 @@ class Built:
     """Whether there were timings of an earlier build to choose by."""
 
 
-def build(order: BuildRequest) -> Built:
+def build(order: BuildRequest) -> BuiltEngine:
     """Build the engine.
 
     Raises:
@@ -139,7 +139,7 @@ def build(order: BuildRequest) -> Built:
     data = bytes(engine)  # pyright: ignore[reportArgumentType] (a buffer)
     build_ns = time.perf_counter_ns() - started
     _write(Path(order.engine), data)
-    return Built(
+    return BuiltEngine(
         engine=order.engine,
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
@@ -262,7 +262,7 @@ class _Logger:
 
 
 def run(job: Any) -> dict[str, Any]:
-    """Build what the job on stdin orders; returns a `Built` as plain JSON.
+    """Build what the job on stdin orders; returns a `BuiltEngine` as plain JSON.
 
     Raises:
         UsageError: it is no JSON object, or a field is missing, unknown or of another type.

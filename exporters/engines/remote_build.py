@@ -43,7 +43,7 @@ RUN_LIMIT_S = 600.0
 LOCK_WAIT_S = 5.0
 
 
-def wanted(device: Device, facts: DeviceFacts, made: Artifact) -> bool:
+def needs_build(device: Device, facts: DeviceFacts, made: Artifact) -> bool:
     """Whether an artifact has still to be built on the device.
 
     Raises:
@@ -59,27 +59,27 @@ def wanted(device: Device, facts: DeviceFacts, made: Artifact) -> bool:
     return True
 
 
-def place_of(made: Artifact, device: str) -> Path:
+def engine_folder(made: Artifact, device: str) -> Path:
     """The folder of the engine that a device builds: beside the deferred one."""
     return made.folder.with_name(f"{made.folder.name.partition('@')[0]}@{device}")
 
 
-def there_already(made: Artifact, device: Device, facts: DeviceFacts) -> Artifact | None:
+def stored_engine(made: Artifact, device: Device, facts: DeviceFacts) -> Artifact | None:
     """The engine that this device built of this graph earlier, unless its TensorRT or GPU is another now."""
-    folder, store = place_of(made, device.name), Store()
+    folder, store = engine_folder(made, device.name), Store()
     if (folder / MANIFEST).is_file():
         kept = open_artifact(folder)
         if _fits(kept.manifest, made.manifest, facts):
-            keep(kept, device.name)
+            store_engine(kept, device.name)
             return kept
     for entry in store.entries():
-        fits = _fits(entry.manifest, made.manifest, facts) and entry.key == key_of(entry.manifest, device.name)
+        fits = _fits(entry.manifest, made.manifest, facts) and entry.key == store_key(entry.manifest, device.name)
         if fits and store.find(entry.key) is not None:
             return store.deliver(entry.key, folder)
     return None
 
 
-def key_of(built: Manifest, device: str) -> str:
+def store_key(built: Manifest, device: str) -> str:
     """What the store has an engine by: the device that built it, of which graph, how, and what it is bound to."""
     made_from = {
         "device": device,
@@ -91,7 +91,7 @@ def key_of(built: Manifest, device: str) -> str:
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
-def keep(built: Artifact, device: str, *, replace: bool = False) -> None:
+def store_engine(built: Artifact, device: str, *, replace: bool = False) -> None:
     """Put an engine into the store, from which a later bench takes it and `compare --confirm` times it again.
 
     Args:
@@ -99,7 +99,7 @@ def keep(built: Artifact, device: str, *, replace: bool = False) -> None:
         device: which built it.
         replace: put it in the place of an earlier one.
     """
-    store, key = Store(), key_of(built.manifest, device)
+    store, key = Store(), store_key(built.manifest, device)
     if not replace and store.find(key) is not None:
         return
     place = store.workplace(key)
@@ -152,11 +152,11 @@ def build(
         ParityFailed: the engine computes something else than its graph.
         DeviceError: the device was lost, or is in use.
     """
-    if not force and (kept := there_already(made, device, found)) is not None:
+    if not force and (kept := stored_engine(made, device, found)) is not None:
         return kept
     if made.manifest.beside:
         raise Impossible(f"{made.folder} is in several files, which are not built on devices yet", "Build it there.")
-    folder = place_of(made, device.name)
+    folder = engine_folder(made, device.name)
     work = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(work, ignore_errors=True)
     try:
@@ -179,7 +179,7 @@ def build(
             f"{finished.folder} does not compute what its graph computes: {manifest.parity.reason}",
             "Do not deploy it; try trt-bf16 or trt-fp32.",
         )
-    keep(finished, device.name, replace=force)
+    store_engine(finished, device.name, replace=force)
     return finished
 
 

@@ -46,7 +46,7 @@ def _enlarging(spec: ModelSpec) -> nn.Module:
     return Upsample(factor)
 
 
-def bordered(model: nn.Module, spec: ModelSpec, *, head: Head, io: Io) -> nn.Module:
+def with_io(model: nn.Module, spec: ModelSpec, *, head: Head, io: Io) -> nn.Module:
     """``model`` with the border that was asked for; itself where the border is the published one.
 
     Raises:

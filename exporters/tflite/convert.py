@@ -27,10 +27,10 @@ from vitdeploy.exporters.tflite import channels_last_norms, litert_torch_env
 from vitdeploy.exporters.tflite.onnx2tf_process import MAP_RANK
 from vitdeploy.processes import child_reply
 
-One = Literal["onnx2tf", "litert-torch"]
+SingleConverter = Literal["onnx2tf", "litert-torch"]
 """One converter, where `vitdeploy.catalog.spec.Converter` may mean both."""
 
-CONVERTERS: Final[tuple[One, ...]] = ("onnx2tf", "litert-torch")
+CONVERTERS: Final[tuple[SingleConverter, ...]] = ("onnx2tf", "litert-torch")
 
 LIMIT_S = 3000.0
 """A conversion that takes longer is killed. L3, the largest here, takes minutes on two busy cores."""
@@ -48,7 +48,7 @@ def convert(
     inputs: Mapping[str, torch.Tensor],
     outputs: Sequence[str],
     file: Path,
-    converter: One,
+    converter: SingleConverter,
 ) -> None:
     """Write ``model``, called on ``inputs``, as a TFLite file whose maps have their channels last.
 
@@ -133,7 +133,7 @@ def _lift_constants(graph: Any) -> None:
         graph.node.remove(node)
 
 
-def _run(converter: One, command: Sequence[str], folder: Path, file: Path, job: Any = None) -> None:
+def _run(converter: SingleConverter, command: Sequence[str], folder: Path, file: Path, job: Any = None) -> None:
     log = child_reply.log_file(converter)
     done = child_reply.run_local(
         command,

@@ -19,7 +19,7 @@ VISIT_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
+class ConvertedFile:
     """One converter's file."""
 
     converter: str
@@ -29,14 +29,14 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class FasterFile:
     """The file that is kept, and the duel in one line for the manifest."""
 
-    winner: Contender
+    winner: ConvertedFile
     words: str
 
 
-def choose(contenders: Sequence[Contender], medians_ms: Mapping[str, float], threads: int) -> Choice:
+def choose(contenders: Sequence[ConvertedFile], medians_ms: Mapping[str, float], threads: int) -> FasterFile:
     """The fastest of those that are right.
 
     Args:
@@ -54,7 +54,7 @@ def choose(contenders: Sequence[Contender], medians_ms: Mapping[str, float], thr
         f"{one.converter} {one.said or f'{medians_ms[one.converter]:.3g} ms'}"
         for one in sorted(contenders, key=lambda one: one is not winner)
     )
-    return Choice(winner=winner, words=f"{told} (medians of {PAIRS} interleaved rounds, {threads} threads)")
+    return FasterFile(winner=winner, words=f"{told} (medians of {PAIRS} interleaved rounds, {threads} threads)")
 
 
 def timed(sessions: Mapping[str, Session], feeds: Mapping[str, Any]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from torch.func import functional_call
 from tests.doubles import golden
 from vitdeploy.catalog import registry
 from vitdeploy.errors import UnreadableFile, UsageError
-from vitdeploy.exporters.rewrites.io_wrapper import bordered
+from vitdeploy.exporters.rewrites.io_wrapper import with_io
 from vitdeploy.models import deeplabv3plus, from_transformers
 from vitdeploy.models.create import count_macs, count_parameters, create
 
@@ -338,7 +338,7 @@ def test_labels_are_decided_on_logits_enlarged_bilinearly():
     x = golden.image([1, 3, 64, 96])
     with torch.no_grad():
         large = nn.functional.interpolate(model(x), size=(64, 96), mode="bilinear", align_corners=False)
-        assert torch.equal(bordered(model, spec, head="labels", io="fp32")(x).long(), large.argmax(1))
+        assert torch.equal(with_io(model, spec, head="labels", io="fp32")(x).long(), large.argmax(1))
 
 
 def test_deeplabs_dilations_are_the_published_ones():

@@ -190,21 +190,21 @@ def test_an_engine_of_the_store_is_taken_only_where_it_is_bound_to(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shutil.copytree(graph, tmp_path / "trt-fp16")
     made = manifest.open_artifact(tmp_path / "trt-fp16")
-    place = remote_build.place_of(made, "orin")
+    place = remote_build.engine_folder(made, "orin")
     shutil.copytree(graph, place)
     bound = {"compute_capability": ["8.7"], "tensorrt": "10.3.0", "gpu": "Orin"}
     changes: dict[str, Any] = {"state": "ready", "deferred": None, "parents": (made.manifest.sha256,)}
     built = msgspec.structs.replace(made.manifest, bound_to=bound, **changes)
     documents.write(place / "manifest.json", built)
-    remote_build.keep(manifest.open_artifact(place), "orin")
+    remote_build.store_engine(manifest.open_artifact(place), "orin")
     shutil.rmtree(place)
 
     facts = {"compute_capability": "8.7", "packages": {"tensorrt": "10.3.0"}}
     orin = msgspec.structs.replace(inventory.find("local"), name="orin")
     for other in ({"compute_capability": "8.6"}, {"packages": {"tensorrt": "10.7.0"}}):
-        assert remote_build.there_already(made, orin, DeviceFacts({**facts, **other})) is None
-    assert remote_build.there_already(made, msgspec.structs.replace(orin, name="orin-2"), DeviceFacts(facts)) is None
-    kept = remote_build.there_already(made, orin, DeviceFacts(facts))
+        assert remote_build.stored_engine(made, orin, DeviceFacts({**facts, **other})) is None
+    assert remote_build.stored_engine(made, msgspec.structs.replace(orin, name="orin-2"), DeviceFacts(facts)) is None
+    kept = remote_build.stored_engine(made, orin, DeviceFacts(facts))
     assert kept is not None
     assert (kept.folder, kept.manifest) == (place, built)
     stored = Store().holding(built.sha256, "trt-fp16")

@@ -32,7 +32,7 @@ from vitdeploy.exporters import pipeline, planning, step, to_onnx, to_tflite
 from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.tflite import convert, inspect_file, pick_faster
 from vitdeploy.exporters.tflite import litert_torch_env as interpreters
-from vitdeploy.exporters.tflite.pick_faster import Contender
+from vitdeploy.exporters.tflite.pick_faster import ConvertedFile
 from vitdeploy.images import inputs, postprocess
 from vitdeploy.models.create import create
 
@@ -192,8 +192,8 @@ def test_a_missing_litert_torch_is_found_before_the_work(tmp_path: Path, monkeyp
         planning.prepare(planning.plans([request_for(tmp_path / "out", "best")]), Store(tmp_path / "store"))
 
 
-def contender(name: str, said: str | None = None) -> Contender:
-    return Contender(converter=name, file=Path(name), said=said)
+def contender(name: str, said: str | None = None) -> ConvertedFile:
+    return ConvertedFile(converter=name, file=Path(name), said=said)
 
 
 @pytest.mark.parametrize(

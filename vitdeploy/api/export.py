@@ -140,7 +140,7 @@ def _built_on(order: ExportRequest, made: Artifact, progress: Progress) -> Artif
 
     named = reachable(order.device or "local")
     found = device_facts.facts_of(named)
-    remote_build.wanted(named, found, made)
+    remote_build.needs_build(named, found, made)
     return remote_build.build(made, named, found=found, progress=progress, force=order.force)
 
 

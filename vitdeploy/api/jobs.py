@@ -43,7 +43,7 @@ def jobs_for(
         if error is None:
             try:
                 artifact = _artifact_for(planned, order, device, progress)
-                if remote_build.wanted(device, facts, artifact):
+                if remote_build.needs_build(device, facts, artifact):
                     artifact = remote_build.build(artifact, device, found=facts, progress=progress)
             except VitdeployError as failure:
                 error = failure

@@ -94,8 +94,8 @@ class ArtifactSupply:
                 continue
             digest, facts = digest_of(artifact), DeviceFacts(survey.facts)
             try:
-                if remote_build.wanted(device, facts, artifact):
-                    kept = remote_build.there_already(artifact, device, facts)
+                if remote_build.needs_build(device, facts, artifact):
+                    kept = remote_build.stored_engine(artifact, device, facts)
                     if kept is None:
                         missing[digest] = artifact
                     else:
@@ -109,10 +109,10 @@ class ArtifactSupply:
         if isinstance(result.value, MissingArtifacts):
             return result.value
         self._engines[device, digest_of(artifact)] = supplied = self._unpacked(
-            result, remote_build.place_of(artifact, device)
+            result, remote_build.engine_folder(artifact, device)
         )
         if supplied.artifact is not None:
-            remote_build.keep(supplied.artifact, device)
+            remote_build.store_engine(supplied.artifact, device)
             self._progress(f"{device} built {artifact.manifest.model} {artifact.manifest.target}")
         return None
 
