@@ -1,14 +1,13 @@
-"""What an artifact is held against: the outputs of the fp32 torch module, on noise and photographs.
+"""Inputs and expected outputs of parity: noise and photographs, and what the fp32 torch module returns for them.
 
-The parts of a segment-anything model need each other here: a decoder is fed what the encoder sees in the photographs,
-and an encoder is judged by the masks that the decoder makes of its embeddings. A leaf, torch is partly untyped.
+The parts of a segment-anything model need each other here: a decoder is fed what the encoder returns for the
+photographs, and the metric of an encoder is that of the masks which the decoder makes of its embeddings. A leaf, torch
+is partly untyped.
 """
 
 # pyright: reportUnknownMemberType=false
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,39 +16,33 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vitdeploy.catalog import registry, sam_prompts
-from vitdeploy.catalog.variant import Variant
+from vitdeploy.exporters.job import StepJob
 from vitdeploy.images.photos import as_bytes, center_crop, letterbox, normalized, parity_batches
 from vitdeploy.models.create import create
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What is proven, as far as its inputs depend on it."""
-
-    variant: Variant
-    weights: Path | None
-    images: Path | None
-    """Folder of the user's photographs; None: the bundled ones."""
+def called(model: nn.Module, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The outputs of a module that returns one tensor or several, without gradients."""
+    with torch.inference_mode():
+        found: torch.Tensor | tuple[torch.Tensor, ...] = model(*inputs)
+    return (found,) if isinstance(found, torch.Tensor) else found
 
 
 def outputs(model: nn.Module, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
     """The module's outputs for inputs in its order, computed in fp32 without gradients."""
-    with torch.inference_mode():
-        found: torch.Tensor | tuple[torch.Tensor, ...] = model(*(torch.from_numpy(one) for one in feeds.values()))
-    return tuple(one.numpy() for one in ((found,) if isinstance(found, torch.Tensor) else found))
+    return tuple(output.numpy() for output in called(model, *(torch.from_numpy(feed) for feed in feeds.values())))
 
 
-def samples(subject: Subject) -> Iterator[dict[str, Array]]:
+def samples(job: StepJob) -> Iterator[dict[str, Array]]:
     """The inputs that parity is measured on, by name: one batch of noise, then photographs; channels first."""
-    variant = subject.variant
-    spec = registry.find_model(variant.model, variant.part)
+    variant, spec = job.variant, job.spec
     if spec.part == "decoder":
-        yield from _prompted(subject)
+        yield from _prompted(job)
         return
     fit = letterbox if spec.task == "segment-anything" else center_crop
-    for photos in parity_batches(variant.size, variant.batch, subject.images, fit=fit):
+    for photos in parity_batches(variant.size, variant.batch, job.images, fit=fit):
         image: Array = as_bytes(photos) if variant.io == "uint8" else normalized(photos, spec)
         yield {"image": image}
 
@@ -57,29 +50,27 @@ def samples(subject: Subject) -> Iterator[dict[str, Array]]:
 class MaskJudge:
     """Masks that the fp32 decoder makes of embeddings, for the metric of an encoder."""
 
-    def __init__(self, subject: Subject) -> None:
-        self._decoder = _part(subject, "decoder")
+    def __init__(self, job: StepJob) -> None:
+        self._decoder = _part(job, "decoder")
 
     def masks(self, embeddings: Array, index: int) -> Array:
         """``(n, 256, 64, 64)`` to masks ``(n, 4, 256, 256)``, each under one of the example prompts."""
-        made: list[Array] = []
+        masks: list[Array] = []
         for place, embedding in enumerate(embeddings.astype(np.float32)):
-            asked = sam_prompts.arrays(sam_prompts.example_prompts(index + place, 1), 1)
-            made.append(outputs(self._decoder, {sam_prompts.EMBEDDINGS: embedding[None], **asked})[0])
-        return np.concatenate(made)
+            prompts = sam_prompts.arrays(sam_prompts.example_prompts(index + place, 1), 1)
+            masks.append(outputs(self._decoder, {sam_prompts.EMBEDDINGS: embedding[None], **prompts})[0])
+        return np.concatenate(masks)
 
 
-def _prompted(subject: Subject) -> Iterator[dict[str, Array]]:
-    encoder, variant = _part(subject, "encoder"), subject.variant
-    spec = registry.find_model(variant.model, variant.part)
-    for index, photos in enumerate(parity_batches(variant.size, 1, subject.images, fit=letterbox)):
-        image = normalized(photos, spec)
-        embedding = outputs(encoder, {"image": image})[0]
-        asked = sam_prompts.arrays(sam_prompts.example_prompts(index, variant.batch), variant.batch)
-        yield {sam_prompts.EMBEDDINGS: embedding, **asked}
+def _prompted(job: StepJob) -> Iterator[dict[str, Array]]:
+    encoder, variant = _part(job, "encoder"), job.variant
+    for index, photos in enumerate(parity_batches(variant.size, 1, job.images, fit=letterbox)):
+        embedding = outputs(encoder, {"image": normalized(photos, job.spec)})[0]
+        prompts = sam_prompts.arrays(sam_prompts.example_prompts(index, variant.batch), variant.batch)
+        yield {sam_prompts.EMBEDDINGS: embedding, **prompts}
 
 
-def _part(subject: Subject, part: str) -> nn.Module:
-    spec, attention = registry.find_model(subject.variant.model, part), subject.variant.attention
+def _part(job: StepJob, part: str) -> nn.Module:
+    spec, attention = registry.find_model(job.variant.model, part), job.variant.attention
     attention = attention if attention in spec.attentions else spec.attentions[0]
-    return create(spec, attention=attention, weights=subject.weights)
+    return create(spec, attention=attention, weights=job.weights)

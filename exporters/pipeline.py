@@ -26,9 +26,7 @@ Progress = Callable[[str], None]
 STEP_LIMIT_S = 3600.0
 """A step that takes longer is killed. Source: the largest model here exports in minutes on two cores."""
 
-CONFUSED: Final = (
-    "Another size or --converter litert-torch may do: onnx2tf can take one axis for another of the same length."
-)
+CONFUSED: Final = "Try another size or --converter litert-torch: onnx2tf can confuse two axes of the same length."
 """Seen with SegNeXt-B and L, whose factors are square at 64x64."""
 
 
@@ -82,7 +80,7 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
     elif manifest.weights.source == "file":
         if weights is None:
             raise UnreadableFile(
-                f"{found.folder} was made from {manifest.weights.name}, which is needed to hold it against",
+                f"{found.folder} was made from {manifest.weights.name}, which is needed for the comparison",
                 "Name the checkpoint with --weights.",
             )
         if digest_of(weights) != manifest.weights.sha256:
@@ -157,7 +155,7 @@ def _became(made: Artifact) -> str:
         return "its graph is checked, the device has to build it"
     if made.manifest.parity is None:
         return "built, not run"
-    return "made and proven" if made.manifest.parity.passed else "made, and its proof failed"
+    return f"exported, parity {'passed' if made.manifest.parity.passed else 'failed'}"
 
 
 def _run(job: StepJob) -> None:

@@ -180,9 +180,9 @@ def describe(plan: Plan) -> list[str]:
         named = f" with {', '.join(step.rewrites)}" if step.rewrites else ""
         weights = str(checkpoint) if checkpoint else "random weights (seed 0)"
         by = f" by {variant.converter}" if variant.converter else ""
-        proof = "proven against torch fp32"
+        proof = "checked against torch fp32 (parity)"
         if step.deferred:
-            proof = "left to the device to build"
+            proof = "the device builds the engine"
         elif step.variant.target == AHEAD_OF_TIME:
             proof = "built ahead of time, not run"
         made = f"{variant.full_model} {variant.size_words}"
@@ -230,7 +230,7 @@ def _check_border(request: ArtifactRequest) -> None:
             "Use --target trt-fp16, whose engine the Orin builds itself.",
         )
     if variant.io == "uint8" and spec.part == "decoder":
-        raise Impossible(f"{spec.name} takes no picture that could be made of bytes", "Use --io fp32.")
+        raise Impossible(f"{spec.name} takes no image, so it has no uint8 input", "Use --io fp32.")
     if variant.head == "labels" and spec.task not in ("classification", "segmentation"):
         raise Impossible(f"{spec.name} has no labels: it is for {spec.task}", "Use --head logits.")
 

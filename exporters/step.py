@@ -34,7 +34,7 @@ def run(job: StepJob) -> None:
     spec, target, variant = job.spec, job.target, job.variant
     create = registry.load("vitdeploy.models.create:create")
     model = create(spec, attention=variant.attention, weights=job.weights, seed=SEED)
-    # A half-precision border is the file's own: what it is held against stays fp32.
+    # Inputs and outputs in fp16 are the file's own: the reference stays fp32.
     io = "fp32" if variant.io == "fp16" and target.precision == "fp16" else variant.io
     reference = registry.load("vitdeploy.exporters.rewrites.io_wrapper:with_io")(model, spec, head=variant.head, io=io)
     if job.only_prove:
@@ -42,60 +42,59 @@ def run(job: StepJob) -> None:
     else:
         started = time.perf_counter_ns()
         exporter: Exporter = registry.load(target.exporter or "")
-        made = exporter.make(reference, spec, job)
-        manifest = _manifest(made, model, job, build_ns=time.perf_counter_ns() - started)
+        exported = exporter.make(reference, spec, job)
+        manifest = _manifest(exported, model, job, build_ns=time.perf_counter_ns() - started)
     if not job.only_prove and (manifest.deferred or manifest.parity_skipped):
         documents.write(job.folder / MANIFEST, manifest)
         return
-    border = proof.Border(inputs=manifest.inputs, outputs=manifest.outputs)
-    found = proof.prove(reference, job.folder / manifest.file, as_json(manifest), border, job)
-    documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=found))
+    parity = proof.prove(reference, job.folder / manifest.file, as_json(manifest), job)
+    documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=parity))
 
 
-def _manifest(made: ExportedFile, model: Any, job: StepJob, *, build_ns: int) -> Manifest:
-    file, spec = job.folder / made.file, job.spec
+def _manifest(exported: ExportedFile, model: Any, job: StepJob, *, build_ns: int) -> Manifest:
+    file, spec = job.folder / exported.file, job.spec
     count = registry.load("vitdeploy.models.create")
     return Manifest(
         schema=SCHEMA,
         **job.variant.recorded,
         task=spec.task,
-        file=made.file,
+        file=exported.file,
         sha256=digest_of(file),
         size_bytes=file.stat().st_size,
-        beside=made.beside,
+        beside=exported.beside,
         precision=job.target.precision,
-        inputs=made.inputs,
-        outputs=made.outputs,
+        inputs=exported.inputs,
+        outputs=exported.outputs,
         params=count.count_parameters(model),
-        macs=count.count_macs(model, *(one.shape for one in graph_io.inputs(spec, size=job.variant.size, batch=1))),
+        macs=count.count_macs(model, *(entry.shape for entry in graph_io.inputs(spec, size=job.variant.size, batch=1))),
         weights=_weights(job),
-        parents=made.parents,
-        recipe=made.recipe,
-        rewrites=made.rewrites,
-        tools={**dict(_versions(job.target)), **made.tools},
-        bound_to=made.bound_to,
+        parents=exported.parents,
+        recipe=exported.recipe,
+        rewrites=exported.rewrites,
+        tools={**dict(_versions(job.target)), **exported.tools},
+        bound_to=exported.bound_to,
         build_ns=build_ns,
-        timing_cache_sha256=made.timing_cache_sha256,
-        state="deferred" if made.deferred else "ready",
-        deferred=made.deferred,
-        operators=made.operators,
+        timing_cache_sha256=exported.timing_cache_sha256,
+        state="deferred" if exported.deferred else "ready",
+        deferred=exported.deferred,
+        operators=exported.operators,
         note=spec.note,
-        delegation=made.delegation,
-        parity=made.parity,
-        parity_skipped=made.unproven,
+        delegation=exported.delegation,
+        parity=exported.parity,
+        parity_skipped=exported.unproven,
     )
 
 
 def _weights(job: StepJob) -> Weights:
-    source, _, which = job.variant.weights.partition(":")
+    source, _, value = job.variant.weights.partition(":")
     if source == "random":
-        return Weights(source="random", seed=int(which))
-    return Weights(source="file", sha256=which, name=job.weights.name if job.weights else job.spec.name)
+        return Weights(source="random", seed=int(value))
+    return Weights(source="file", sha256=value, name=job.weights.name if job.weights else job.spec.name)
 
 
 def _versions(target: Target) -> Iterator[tuple[str, str]]:
-    found = {dist.name.lower(): dist.version for dist in metadata.distributions() if dist.name}
-    return ((name, found[name]) for name in (*jobs.DISTRIBUTIONS, *target.tools) if name in found)
+    installed = {dist.name.lower(): dist.version for dist in metadata.distributions() if dist.name}
+    return ((name, installed[name]) for name in (*jobs.DISTRIBUTIONS, *target.tools) if name in installed)
 
 
 def _full_disk(error: BaseException | None) -> OSError | None:

@@ -75,16 +75,28 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     inputs = zeros(spec, job)
     rewritten, applied = table.rewritten(model, job.rewrites, *inputs.values())
     graph = exported(rewritten, inputs, graph_io.outputs(spec, job.variant.head))
+    return write(graph, job.folder, rewrites=applied)
+
+
+def write(graph: Any, folder: Path, *, rewrites: tuple[str, ...], precision: str = "") -> ExportedFile:
+    """Write a graph without notes of this machine, and check it.
+
+    Args:
+        precision: how its precision came about, for the recipe.
+
+    Raises:
+        ToolchainFailed: the graph is not static.
+    """
     strip(graph)
-    beside = save(graph, job.folder)
-    onnx.checker.check_model(str(job.folder / FILE), full_check=True)
+    beside = save(graph, folder)
+    onnx.checker.check_model(str(folder / FILE), full_check=True)
     return ExportedFile(
         file=FILE,
         inputs=tuple(tensor(value) for value in graph.graph.input),
         outputs=tuple(tensor(value) for value in graph.graph.output),
-        recipe=f"torch.export, then torch.onnx at opset {OPSET}, after the rewrites named",
+        recipe=f"torch.export, then torch.onnx at opset {OPSET}, after the rewrites named{precision}",
         operators=dict(sorted(collections.Counter(node.op_type for node in graph.graph.node).items())),
-        rewrites=applied,
+        rewrites=rewrites,
         beside=beside,
     )
 

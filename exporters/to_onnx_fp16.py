@@ -2,10 +2,8 @@
 
 # pyright: reportUnknownMemberType=false
 
-import collections
 from typing import Any
 
-import onnx
 import torch
 
 from vitdeploy.catalog import graph_io
@@ -25,21 +23,10 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     precision = job.target.precision
     whole, applied = widened(model, spec, job)
     graph = halved(whole, half_border=job.variant.io == "fp16", precision=precision)
-    to_onnx.strip(graph)
-    beside = to_onnx.save(graph, job.folder)
-    operators = collections.Counter(str(node.op_type) for node in graph.graph.node)
-    norms = "; a layer norm is one operator with its statistics in fp32" if operators["LayerNormalization"] else ""
-    onnx.checker.check_model(str(job.folder / to_onnx.FILE), full_check=True)
-    return ExportedFile(
-        file=to_onnx.FILE,
-        inputs=tuple(to_onnx.tensor(value) for value in graph.graph.input),
-        outputs=tuple(to_onnx.tensor(value) for value in graph.graph.output),
-        recipe=f"torch.export, then torch.onnx at opset {to_onnx.OPSET}, after the rewrites named; all tensors in "
-        f"{precision}, with one cast at each border that is fp32{norms}",
-        operators=dict(sorted(operators.items())),
-        rewrites=applied,
-        beside=beside,
-    )
+    norms = any(node.op_type == "LayerNormalization" for node in graph.graph.node)
+    words = f"; all tensors in {precision}, with one cast at each fp32 input and output"
+    words += "; a layer norm is one operator with its statistics in fp32" * norms
+    return to_onnx.write(graph, job.folder, rewrites=applied, precision=words)
 
 
 def widened(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> tuple[Any, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.errors import Impossible, MissingPackage, VitdeployError
 from vitdeploy.exporters import proof, to_onnx
 from vitdeploy.exporters.job import ExportedFile, StepJob
-from vitdeploy.exporters.proof import Border
+from vitdeploy.exporters.on_torch_fp32 import called, samples
 from vitdeploy.exporters.rewrites import table
 from vitdeploy.exporters.tflite import convert as convert_tflite
 from vitdeploy.exporters.tflite import inspect_file, litert_torch_env, pick_faster
@@ -39,43 +39,43 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
 
     Raises:
         ToolchainFailed: a converter failed, or its file needs operators that TFLite does not have.
-        MissingPackage: litert-torch was asked for and is not where it is said to be.
+        MissingPackage: litert-torch is the chosen converter and is not installed where it should be.
     """
-    inputs = to_onnx.zeros(spec, job)
-    ready, applied = table.rewritten(model, job.rewrites, *inputs.values())
-    with torch.no_grad():
-        found: torch.Tensor | tuple[torch.Tensor, ...] = ready(*inputs.values())
-    results = (found,) if isinstance(found, torch.Tensor) else found
-    border = Border(
-        inputs=tuple(described(name, value) for name, value in inputs.items()),
-        outputs=tuple(described(*pair) for pair in zip(graph_io.outputs(spec, job.variant.head), results, strict=True)),
-    )
-    target = job.folder / FILE
-    chosen: SingleConverter
+    examples = to_onnx.zeros(spec, job)
+    ready, applied = table.rewritten(model, job.rewrites, *examples.values())
+    names = graph_io.outputs(spec, job.variant.head)
+    inputs = tuple(described(name, value) for name, value in examples.items())
+    outputs = tuple(described(*pair) for pair in zip(names, called(ready, *examples.values()), strict=True))
+    file = job.folder / FILE
+    converter: SingleConverter
     if job.variant.converter == "best":
+        manifest = {"inputs": msgspec.to_builtins(inputs), "outputs": msgspec.to_builtins(outputs)}
         with tempfile.TemporaryDirectory(prefix="vitdeploy-duel-") as place:
-            choice = duel(model, ready, inputs, border, job, Path(place))
-            shutil.copyfile(choice.winner.file, target)
-        chosen = "onnx2tf" if choice.winner.converter == "onnx2tf" else "litert-torch"
-        told = f"; the faster of both converters' files: {choice.words}"
+            faster = faster_conversion(model, ready, examples, manifest, job, Path(place))
+            shutil.copyfile(faster.winner.file, file)
+        converter, comparison = faster.winner.converter, f"; the faster of both converters' files: {faster.words}"
     else:
-        chosen, told = job.variant.converter or CONVERTERS[0], ""
-        convert(ready, inputs, border, target, chosen)
-    version = litert_torch_env.litert_torch_version() if chosen == "litert-torch" else None
+        converter, comparison = job.variant.converter or CONVERTERS[0], ""
+        convert(ready, examples, names, file, converter)
+    version = litert_torch_env.litert_torch_version() if converter == "litert-torch" else None
     return ExportedFile(
         file=FILE,
-        inputs=border.inputs,
-        outputs=border.outputs,
-        recipe=f"{WAYS[chosen]}, after the rewrites named{told}",
-        operators=inspect_file.operators(target),
-        delegation=inspect_file.delegation(target),
+        inputs=inputs,
+        outputs=outputs,
+        recipe=f"{WAYS[converter]}, after the rewrites named{comparison}",
+        operators=inspect_file.operators(file),
+        delegation=inspect_file.delegation(file),
         rewrites=applied,
         tools={litert_torch_env.LITERT_TORCH: version} if version else {},
     )
 
 
 def convert(
-    ready: torch.nn.Module, inputs: Mapping[str, torch.Tensor], border: Border, file: Path, converter: SingleConverter
+    ready: torch.nn.Module,
+    examples: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    file: Path,
+    converter: SingleConverter,
 ) -> None:
     """Convert the rewritten module by one converter, and see that every runtime of TFLite can load the result.
 
@@ -88,47 +88,46 @@ def convert(
             f"{FILE} would need FlexResizeBicubic: TFLite has no cubic resize of its own",
             "Leave the rewrite cubic-channels-last in.",
         )
-    convert_tflite.convert(ready, inputs, [one.name for one in border.outputs], file, converter)
+    convert_tflite.convert(ready, examples, outputs, file, converter)
     inspect_file.refuse_foreign(file)
 
 
-def duel(
+def faster_conversion(
     model: torch.nn.Module,
     ready: torch.nn.Module,
-    inputs: Mapping[str, torch.Tensor],
-    border: Border,
+    examples: Mapping[str, torch.Tensor],
+    manifest: Mapping[str, Any],
     job: StepJob,
     place: Path,
 ) -> FasterFile:
-    """Both converters' files in ``place``, both held against ``model``, and the faster of those that are right.
+    """Both converters' files in ``place``, the parity of each with ``model``, and the faster of those that pass.
 
     Raises:
-        ToolchainFailed: neither is right.
+        ToolchainFailed: neither passes.
         MissingPackage: litert-torch is not there; a converter that was asked for has not lost.
     """
-    manifest = {"inputs": msgspec.to_builtins(border.inputs), "outputs": msgspec.to_builtins(border.outputs)}
-    contenders: list[ConvertedFile] = []
+    files: list[ConvertedFile] = []
     for converter in CONVERTERS:
         file = place / f"{converter}.tflite"
         try:
-            convert(ready, inputs, border, file, converter)
-            found = proof.prove(model, file, manifest, border, job)
-            said = None if found.passed else f"failed parity: {found.reason}"
+            convert(ready, examples, [output["name"] for output in manifest["outputs"]], file, converter)
+            parity = proof.prove(model, file, manifest, job)
+            rejection = None if parity.passed else f"failed parity: {parity.reason}"
         except MissingPackage:
             raise
         except VitdeployError as error:
-            said = f"failed: {error.message}"
-        contenders.append(ConvertedFile(converter=converter, file=file, said=said))
-    target = job.target
+            rejection = f"failed: {error.message}"
+        files.append(ConvertedFile(converter=converter, file=file, rejection=rejection))
     sessions: dict[str, Any] = {
-        one.converter: proof.open_for_proof(target, one.file, manifest) for one in contenders if one.said is None
+        one.converter: proof.open_for_proof(job.target, one.file, manifest) for one in files if one.rejection is None
     }
-    feeds = proof.first_feeds(border, job)
-    return pick_faster.choose(contenders, pick_faster.timed(sessions, feeds), proof.threads())
+    inputs = msgspec.convert(manifest["inputs"], tuple[Tensor, ...])
+    feeds = proof.laid_out(next(samples(job)), inputs)
+    return pick_faster.choose(files, pick_faster.timed(sessions, feeds), proof.threads())
 
 
 def described(name: str, value: torch.Tensor) -> Tensor:
-    """A tensor as it stands in the file: maps have their channels last."""
+    """A tensor as the file has it: maps have their channels last."""
     shape = tuple(value.shape)
     if len(shape) == 4:
         shape = (shape[0], *shape[2:], shape[1])

@@ -6,6 +6,7 @@ from vitdeploy.artifacts.manifest import Tensor
 from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.exporters.job import ExportedFile, StepJob
+from vitdeploy.exporters.on_torch_fp32 import called
 
 FILE = "model.pt"
 _LAYOUTS: dict[int, Layout] = {4: "NCHW", 2: "NC"}
@@ -18,15 +19,13 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     with (job.folder / FILE).open("wb") as stream:  # a stream of ours, so that a full disk is an OSError
         torch.save(state, stream)
     entries = graph_io.inputs(spec, size=job.variant.size, batch=job.variant.batch)
-    with torch.inference_mode():
-        found: torch.Tensor | tuple[torch.Tensor, ...] = model(*(torch.zeros(one.shape) for one in entries))
-    leaving = (found,) if isinstance(found, torch.Tensor) else found
+    outputs = called(model, *(torch.zeros(entry.shape) for entry in entries))
     return ExportedFile(
         file=FILE,
         inputs=tuple(Tensor(name=t.name, shape=t.shape, dtype=t.dtype, layout=t.layout) for t in entries),
         outputs=tuple(
-            Tensor(name=name, shape=tuple(one.shape), dtype="float32", layout=_LAYOUTS.get(one.ndim, "other"))
-            for name, one in zip(spec.outputs, leaving, strict=True)
+            Tensor(name=name, shape=tuple(value.shape), dtype="float32", layout=_LAYOUTS.get(value.ndim, "other"))
+            for name, value in zip(spec.outputs, outputs, strict=True)
         ),
         recipe=f"torch.save of the state dict{' in float16' * half}; run in eager mode",
     )

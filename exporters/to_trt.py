@@ -17,8 +17,8 @@ from vitdeploy.exporters.job import ExportedFile, StepJob
 FILE = "model.engine"
 
 NO_GPU = (
-    "built ahead of time by TensorRT for RTX, not TensorRT proper, where no GPU is: it proves parser, types and graph, "
-    "not numbers or speed"
+    "built ahead of time by TensorRT for RTX, which is not TensorRT proper, without a GPU. This checks parser, types "
+    "and graph, not outputs or speed"
 )
 
 

@@ -101,10 +101,10 @@ def errors(model: Any, spec: ModelSpec, attention: Attention, size: Size, graphs
         ToolchainFailed: the exporter or ONNX Runtime refuses a graph.
     """
     reference = registry.load("vitdeploy.exporters.on_torch_fp32")
-    subject = reference.Subject(
-        variant=registry.variant_of(spec, "onnx-fp16", size=size, attention=attention), weights=None, images=None
+    job = registry.load("vitdeploy.exporters.job:StepJob")(
+        variant=registry.variant_of(spec, "onnx-fp16", size=size, attention=attention), rewrites=(), folder=Path()
     )
-    feeds = list(itertools.islice(reference.samples(subject), SAMPLES))
+    feeds = list(itertools.islice(reference.samples(job), SAMPLES))
     expected = [reference.outputs(model, feed) for feed in feeds]
     found: dict[str, float | None] = {}
     for kind, graph in graphs:

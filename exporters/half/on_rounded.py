@@ -7,7 +7,6 @@ would not tell.
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportMissingTypeStubs=false
 # pyright: reportUnknownArgumentType=false
 
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.exporters import to_onnx
 from vitdeploy.exporters.half.graph import is_half, rounded
-from vitdeploy.exporters.on_torch_fp32 import Subject, samples
-from vitdeploy.exporters.proof import Border, laid_out
+from vitdeploy.exporters.job import StepJob
+from vitdeploy.exporters.on_torch_fp32 import samples
+from vitdeploy.exporters.proof import laid_out, threads
 from vitdeploy.runtimes.loaded_session import LoadedSession, tensors_of
 from vitdeploy.runtimes.session import Array, Arrays, Session, SessionOptions
 
@@ -98,7 +98,7 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
     return RoundedSession(file, manifest, options)
 
 
-def trace(found: Artifact, images: Path | None, weights: Path | None) -> Divergence | None:
+def trace(artifact: Artifact, images: Path | None, weights: Path | None) -> Divergence | None:
     """The first node of an artifact's graph that diverges, on the first parity input where one does; None: none does.
 
     Args:
@@ -108,15 +108,16 @@ def trace(found: Artifact, images: Path | None, weights: Path | None) -> Diverge
     Raises:
         ToolchainFailed: ONNX Runtime refuses the graph.
     """
-    manifest = found.manifest
-    subject = Subject(
+    manifest = artifact.manifest
+    job = StepJob(
         variant=manifest.variant,
+        rewrites=manifest.rewrites,
+        folder=artifact.folder,
         weights=weights if manifest.weights.source == "file" else None,
         images=images,
     )
-    border = Border(inputs=manifest.inputs, outputs=manifest.outputs)
-    for feeds in samples(subject):
-        first = first_divergence(found.file, laid_out(feeds, border), os.cpu_count() or 1)
+    for feeds in samples(job):
+        first = first_divergence(artifact.file, laid_out(feeds, manifest.inputs), threads())
         if first is not None:
             return first
     return None

@@ -1,4 +1,4 @@
-"""What stands at a graph's border: the element type that comes in, and logits or labels that go out."""
+"""Inputs and outputs of a graph other than the published ones: 8-bit images in, labels out."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ BYTE = 255.0
 
 
 class IoWrapper(nn.Module):
-    """A model with its border: bytes are normalized inside, and labels are decided inside, when asked for."""
+    """A model that normalizes 8-bit images, or decides labels, or both, inside its graph."""
 
     mean: Tensor
     std: Tensor
@@ -47,13 +47,15 @@ def _enlarging(spec: ModelSpec) -> nn.Module:
 
 
 def with_io(model: nn.Module, spec: ModelSpec, *, head: Head, io: Io) -> nn.Module:
-    """``model`` with the border that was asked for; itself where the border is the published one.
+    """``model`` with these inputs and outputs; itself where they are the published ones.
 
     Raises:
-        Impossible: the model has no such border.
+        Impossible: the model has no such inputs or outputs.
     """
     if io == "fp16":
-        raise Impossible(f"{spec.name} in fp32 has no fp16 border", "Use --io fp32, or the target onnx-fp16.")
+        raise Impossible(
+            f"{spec.name} in fp32 has no fp16 inputs and outputs", "Use --io fp32, or the target onnx-fp16."
+        )
     if head == "labels" and spec.task not in ("classification", "segmentation"):
         raise Impossible(f"{spec.name} has no labels: it is for {spec.task}", "Use --head logits.")
     if head == "logits" and io == "fp32":

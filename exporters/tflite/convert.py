@@ -28,7 +28,7 @@ from vitdeploy.exporters.tflite.onnx2tf_process import MAP_RANK
 from vitdeploy.processes import child_reply
 
 SingleConverter = Literal["onnx2tf", "litert-torch"]
-"""One converter, where `vitdeploy.catalog.spec.Converter` may mean both."""
+"""A converter, where `vitdeploy.catalog.spec.Converter` has ``best`` as well."""
 
 CONVERTERS: Final[tuple[SingleConverter, ...]] = ("onnx2tf", "litert-torch")
 
@@ -148,7 +148,7 @@ def _run(converter: SingleConverter, command: Sequence[str], folder: Path, file:
     if done.exit_code != 0 or not file.is_file():
         left = None if job is None else child_reply.decode(done, type(None))
         failed = child_reply.error_of(left, converter, done, log) if left else child_reply.failure(converter, done, log)
-        other = " --converter litert-torch may do." if converter == "onnx2tf" else ""
+        other = " Try --converter litert-torch." if converter == "onnx2tf" else ""
         raise ToolchainFailed(failed.message, failed.hint + other)
 
 

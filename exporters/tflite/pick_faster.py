@@ -1,4 +1,4 @@
-"""Which converter's file to keep: those that are right are timed in turns, and the fastest stays."""
+"""The fastest of the converters' files: those that passed parity are timed in turns."""
 
 import contextlib
 import statistics
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitdeploy.errors import ToolchainFailed
+from vitdeploy.exporters.tflite.convert import SingleConverter
 from vitdeploy.runtimes.session import Session
 
 PAIRS = 12
@@ -22,39 +23,39 @@ VISIT_S = 0.05
 class ConvertedFile:
     """One converter's file."""
 
-    converter: str
+    converter: SingleConverter
     file: Path
-    said: str | None = None
-    """Why it is out; None when it is right."""
+    rejection: str | None = None
+    """Why it cannot be chosen; None: it passed parity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FasterFile:
-    """The file that is kept, and the duel in one line for the manifest."""
+    """The file that is kept, and the comparison in one line for the manifest."""
 
     winner: ConvertedFile
     words: str
 
 
-def choose(contenders: Sequence[ConvertedFile], medians_ms: Mapping[str, float], threads: int) -> FasterFile:
-    """The fastest of those that are right.
+def choose(files: Sequence[ConvertedFile], medians_ms: Mapping[str, float], threads: int) -> FasterFile:
+    """The fastest of the files that passed parity.
 
     Args:
         medians_ms: of those, by converter.
 
     Raises:
-        ToolchainFailed: none is right.
+        ToolchainFailed: none passed.
     """
-    right = [one for one in contenders if one.said is None]
-    if not right:
-        reasons = "; ".join(f"{one.converter} {one.said}" for one in contenders)
-        raise ToolchainFailed(f"no converter made a right file: {reasons}", "Read the logs that are named.")
-    winner = min(right, key=lambda one: medians_ms[one.converter])
-    told = ", ".join(
-        f"{one.converter} {one.said or f'{medians_ms[one.converter]:.3g} ms'}"
-        for one in sorted(contenders, key=lambda one: one is not winner)
+    passed = [file for file in files if file.rejection is None]
+    if not passed:
+        reasons = "; ".join(f"{file.converter} {file.rejection}" for file in files)
+        raise ToolchainFailed(f"no converter's file passed parity: {reasons}", "Read the logs that are named.")
+    winner = min(passed, key=lambda file: medians_ms[file.converter])
+    results = ", ".join(
+        f"{file.converter} {file.rejection or f'{medians_ms[file.converter]:.3g} ms'}"
+        for file in sorted(files, key=lambda file: file is not winner)
     )
-    return FasterFile(winner=winner, words=f"{told} (medians of {PAIRS} interleaved rounds, {threads} threads)")
+    return FasterFile(winner=winner, words=f"{results} (medians of {PAIRS} interleaved rounds, {threads} threads)")
 
 
 def timed(sessions: Mapping[str, Session], feeds: Mapping[str, Any]) -> dict[str, float]:
@@ -68,7 +69,7 @@ def timed(sessions: Mapping[str, Session], feeds: Mapping[str, Any]) -> dict[str
         for turn in range(PAIRS):
             for name in list(sessions) if turn % 2 else reversed(list(sessions)):
                 visits[name].append(_visit(sessions[name]))
-    return {name: statistics.median(found) for name, found in visits.items()}
+    return {name: statistics.median(medians) for name, medians in visits.items()}
 
 
 def _visit(session: Session) -> float:

@@ -32,6 +32,7 @@ from vitdeploy.exporters import pipeline, planning, step, to_onnx, to_tflite
 from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.tflite import convert, inspect_file, pick_faster
 from vitdeploy.exporters.tflite import litert_torch_env as interpreters
+from vitdeploy.exporters.tflite.convert import SingleConverter
 from vitdeploy.exporters.tflite.pick_faster import ConvertedFile
 from vitdeploy.images import inputs, postprocess
 from vitdeploy.models.create import create
@@ -192,8 +193,8 @@ def test_a_missing_litert_torch_is_found_before_the_work(tmp_path: Path, monkeyp
         planning.prepare(planning.plans([request_for(tmp_path / "out", "best")]), Store(tmp_path / "store"))
 
 
-def contender(name: str, said: str | None = None) -> ConvertedFile:
-    return ConvertedFile(converter=name, file=Path(name), said=said)
+def converted(name: SingleConverter, rejection: str | None = None) -> ConvertedFile:
+    return ConvertedFile(converter=name, file=Path(name), rejection=rejection)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ def contender(name: str, said: str | None = None) -> ConvertedFile:
     ],
 )
 def test_the_faster_of_those_that_are_right_is_kept(said: str | None, medians: Mapping[str, float], winner: str):
-    found = pick_faster.choose([contender("onnx2tf"), contender("litert-torch", said)], medians, threads=2)
+    found = pick_faster.choose([converted("onnx2tf"), converted("litert-torch", said)], medians, threads=2)
     assert found.winner.converter == winner
     assert found.words.startswith(f"{winner} ")
     assert "2 threads" in found.words
@@ -214,7 +215,7 @@ def test_the_faster_of_those_that_are_right_is_kept(said: str | None, medians: M
 
 def test_without_a_right_file_there_is_no_winner():
     with pytest.raises(ToolchainFailed, match="all wrong"):
-        pick_faster.choose([contender("onnx2tf", "failed parity: all wrong")], {}, threads=2)
+        pick_faster.choose([converted("onnx2tf", "failed parity: all wrong")], {}, threads=2)
 
 
 def test_a_duel_takes_turns(monkeypatch: pytest.MonkeyPatch):
@@ -266,7 +267,7 @@ def test_a_converter_that_fails_says_what_may_do_instead(tmp_path: Path, monkeyp
     monkeypatch.setattr(convert.sys, "executable", shutil.which("false"))
     with pytest.raises(ToolchainFailed, match="onnx2tf ended with exit code 1") as caught:
         convert.run_onnx2tf(tmp_path / "model.onnx", tmp_path / "model.tflite", tmp_path)
-    assert "--converter litert-torch may do" in caught.value.hint
+    assert "Try --converter litert-torch" in caught.value.hint
 
 
 @pytest.mark.slow

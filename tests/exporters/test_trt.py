@@ -48,7 +48,7 @@ def test_an_engine_without_a_builder_is_a_checked_graph_that_the_device_has_to_b
     found = manifest_below(tmp_path / "out")
     assert (found["state"], found["file"], found["parity"]["passed"]) == ("deferred", "model.onnx", True)
     assert found["rewrites"] == ["normalized-attention"]
-    assert "one cast at each border that is fp32; a layer norm is one operator with its statistics" in found["recipe"]
+    assert "one cast at each fp32 input and output; a layer norm is one operator with its statistics" in found["recipe"]
     assert "--stronglyTyped" in found["deferred"]
     assert found["bound_to"] == {}
     assert "the device has to build it" in capsys.readouterr().err
@@ -75,7 +75,7 @@ def test_an_fp32_engine_is_planned_without_what_suits_a_cpu(tmp_path: Path):
     graph, engine = export.export_plan(["efficientvit_seg_b0_cityscapes"], order)
     assert "onnx-fp32 with cubic-as-products, denominator-apart, proven" in graph
     assert "trt-fp32" in engine
-    assert "left to the device to build" in engine
+    assert "the device builds the engine" in engine
 
 
 class Builder:
