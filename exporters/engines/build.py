@@ -2,7 +2,7 @@
 
 It runs where the engine shall run, so it needs Python 3.10 and the package ``tensorrt`` (or ``tensorrt_rtx``) and
 nothing else: no torch, no onnx. `vitdeploy.exporters.to_trt` calls `build` in its own process; the agent carries this
-file to boards. The job on stdin is an `BuildRequest`, one JSON object with its fields::
+file to boards. The job on stdin is a `BuildRequest`, one JSON object with its fields::
 
     {"graph": "/somewhere/model.onnx", "engine": "/somewhere/model.engine", "precision": "fp16"}
 
@@ -47,7 +47,7 @@ _KINDS: Final[dict[str, Any]] = {
     "workspace_bytes": int,
     "compute_capability": list,
 }
-"""What the fields of an `BuildRequest` are in JSON."""
+"""What the fields of a `BuildRequest` are in JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +71,10 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltEngine:
-    """An engine, and what its manifest has to say of it."""
+    """An engine, and what its manifest records of it."""
 
-    engine: str
-    sha256: str
-    size_bytes: int
+    sha256: str = ""
+    size_bytes: int = 0
     package: str
     version: str
     """Of the package."""
@@ -83,84 +82,93 @@ class BuiltEngine:
     """See `vitdeploy.artifacts.engine_binding`."""
     build_ns: int
     """From the beginning of parsing to the serialized engine."""
-    timing_cache_sha256: str | None
+    timing_cache_sha256: str | None = None
     """Of the timings after the build; None: the package has none."""
-    timing_cache_used: bool
+    timing_cache_used: bool = False
     """Whether there were timings of an earlier build to choose by."""
 
 
-def build(order: BuildRequest) -> BuiltEngine:
+def build(request: BuildRequest) -> BuiltEngine:
     """Build the engine.
 
     Raises:
-        UsageError: a value of the order means nothing.
+        UsageError: the precision or the package is unknown.
         MissingPackage: the package is not here.
         Impossible: no GPU is here, this TensorRT is too old, or the package does not build for a capability.
         ToolchainFailed: the parser or the builder refuses the graph; their words are in the message.
     """
-    if order.precision not in PRECISIONS or order.package not in engine_binding.PACKAGES:
+    if request.precision not in PRECISIONS or request.package not in engine_binding.PACKAGES:
         raise UsageError(
-            f"{order.package} at {order.precision} is none of {', '.join(engine_binding.PACKAGES)} "
+            f"{request.package} at {request.precision} is none of {', '.join(engine_binding.PACKAGES)} "
             f"at {', '.join(PRECISIONS)}",
-            "Write the order anew.",
+            "Correct the build request.",
         )
-    trt, version = _package(order.package)
-    ahead = order.package == "tensorrt_rtx"
-    found = None if ahead else _gpu_for(version)
-    said = _Logger(trt)
+    trt, version = _package(request.package)
+    device = None if request.package == "tensorrt_rtx" else _gpu_for(version)
+    log = _Logger(trt)
     started = time.perf_counter_ns()
-    try:
-        builder: tensorrt.Builder = trt.Builder(said.logger)
-    except TypeError as error:  # what the bindings make of a null pointer, and it says nothing
-        raise ToolchainFailed(
-            f"{order.package} {version} does not start: {said.last}", "Look at the driver with `nvidia-smi`."
-        ) from error
-    # From 11 on it is accepted and ignored, every network is strongly typed. Before, it has to be asked for.
-    # Source: https://docs.nvidia.com/deeplearning/tensorrt/11.0.0/api/migration/tensorrt-10x-to-11x.html
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser: tensorrt.OnnxParser = trt.OnnxParser(network, said.logger)
-    if not parser.parse_from_file(order.graph):
-        refused = "; ".join(str(parser.get_error(place)) for place in range(parser.num_errors)) or said.last
-        raise ToolchainFailed(f"{order.package} {version} refuses the graph: {refused}", "Report it: it is our bug.")
+    builder, network, parser = _parsed(trt, f"{request.package} {version}", request.graph, log)
     config = builder.create_builder_config()
     cache, used = None, False
-    if found is None:
-        capabilities = _aim(trt, version, config, order.compute_capability)
+    if device is None:
+        capabilities = _set_capabilities(trt, version, config, request.compute_capability)
     else:
-        capabilities = [found.compute_capability]
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, order.workspace_bytes)
-        cache = timing_cache(order.timing_caches, version, found)
-        used = _take(config, cache)
-    if order.precision == "fp32":
+        capabilities = [device.compute_capability]
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace_bytes)
+        cache = timing_cache(request.timing_caches, version, device)
+        used = _load_timings(config, cache)
+    if request.precision == "fp32":
         config.clear_flag(trt.BuilderFlag.TF32)  # on by default, and it keeps 10 bits of 23
     engine = cast("tensorrt.IHostMemory | None", builder.build_serialized_network(network, config))
+    del parser
     if engine is None:
-        raise ToolchainFailed(f"{order.package} {version} built nothing: {said.last}", "Read the step's log.")
+        raise ToolchainFailed(f"{request.package} {version} built nothing: {log.last}", "Read the step's log.")
     data = bytes(engine)  # pyright: ignore[reportArgumentType] (a buffer)
     build_ns = time.perf_counter_ns() - started
-    _write(Path(order.engine), data)
+    _write(Path(request.engine), data)
     return BuiltEngine(
-        engine=order.engine,
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
-        package=order.package,
+        package=request.package,
         version=version,
         bound_to=engine_binding.bound_to(
-            package=order.package,
+            package=request.package,
             version=version,
             compute_capability=capabilities,
-            gpu=found.name if found else None,
+            gpu=device.name if device else None,
         ),
         build_ns=build_ns,
-        timing_cache_sha256=_keep(config, cache) if cache else None,
+        timing_cache_sha256=_save_timings(config, cache) if cache else None,
         timing_cache_used=used,
     )
 
 
-def timing_cache(folder: str | None, version: str, found: gpu.Gpu) -> Path:
+def _parsed(trt: Any, package: str, graph: str, log: "_Logger") -> "tuple[tensorrt.Builder, Any, tensorrt.OnnxParser]":
+    """The builder, the network of a graph, and its parser, which holds the network's weights until the engine is built.
+
+    Raises:
+        ToolchainFailed: the package does not start, or its parser refuses the graph.
+    """
+    try:
+        builder: tensorrt.Builder = trt.Builder(log.logger)
+    except TypeError as error:  # what the bindings make of a null pointer, and it says nothing
+        raise ToolchainFailed(
+            f"{package} does not start: {log.last}", "Look at the driver with `nvidia-smi`."
+        ) from error
+    # From 11 on it is accepted and ignored, every network is strongly typed. Before, it has to be asked for.
+    # Source: https://docs.nvidia.com/deeplearning/tensorrt/11.0.0/api/migration/tensorrt-10x-to-11x.html
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser: tensorrt.OnnxParser = trt.OnnxParser(network, log.logger)
+    if not parser.parse_from_file(graph):
+        refused = "; ".join(str(parser.get_error(place)) for place in range(parser.num_errors)) or log.last
+        raise ToolchainFailed(f"{package} refuses the graph: {refused}", "Report it: it is our bug.")
+    return builder, network, parser
+
+
+def timing_cache(folder: str | None, version: str, device: gpu.Gpu) -> Path:
     """Where the timings of a GPU's kernels are kept: they hold for one version of TensorRT and one GPU."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    name = re.sub(r"[^A-Za-z0-9]+", "-", f"{found.name}-sm{found.compute_capability.replace('.', '')}").strip("-")
+    name = re.sub(r"[^A-Za-z0-9]+", "-", f"{device.name}-sm{device.compute_capability.replace('.', '')}").strip("-")
     return Path(folder or cache / "vitdeploy" / "timing") / f"tensorrt-{version}-{name}.cache"
 
 
@@ -186,34 +194,34 @@ def _gpu_for(version: str) -> gpu.Gpu:
             f"TensorRT {version} is older than {oldest[0]}.{oldest[1]}, the first that this version builds with",
             "Use JetPack 6.1 or later (6.0 has TensorRT 8.6), or leave --device out to defer the build.",
         )
-    found = gpu.first_gpu()
-    if found is None:
+    device = gpu.first_gpu()
+    if device is None:
         raise Impossible("there is no CUDA GPU here to build the engine for", "Leave --device out to defer the build.")
-    return found
+    return device
 
 
-def _aim(trt: Any, version: str, config: Any, asked: list[str]) -> list[str]:
-    """Have TensorRT for RTX compile for the capabilities that were asked for, or for all it can."""
+def _set_capabilities(trt: Any, version: str, config: Any, requested: list[str]) -> list[str]:
+    """Have TensorRT for RTX compile for the requested compute capabilities, or for all it can; returns them."""
     known = {
         f"{name[2:-1]}.{name[-1]}": value
         for name, value in trt.ComputeCapability.__members__.items()
         if name.startswith("SM")
     }
     every = sorted(known, key=float)
-    unknown = [one for one in asked if one not in known]
+    unknown = [capability for capability in requested if capability not in known]
     if unknown:
         raise Impossible(
             f"TensorRT for RTX {version} does not build for compute capability {', '.join(unknown)}",
             f"It builds for {', '.join(every)}; an Orin (8.7) needs trt-fp16.",
         )
-    aimed = asked or every
-    config.num_compute_capabilities = len(aimed)
-    for place, one in enumerate(aimed):
-        config.set_compute_capability(known[one], place)
-    return aimed
+    capabilities = requested or every
+    config.num_compute_capabilities = len(capabilities)
+    for index, capability in enumerate(capabilities):
+        config.set_compute_capability(known[capability], index)
+    return capabilities
 
 
-def _take(config: "tensorrt.IBuilderConfig", path: Path) -> bool:
+def _load_timings(config: "tensorrt.IBuilderConfig", path: Path) -> bool:
     """Let the builder use the timings that are kept, and say whether it does; damaged or foreign ones are left out."""
     kept = path.read_bytes() if path.is_file() else b""
     for data in (kept, b""):
@@ -223,7 +231,7 @@ def _take(config: "tensorrt.IBuilderConfig", path: Path) -> bool:
     return False
 
 
-def _keep(config: "tensorrt.IBuilderConfig", path: Path) -> str | None:
+def _save_timings(config: "tensorrt.IBuilderConfig", path: Path) -> str | None:
     """Keep the timings after the build, and return their digest; None: the builder took no cache."""
     cache = cast("tensorrt.ITimingCache | None", config.get_timing_cache())
     if cache is None:
@@ -245,7 +253,7 @@ class _Logger:
     """The package's logger on stderr, with its last complaint."""
 
     def __init__(self, trt: Any) -> None:
-        self.last = "it said nothing"
+        self.last = "no output"
         outer = self
 
         class Logger(trt.ILogger):
@@ -262,19 +270,21 @@ class _Logger:
 
 
 def run(job: Any) -> dict[str, Any]:
-    """Build what the job on stdin orders; returns a `BuiltEngine` as plain JSON.
+    """Build what the request on stdin describes; returns a `BuiltEngine` as plain JSON.
 
     Raises:
         UsageError: it is no JSON object, or a field is missing, unknown or of another type.
         UnreadableFile: the engine cannot be written.
     """
-    order = child_process.job_of(BuildRequest, job)
+    request = child_process.job_of(BuildRequest, job)
     for name, kind in _KINDS.items():
-        value = getattr(order, name)
+        value = getattr(request, name)
         if not isinstance(value, kind):
-            raise UsageError(f"the order's {name} is {value!r}", f"Give {name} its own type: see `BuildRequest`.")
+            raise UsageError(
+                f"the build request's {name} is {value!r}", f"Give {name} its own type: see `BuildRequest`."
+            )
     try:
-        return asdict(build(order))
+        return asdict(build(request))
     except OSError as error:
         raise UnreadableFile(
             f"cannot write {error.filename}: {error.strerror}", "Make room, or change its permissions."

@@ -1,8 +1,8 @@
-"""A deferred artifact becomes an engine: built on its device, held there against its graph here, and brought home.
+"""Engine of a deferred artifact: built on its device, compared there with its graph here, and copied to this machine.
 
 The device gets the checked graph and builds it by `vitdeploy.exporters.engines.build`, which the agent carries and
 which keeps the builder's timings there. The engine then runs on the device for noise and photographs, and its outputs
-are held against those of the graph on this machine, which was itself proven against torch in fp32.
+are compared with those of the graph on this machine, whose own reference is torch in fp32.
 """
 
 import hashlib
@@ -29,7 +29,8 @@ from vitdeploy.devices import computer_facts, inventory
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, ParityFailed, ToolchainFailed
 from vitdeploy.exporters.engines import trtexec_build
-from vitdeploy.images import inputs
+from vitdeploy.exporters.engines.build import BuildRequest, BuiltEngine
+from vitdeploy.images import inputs as image_inputs
 from vitdeploy.images.photos import as_bytes, normalized, parity_batches
 from vitdeploy.inference import local_reference
 from vitdeploy.processes import child_reply
@@ -43,37 +44,37 @@ RUN_LIMIT_S = 600.0
 LOCK_WAIT_S = 5.0
 
 
-def needs_build(device: Device, facts: DeviceFacts, made: Artifact) -> bool:
+def needs_build(device: Device, facts: DeviceFacts, artifact: Artifact) -> bool:
     """Whether an artifact has still to be built on the device.
 
     Raises:
         Impossible: it has, and the device has no GPU to build for.
     """
-    if made.manifest.state != "deferred":
+    if artifact.manifest.state != "deferred":
         return False
     if facts.compute_capability is None:
         raise Impossible(
-            f"{made.folder} has still to be built on its device, and {device.name} has no NVIDIA GPU",
+            f"{artifact.folder} has still to be built on its device, and {device.name} has no NVIDIA GPU",
             "Name the device that has one with --device.",
         )
     return True
 
 
-def engine_folder(made: Artifact, device: str) -> Path:
+def engine_folder(artifact: Artifact, device: str) -> Path:
     """The folder of the engine that a device builds: beside the deferred one."""
-    return made.folder.with_name(f"{made.folder.name.partition('@')[0]}@{device}")
+    return artifact.folder.with_name(f"{artifact.folder.name.partition('@')[0]}@{device}")
 
 
-def stored_engine(made: Artifact, device: Device, facts: DeviceFacts) -> Artifact | None:
+def stored_engine(artifact: Artifact, device: Device, facts: DeviceFacts) -> Artifact | None:
     """The engine that this device built of this graph earlier, unless its TensorRT or GPU is another now."""
-    folder, store = engine_folder(made, device.name), Store()
+    folder, store = engine_folder(artifact, device.name), Store()
     if (folder / MANIFEST).is_file():
         kept = open_artifact(folder)
-        if _fits(kept.manifest, made.manifest, facts):
+        if _fits(kept.manifest, artifact.manifest, facts):
             store_engine(kept, device.name)
             return kept
     for entry in store.entries():
-        fits = _fits(entry.manifest, made.manifest, facts) and entry.key == store_key(entry.manifest, device.name)
+        fits = _fits(entry.manifest, artifact.manifest, facts) and entry.key == store_key(entry.manifest, device.name)
         if fits and store.find(entry.key) is not None:
             return store.deliver(entry.key, folder)
     return None
@@ -125,10 +126,10 @@ def _fits(kept: Manifest, graph: Manifest, facts: DeviceFacts) -> bool:
 
 
 def build(
-    made: Artifact,
+    artifact: Artifact,
     device: Device,
     *,
-    found: DeviceFacts,
+    facts: DeviceFacts,
     progress: Progress,
     lock_wait_s: float = LOCK_WAIT_S,
     force: bool = False,
@@ -138,10 +139,10 @@ def build(
     It lies beside the deferred one and in the store.
 
     Args:
-        made: the deferred artifact.
+        artifact: the deferred one.
         device: that builds it.
-        found: the device's facts, of `machine.of`.
-        progress: told what happens.
+        facts: those of the device.
+        progress: shows what happens.
         lock_wait_s: how long to wait for a device that somebody else holds.
         force: build it although an earlier one is there.
 
@@ -152,18 +153,20 @@ def build(
         ParityFailed: the engine computes something else than its graph.
         DeviceError: the device was lost, or is in use.
     """
-    if not force and (kept := stored_engine(made, device, found)) is not None:
+    if not force and (kept := stored_engine(artifact, device, facts)) is not None:
         return kept
-    if made.manifest.beside:
-        raise Impossible(f"{made.folder} is in several files, which are not built on devices yet", "Build it there.")
-    folder = engine_folder(made, device.name)
+    if artifact.manifest.beside:
+        raise Impossible(
+            f"{artifact.folder} is in several files, which are not built on devices yet", "Build it there."
+        )
+    folder = engine_folder(artifact, device.name)
     work = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(work, ignore_errors=True)
     try:
         work.mkdir(parents=True)
         with inventory.connect(device) as link, link.lock(timeout_s=lock_wait_s):
-            progress(f"{device.name} builds {made.manifest.model} {made.manifest.target}")
-            manifest = _build(link, made, device, work)
+            progress(f"{device.name} builds {artifact.manifest.model} {artifact.manifest.target}")
+            manifest = _build(link, artifact, device, work)
             documents.write(work / MANIFEST, manifest)
         shutil.rmtree(folder, ignore_errors=True)
         work.replace(folder)
@@ -172,7 +175,7 @@ def build(
     finally:
         shutil.rmtree(work, ignore_errors=True)
     seconds = f"built in {manifest.build_ns / 1e9:.1f} s"
-    progress(f"{device.name} {made.manifest.model} {made.manifest.target}: {seconds}")
+    progress(f"{device.name} {artifact.manifest.model} {artifact.manifest.target}: {seconds}")
     finished = Artifact(folder, manifest)
     if manifest.parity is not None and not manifest.parity.passed:
         raise ParityFailed(
@@ -183,108 +186,109 @@ def build(
     return finished
 
 
-def _build(link: Connection, made: Artifact, device: Device, work: Path) -> Manifest:
-    manifest = made.manifest
-    graph = link.push(made.file, sha256=manifest.sha256)
-    near = work if device.link == "local" else PurePosixPath(graph).parent
-    target = registry.find_target(manifest.target)
-    there, here = str(near / f"{target.file}.{os.getpid()}"), work / target.file
+def _build(link: Connection, artifact: Artifact, device: Device, work: Path) -> Manifest:
+    """The manifest of the engine that is built on the device and copied into ``work``."""
+    graph = link.push(artifact.file, sha256=artifact.manifest.sha256)
+    folder = work if device.link == "local" else PurePosixPath(graph).parent
+    target = registry.find_target(artifact.manifest.target)
+    there, here = str(folder / f"{target.file}.{os.getpid()}"), work / target.file
+    log = work.with_name(f"{target.name}@{device.name}.log")
     try:
-        log = work.with_name(f"{manifest.target}@{device.name}.log")
         if device.trtexec:
-            said = trtexec_build.build(link, device.trtexec, graph, there, target.precision, log=log)
+            built = trtexec_build.build(link, device.trtexec, graph, there, target.precision, log=log)
         else:
-            order = {"graph": graph, "engine": there, "precision": target.precision}
-            said = child_reply.ask(
+            built = child_reply.ask(
                 link,
                 "vitdeploy.exporters.engines.build",
-                order,
-                dict[str, Any],
+                BuildRequest(graph=graph, engine=there, precision=target.precision),
+                BuiltEngine,
                 what="the builder",
                 timeout_s=trtexec_build.BUILD_LIMIT_S,
                 log=log,
             )
         link.pull(there, here)
-        if device.trtexec:
-            said |= {"sha256": digest_of(here), "size_bytes": here.stat().st_size}
-        if digest_of(here) != said["sha256"]:
-            raise ToolchainFailed(f"{device.name} built an engine that came here changed", "Check the link.")
-        built = msgspec.structs.replace(
-            manifest,
-            file=target.file,
-            sha256=said["sha256"],
-            size_bytes=said["size_bytes"],
-            beside=(),
-            parents=(manifest.sha256, *manifest.parents),
-            recipe=f"{manifest.recipe.partition('; the engine')[0]}; parsed and built on {device.name} by "
-            f"{said['package']} {said['version']}, strongly typed",
-            tools={**manifest.tools, said["package"]: said["version"]},
-            bound_to=said["bound_to"],
-            build_ns=said["build_ns"],
-            timing_cache_sha256=said["timing_cache_sha256"],
-            state="ready",
-            deferred=None,
-            parity=None,
-            parity_skipped=None,
-        )
-        if device.trtexec:
-            return msgspec.structs.replace(built, parity_skipped=trtexec_build.UNPROVEN)
-        if manifest.part == "encoder":  # judged by its masks, which takes its decoder
-            skipped = "an encoder is judged by its masks, which is not done on devices; its graph was proven"
-            return msgspec.structs.replace(built, parity_skipped=skipped)
-        return msgspec.structs.replace(built, parity=_proven(link, made, built, there, near, log))
+        sha256 = digest_of(here)
+        if built.sha256 not in ("", sha256):
+            raise ToolchainFailed(f"the engine from {device.name} has a wrong digest after the copy", "Check the link.")
+        manifest = _engine_manifest(artifact.manifest, built, device, here, sha256)
+        if manifest.parity_skipped is not None:
+            return manifest
+        return msgspec.structs.replace(manifest, parity=_parity(link, artifact, manifest, there, folder, log))
     finally:
         link.run(["rm", "-f", there], timeout_s=60)
 
 
-def _proven(
-    link: Connection, made: Artifact, built: Manifest, engine: str, near: Path | PurePosixPath, log: Path
+def _engine_manifest(graph: Manifest, built: BuiltEngine, device: Device, engine: Path, sha256: str) -> Manifest:
+    """The manifest of an engine before its parity; it says so where its parity is not measured."""
+    skipped = None
+    if device.trtexec:
+        skipped = trtexec_build.UNPROVEN
+    elif graph.part == "encoder":  # that takes its decoder
+        skipped = "no parity on the device for SAM encoders (their metric is mask IoU); the graph passed parity"
+    return msgspec.structs.replace(
+        graph,
+        file=engine.name,
+        sha256=sha256,
+        size_bytes=engine.stat().st_size,
+        beside=(),
+        parents=(graph.sha256, *graph.parents),
+        recipe=f"{graph.recipe.partition('; the engine')[0]}; parsed and built on {device.name} by "
+        f"{built.package} {built.version}, strongly typed",
+        tools={**graph.tools, built.package: built.version},
+        bound_to=built.bound_to,
+        build_ns=built.build_ns,
+        timing_cache_sha256=built.timing_cache_sha256,
+        state="ready",
+        deferred=None,
+        parity=None,
+        parity_skipped=skipped,
+    )
+
+
+def _parity(
+    link: Connection, artifact: Artifact, engine: Manifest, file: str, folder: Path | PurePosixPath, log: Path
 ) -> Parity:
-    """Hold the engine on the device against its graph on this machine, output by output."""
-    target = registry.find_target(built.target)
+    """The parity of the engine on the device with its graph on this machine, output by output."""
+    target = registry.find_target(engine.target)
     parent = registry.find_target(target.parent or "")
-    spec = registry.find_model(built.model, built.part)
+    spec = registry.find_model(engine.model, engine.part)
     evidence = parity.Evidence(spec.task)
     with tempfile.TemporaryDirectory(prefix="vitdeploy-engine-") as place:
-        folder = Path(place)
-        here, back = folder / "expected.npz", folder / "found.npz"
-        for feeds in _feeds(spec, built):
-            given = [folder / f"input-{number}" for number in range(len(feeds))]
-            for path, feed in zip(given, feeds, strict=True):
+        expected, outputs = Path(place) / "expected.npz", Path(place) / "outputs.npz"
+        for feeds in _feeds(spec, engine):
+            inputs = [Path(place) / f"input-{number}" for number in range(len(feeds))]
+            for path, feed in zip(inputs, feeds, strict=True):
                 feed.tofile(path)
-            pushed = [link.push(path, sha256=digest_of(path)) for path in given]
-            there = str(near / f"outputs.{os.getpid()}.npz")
+            pushed = [link.push(path, sha256=digest_of(path)) for path in inputs]
+            there = str(folder / f"outputs.{os.getpid()}.npz")
             try:
-                _infer(link, engine, built, target.runtime or "", "cuda", pushed, there, log)
-                link.pull(there, back)
+                _infer(link, file, engine, target.runtime or "", "cuda", pushed, there, log)
+                link.pull(there, outputs)
             finally:
-                own = [path for path in pushed if Path(path) not in given]
-                link.run(["rm", "-f", there, *own], timeout_s=60)
-            runtime = parent.runtime or parent.proof or ""
-            paths = [str(path) for path in given]
-            _infer(LocalConnection(), str(made.file), made.manifest, runtime, "cpu", paths, str(here), log)
-            with np.load(here) as wanted_there, np.load(back) as found_there:
-                for number in range(len(built.outputs)):
-                    pair = wanted_there[f"arr_{number}"], found_there[f"arr_{number}"]
+                copies = [path for path in pushed if Path(path) not in inputs]
+                link.run(["rm", "-f", there, *copies], timeout_s=60)
+            runtime, paths = parent.runtime or parent.proof or "", [str(path) for path in inputs]
+            graph = str(artifact.file)
+            _infer(LocalConnection(), graph, artifact.manifest, runtime, "cpu", paths, str(expected), log)
+            with np.load(expected) as of_graph, np.load(outputs) as of_engine:
+                for number in range(len(engine.outputs)):
+                    pair = of_graph[f"arr_{number}"], of_engine[f"arr_{number}"]
                     (evidence.add_further if number else evidence.add)(*pair)
-    words = f"its graph {made.manifest.file} on this machine, proven against {_of(made)}"
+    proof = artifact.manifest.parity.reference if artifact.manifest.parity else "nothing"
+    words = f"its graph {artifact.manifest.file} on this machine, proven against {proof}"
     return parity.verdict(evidence, target.tolerance, words)
 
 
 def _feeds(spec: ModelSpec, built: Manifest) -> Iterator[list[NDArray[Any]]]:
     """Noise and photographs for what takes one picture, noise for all else; in the order of the inputs."""
     if len(built.inputs) > 1:
-        pool = inputs.make_pool(tensors_of(as_json(built)["inputs"]), seed=0)
+        pool = image_inputs.make_pool(tensors_of(as_json(built)["inputs"]), seed=0)
         yield from ([feeds[tensor.name] for tensor in built.inputs] for feeds in pool[:2])
         return
     entry = next(iter(built.inputs))
     for photos in parity_batches(built.size, built.batch):
         feed = as_bytes(photos) if built.io == "uint8" else normalized(photos, spec)
         yield [feed.astype(entry.dtype, copy=False)]
-
-
-def _of(made: Artifact) -> str:
-    return made.manifest.parity.reference if made.manifest.parity else "nothing"
 
 
 def _infer(

@@ -141,7 +141,7 @@ def _built_on(order: ExportRequest, made: Artifact, progress: Progress) -> Artif
     named = reachable(order.device or "local")
     found = device_facts.facts_of(named)
     remote_build.needs_build(named, found, made)
-    return remote_build.build(made, named, found=found, progress=progress, force=order.force)
+    return remote_build.build(made, named, facts=found, progress=progress, force=order.force)
 
 
 def _plans(names: Sequence[str], order: ExportRequest) -> "list[Plan]":

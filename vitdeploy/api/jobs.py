@@ -44,7 +44,7 @@ def jobs_for(
             try:
                 artifact = _artifact_for(planned, order, device, progress)
                 if remote_build.needs_build(device, facts, artifact):
-                    artifact = remote_build.build(artifact, device, found=facts, progress=progress)
+                    artifact = remote_build.build(artifact, device, facts=facts, progress=progress)
             except VitdeployError as failure:
                 error = failure
         if error is not None:

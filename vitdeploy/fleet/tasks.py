@@ -133,7 +133,7 @@ def build_engine(digest: str, device: str, lock_wait_s: float) -> ArtifactFiles 
         graph = manifest.open_artifact(near, check_bytes=False)
         facts = device_facts.facts_of(target_device)
         return pack(
-            remote_build.build(graph, target_device, found=facts, progress=progress.silent, lock_wait_s=lock_wait_s), ""
+            remote_build.build(graph, target_device, facts=facts, progress=progress.silent, lock_wait_s=lock_wait_s), ""
         )
 
 
