@@ -1,6 +1,8 @@
-"""What the process of one export step is told, and what it makes: plain data on both sides of a pipe."""
+"""Job and result of one export step: plain data on both sides of a pipe."""
 
+import contextlib
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +18,34 @@ DISTRIBUTIONS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 """Whose versions decide what is made, with the target's own: they are in the store's key and in the manifest."""
 
 
+def tool_versions(target: Target) -> dict[str, str]:
+    """Versions of what decides the bytes of a target's files, by distribution, as far as it is installed."""
+    versions: dict[str, str] = {}
+    for name in (*DISTRIBUTIONS, *target.tools):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+class CatalogRows:
+    """The rows of the model table and the target table, for a class that has a variant."""
+
+    __slots__ = ()
+    variant: Variant
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Row of the model."""
+        return registry.find_model(self.variant.model, self.variant.part)
+
+    @property
+    def target(self) -> Target:
+        """Row of the target."""
+        return registry.find_target(self.variant.target)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepJob:
+class StepJob(CatalogRows):
     """One step: make an artifact in ``folder`` and prove it, or prove the one that lies there."""
 
     variant: Variant
@@ -32,16 +60,6 @@ class StepJob:
     only_prove: bool = False
     deferred: bool = False
     """The device has still to build the file: what it needs for that is made and checked."""
-
-    @property
-    def spec(self) -> ModelSpec:
-        """Row of the model."""
-        return registry.find_model(self.variant.model, self.variant.part)
-
-    @property
-    def target(self) -> Target:
-        """Row of the target."""
-        return registry.find_target(self.variant.target)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +95,7 @@ class Exporter(Protocol):
     """What a module ``to_*`` offers (the module itself is the object)."""
 
     def make(self, model: Any, spec: ModelSpec, job: StepJob) -> ExportedFile:
-        """Write the file for ``model``, the torch module as published with its border, into ``job.folder``."""
+        """Write the file for ``model``, the torch module with the job's inputs and outputs, into ``job.folder``."""
         ...
 
 

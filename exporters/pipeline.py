@@ -1,4 +1,4 @@
-"""From what a user asked for to a finished artifact: look it up, else make it in a process of its own.
+"""Export of an artifact: taken from the store, else made step by step, each in a process of its own.
 
 An artifact is stored under the digest of everything that changes its bytes, so the same request twice
 costs a look-up. No framework is imported here: the work is done by `vitdeploy.exporters.step`.
@@ -32,7 +32,7 @@ CONFUSED: Final = "Try another size or --converter litert-torch: onnx2tf can con
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedArtifact:
-    """An artifact in its place; with an error when it was made and failed its proof."""
+    """An artifact in its folder; with an error where its parity failed."""
 
     artifact: Artifact
     reused: bool
@@ -55,37 +55,37 @@ def export(plan: Plan, store: Store, *, progress: Progress) -> ExportedArtifact:
     for step in plan.steps:
         if request.force or store.find(step.key) is None:
             reused = False
-            _make(plan, step, previous, store, progress)
+            _run_step(plan, step, previous, store, progress)
         previous = store.folder(step.key)
         if step is not plan.steps[-1] and (wrong := parity_error(open_artifact(previous, check_bytes=False))):
             raise wrong  # nothing is built on a graph that computes something else
     stored = store.find(plan.key)
     assert stored is not None, "a step that succeeded has stored its artifact"
     folder = folder_of(stored, plan.options, request.device if stored.bound_to else None)
-    made = store.deliver(plan.key, request.out / folder)
-    return ExportedArtifact(artifact=made, reused=reused, error=parity_error(made))
+    artifact = store.deliver(plan.key, request.out / folder)
+    return ExportedArtifact(artifact=artifact, reused=reused, error=parity_error(artifact))
 
 
-def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tuple[Parity, VitdeployError | None]:
+def prove(artifact: Artifact, *, weights: Path | None, images: Path | None) -> tuple[Parity, VitdeployError | None]:
     """Measure the parity of a finished artifact again; it is not changed.
 
     Raises:
         UnreadableFile: the checkpoint is not the one that the artifact was made from.
     """
-    manifest = found.manifest
+    manifest = artifact.manifest
     spec = registry.find_model(manifest.model)
     if manifest.weights.name == spec.name:
         if manifest.weights.sha256 != spec.user_weights:
-            raise UnreadableFile(f"{spec.name} is not what {found.folder} was made from", "Export it again.")
+            raise UnreadableFile(f"{spec.name} is not what {artifact.folder} was made from", "Export it again.")
     elif manifest.weights.source == "file":
         if weights is None:
             raise UnreadableFile(
-                f"{found.folder} was made from {manifest.weights.name}, which is needed for the comparison",
+                f"{artifact.folder} was made from {manifest.weights.name}, which is needed for the comparison",
                 "Name the checkpoint with --weights.",
             )
         if digest_of(weights) != manifest.weights.sha256:
             raise UnreadableFile(
-                f"{weights} is not the checkpoint that {found.folder} was made from", f"Use {manifest.weights.name}."
+                f"{weights} is not the checkpoint that {artifact.folder} was made from", f"Use {manifest.weights.name}."
             )
     target = registry.find_target(manifest.target)
     if manifest.state == "deferred" and target.parent is not None:  # what lies there is still the graph
@@ -94,7 +94,7 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
     with tempfile.TemporaryDirectory(prefix="vitdeploy-check-") as place:
         folder = Path(place)
         for name in (manifest.file, *(b.file for b in manifest.beside), MANIFEST):
-            (folder / name).symlink_to((found.folder / name).resolve())
+            (folder / name).symlink_to((artifact.folder / name).resolve())
         _run(
             StepJob(
                 variant=replace(manifest.variant, target=target.name),
@@ -108,26 +108,28 @@ def prove(found: Artifact, *, weights: Path | None, images: Path | None) -> tupl
         proven = open_artifact(folder, check_bytes=False)
     assert proven.manifest.parity is not None, "a proof leaves a parity"
     trace = " `vitdeploy check --trace` names the first node that breaks." if target.proof else ""
-    return proven.manifest.parity, parity_error(Artifact(found.folder, proven.manifest), f"Do not deploy it.{trace}")
+    return proven.manifest.parity, parity_error(Artifact(artifact.folder, proven.manifest), f"Do not deploy it.{trace}")
 
 
-def parity_error(made: Artifact, hint: str | None = None) -> ParityFailed | None:
-    """The error of an artifact that computes something else than its model; None when it was proven right.
+def parity_error(artifact: Artifact, hint: str | None = None) -> ParityFailed | None:
+    """The error of an artifact that computes something else than its model; None where its parity passed or is unknown.
 
     Args:
         hint: what to do about it; None: to check it again.
     """
-    parity = made.manifest.parity
+    parity = artifact.manifest.parity
     if parity is None or parity.passed:
         return None
     if hint is None:
-        hint = f"Run `vitdeploy check {made.folder}`, and do not deploy it."
-        if planning.DEFAULT_CONVERTER in made.manifest.tools:
+        hint = f"Run `vitdeploy check {artifact.folder}`, and do not deploy it."
+        if planning.DEFAULT_CONVERTER in artifact.manifest.tools:
             hint += f" {CONFUSED}"
-    return ParityFailed(f"{made.folder} does not compute what {made.manifest.model} computes: {parity.reason}", hint)
+    return ParityFailed(
+        f"{artifact.folder} does not compute what {artifact.manifest.model} computes: {parity.reason}", hint
+    )
 
 
-def _make(plan: Plan, step: Step, parent: Path | None, store: Store, progress: Progress) -> None:
+def _run_step(plan: Plan, step: Step, parent: Path | None, store: Store, progress: Progress) -> None:
     request = plan.request
     started = time.monotonic()
     folder = store.workplace(step.key)
@@ -142,20 +144,19 @@ def _make(plan: Plan, step: Step, parent: Path | None, store: Store, progress: P
                 deferred=step.deferred,
             )
         )
-        became = _became(open_artifact(folder, check_bytes=False))
+        result = _result_words(open_artifact(folder, check_bytes=False))
         store.add(step.key, folder, replace=request.force)
     finally:
         store.discard(folder)
-    progress(f"{step.variant.words}: {became} in {time.monotonic() - started:.1f} s")
+    progress(f"{step.variant.words}: {result} in {time.monotonic() - started:.1f} s")
 
 
-def _became(made: Artifact) -> str:
-    """What to say of a step that is done."""
-    if made.manifest.state == "deferred":
+def _result_words(artifact: Artifact) -> str:
+    if artifact.manifest.state == "deferred":
         return "its graph is checked, the device has to build it"
-    if made.manifest.parity is None:
+    if artifact.manifest.parity is None:
         return "built, not run"
-    return f"exported, parity {'passed' if made.manifest.parity.passed else 'failed'}"
+    return f"exported, parity {'passed' if artifact.manifest.parity.passed else 'failed'}"
 
 
 def _run(job: StepJob) -> None:

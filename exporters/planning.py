@@ -1,4 +1,4 @@
-"""What a user asked for and the steps to it: refused where it cannot be, each under a digest of what it depends on."""
+"""Plans of exports: the request of each artifact, checked, and its steps, each with its store key."""
 
 import hashlib
 import json
@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +21,7 @@ from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters.tflite import litert_torch_env
 
 STEP: Final = "vitdeploy.exporters.pipeline"
-"""What tells a step what to make, and starts its process."""
+"""The module that writes the job of a step and starts its process."""
 
 DEFAULT_CONVERTER: Final = "onnx2tf"
 
@@ -37,8 +36,8 @@ NEEDS_LITERT_TORCH: Final = ("litert-torch", "best")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArtifactRequest:
-    """One artifact that is wanted."""
+class ArtifactRequest(jobs.CatalogRows):
+    """One artifact to export."""
 
     variant: Variant
     """Without the checkpoint, which has not been read yet: `Plan.variant` has its digest."""
@@ -50,53 +49,38 @@ class ArtifactRequest:
     weights_sha256: str | None = None
     """Digest of ``weights``, where a caller has read them already; None: they are read when the plan is made."""
 
-    @property
-    def spec(self) -> ModelSpec:
-        """Row of the model."""
-        return registry.find_model(self.variant.model, self.variant.part)
-
-    @property
-    def target(self) -> Target:
-        """Row of the target."""
-        return registry.find_target(self.variant.target)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One target on the way to the one that is wanted."""
+class Step(jobs.CatalogRows):
+    """Export to one target: the requested one, or a parent of it."""
 
     variant: Variant
-    """What it makes: as wanted, but for the target."""
+    """Of the file that it writes: as requested, but for the target."""
     rewrites: tuple[str, ...]
     key: str
-    """Digest of everything that changes the bytes of what it makes."""
+    """Digest of everything that changes the bytes of its file."""
     deferred: bool = False
     """The device has still to build the file."""
 
     @property
-    def target(self) -> Target:
-        """Row of its target."""
-        return registry.find_target(self.variant.target)
-
-    @property
     def packages(self) -> tuple[str, ...]:
-        """What it needs here."""
+        """Packages that it needs here."""
         return () if self.deferred else (*self.target.export_packages, *self.target.run_packages)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a request comes to. Made once a command, and handed on to whatever describes, prepares or does it."""
+    """The steps of a request. Made once a command, and handed on to whatever describes, prepares or does it."""
 
     request: ArtifactRequest
     variant: Variant
-    """The one that is wanted, under the digest of its weights."""
+    """The requested one, with the digest of its weights."""
     steps: tuple[Step, ...]
-    """From the torch module to the target that is wanted."""
+    """From the torch module to the requested target."""
 
     @property
     def key(self) -> str:
-        """Under which the store has what is wanted."""
+        """Store key of the requested artifact."""
         return self.steps[-1].key
 
     @property
@@ -115,7 +99,7 @@ class Plan:
         words += [variant.head] if variant.head != "logits" else []
         words += [variant.io] if variant.io != "fp32" else []
         words += [variant.converter] if variant.converter not in (None, DEFAULT_CONVERTER) else []
-        words += [f"sm{one.replace('.', '')}" for one in variant.compute_capability]
+        words += [f"sm{capability.replace('.', '')}" for capability in variant.compute_capability]
         words += [f"without-{name}" for name in sorted(variant.without)]
         return "+".join(words)
 
@@ -125,7 +109,7 @@ def plans(requests: Sequence[ArtifactRequest]) -> list[Plan]:
 
     Raises:
         UsageError: a rewrite that the target does not have.
-        Impossible: a size or border that the model cannot have, or a target that is not built in this version.
+        Impossible: an option that the model or the target cannot have, or a target that is not built in this version.
         UnreadableFile: the weights file cannot be read.
     """
     for request in requests:
@@ -143,30 +127,30 @@ def _check(request: ArtifactRequest) -> None:
             raise unknown_name(f"rewrite of {target.name}", name, target.rewrites, "vitdeploy targets")
     if target.exporter is None:
         raise Impossible(f"{target.name} is {target.unavailable}", "`vitdeploy targets` lists those that can be made.")
-    _check_border(request)
+    _check_options(request)
 
 
 def _plan(request: ArtifactRequest, weights_sha256: str | None) -> Plan:
     variant, target = request.variant, request.target
     if weights_sha256 is not None:
         variant = replace(variant, weights=f"sha256:{weights_sha256}")
-    chain = [target]
-    while (parent := chain[0].parent) is not None:
-        chain.insert(0, registry.find_target(parent))
+    targets = [target]
+    while (parent := targets[0].parent) is not None:
+        targets.insert(0, registry.find_target(parent))
     steps: list[Step] = []
-    for one in chain:
+    for row in targets:
         # A parent's rewrites that the target does not want, because they suit a CPU, are left out on the way.
-        rewrites = tuple(name for name in one.rewrites if name in target.rewrites and name not in variant.without)
-        made = replace(
+        rewrites = tuple(name for name in row.rewrites if name in target.rewrites and name not in variant.without)
+        step_variant = replace(
             variant,
-            target=one.name,
+            target=row.name,
             converter=None if variant.converter == DEFAULT_CONVERTER else variant.converter,
-            compute_capability=variant.compute_capability if one.name == AHEAD_OF_TIME else (),
+            compute_capability=variant.compute_capability if row.name == AHEAD_OF_TIME else (),
             without=(),  # the rewrites that are applied say it
         )
-        deferred = _deferred(request, one)
-        key = _key(made, one, rewrites, steps[-1].key if steps else None, deferred=deferred)
-        steps.append(Step(variant=made, rewrites=rewrites, key=key, deferred=deferred))
+        deferred = _deferred(request, row)
+        key = _key(step_variant, row, rewrites, steps[-1].key if steps else None, deferred=deferred)
+        steps.append(Step(variant=step_variant, rewrites=rewrites, key=key, deferred=deferred))
     return Plan(request=request, variant=variant, steps=tuple(steps))
 
 
@@ -185,8 +169,8 @@ def describe(plan: Plan) -> list[str]:
             proof = "the device builds the engine"
         elif step.variant.target == AHEAD_OF_TIME:
             proof = "built ahead of time, not run"
-        made = f"{variant.full_model} {variant.size_words}"
-        lines.append(f"{made}, {weights} → {step.variant.target}{by}{named}, {proof}")
+        model = f"{variant.full_model} {variant.size_words}"
+        lines.append(f"{model}, {weights} → {step.variant.target}{by}{named}, {proof}")
     return lines
 
 
@@ -211,8 +195,8 @@ def prepare(plans: Iterable[Plan], store: Store) -> None:
         litert_torch_env.require_litert_torch()
 
 
-def _check_border(request: ArtifactRequest) -> None:
-    """Refuse heads and element types that the target or the model does not have."""
+def _check_options(request: ArtifactRequest) -> None:
+    """Refuse heads, element types and other options that the target or the model does not have."""
     spec, target, variant = request.spec, request.target, request.variant
     user_models.check(spec, target.name, weights=request.weights is not None, head=variant.head, io=variant.io)
     for option, value, default in (("head", variant.head, "logits"), ("io", variant.io, "fp32")):
@@ -255,10 +239,10 @@ def _deferred(request: ArtifactRequest, target: Target) -> bool:
 
 
 def _key(variant: Variant, target: Target, rewrites: Sequence[str], parent: str | None, *, deferred: bool) -> str:
-    tools = {name: _version(name) for name in (*jobs.DISTRIBUTIONS, *target.tools)}
+    tools: dict[str, str | None] = {**jobs.tool_versions(target)}
     if variant.converter in NEEDS_LITERT_TORCH:
         tools[litert_torch_env.LITERT_TORCH] = litert_torch_env.litert_torch_version()
-    made_from = {
+    parts = {
         **asdict(variant),
         "rewrites": list(rewrites),
         "parent": parent,
@@ -267,14 +251,7 @@ def _key(variant: Variant, target: Target, rewrites: Sequence[str], parent: str 
         "tools": tools,
         "source": _source_digest(registry.find_model(variant.model, variant.part), target),
     }
-    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _source_digest(spec: ModelSpec, target: Target) -> str:

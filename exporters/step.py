@@ -6,8 +6,6 @@ A process of its own, because exporters are large, may crash, and print what the
 import errno
 import sys
 import time
-from collections.abc import Iterator
-from importlib import metadata
 from typing import Any
 
 import msgspec
@@ -15,7 +13,6 @@ import msgspec
 from vitdeploy import documents
 from vitdeploy.artifacts.manifest import MANIFEST, SCHEMA, Manifest, Weights, as_json, digest_of, open_artifact
 from vitdeploy.catalog import graph_io, registry
-from vitdeploy.catalog.spec import Target
 from vitdeploy.errors import VitdeployError
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters import proof
@@ -71,7 +68,7 @@ def _manifest(exported: ExportedFile, model: Any, job: StepJob, *, build_ns: int
         parents=exported.parents,
         recipe=exported.recipe,
         rewrites=exported.rewrites,
-        tools={**dict(_versions(job.target)), **exported.tools},
+        tools={**jobs.tool_versions(job.target), **exported.tools},
         bound_to=exported.bound_to,
         build_ns=build_ns,
         timing_cache_sha256=exported.timing_cache_sha256,
@@ -90,11 +87,6 @@ def _weights(job: StepJob) -> Weights:
     if source == "random":
         return Weights(source="random", seed=int(value))
     return Weights(source="file", sha256=value, name=job.weights.name if job.weights else job.spec.name)
-
-
-def _versions(target: Target) -> Iterator[tuple[str, str]]:
-    installed = {dist.name.lower(): dist.version for dist in metadata.distributions() if dist.name}
-    return ((name, installed[name]) for name in (*jobs.DISTRIBUTIONS, *target.tools) if name in installed)
 
 
 def _full_disk(error: BaseException | None) -> OSError | None:

@@ -164,7 +164,7 @@ def test_whatever_changes_the_bytes_changes_the_key(tmp_path: Path, monkeypatch:
         {"without": ("padded-stem",)},
     ]
     keys = [planning.plans([wanted(tmp_path, **change)])[0].key for change in changes]
-    monkeypatch.setattr(planning, "_version", lambda name: "99")
+    monkeypatch.setattr(planning.jobs, "tool_versions", lambda target: {"torch": "99"})
     keys.append(planning.plans([wanted(tmp_path)])[0].key)
     monkeypatch.undo()
     monkeypatch.setattr(planning, "_source_digest", lambda spec, target: "other code")
