@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Mapping
 
 from vitdeploy.catalog import registry
 from vitdeploy.reports.report import Report, ReportRow
@@ -25,6 +24,10 @@ COLUMNS = (
 )
 """The header; the same for every report."""
 
+_OF_CASE = ("model", "part", "attention", "target", "batch", "device", "threads", "streams", "boundary", "weights")
+_OF_SUMMARY = ("median_ms", "p90_ms", "p99_ms", "throughput_per_s", "samples", "trials")
+_OF_TRIALS = ("load_ms", "first_ms", "peak_memory_bytes")
+
 
 def render(report: Report) -> bytes:
     """The report as CSV; what may not be quoted has no figures, only its status and reasons."""
@@ -36,22 +39,13 @@ def render(report: Report) -> bytes:
 
 
 def _row(row: ReportRow) -> dict[str, object]:
-    result, case = row.result, row.result.case
+    result, case, parity = row.result, row.result.case, row.result.parity
     return {
         "run": row.run_id,
         "case": case.name,
-        "model": case.model,
-        "part": case.part,
-        "attention": case.attention,
-        "target": case.target,
+        **{name: getattr(case, name) for name in _OF_CASE},
         "height": case.size[0],
         "width": case.size[1],
-        "batch": case.batch,
-        "device": case.device,
-        "threads": case.threads,
-        "streams": case.streams,
-        "boundary": case.boundary,
-        "weights": case.weights,
         "status": result.status,
         "reasons": " ".join(reason.code for reason in result.reasons),
         **(_figures(row, result.summary) if row.quotable and result.summary else {}),
@@ -59,30 +53,23 @@ def _row(row: ReportRow) -> dict[str, object]:
         "change_ratio": row.change.ratio if row.change else None,
         "params": result.params,
         "macs": result.macs,
-        "parity_passed": result.parity.passed if result.parity else None,
-        "parity_error_std": result.parity.error_std if result.parity else None,
-        "parity_metric": result.parity.metric.name if result.parity else None,
-        "parity_metric_value": result.parity.metric.value if result.parity else None,
+        "parity_passed": parity.passed if parity else None,
+        "parity_error_std": parity.error_std if parity else None,
+        "parity_metric": parity.metric.name if parity else None,
+        "parity_metric_value": parity.metric.value if parity else None,
         "artifact_sha256": result.artifact_sha256,
         "note": " ".join(registry.notes([case.model])),
     }
 
 
-def _figures(row: ReportRow, summary: record.Summary) -> Mapping[str, object]:
+def _figures(row: ReportRow, summary: record.Summary) -> dict[str, object]:
     low, high = summary.median_ci95_ms or (None, None)
     least, most = (row.faster.interval if row.faster else None) or (None, None)
     return {
-        "median_ms": summary.median_ms,
+        **{name: getattr(summary, name) for name in _OF_SUMMARY},
+        **{name: getattr(row, name) for name in _OF_TRIALS},
         "median_ci95_low_ms": low,
         "median_ci95_high_ms": high,
-        "p90_ms": summary.p90_ms,
-        "p99_ms": summary.p99_ms,
-        "throughput_per_s": summary.throughput_per_s,
-        "samples": summary.samples,
-        "trials": summary.trials,
-        "load_ms": row.load_ms,
-        "first_ms": row.first_ms,
-        "peak_memory_bytes": row.peak_memory_bytes,
         "faster_than": row.faster.against if row.faster else None,
         "times_faster": row.faster.value if row.faster else None,
         "times_faster_ci95_low": least,

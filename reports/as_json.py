@@ -73,13 +73,13 @@ def render(report: Report) -> bytes:
         warnings=report.warnings,
         tally=report.tally,
         origins=report.origins,
-        rows=tuple(_line(section.title.lower(), row) for section in report.sections for row in section.rows),
+        rows=tuple(_row(section.title.lower(), row) for section in report.sections for row in section.rows),
     )
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
-def _line(section: str, row: ReportRow) -> JsonRow:
-    result, change, quotable = row.result, row.change, row.quotable
+def _row(section: str, row: ReportRow) -> JsonRow:
+    result, quotable = row.result, row.quotable
     return JsonRow(
         run=row.run_id,
         section=section,
@@ -95,15 +95,7 @@ def _line(section: str, row: ReportRow) -> JsonRow:
         first_ms=row.first_ms if quotable else None,
         peak_memory_bytes=row.peak_memory_bytes if quotable else None,
         faster=row.faster,
-        change=None
-        if change is None
-        else JsonChange(
-            verdict=change.verdict,
-            ratio=change.ratio,
-            interval=change.interval,
-            detectable=change.detectable,
-            reason=change.reason,
-        ),
+        change=None if row.change is None else msgspec.convert(row.change, JsonChange, from_attributes=True),
         parity=result.parity,
         params=result.params,
         macs=result.macs,

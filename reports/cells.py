@@ -30,7 +30,6 @@ class Cells:
     metric: str
     params: str
     macs: str
-    samples: str
 
 
 def of(rows: Sequence[ReportRow]) -> list[Cells]:
@@ -45,6 +44,10 @@ def of(rows: Sequence[ReportRow]) -> list[Cells]:
         units.milliseconds([row.load_ms if row.quotable else None for row in rows]),
         units.milliseconds([row.first_ms if row.quotable else None for row in rows]),
         per_second([s.throughput_per_s if s else None for s in shown]),
+        [
+            f"{row.peak_memory_bytes / 2**20:.0f}" if row.quotable and row.peak_memory_bytes else units.MISSING
+            for row in rows
+        ],
         strict=True,
     )
     return [
@@ -61,14 +64,13 @@ def of(rows: Sequence[ReportRow]) -> list[Cells]:
             change=change(row),
             load=load,
             first=first,
-            memory_mib=_memory(row),
+            memory_mib=memory,
             parity=parity(row),
             metric=metric(row),
-            params=units.MISSING if row.result.params is None else units.count(row.result.params),
-            macs=units.MISSING if row.result.macs is None else units.count(row.result.macs),
-            samples=_samples(row),
+            params=_count(row.result.params),
+            macs=_count(row.result.macs),
         )
-        for row, median, p90, p99, load, first, rate in columns
+        for row, median, p90, p99, load, first, rate, memory in columns
     ]
 
 
@@ -161,21 +163,10 @@ def code_spans(text: str) -> list[tuple[str, bool]]:
     return [(part, place % 2 == 1) for place, part in enumerate(parts) if part]
 
 
+def _count(value: int | None) -> str:
+    return units.MISSING if value is None else units.count(value)
+
+
 def _interval(row: ReportRow, *, like: float) -> str:
-    summary = row.result.summary
-    if not row.quotable or summary is None or summary.median_ci95_ms is None:
-        return units.MISSING
-    return units.interval(*summary.median_ci95_ms, like)
-
-
-def _memory(row: ReportRow) -> str:
-    if not row.quotable or row.peak_memory_bytes is None:
-        return units.MISSING
-    return f"{row.peak_memory_bytes / 2**20:.0f}"
-
-
-def _samples(row: ReportRow) -> str:
-    summary = row.result.summary
-    if not row.quotable or summary is None:
-        return units.MISSING
-    return f"{summary.samples} in {summary.trials}"
+    bounds = row.result.summary.median_ci95_ms if row.quotable and row.result.summary else None
+    return units.MISSING if bounds is None else units.interval(*bounds, like)

@@ -9,13 +9,12 @@ from typing import Any, get_args
 
 import numpy as np
 
-from vitdeploy import units
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import NOT_VISIBLE
 from vitdeploy.catalog.spec import Task
-from vitdeploy.reports import origins
+from vitdeploy.reports import explanations, origins
 from vitdeploy.reports.origins import Origin
-from vitdeploy.results import comparison, stats, verdict
+from vitdeploy.results import comparison, verdict
 from vitdeploy.results.record import Result, Run, Trial
 from vitdeploy.results.verdict import Comparison
 
@@ -174,7 +173,8 @@ def build(runs: Sequence[Run], baseline: Run | None = None) -> Report:
 
 def medians_ms(result: Result) -> list[tuple[Trial, float]]:
     """Each trial that has samples, with their median, in the order they were run."""
-    return [(t, float(np.median(t.samples_ns)) / 1e6) for t in sorted(result.trials, key=_in_time) if t.samples_ns]
+    trials = sorted(result.trials, key=lambda trial: trial.order)
+    return [(trial, float(np.median(trial.samples_ns)) / 1e6) for trial in trials if trial.samples_ns]
 
 
 def families(rows: Sequence[ReportRow]) -> list[str]:
@@ -197,16 +197,16 @@ def _rows(run: Run, baseline: Run | None) -> Iterator[ReportRow]:
     if run.sides is not None:
         a, b = run.sides
         yield replace(_row(a, run, None), label=f"{a.case.name} (A)")
-        found = comparison.duel(run)
+        duel = comparison.duel(run)
         yield replace(
-            _row(b, run, found.comparisons[0]),
+            _row(b, run, duel.comparisons[0]),
             label=f"{b.case.name} (B against A)",
-            explained=tuple(comparison.explained(found.attribution)),
+            explained=explanations.attribution(duel.attribution),
         )
         return
     comparable = baseline is not None and not comparison.differences(run, baseline)
-    found = verdict.compare(baseline.results, run.results, historical=True) if baseline and comparable else []
-    changes = {one.case: one for one in found}
+    compared = verdict.compare(baseline.results, run.results, historical=True) if baseline and comparable else []
+    changes = {change.case: change for change in compared}
     for result in run.results:
         yield _row(result, run, changes.get(result.case))
 
@@ -226,21 +226,9 @@ def _row(result: Result, run: Run, change: Comparison | None) -> ReportRow:
         peak_memory_bytes=max((t.peak_memory_bytes for t in trials), default=None),
         faster=_faster(result, run),
         change=change,
-        explained=sustained_words(result),
-        lacking=_lacking(result, trials),
+        explained=explanations.sustained(result),
+        lacking=explanations.lacking(result, trials),
     )
-
-
-def sustained_words(result: Result) -> tuple[str, ...]:
-    """What a long load did, in one line; nothing where none was asked for."""
-    heat = result.sustained
-    if heat is None:
-        return ()
-    burst, after = units.milliseconds([heat.burst_ms, heat.sustained_ms])
-    slowed = "it did not slow down" if heat.slowed_after_s is None else f"slower from {heat.slowed_after_s:.0f} s on"
-    said = "" if heat.throttled_after_s is None else f", throttled from {heat.throttled_after_s:.0f} s on"
-    change = heat.sustained_ms / heat.burst_ms
-    return (f"burst {burst} ms, under sustained load {after} ms ({change:.2f} ×); {slowed}{said}",)
 
 
 def _labeled(rows: Sequence[ReportRow]) -> list[ReportRow]:
@@ -261,25 +249,6 @@ def _labeled(rows: Sequence[ReportRow]) -> list[ReportRow]:
     return [replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
 
 
-def _lacking(result: Result, trials: Sequence[Trial]) -> dict[str, str]:
-    """Why a valid row has no interval or percentile."""
-    summary, found = result.summary, dict[str, str]()
-    if summary is None or result.status != "valid":
-        return found
-    if summary.median_ci95_ms is None:
-        found["median_ci95_ms"] = f"an interval needs {stats.FEWEST_FOR_INTERVAL} trials, not {summary.trials}"
-    worth = stats.effective_count([trial.samples_ns for trial in trials])
-    for name, probability, shown in (("p90_ms", 0.90, summary.p90_ms), ("p99_ms", 0.99, summary.p99_ms)):
-        if shown is None and any(trial.sample_kind != "inference" for trial in trials):
-            found[name] = "medians of blocks have no percentiles of single inferences"
-        elif shown is None:
-            found[name] = (
-                f"{name.removesuffix('_ms')} needs {stats.fewest_samples(probability)} independent samples, "
-                f"and these {summary.samples} are worth {worth:.0f}"
-            )
-    return found
-
-
 def _faster(result: Result, run: Run) -> Ratio | None:
     """The ratio to the reference target of the same case, where both may be quoted."""
     group = [other for other in run.results if _but_target(other) == _but_target(result) and other.status == "valid"]
@@ -290,20 +259,16 @@ def _faster(result: Result, run: Run) -> Ratio | None:
         return None
     if result.summary is None or reference.summary is None:
         return None
-    found = verdict.effect(result.trials, reference.trials)
-    if found is None:
+    effect = verdict.effect(result.trials, reference.trials)
+    if effect is None:
         value = reference.summary.median_ms / result.summary.median_ms
         return Ratio(against=reference.case.target, value=value, interval=None)
-    value, factor = math.exp(found.log_ratio), math.exp(found.half_width(_ERROR_OF_A_BOUND))
+    value, factor = math.exp(effect.log_ratio), math.exp(effect.half_width(_ERROR_OF_A_BOUND))
     return Ratio(against=reference.case.target, value=value, interval=(value / factor, value * factor))
 
 
 def _but_target(result: Result) -> tuple[Any, ...]:
     return tuple(getattr(result.case, name) for name in result.case.__struct_fields__ if name != "target")
-
-
-def _in_time(trial: Trial) -> int:
-    return trial.order
 
 
 def _order(row: ReportRow) -> tuple[Any, ...]:
@@ -350,9 +315,9 @@ def _warnings(runs: Sequence[Run], baseline: Run | None) -> Iterator[str]:
     random = [result.case for result in results if result.case.weights.startswith("random")]
     if random:
         seeds = ", ".join(sorted({case.weights.removeprefix("random:") for case in random}))
-        some = ", ".join(sorted({case.model for case in random}))
+        models = ", ".join(sorted({case.model for case in random}))
         yield (
-            f"Random weights (seed {seeds}) in {'all models' if len(random) == len(results) else some}: "
+            f"Random weights (seed {seeds}) in {'all models' if len(random) == len(results) else models}: "
             "the times are those of the real architecture, the outputs mean nothing."
         )
     yield from registry.notes(result.case.model for result in results)
@@ -361,8 +326,8 @@ def _warnings(runs: Sequence[Run], baseline: Run | None) -> Iterator[str]:
         yield f"{bad} of {len(results)} cases have no figure to quote; each says why."
     remarks = Counter(reason.code for result in results if result.status == "valid" for reason in result.reasons)
     if remarks:
-        told = ", ".join(f"{code} in {count}" for code, count in sorted(remarks.items()))
-        yield f"Some of the {len(results) - bad} figures carry a remark, told below the tables: {told}."
+        codes = ", ".join(f"{code} in {count}" for code, count in sorted(remarks.items()))
+        yield f"Some of the {len(results) - bad} figures carry a remark, told below the tables: {codes}."
     if any(run.vitdeploy.dirty for run in runs):
         yield "Measured by a vitdeploy with uncommitted changes."
     if any(origins.facts(run).throttle == NOT_VISIBLE for run in runs):

@@ -11,7 +11,7 @@ from tests.doubles.make_run import everything
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import inventory
-from vitdeploy.reports import report
+from vitdeploy.reports import explanations
 from vitdeploy.results import record, sustained
 
 
@@ -86,7 +86,7 @@ def test_slowing_down_under_a_long_load_is_a_result_and_not_a_reason(tmp_path: P
     assert not {reason.code for reason in found.reasons} & {"throttled", "not-steady"}
     assert found.sustained is not None
     assert found.sustained.throttled_after_s == 11.5
-    (words,) = report.sustained_words(found)
+    (words,) = explanations.sustained(found)
     assert "burst 10" in words
     assert "slower from 1" in words
     assert "throttled from 12 s on" in words

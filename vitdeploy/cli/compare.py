@@ -229,7 +229,7 @@ def _rate(count: int, comparisons: int, interval: tuple[float, float]) -> str:
 
 def _verdicts(compared: "Compared") -> "Sequence[Table | str]":
     from vitdeploy.catalog import registry
-    from vitdeploy.results import comparison
+    from vitdeploy.reports import explanations
 
     title = f"{compared.head} against {compared.base}"
     heads = ("case", "verdict", "head / base", "interval", "smallest detectable change")
@@ -239,7 +239,7 @@ def _verdicts(compared: "Compared") -> "Sequence[Table | str]":
     return [
         table,
         *(f"{row.case.name}: {row.reason}." for row in compared.comparisons),
-        *(f"{line}." for line in comparison.explained(compared.attribution)),
+        *(f"{line}." for line in explanations.attribution(compared.attribution)),
         f"Bound ±{compared.max_slowdown:.1%}; error rate of each interval end, over all cases: {compared.alpha:.2%}.",
         *compared.notes,
         *registry.notes(row.case.model for row in compared.comparisons),

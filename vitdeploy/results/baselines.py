@@ -8,7 +8,6 @@
 """
 
 import getpass
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,6 +19,7 @@ from vitdeploy import documents
 from vitdeploy.artifacts import manifest
 from vitdeploy.errors import NothingToCompare, NoValidMeasurement, UnreadableFile, UsageError
 from vitdeploy.results import record
+from vitdeploy.results.provenance import git
 from vitdeploy.results.record import Run
 
 SCHEMA = 1
@@ -72,7 +72,6 @@ def accept(path: Path, *, because: str, root: Path = DEFAULT_ROOT) -> Baseline:
         reasons = "; ".join(f"{r.case.name}: {', '.join(x.code for x in r.reasons)}" for r in run.results)
         raise NoValidMeasurement(f"no figure of {path} may become a baseline: {reasons}", "Measure it again.")
     place = place_of(run, root)
-    data = path.read_bytes()
     acceptance = Acceptance(
         schema=SCHEMA,
         device=run.device.name,
@@ -82,12 +81,12 @@ def accept(path: Path, *, because: str, root: Path = DEFAULT_ROOT) -> Baseline:
         accepted_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         who=_who(),
         because=because.strip(),
-        commit=_git("rev-parse", "HEAD"),
+        commit=git("rev-parse", "HEAD") or None,
         artifacts=valid,
     )
     # The acceptance goes first out of the way and comes last: a crash between leaves no baseline, never a mixed one.
     acceptance_of(place).unlink(missing_ok=True)
-    documents.write_bytes(place, data)
+    documents.write_bytes(place, path.read_bytes())
     documents.write(acceptance_of(place), acceptance)
     return Baseline(run=run, acceptance=acceptance, path=place)
 
@@ -106,9 +105,9 @@ def find(run: Run, root: Path = DEFAULT_ROOT) -> Baseline:
             "Make one with `vitdeploy accept RUN.json --because TEXT`.",
         )
     acceptance = documents.read(acceptance_of(path), Acceptance, schema=SCHEMA, what="acceptance")
-    if (found := manifest.digest_of(path)) != acceptance.run_sha256:
+    if (digest := manifest.digest_of(path)) != acceptance.run_sha256:
         raise UnreadableFile(
-            f"{path} is not what {acceptance.who} accepted: sha256 {found[:12]}…, not {acceptance.run_sha256[:12]}…",
+            f"{path} is not what {acceptance.who} accepted: sha256 {digest[:12]}…, not {acceptance.run_sha256[:12]}…",
             "Restore the file, or accept a run again.",
         )
     return Baseline(run=record.load(path), acceptance=acceptance, path=path)
@@ -137,18 +136,10 @@ def acceptance_of(path: Path) -> Path:
 
 
 def _who() -> str:
-    name, mail = _git("config", "user.name"), _git("config", "user.email")
+    name, mail = git("config", "user.name"), git("config", "user.email")
     if name or mail:
         return " ".join(word for word in (name, f"<{mail}>" if mail else "") if word)
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name
         return "unknown"
-
-
-def _git(*words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

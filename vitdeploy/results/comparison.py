@@ -1,6 +1,6 @@
-"""Two runs, or the two sides of a duel: are they comparable, what is the verdict on every case, how does it end.
+"""Comparison of two runs, or of the two sides of a duel: the verdict on every case, and the exit code.
 
-Environments that differ are refused by field; what the verdicts ask the command to exit with follows the contract.
+Environments that differ are refused by field. Source of the exit codes: contract, "Exit codes".
 """
 
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ class Compared:
     attribution: Attribution | None = None
 
     def exit_code(self, *, strict: bool) -> int:
-        """10 where a case is slower, 11 where no case can be compared, with ``strict`` 12 where one cannot be told."""
-        verdicts = {one.verdict for one in self.comparisons}
+        """10 where a case is slower, 11 where no case can be compared, with ``strict`` 12 where one is inconclusive."""
+        verdicts = {comparison.verdict for comparison in self.comparisons}
         if "slower" in verdicts:
             return Regression.exit_code
-        if not any(one.ratio for one in self.comparisons):
+        if not any(comparison.ratio for comparison in self.comparisons):
             return NothingToCompare.exit_code
         if strict and verdicts & {"inconclusive", "unpaired"}:
             return Inconclusive.exit_code
@@ -55,7 +55,8 @@ def runs(
     fields = differences(head, base)
     if fields:
         raise NothingToCompare(
-            f"runs {base.id} and {head.id} were measured under other conditions: {_told(base, head, fields)}",
+            f"runs {base.id} and {head.id} were measured under other conditions: "
+            + _differing_values(base, head, fields),
             "Measure both in one session with `vitdeploy duel`.",
         )
     return Compared(
@@ -92,31 +93,17 @@ def duel(run: Run, *, max_slowdown: float | None = None, alpha: float | None = N
         raise NothingToCompare(f"run {run.id} is no duel", "Name the run to compare it with before it.")
     bound = run.duel.max_slowdown if max_slowdown is None else max_slowdown
     level = run.duel.alpha if alpha is None else alpha
-    found = verdict.versus(*run.sides, max_slowdown=bound, alpha=level, clocked=has_own_clock(run))
     planned = f"{run.duel.pairs} of at most {run.duel.most_pairs} pairs"
     return Compared(
         base=f"A: {run.duel.names[0]}",
         head=f"B: {run.duel.names[1]}",
-        comparisons=(found,),
+        comparisons=(verdict.versus(*run.sides, max_slowdown=bound, alpha=level, clocked=has_own_clock(run)),),
         max_slowdown=bound,
         alpha=level,
         historical=False,
         notes=(f"{planned} were run" + (f": {run.duel.stopped}." if run.duel.stopped else "."),),
         attribution=run.duel.attribution,
     )
-
-
-def explained(found: Attribution | None) -> list[str]:
-    """What explains a difference, in sentences: the operators with their times, and what changed in the graph."""
-    if found is None:
-        return []
-    lines = [
-        f"{one.name}: {one.base_ms:.3g} → {one.head_ms:.3g} ms an inference ({one.head_ms - one.base_ms:+.3g})"
-        for one in found.operators
-    ]
-    changed = ", ".join(f"{name} {before} → {after}" for name, (before, after) in found.graph.items())
-    lines.append(f"In the graph: {changed}" if changed else "The graphs have the same operators")
-    return [*lines, *([found.said] if found.said else [])]
 
 
 def differences(run: Run, other: Run) -> list[str]:
@@ -140,6 +127,6 @@ def _deciding(run: Run) -> dict[str, Any]:
     }
 
 
-def _told(base: Run, head: Run, fields: Sequence[str]) -> str:
+def _differing_values(base: Run, head: Run, fields: Sequence[str]) -> str:
     before, after = _deciding(base), _deciding(head)
     return ", ".join(f"{name} ({before.get(name)!r} → {after.get(name)!r})" for name in fields)

@@ -34,21 +34,22 @@ def new_run(device: record.RunDevice, protocol: record.Protocol, started: dateti
         host=host,
         protocol=protocol,
         results=(),
-        commit=os.environ.get("GITHUB_SHA") or _git(Path.cwd(), "rev-parse", "HEAD") or None,
+        commit=os.environ.get("GITHUB_SHA") or git("rev-parse", "HEAD") or None,
     )
 
 
 def _version() -> record.Version:
     """This vitdeploy, and its commit where it runs from a checkout."""
     root = Path(__file__).parents[2]
-    commit = _git(root, "rev-parse", "HEAD") if (root / ".git").exists() else None
-    changes = None if commit is None else _git(root, "status", "--porcelain")
+    commit = git("rev-parse", "HEAD", root=root) if (root / ".git").exists() else None
+    changes = None if commit is None else git("status", "--porcelain", root=root)
     return record.Version(version=__version__, commit=commit or None, dirty=None if changes is None else bool(changes))
 
 
-def _git(root: Path, *words: str) -> str | None:
+def git(*words: str, root: Path | None = None) -> str | None:
+    """What ``git WORDS`` prints in ``root``, else in the current folder; None where it fails or is not installed."""
     try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

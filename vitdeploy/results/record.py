@@ -6,7 +6,7 @@ Raw nanoseconds are kept; `Summary` is derived from the trials and derived again
 #   1  first version
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -266,13 +266,13 @@ class Run(_Record, frozen=True, kw_only=True):
     results: tuple[Result, ...]
     duel: Duel | None = None
     commit: str | None = None
-    """Of the repository that the command was run in: what a regression is told by."""
+    """Of the repository that the command was run in: it names the change behind a regression."""
 
     @property
     def runtimes(self) -> tuple[str, ...]:
-        """What the trials' runtimes said of themselves, each once."""
-        said = (TrialFacts(trial.facts).runtime for result in self.results for trial in result.trials)
-        return tuple(dict.fromkeys(runtime for runtime in said if runtime is not None))
+        """Runtimes of the trials with their versions, each once."""
+        runtimes = (TrialFacts(trial.facts).runtime for result in self.results for trial in result.trials)
+        return tuple(dict.fromkeys(runtime for runtime in runtimes if runtime is not None))
 
     @property
     def sides(self) -> tuple[Result, Result] | None:
@@ -309,14 +309,13 @@ def rederive(result: Result, protocol: Protocol | None = None) -> Result:
     if result.status == "failed":
         return result
     long = protocol is not None and protocol.sustained_s is not None
-    derived = {reason.code for reason in result.reasons} & _DERIVED
-    kept = tuple(r for r in result.reasons if r.code not in derived)
-    found = tuple(r for r in _reasons(result.trials, result.parity) if not (long and r.code in _OF_HEAT))
+    kept = tuple(reason for reason in result.reasons if reason.code not in _DERIVED)
+    derived = tuple(r for r in _reasons(result.trials, result.parity) if not (long and r.code in _OF_HEAT))
     return msgspec.structs.replace(
         result,
         summary=summarize(result.trials, result.case.batch),
-        reasons=(*found, *kept),
-        status="invalid" if found or not result.trials else "valid",
+        reasons=(*derived, *kept),
+        status="invalid" if derived or not result.trials else "valid",
         sustained=_sustained(result, protocol) if long and protocol is not None else None,
     )
 
@@ -363,52 +362,42 @@ _DERIVED = frozenset({"parity-failed", "throttled", "not-steady", "too-few-sampl
 _OF_HEAT = frozenset({"throttled", "not-steady"})
 
 
-def _reasons(trials: Sequence[Trial], parity: Parity | None) -> list[Reason]:
-    found: list[Reason] = []
+def _reasons(trials: Sequence[Trial], parity: Parity | None) -> Iterator[Reason]:
+    """Why the figure of a row may not be quoted, as far as it follows from its trials and its parity."""
     if parity is not None and not parity.passed:
-        found.append(
-            Reason(
-                code="parity-failed",
-                message=f"the file does not compute what the model computes: {parity.reason}",
-                hint="Run `vitdeploy check` on the artifact, and do not deploy it.",
-            )
+        yield Reason(
+            code="parity-failed",
+            message=f"the file does not compute what the model computes: {parity.reason}",
+            hint="Run `vitdeploy check` on the artifact, and do not deploy it.",
         )
     refused = [trial.parity.reason for trial in trials if trial.parity is not None and not trial.parity.passed]
     if refused:
-        found.append(
-            Reason(
-                code="parity-failed",
-                message=f"the device computed something else in {len(refused)} of {len(trials)} trials: {refused[0]}",
-                hint="Do not deploy it there; look for fp16 arithmetic or another runtime on the device.",
-            )
+        yield Reason(
+            code="parity-failed",
+            message=f"the device's outputs differ from this computer's in {len(refused)} of {len(trials)} trials: "
+            f"{refused[0]}",
+            hint="Do not deploy it there; look for fp16 arithmetic or another runtime on the device.",
         )
     if throttled := sum(trial.throttled for trial in trials):
-        found.append(
-            Reason(
-                code="throttled",
-                message=f"the clock was throttled in {throttled} of {len(trials)} trials",
-                hint="Let the device cool down, or measure with --sustained.",
-            )
+        yield Reason(
+            code="throttled",
+            message=f"the clock was throttled in {throttled} of {len(trials)} trials",
+            hint="Let the device cool down, or measure with --sustained.",
         )
     unsteady = [trial.steady for trial in trials if trial.steady != "steady"]
     if len(unsteady) > MOST_UNSTEADY * len(trials):
-        found.append(
-            Reason(
-                code="not-steady",
-                message=f"{len(unsteady)} of {len(trials)} trials were not steady ({', '.join(sorted(set(unsteady)))})",
-                hint="Stop other work on the machine, or raise --min-time.",
-            )
+        yield Reason(
+            code="not-steady",
+            message=f"{len(unsteady)} of {len(trials)} trials were not steady ({', '.join(sorted(set(unsteady)))})",
+            hint="Stop other work on the machine, or raise --min-time.",
         )
     fewest = min((trial.inferences for trial in trials), default=0)
     if trials and fewest < FEWEST_SAMPLES:
-        found.append(
-            Reason(
-                code="too-few-samples",
-                message=f"a trial has {fewest} samples, fewer than {FEWEST_SAMPLES}",
-                hint="Raise --min-time.",
-            )
+        yield Reason(
+            code="too-few-samples",
+            message=f"a trial has {fewest} samples, fewer than {FEWEST_SAMPLES}",
+            hint="Raise --min-time.",
         )
-    return found
 
 
 def _ms(value_ns: float | None) -> float | None:

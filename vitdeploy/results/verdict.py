@@ -1,4 +1,4 @@
-"""Slower, faster, the same, or not to be told: two sets of trials in, one comparison a case out.
+"""Verdicts: slower, faster, the same or inconclusive, one a case, from the trials of two sides.
 
 The unit of inference is what was repeated: a pair of interleaved trials, else a trial (a fresh
 process), and a build where both sides' engines were built several times. Its log median is one
@@ -31,10 +31,10 @@ ALPHA = 0.01
 """Family-wise chance of a false alarm by default. Source: contract, "Commands"."""
 
 FEWEST_UNITS = 3
-"""Below three observations a side (or three pairs) no spread can be told from two points by chance."""
+"""Below three observations a side (or three pairs) a spread cannot be estimated."""
 
 POWER = 0.95
-"""The smallest change the data could have shown is the one they would have shown this often."""
+"""The smallest detectable change is the one that such data show this often."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What may be said of one case."""
+    """The verdict on one case."""
 
     case: Case
     verdict: Verdict
@@ -73,7 +73,7 @@ class Comparison:
     alpha: float
     """Chance that either end of the interval errs, after the correction for many cases."""
     detectable: float | None
-    """Smallest slowdown that these data would have shown, as a ratio."""
+    """Smallest slowdown that such data show with the chance `POWER`, as a ratio."""
     unit: Unit | None
     count: int
     historical: bool
@@ -94,8 +94,6 @@ def compare(
     """One comparison for every case of either side, head's order first.
 
     Args:
-        base: rows, one a case.
-        head: rows, one a case.
         max_slowdown: changes up to this share do not matter.
         alpha: family-wise chance of each kind of false claim.
         historical: the sides were not interleaved, so nothing is paired.
@@ -109,16 +107,18 @@ def compare(
     refused: dict[Case, str] = {}
     for case in dict.fromkeys((*after, *before)):
         reason = _refusal(before.get(case), after.get(case))
-        found = None if reason else effect(before[case].trials, after[case].trials, interleaved=not historical)
-        if found is not None:
-            effects[case] = _drifting(found, drift) if historical else found
-        else:
-            refused[case] = reason or f"fewer than {FEWEST_UNITS} trials a side say nothing of their spread"
+        change = None if reason else effect(before[case].trials, after[case].trials, interleaved=not historical)
+        if change is None:
+            refused[case] = reason or f"fewer than {FEWEST_UNITS} trials a side: their spread cannot be estimated"
+            continue
+        # Each side of a historical comparison has a drift of its own.
+        error = math.hypot(change.standard_error, math.sqrt(2) * drift) if historical else change.standard_error
+        effects[case] = dataclasses.replace(change, standard_error=error)
     decided = decide(effects, max_slowdown=max_slowdown, alpha=alpha)
     if clocked:
         decided = {
-            case: _clock_checked(one, before[case], after[case], max_slowdown, not historical)
-            for case, one in decided.items()
+            case: _clock_checked(decision, before[case], after[case], max_slowdown, not historical)
+            for case, decision in decided.items()
         }
     return [
         _comparison(case, decided[case], effects[case], max_slowdown, historical)
@@ -144,24 +144,23 @@ def versus(
 ) -> Comparison:
     """The comparison of a duel's two sides, whatever their cases are; it goes under the head's case."""
     alike = msgspec.structs.replace(base, case=head.case)
-    (found,) = compare([alike], [head], max_slowdown=max_slowdown, alpha=alpha, historical=False, clocked=clocked)
-    return found
+    return compare([alike], [head], max_slowdown=max_slowdown, alpha=alpha, historical=False, clocked=clocked)[0]
 
 
-def effect(base: Sequence[Trial], head: Sequence[Trial], *, interleaved: bool = True) -> Effect | None:
-    """The change from ``base`` to ``head``; None when there are too few trials to tell a spread.
+def effect(
+    base: Sequence[Trial],
+    head: Sequence[Trial],
+    *,
+    interleaved: bool = True,
+    value: Callable[[Trial], float] | None = None,
+) -> Effect | None:
+    """The change from ``base`` to ``head``, trials of one case; None when there are too few for a spread.
 
     Args:
-        base: trials of one case.
-        head: trials of the same case.
         interleaved: equal pair numbers of the two sides are pairs: they were run next to each other.
+        value: logarithm of a trial's figure; without it, of its median.
     """
-    return _effect(base, head, _log_median, interleaved)
-
-
-def _effect(
-    base: Sequence[Trial], head: Sequence[Trial], value: Callable[[Trial], float], interleaved: bool
-) -> Effect | None:
+    value = value or _log_median
     builds = _by_build(base, value), _by_build(head, value)
     if builds[0] and builds[1] and max(map(len, builds)) > 1:
         return _welch(list(builds[0].values()), list(builds[1].values()), "build")
@@ -205,51 +204,51 @@ def decide(effects: Mapping[Case, Effect], *, max_slowdown: float, alpha: float)
     }
     levels = {verdict: _holm(chances, alpha) for verdict, chances in claims.items()}
     decided: dict[Case, Decision] = {}
-    for case, found in effects.items():
+    for case, change in effects.items():
         large: Verdict | None = None
-        if found.log_ratio > bound:
+        if change.log_ratio > bound:
             large = "slower"
-        elif found.log_ratio < -bound:
+        elif change.log_ratio < -bound:
             large = "faster"
         if large and claims[large][case] < levels[large][case]:
             decided[case] = Decision(large, levels[large][case])
         elif claims["same"][case] < levels["same"][case]:
             decided[case] = Decision("same", levels["same"][case])
         else:
-            direction: Verdict = "slower" if found.log_ratio > 0 else "faster"
+            direction: Verdict = "slower" if change.log_ratio > 0 else "faster"
             decided[case] = Decision("inconclusive", levels[direction][case] or alpha / len(effects))
     return decided
 
 
-def detectable(found: Effect, *, max_slowdown: float, alpha: float, power: float = POWER) -> float:
+def detectable(effect: Effect, *, max_slowdown: float, alpha: float, power: float = POWER) -> float:
     """Smallest true slowdown, as a ratio, that would come out ``slower`` with chance ``power``."""
-    needed = max(math.log1p(max_slowdown), found.half_width(alpha))
-    return math.exp(needed + float(special.stdtrit(found.degrees, power)) * found.standard_error)
+    needed = max(math.log1p(max_slowdown), effect.half_width(alpha))
+    return math.exp(needed + float(special.stdtrit(effect.degrees, power)) * effect.standard_error)
 
 
-def _comparison(case: Case, decision: Decision, found: Effect, max_slowdown: float, historical: bool) -> Comparison:
-    half = found.half_width(decision.alpha)
-    interval = (math.exp(found.log_ratio - half), math.exp(found.log_ratio + half))
-    seen = detectable(found, max_slowdown=max_slowdown, alpha=decision.alpha)
+def _comparison(case: Case, decision: Decision, effect: Effect, max_slowdown: float, historical: bool) -> Comparison:
+    half = effect.half_width(decision.alpha)
+    interval = (math.exp(effect.log_ratio - half), math.exp(effect.log_ratio + half))
+    smallest = detectable(effect, max_slowdown=max_slowdown, alpha=decision.alpha)
     return Comparison(
         case=case,
         verdict=decision.verdict,
-        ratio=math.exp(found.log_ratio),
+        ratio=math.exp(effect.log_ratio),
         interval=interval,
         alpha=decision.alpha,
-        detectable=seen,
-        unit=found.unit,
-        count=found.count,
+        detectable=smallest,
+        unit=effect.unit,
+        count=effect.count,
         historical=historical,
-        reason=_explained(decision, found, interval, seen, max_slowdown),
+        reason=_explained(decision, effect, interval, smallest, max_slowdown),
     )
 
 
 def _explained(
-    decision: Decision, found: Effect, interval: tuple[float, float], seen: float, max_slowdown: float
+    decision: Decision, effect: Effect, interval: tuple[float, float], smallest: float, max_slowdown: float
 ) -> str:
-    change = f"{math.expm1(found.log_ratio):+.2%} [{interval[0] - 1:+.2%}, {interval[1] - 1:+.2%}]"
-    from_what = f"from {found.count} {found.unit}s" + (" a side" if found.unit != "pair" else "")
+    change = f"{math.expm1(effect.log_ratio):+.2%} [{interval[0] - 1:+.2%}, {interval[1] - 1:+.2%}]"
+    from_what = f"from {effect.count} {effect.unit}s" + (" a side" if effect.unit != "pair" else "")
     if decision.cycles is not None:
         return f"clock drift: {change} in time {from_what}, but {decision.cycles - 1:+.2%} in clock cycles"
     match decision.verdict:
@@ -258,7 +257,7 @@ def _explained(
         case "same":
             return f"{change} {from_what}: the interval lies within ±{max_slowdown:.1%}"
         case _:
-            return f"{change} {from_what}: a slowdown below {seen - 1:.1%} could not have been told"
+            return f"{change} {from_what}: a slowdown below {smallest - 1:.1%} cannot be detected with this data"
 
 
 def _refusal(base: Result | None, head: Result | None) -> str | None:
@@ -282,8 +281,8 @@ def _holm(chances: Mapping[Case, float], alpha: float) -> dict[Case, float]:
     return levels
 
 
-def _mirrored(found: Effect) -> Effect:
-    return dataclasses.replace(found, log_ratio=-found.log_ratio)
+def _mirrored(effect: Effect) -> Effect:
+    return dataclasses.replace(effect, log_ratio=-effect.log_ratio)
 
 
 def _welch(base: Sequence[float], head: Sequence[float], unit: Unit) -> Effect | None:
@@ -302,11 +301,6 @@ def _welch(base: Sequence[float], head: Sequence[float], unit: Unit) -> Effect |
     )
 
 
-def _drifting(found: Effect, drift: float) -> Effect:
-    """``found`` with the machine's slow drift, which each side has of its own, added to its error."""
-    return dataclasses.replace(found, standard_error=math.hypot(found.standard_error, math.sqrt(2) * drift))
-
-
 def _clock_checked(decision: Decision, base: Result, head: Result, max_slowdown: float, interleaved: bool) -> Decision:
     """Take a claim of another time back where the clock cycles do not change as much: the clock did.
 
@@ -317,13 +311,13 @@ def _clock_checked(decision: Decision, base: Result, head: Result, max_slowdown:
     trials = (*base.trials, *head.trials)
     if not trials or any(_clock_hz(trial) is None for trial in trials):
         return decision
-    found = _effect(base.trials, head.trials, _log_cycles, interleaved)
-    if found is None:
+    cycles = effect(base.trials, head.trials, interleaved=interleaved, value=_log_cycles)
+    if cycles is None:
         return decision
-    toward = found if decision.verdict == "slower" else _mirrored(found)
+    toward = cycles if decision.verdict == "slower" else _mirrored(cycles)
     if toward.log_ratio > math.log1p(max_slowdown) and toward.chance_of(0.0) < decision.alpha:
         return decision
-    return Decision("inconclusive", decision.alpha, cycles=math.exp(found.log_ratio))
+    return Decision("inconclusive", decision.alpha, cycles=math.exp(cycles.log_ratio))
 
 
 def _clock_hz(trial: Trial) -> float | None:
@@ -344,7 +338,7 @@ def _by_pair(trials: Sequence[Trial], value: Callable[[Trial], float]) -> dict[i
 
 
 def _by_build(trials: Sequence[Trial], value: Callable[[Trial], float]) -> dict[int, float]:
-    """Mean of each build; empty where no builds are told apart."""
+    """Mean of each build; empty where the trials name none."""
     grouped: dict[int, list[float]] = {}
     for trial in trials:
         if trial.build is not None:

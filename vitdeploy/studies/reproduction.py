@@ -1,6 +1,6 @@
-"""Published beside measured: a run held against a table, its claims' ratios, and what differs from the protocol."""
+"""Reproduction of a published table: its rows, the ratios of its claims, and what differs from its protocol."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vitdeploy.catalog import registry
@@ -13,6 +13,8 @@ from vitdeploy.studies.published import Claim, Column, PublishedRow, PublishedTa
 
 SUITE = "reproduce"
 """How such runs call their suite: ``reproduce:TABLE`` or ``reproduce:TABLE:quick``."""
+
+NOT_STATED = "not stated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,80 +188,44 @@ def _comparable(column: Column, table: PublishedTable, run: Run, *, smaller: boo
 
 def _differences(table: PublishedTable, run: Run, figures: Sequence[MeasuredRow], *, smaller: bool) -> list[Difference]:
     """The checklist: everything that a published figure depends on, as stated there and as found here."""
-    columns = list(table.columns.values())
-    cases = [result.case for result in run.results]
-    facts = DeviceFacts(run.device.facts)
-    run_rows = [figure.row for figure in figures if figure.case] or [figure.row for figure in figures]
-    sizes = sorted({table.size_of(row, quick=False) for row in run_rows if row.model})
-    used = sorted({f"{case.size[0]}x{case.size[1]}" for case in cases})
-    runtimes = sorted(run.runtimes)
+    columns, cases = list(table.columns.values()), [result.case for result in run.results]
+    facts, protocol = DeviceFacts(run.device.facts), run.protocol
+    own = [column for column in columns if column.runs_on == run.device.name]
+    rows = [figure.row for figure in figures if figure.case] or [figure.row for figure in figures]
+    published_sizes = sorted({table.size_of(row, quick=False) for row in rows if row.model})
+    published_boundaries = [column.boundary for column in columns]
+    published_batches = [str(column.batch or NOT_STATED) for column in columns]
+    published_version = NOT_STATED if "tflite-fp32" in table.targets else "TensorRT, version not stated"
+    device = f"{run.device.name}: {facts.cpu or facts.title or ''}"
+    sizes = sorted({case.variant.size_words for case in cases})
     targets = sorted({case.target for case in cases})
-    devices = [column.device for column in columns]
-    batches = [f"{column.batch}" if column.batch else "not stated" for column in columns]
-    own = [column for column in columns if column.runs_on == run.device.name] or columns
-    boundaries = [column.boundary for column in columns]
+    boundaries, batches = [case.boundary for case in cases], [case.batch for case in cases]
+    threads = [f"{case.threads} of {facts.cores_logical or '?'}" for case in cases]
+    statistic = f"median of medians, {protocol.trials} fresh processes of at least {protocol.min_time_s:g} s"
+    outputs = "the model's own output" if cases else "as published"
     weights = {case.weights for case in cases}
-
-    def line(what: str, published: Sequence[str], measured: Sequence[str], *, same: bool | None) -> Difference:
-        return Difference(
+    source = "random, seed 0" if weights == {"random:0"} else "from a file"
+    heat = [facts.governor or "governor not visible", f"throttling {facts.throttle or NOT_VISIBLE}"]
+    checklist: list[tuple[str, Iterable[str], Iterable[str], bool | None]] = [
+        ("device", [column.device for column in columns], [device], bool(own)),
+        ("size", published_sizes, sizes, not smaller),
+        ("target", table.targets, targets, set(targets) <= set(table.targets)),
+        ("runtime version", [published_version], sorted(run.runtimes), None),
+        ("power mode", [], [case.power_mode or NOT_VISIBLE for case in cases], None),
+        ("transfers", published_boundaries, boundaries, set(boundaries) <= set(published_boundaries)),
+        ("batch", published_batches, map(str, batches), set(batches) <= {column.batch for column in own or columns}),
+        ("threads", [], threads, None),
+        ("statistic", [], [statistic], None),
+        ("graph outputs", [table.border], [outputs], None),
+        ("weights", ["trained"], [source], "random:0" not in weights),
+        ("clocks, heat", [], heat, None),
+    ]
+    return [
+        Difference(
             what=what,
-            published=", ".join(dict.fromkeys(published)) or "not stated",
+            published=", ".join(dict.fromkeys(published)) or NOT_STATED,
             measured=", ".join(dict.fromkeys(measured)) or "–",
             same=same,
         )
-
-    return [
-        line(
-            "device",
-            devices,
-            [f"{run.device.name}: {facts.cpu or facts.title or ''}"],
-            same=any(column.runs_on == run.device.name for column in columns),
-        ),
-        line("size", sizes, used, same=not smaller),
-        line("target", table.targets, targets, same=set(targets) <= set(table.targets)),
-        line(
-            "runtime version",
-            ["not stated"] if "tflite-fp32" in table.targets else ["TensorRT, version not stated"],
-            runtimes,
-            same=None,
-        ),
-        line(
-            "power mode",
-            ["not stated"],
-            [case.power_mode or NOT_VISIBLE for case in cases],
-            same=None,
-        ),
-        line(
-            "transfers",
-            boundaries,
-            [case.boundary for case in cases],
-            same={case.boundary for case in cases} <= set(boundaries),
-        ),
-        line(
-            "batch",
-            batches,
-            [str(case.batch) for case in cases],
-            same={case.batch for case in cases} <= {column.batch for column in own},
-        ),
-        line("threads", ["not stated"], [f"{case.threads} of {facts.cores_logical or '?'}" for case in cases],
-             same=None),
-        line(
-            "statistic",
-            ["not stated"],
-            [f"median of medians, {run.protocol.trials} fresh processes of at least {run.protocol.min_time_s:g} s"],
-            same=None,
-        ),
-        line("graph's end", [table.border], ["as published" if not cases else "the model's own output"], same=None),
-        line(
-            "weights",
-            ["trained"],
-            ["random, seed 0" if weights == {"random:0"} else "from a file"],
-            same="random:0" not in weights,
-        ),
-        line(
-            "clocks, heat",
-            ["not stated"],
-            [facts.governor or "governor not visible", f"throttling {facts.throttle or NOT_VISIBLE}"],
-            same=None,
-        ),
-    ]  # fmt: skip
+        for what, published, measured, same in checklist
+    ]
