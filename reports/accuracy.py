@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from vitdeploy import units
-from vitdeploy.evaluation import published
 from vitdeploy.evaluation.record import ClassFigure, Evaluation, Figure, WorstImage
 from vitdeploy.results.record import Run
 
@@ -97,73 +95,3 @@ def _latencies(one: Evaluation, runs: Sequence[Run]) -> list[Latency]:
         for result in run.results
         if result.artifact_sha256 in parts and result.status == "valid" and result.summary is not None
     ]
-
-
-def chart(dataset: str, shown: Sequence[Shown]) -> dict[str, Any] | None:
-    """Latency against accuracy as Vega-Lite: published points as rings, measured ones as marks; None without one."""
-    dots: list[dict[str, Any]] = [
-        {
-            "name": point.name,
-            "value": point.value,
-            "ms": point.latency_ms,
-            "where": f"published: {point.where}",
-            "kind": "published",
-            "said": f"{point.value:g} at {point.latency_ms:g} ms, {point.source}",
-        }
-        for point in published.points(dataset)
-    ]
-    for one in shown:
-        figure = one.headline
-        if one.evaluation.dataset.name != dataset or figure is None or figure.value is None:
-            continue
-        dots += [
-            {
-                "name": one.label,
-                "value": figure.value,
-                "ms": latency.median_ms,
-                "where": f"measured: {latency.device}",
-                "kind": "measured",
-                "said": f"{figure.value:.3f} at {latency.median_ms:.3g} ms",
-            }
-            for latency in one.latencies
-            if latency.part != "decoder"
-        ]
-    if not dots:
-        return None
-    name = next((one.headline.name for one in shown if one.headline), "accuracy")
-    x = {
-        "field": "ms",
-        "type": "quantitative",
-        "scale": {"type": "log", "nice": False, "padding": 40},
-        "title": "latency, ms",
-    }
-    y = {
-        "field": "value",
-        "type": "quantitative",
-        "scale": {"zero": False, "nice": True, "padding": 20},
-        "title": f"{name}, {'dB' if name == 'PSNR' else '%'}",
-    }
-    color = {
-        "field": "where",
-        "type": "nominal",
-        "title": None,
-        "legend": {"orient": "top", "columns": 1, "labelLimit": 900},
-    }
-    tooltip = [{"field": field, "type": "nominal"} for field in ("name", "said", "where")]
-    fill = {"condition": {"test": "datum.kind == 'measured'", "value": 1}, "value": 0.12}
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        "width": "container",
-        "height": 420,
-        "data": {"values": dots},
-        "layer": [
-            {
-                "mark": {"type": "point", "filled": True, "size": 130, "strokeWidth": 2},
-                "encoding": {"x": x, "y": y, "color": color, "stroke": color, "fillOpacity": fill, "tooltip": tooltip},
-            },
-            {
-                "mark": {"type": "text", "align": "left", "dx": 10, "dy": 1, "style": "soft"},
-                "encoding": {"x": x, "y": y, "text": {"field": "name", "type": "nominal"}},
-            },
-        ],
-    }

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from functools import partial
 
 from vitdeploy import units
-from vitdeploy.reports import accuracy
 from vitdeploy.reports.accuracy import Shown
+from vitdeploy.reports.charts.accuracy_chart import latency_against_accuracy
 from vitdeploy.reports.pages import chart_page, page
 
 
 def render(shown: Sequence[Shown]) -> bytes:
     """The page; every text in it is escaped, and nothing is fetched."""
     datasets = list(dict.fromkeys(one.evaluation.dataset.name for one in shown))
-    specifications = {name: accuracy.chart(name, shown) for name in datasets}
+    specifications = {name: latency_against_accuracy(name, shown) for name in datasets}
     figures = {name: chart for name, chart in specifications.items() if chart is not None}
     return chart_page.render(
         "evaluation.html.j2",

@@ -34,7 +34,7 @@ def render(report: Report) -> bytes:
 
 
 def annotations(report: Report) -> list[str]:
-    """Workflow commands: an error for each regression and each wrong file, a warning for what cannot be told."""
+    """Workflow commands: an error for each regression and each wrong file, a warning for what is inconclusive."""
     return [command for row in report.rows if (command := _annotation(row)) is not None]
 
 
@@ -48,7 +48,7 @@ def _verdicts(report: Report) -> Iterator[str]:
     yield _sentence(report)
     yield ""
     if compared:
-        yield "| | case | verdict | head / base | interval | would have shown |"
+        yield "| | case | verdict | head / base | interval | smallest detectable change |"
         yield "| --- | --- | --- | ---: | ---: | ---: |"
         order = list(SIGNS)
         compared.sort(key=lambda row: order.index(row.change.verdict) if row.change else 0)

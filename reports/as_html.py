@@ -13,7 +13,7 @@ from markupsafe import Markup
 from vitdeploy import units
 from vitdeploy.reports import cells
 from vitdeploy.reports.cells import Cells
-from vitdeploy.reports.charts import charts, points
+from vitdeploy.reports.charts import points, report_charts, vega
 from vitdeploy.reports.pages import chart_page
 from vitdeploy.reports.report import Report, ReportRow, Section, families
 from vitdeploy.results import stats
@@ -47,7 +47,7 @@ class ChartFigure:
     id: str
     title: str
     caption: str
-    specification: charts.Specification
+    specification: vega.Specification
     still: str | None
     """The same chart as a picture for print and for browsers without scripts, as a data address."""
 
@@ -65,9 +65,9 @@ def render(report: Report) -> bytes:
         overview=overview,
         detail=detail,
         menu=[row.label for row in report.rows if row.quotable],
-        colors={name: index % len(charts.LIGHT) for index, name in enumerate(families(report.rows))},
-        light=charts.LIGHT,
-        dark=charts.DARK,
+        colors={name: index % len(vega.LIGHT) for index, name in enumerate(families(report.rows))},
+        light=vega.LIGHT,
+        dark=vega.DARK,
         missing=units.MISSING,
         fewest=stats.FEWEST_FOR_INTERVAL,
         faster_interval=cells.faster_interval,
@@ -84,11 +84,11 @@ def _overview(report: Report) -> list[ChartFigure]:
     """The charts that compare the cases."""
     latency = [row for row in report.rows if not row.throughput]
     left_out = sum(row.quotable and not row.result.macs for row in latency)
-    macs = charts.latency_against_macs(report.rows)
+    macs = report_charts.latency_against_macs(report.rows)
     caption = (
-        "Equal arithmetic need not take equal time: a dashed diagonal is one speed, and what lies higher on the left "
-        "of a diagonal spends its time elsewhere. Vertical bars are 95 % intervals, where they are longer than the "
-        "mark. Touch a family in the legend to single it out."
+        "Equal arithmetic need not take equal time: a dashed diagonal is one speed, and a model above the diagonal is "
+        "slower than its arithmetic suggests. Vertical bars are 95 % intervals, where they are longer than the mark. "
+        "Touch a family in the legend to single it out."
     )
     if left_out:
         caption += f" {left_out} cases whose arithmetic is not known are left out."
@@ -99,8 +99,8 @@ def _detail(report: Report) -> list[ChartFigure]:
     """The charts that say how well the figures are known."""
     steady = (
         "The samples of each case against its median: the thick bar holds the middle half of them, the thin line nine "
-        "tenths, a dot is the median of one trial. Dots far apart mean that a fresh process is not the same machine "
-        "again; that spread, not the samples', makes the interval."
+        "tenths, a dot is the median of one trial. Distant dots: fresh processes differ from each other; that spread, "
+        "not the samples', makes the interval."
     )
     shape = (
         f"A line a trial, up to the 99th percentile. Drawn from {points.STEPS + 1} quantiles of each trial; all "
@@ -111,14 +111,14 @@ def _detail(report: Report) -> list[ChartFigure]:
         "strongly."
     )
     candidates = (
-        ("spread", "How steady every figure is", steady, charts.spread_of_samples(report.rows)),
-        ("distribution", "Distribution of its samples", shape, charts.distribution(report.rows)),
-        ("drift", "Its trials in the order of the run", order, charts.drift(report.rows)),
+        ("spread", "How steady every figure is", steady, report_charts.spread_of_samples(report.rows)),
+        ("distribution", "Distribution of its samples", shape, report_charts.distribution(report.rows)),
+        ("drift", "Its trials in the order of the run", order, report_charts.drift(report.rows)),
     )
     return [_figure(name, title, caption, chart) for name, title, caption, chart in candidates if chart is not None]
 
 
-def _figure(name: str, title: str, caption: str, chart: charts.Specification) -> ChartFigure:
+def _figure(name: str, title: str, caption: str, chart: vega.Specification) -> ChartFigure:
     still = chart_page.still(chart) if name in {"macs", "spread"} else None
     return ChartFigure(id=name, title=title, caption=caption, specification=chart, still=still)
 

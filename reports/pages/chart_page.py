@@ -3,28 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
-from vitdeploy.reports.charts import charts
+from vitdeploy.reports.charts import vega
 from vitdeploy.reports.pages import page
 
 
-def render(
-    template: str, style: str | None, specifications: Mapping[str, charts.Specification], **values: Any
-) -> bytes:
+def render(template: str, style: str | None, specifications: Mapping[str, vega.Specification], **values: Any) -> bytes:
     """The page; ``specifications``: element id → chart; ``style``: the template's own style sheet."""
-    library = [charts.javascript().replace("</script", "<\\/script")] if specifications else []
+    library = [vega.javascript().replace("</script", "<\\/script")] if specifications else []
     return page.render(
         template,
         styles=["page.css", *([style] if style else [])],
         scripts=[*library, page.asset("page.js")],
         data={
             "charts": specifications,
-            "themes": {"light": charts.theme(dark=False), "dark": charts.theme(dark=True)},
-            "shown": charts.SHOWN,
+            "themes": {"light": vega.theme(dark=False), "dark": vega.theme(dark=True)},
+            "shown": vega.SHOWN,
         },
         **values,
     )
 
 
-def still(chart: charts.Specification) -> str:
+def still(chart: vega.Specification) -> str:
     """The chart as a picture, as a data address."""
-    return page.data_address("svg+xml", charts.svg(chart).encode())
+    return page.data_address("svg+xml", vega.svg(chart).encode())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from vitdeploy.catalog import registry
 from vitdeploy.reports import origins
-from vitdeploy.reports.charts.charts import Specification
+from vitdeploy.reports.charts.vega import Specification
 from vitdeploy.reports.pages import chart_page
 from vitdeploy.results.record import Run
 

@@ -17,6 +17,7 @@ from vitdeploy.evaluation import published
 from vitdeploy.evaluation import record as evaluations
 from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.reports import accuracy
+from vitdeploy.reports.charts.accuracy_chart import latency_against_accuracy
 from vitdeploy.results import record
 
 SIZE = (32, 64)
@@ -67,7 +68,7 @@ def test_accuracy_and_latency_of_the_same_digest_stand_in_one_row(made: tuple[Pa
 def test_the_chart_has_published_points_beside_measured_ones(made: tuple[Path, Path]):
     out, run = made
     shown = accuracy.build([(out, evaluations.load(out))], [record.load(run)])
-    chart: Any = accuracy.chart("cityscapes", shown)
+    chart: Any = latency_against_accuracy("cityscapes", shown)
     dots = chart["data"]["values"]
     measured = [dot for dot in dots if dot["kind"] == "measured"]
     assert [dot["ms"] for dot in measured] == [pytest.approx(12.5, rel=0.05)]

@@ -8,7 +8,7 @@ import pytest
 from tests.doubles import make_run
 from vitdeploy.catalog import registry
 from vitdeploy.reports import cells, origins, report
-from vitdeploy.reports.charts import charts, points
+from vitdeploy.reports.charts import points, report_charts, vega
 from vitdeploy.results import comparison
 
 
@@ -198,20 +198,20 @@ def test_every_model_of_a_family_shares_task_and_data_set():
 
 
 def test_hues_can_be_read_on_their_paper():
-    for light, dark in zip(charts.LIGHT, charts.DARK, strict=True):
+    for light, dark in zip(vega.LIGHT, vega.DARK, strict=True):
         assert contrast(light, "#ffffff") > 4.5
         assert contrast(dark, "#131a22") > 4.5
 
 
 def test_each_target_has_a_mark_of_its_own():
-    assert len(set(charts.SHAPES)) == len(charts.SHAPES) >= len(registry.targets())
+    assert len(set(report_charts.SHAPES)) == len(report_charts.SHAPES) >= len(registry.targets())
 
 
 def test_a_chart_needs_something_to_show():
-    assert charts.latency_against_macs([]) is None
-    assert charts.spread_of_samples(built(make_run.failed("m", "a", "b")).rows) is None
-    assert charts.distribution([]) is None
-    assert charts.drift([]) is None
+    assert report_charts.latency_against_macs([]) is None
+    assert report_charts.spread_of_samples(built(make_run.failed("m", "a", "b")).rows) is None
+    assert report_charts.distribution([]) is None
+    assert report_charts.drift([]) is None
 
 
 def test_the_page_carries_a_hundred_steps_of_each_trial_with_both_ends():
@@ -223,10 +223,10 @@ def test_the_page_carries_a_hundred_steps_of_each_trial_with_both_ends():
 
 
 def test_one_definition_serves_the_page_and_a_picture():
-    chart = charts.latency_against_macs(built(*make_run.everything().results).rows)
+    chart = report_charts.latency_against_macs(built(*make_run.everything().results).rows)
     assert chart is not None
-    assert charts.png(chart).startswith(b"\x89PNG")
-    assert charts.svg(chart, dark=True).startswith("<svg")
+    assert vega.png(chart).startswith(b"\x89PNG")
+    assert vega.svg(chart, dark=True).startswith("<svg")
 
 
 def test_a_time_stamp_is_shown_in_utc_and_a_strange_one_as_it_is():

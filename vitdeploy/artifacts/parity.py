@@ -162,7 +162,7 @@ def _refusal(evidence: Evidence, tolerance: Tolerance, metric: float | None, flo
         return f"{METRICS[evidence.task]} {metric:.6g} is below {floor:g}"
     limit = tolerance.error_of(evidence.task)
     if evidence.error_std > limit:
-        return f"the largest error is {evidence.error_std:.3g} of the output's deviation, more than {limit:g}"
+        return f"the largest error is {evidence.error_std:.3g} of the output's standard deviation, more than {limit:g}"
     return None
 
 

@@ -1,6 +1,6 @@
-"""The chain behind a figure, re-checked: result → manifest → model file → its parents → weights → commit.
+"""Lineage of a figure, checked again: result → manifest → model file → its parents → weights → commit.
 
-Every link says what was found: ``ok``, ``changed`` (its bytes are not those that were recorded) or ``not here``.
+The state of a link is ``ok``, ``changed`` (its bytes are not those that were recorded) or ``not here``.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,15 +17,15 @@ from vitdeploy.results.record import Result, Run
 State = Literal["ok", "changed", "not here"]
 
 DEEPEST = 8
-"""A chain of parents longer than this is none of ours: engine, fp16 graph, fp32 graph are three."""
+"""Parents are followed so far; ours are three: engine, fp16 graph, fp32 graph."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """One thing that was re-checked."""
+    """One file or figure of a lineage, and whether it is what was recorded."""
 
     of: str
-    """The figure or artifact whose chain it belongs to."""
+    """The figure or artifact whose lineage it belongs to."""
     what: str
     state: State
     said: str
