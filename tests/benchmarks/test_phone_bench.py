@@ -123,7 +123,7 @@ def test_another_output_on_the_phone_makes_the_row_invalid(tmp_path: Path, phone
     plant(phone, "wrong_output")
     run = timed(tmp_path, device)
     assert (run.results[0].status, codes(run)) == ("invalid", ["parity-failed"])
-    assert "the device computed something else in 1 of 1 trials" in run.results[0].reasons[0].message
+    assert "outputs differ from this computer's in 1 of 1 trials" in run.results[0].reasons[0].message
     assert bench.exit_code_of(run.results[0]) != 0
     assert record.load(tmp_path / "run.json").results[0].status == "invalid"
 
