@@ -8,6 +8,7 @@ import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +171,10 @@ def _mapping(folders: Sequence[Path]) -> list[str] | None:
 
 
 def _found(root: Path, split: str, items: Sequence[DataSetItem], layout: str) -> DataSetFiles:
-    checked = [item if item.problem or item.image.is_file() else _absent(item) for item in items]
+    checked = [
+        item if item.problem or item.image.is_file() else replace(item, problem=f"{item.image} is not there")
+        for item in items
+    ]
     return DataSetFiles(
         name="imagenet", split=split, root=root, items=checked, classes=labels.names("imagenet"), layout=layout
     )
-
-
-def _absent(item: DataSetItem) -> DataSetItem:
-    return DataSetItem(name=item.name, image=item.image, truth=item.truth, problem=f"{item.image} is not there")

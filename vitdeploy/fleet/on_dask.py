@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
+from unittest import mock
 
 import dask
 import psutil
@@ -270,7 +271,7 @@ def open_pool(address: str | None, resources: Sequence[Mapping[str, float]], *, 
 def _local(resources: Sequence[Mapping[str, float]], folder: str, *, verbose: bool) -> SpecCluster:
     """A scheduler in this process, and one worker process for each of ``resources``; the system chooses all ports."""
     silence: Any = logging.INFO if verbose else logging.CRITICAL
-    with _environment({"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"} if not verbose else {}):
+    with mock.patch.dict(os.environ, {} if verbose else {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}):
         return SpecCluster(
             scheduler={
                 "cls": Scheduler,
@@ -294,20 +295,6 @@ def _local(resources: Sequence[Mapping[str, float]], folder: str, *, verbose: bo
             },
             silence_logs=silence,
         )
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]):
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _as_device_error(error: Exception) -> VitdeployError:

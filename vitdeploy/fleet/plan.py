@@ -219,7 +219,7 @@ def evaluations(plan: SweepPlan) -> list[EvalJob]:
     """Every evaluation of the plan, in its order.
 
     Raises:
-        UsageError: an unknown data set, or evals evaluation twice.
+        UsageError: an unknown data set, or one evaluation twice.
         UnreadableFile: a path that is no artifact.
     """
     jobs: list[EvalJob] = []

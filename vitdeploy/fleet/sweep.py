@@ -31,7 +31,7 @@ from vitdeploy.fleet.messages import (
     TrialTask,
 )
 from vitdeploy.fleet.plan import SweepCase, SweepPlan, devices
-from vitdeploy.fleet.sweep_rows import SweepRows
+from vitdeploy.fleet.sweep_rows import SweepRows, fill_row, with_device
 from vitdeploy.fleet.tasks import digest_of
 from vitdeploy.fleet.trial_files import TrialFiles
 from vitdeploy.processes.progress import OnTrial
@@ -96,7 +96,7 @@ class Sweep:
             run = self.rows.save()
         if self.rows.finished == self.rows.total:
             self._pool.tell_all(tasks.remove_trials, run.id)
-        self.rows.remove_files()
+        self.rows.files.remove()
         return run
 
     # The loop
@@ -159,7 +159,12 @@ class Sweep:
         self._progress(
             f"{queue.device} is {survey.device.title}, {DeviceFacts(survey.facts).cpu or 'processor unknown'}"
         )
-        self.rows.describe(queue.device, survey, queue.places, alone=len(self._queues) == 1)
+        begun = any(self.rows[place].trials for place in queue.places)
+        alone = len(self._queues) == 1
+        self.rows.frame = with_device(
+            self.rows.frame, queue.device, survey, alone=alone, begun=begun, out=self.rows.out
+        )
+        self.rows.changed = True
 
     # Artifacts
 
@@ -182,7 +187,8 @@ class Sweep:
             return
         for place in queue.places:
             supplied = self._supply.of(place)
-            self.rows.fill(place, queue.surveyed, supplied.artifact, supplied.error)
+            row, case, protocol = self.rows[place], self._wanted[place], self.rows.frame.protocol
+            fill_row(row, case, queue.surveyed, protocol, supplied.artifact, supplied.error)
         self.rows.check_resumed(queue.places)
         self.rows.save()
         digests = self.rows.digests(queue.places)

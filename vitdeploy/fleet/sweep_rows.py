@@ -33,7 +33,7 @@ class SweepRows:
         self, wanted: Sequence[SweepCase], frame: Run, out: Path, trial_files: TrialFiles, earlier: Run | None
     ) -> None:
         self.wanted, self.frame, self.out, self.earlier = wanted, frame, out, earlier
-        self._files = trial_files
+        self.files = trial_files
         self._rows = [empty_row(case, earlier) for case in wanted]
         self._slots: dict[int, list[TrialSlot]] = {case.place: [] for case in wanted}
         for slot in bench.schedule(len(wanted), frame.id, frame.protocol):
@@ -64,7 +64,7 @@ class SweepRows:
         """
         row = self._rows[place]
         known = trial.id in row.trials
-        if known or not self._files.keep(trial):
+        if known or not self.files.keep(trial):
             self.duplicates += 1
         else:
             self.taken += 1
@@ -84,20 +84,6 @@ class SweepRows:
         return next(
             row.job.artifact for row in self._rows if row.manifest_sha256 == digest and row.job.artifact is not None
         )
-
-    def describe(self, device: str, survey: DeviceSurvey, places: Sequence[int], *, alone: bool) -> None:
-        """Add to the run what a device is.
-
-        Raises:
-            UsageError: the trials that are there were taken on another machine.
-        """
-        begun = any(self._rows[place].trials for place in places)
-        self.frame = with_device(self.frame, device, survey, alone=alone, begun=begun, out=self.out)
-        self.changed = True
-
-    def fill(self, place: int, survey: DeviceSurvey, artifact: Artifact | None, error: VitdeployError | None) -> None:
-        """Make a row what its device and its artifact are."""
-        fill_row(self._rows[place], self.wanted[place], survey, self.frame.protocol, artifact, error)
 
     def check_resumed(self, places: Sequence[int]) -> None:
         """Refuse to go on with rows that were measured as another case or with another artifact.
@@ -127,17 +113,13 @@ class SweepRows:
         self.changed = False
         return run
 
-    def remove_files(self) -> None:
-        """Remove the files of single trials, which the saved run holds as well."""
-        self._files.remove()
-
     def _load_trials(self) -> None:
         """Give each row the trials that are there already, in the run or in files of their own."""
         if self.earlier is not None:
             for row, result in zip(self._rows, self.earlier.results, strict=True):
                 row.trials = {trial.id: trial for trial in result.trials}
         places = {slot.id: place for place, slots in self._slots.items() for slot in slots}
-        for trial in self._files.trials(self.frame.id):
+        for trial in self.files.trials(self.frame.id):
             if trial.id in places:
                 self._rows[places[trial.id]].trials.setdefault(trial.id, trial)
 
