@@ -164,8 +164,8 @@ def test_a_duel_is_not_compared_with_another_run():
 def test_a_side_is_named_by_model_attention_target_and_size(
     name: str, attention: str, target: str, size: tuple[int, int]
 ):
-    found = cases.side(name, BenchRequest())
-    assert (found.attention, found.target.name, found.size) == (attention, target, size)
+    variant = cases.side(name, BenchRequest()).variant
+    assert (variant.attention, variant.target, variant.size) == (attention, target, size)
 
 
 @pytest.mark.parametrize(

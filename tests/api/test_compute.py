@@ -14,7 +14,7 @@ import pytest
 
 from tests.doubles import artifacts, make_run
 from tests.doubles.fakes import FakeConnection, fake_trial
-from vitdeploy.api import attention, reproduce
+from vitdeploy.api import attention, jobs, reproduce
 from vitdeploy.api import bench as api
 from vitdeploy.api import calibrate as calibrate_api
 from vitdeploy.api import compare as compare_api
@@ -42,6 +42,9 @@ from vitdeploy.results import comparison, record
 
 FACTS = {"cpu": "made up", "cores_physical": 2, "compute_capability": "8.0", "gpu": "made up", "packages": {}}
 NVML = "vitdeploy.devices.probe_nvml"
+TRIAL = "vitdeploy.benchmarks.trial.worker"
+PROFILE = "vitdeploy.benchmarks.profile.worker"
+INFERENCE = "vitdeploy.inference.worker"
 
 
 class Board(FakeConnection):
@@ -58,12 +61,12 @@ class Board(FakeConnection):
         return CommandResult(exit_code=0, stdout=json.dumps({"reply": taken}), stderr="")
 
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
-        module = argv[-1].rpartition(".")[2]
+        module = argv[-1]
         if stdin:
             self.told.append((module, json.loads(stdin)))
-        if module == "operator_times":
+        if module == PROFILE:
             return CommandResult(exit_code=0, stdout=json.dumps({"reply": {"Conv": 1_000}}), stderr="")
-        if module == "infer" or argv[0] == "rm":
+        if module == INFERENCE or argv[0] == "rm":
             return CommandResult(exit_code=1, stdout="", stderr="this fake does not infer")
         return super().run(argv, stdin=stdin, timeout_s=timeout_s)
 
@@ -103,7 +106,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
         monkeypatch.setattr(inventory, "connect", lambda device: double)
         return double
 
-    monkeypatch.setattr(api, "export", export)
+    monkeypatch.setattr(jobs, "export", export)
     monkeypatch.setattr(duel, "PAIRS", 4)
     return opened
 
@@ -121,7 +124,7 @@ def kept(artifact: Artifact) -> str:
 def on_the_gpu(run: record.Run, double: Board) -> None:
     """All of it was timed there, is recorded so, and was looked at by the GPU's probe."""
     assert {result.case.memory for result in run.results} == {"pinned"}
-    jobs = [job for name, job in double.told if name == "worker"]
+    jobs = [job for name, job in double.told if name == TRIAL]
     assert {job["device"] for job in jobs} == {"cuda"}
     assert {job["probe"] for job in jobs} == {NVML}
 
@@ -142,7 +145,7 @@ def test_duel_and_its_attribution_are_on_the_gpu(board: Opened):
     on_the_gpu(outcome.run, double)
     assert outcome.run.duel is not None
     assert outcome.run.duel.attribution is not None
-    assert double.computed_on("operator_times") == {"cuda"}
+    assert double.computed_on(PROFILE) == {"cuda"}
 
 
 def test_compare_confirm_is_on_the_gpu_and_of_the_case(board: Opened, tmp_path: Path):
@@ -185,7 +188,7 @@ def test_attention_and_what_ran_are_on_the_gpu(board: Opened, monkeypatch: pytes
     order = StudyRequest(device="board", target="torch-fp32", quick=True, trials=3, out=Path("attention.json"))
     attention.attention((), order)
     on_the_gpu(record.load(Path("attention.json")), double)
-    assert double.computed_on("operator_times") == {"cuda"}
+    assert double.computed_on(PROFILE) == {"cuda"}
 
 
 def test_reproduce_is_on_the_gpu(board: Opened):
@@ -252,7 +255,7 @@ def test_eval_answers_on_the_gpu(board: Opened, tmp_path: Path, target: str, com
     made = artifacts.plain_file(tmp_path / "made", target=target)
     with pytest.raises(Exception, match="does not infer"):
         answers(made, [{"image": np.zeros((1, 3, 32, 32), np.float32)}])
-    assert double.computed_on("infer") == {compute}
+    assert double.computed_on(INFERENCE) == {compute}
 
 
 def test_a_table_that_is_timed_names_every_target_it_could(board: Opened):

@@ -192,7 +192,7 @@ def test_shards_by_many_workers_are_the_whole(city, tmp_path: Path):
     told, *_ = [evaluate.evaluate_shard([folder], asked, i, 3, part) for i, part in enumerate(parts)]
     again = tmp_path / "again.jsonl"
     evaluate.evaluate_shard([folder], asked, 1, 3, again)  # a worker that was thought dead
-    found = evaluate.collect([folder], asked, [*parts, again], told=told).evaluation
+    found = evaluate.collect([folder], asked, [*parts, again], reply=told).evaluation
     assert found.figures == whole.figures
     assert found.images_sha256 == whole.images_sha256
     with pytest.raises(UnreadableFile, match="in no part"):
@@ -207,10 +207,10 @@ def test_the_drop_is_paired_over_the_same_pictures(city, tmp_path: Path, monkeyp
     # The reference's records are made by hand: it is right everywhere.
     from vitdeploy.evaluation import segmentation
 
-    monkeypatch.setattr(api_eval_reference, "made_for", lambda *_: (better,))
+    monkeypatch.setattr(api_eval_reference, "reference_artifacts", lambda *_: (better,))
 
-    def right(prepared: Any, artifacts: Any, device: Any, out: Path, **rest: Any) -> None:
-        kept = image_records.ImageRecords(out, api_eval_items.head_of(prepared, artifacts, "local"))
+    def right(prepared: Any, device: Any, out: Path, **rest: Any) -> None:
+        kept = image_records.ImageRecords(out, api_eval_items.head_of(prepared, "local"))
         kept.begin(resume=True)
         for item, (_, truth) in zip(sorted(prepared.items, key=lambda one: one.name), pairs, strict=True):
             kept.add(record.ImageRecord(image=item.name, score=1.0, counts=segmentation.count(truth, truth, 19)))

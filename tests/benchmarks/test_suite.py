@@ -47,7 +47,9 @@ def test_a_suite_that_cannot_be_run_is_impossible_and_says_why(tmp_path: Path, m
 def test_a_segment_anything_model_is_timed_in_two_parts_for_prompts_that_are_named():
     planned = plan((), suite.find("sam").entries, BenchRequest())
     assert len(planned) == 2 * len(suite.find("sam").entries)
-    cases = [case_of(one, BenchRequest(), device="local", compute="cpu", threads=1, made=None) for one in planned[:2]]
+    cases = [
+        case_of(one, BenchRequest(), device="local", compute="cpu", threads=1, artifact=None) for one in planned[:2]
+    ]
     assert [(case.model, case.part) for case in cases] == [
         ("efficientvit_sam_l0", "encoder"),
         ("efficientvit_sam_l0", "decoder"),

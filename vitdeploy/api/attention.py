@@ -1,47 +1,48 @@
 """`attention`: ReLU linear attention against softmax attention over resolutions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from vitdeploy import documents
+from vitdeploy.api import output_path, studies
 from vitdeploy.api.devices import reachable
-from vitdeploy.api.studies import StudyRequest, facts_of, free_bytes, free_bytes_of, plan_lines, run_path, timed
-from vitdeploy.benchmarks.suite import Wanted
+from vitdeploy.api.studies import StudyPlan, StudyRequest
+from vitdeploy.artifacts.store import Store
+from vitdeploy.benchmarks import attention as attention_cases
+from vitdeploy.benchmarks import reproduce as published_tables
+from vitdeploy.benchmarks.profile import attribution
 from vitdeploy.catalog import registry
+from vitdeploy.devices import device_facts, inventory
+from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import UsageError, VitdeployError
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import record
 from vitdeploy.results.record import Result, Run
 from vitdeploy.studies import attention_study
+from vitdeploy.studies.attention_study import Kernel, Study
 
-if TYPE_CHECKING:
-    from vitdeploy.devices.inventory import Device
-    from vitdeploy.results.record import Run
-    from vitdeploy.studies.attention_study import Study
+TABLE = "attention"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionOutcome:
-    """What was found of attention: the study, its run file and its page."""
+    """The study of a run, its run file and its page."""
 
-    study: "Study"
+    study: Study
     path: Path
     page: Path
 
 
-def attention_plan(networks: Sequence[str], order: StudyRequest) -> list[str]:
+def attention_plan(networks: Sequence[str], request: StudyRequest) -> list[str]:
     """What `attention` would do, one case a line."""
-    device = reachable(order.device)
-    rows = _attention_rows(networks, order, device, free_bytes=free_bytes(device))
-    return plan_lines(rows, order, device)
+    return _planned(networks, request).lines()
 
 
 def attention(
-    networks: Sequence[str], order: StudyRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
+    networks: Sequence[str], request: StudyRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
 ) -> AttentionOutcome:
     """Time linear against softmax attention over resolutions: the modules alone, and whole networks.
 
@@ -49,101 +50,90 @@ def attention(
         UsageError: an unknown network, or one without both attentions.
         DeviceError: the device is not reachable, busy, or another one than its file says.
     """
-    from vitdeploy.benchmarks import reproduce as tables
-
-    device = reachable(order.device)
-    found = facts_of(device)
-    rows = _attention_rows(networks, order, device, free_bytes=free_bytes_of(found))
-    tables.check_runs(rows, device)
-    out = run_path(order, "attention", device)
-    run = timed(rows, order, device, found, attention_study.SUITE, out, progress, on_trial)
-    kernels = _kernels(run, device, progress)
-    documents.write(_beside(out), kernels)
-    return _studied(run, kernels, out, order.page, tables.find("attention"))
+    plan = _planned(networks, request)
+    published_tables.check_runs(plan.rows, plan.device)
+    protocol = plan.protocol(attention_study.SUITE)
+    default = output_path.new_path("runs", "attention", plan.device.name)
+    out = output_path.checked(request.out, default, resume=request.resume)
+    run = studies.timed(plan, protocol, out, progress, on_trial)
+    kernels = _kernels(run, plan.device, progress)
+    documents.write(_kernels_path(out), kernels)
+    return _outcome(run, kernels, out, request.page)
 
 
 def attention_of(path: Path, page: Path | None = None) -> AttentionOutcome:
-    """The study of a run that was made before.
+    """The study of an earlier run.
 
     Raises:
-        UnreadableFile: it is none.
+        UnreadableFile: it is no run.
         UsageError: it is the run of something else.
     """
-    from vitdeploy.benchmarks import reproduce as tables
-
     run = record.load(path)
     if run.protocol.suite != attention_study.SUITE:
         raise UsageError(f"{path} is no run of `vitdeploy attention`", "Name one that it wrote.")
-    kernels: list[attention_study.Kernel] = []
-    if _beside(path).is_file():
-        kernels = msgspec.json.decode(_beside(path).read_bytes(), type=list[attention_study.Kernel])
-    return _studied(run, kernels, path, page, tables.find("attention"))
+    kernels: list[Kernel] = []
+    if _kernels_path(path).is_file():
+        kernels = msgspec.json.decode(_kernels_path(path).read_bytes(), type=list[Kernel])
+    return _outcome(run, kernels, path, page)
 
 
-def _studied(
-    run: Run, kernels: Sequence[attention_study.Kernel], out: Path, page: Path | None, table: Any
-) -> AttentionOutcome:
-    study = attention_study.study(run, table, kernels)
+def _planned(networks: Sequence[str], request: StudyRequest) -> StudyPlan:
+    device = reachable(request.device)
+    facts = device_facts.facts_of(device)
+    for name in networks:
+        if not {"relu", "softmax"} <= set(registry.find_model(name).attentions):
+            raise UsageError(f"{name} has no choice of attention", "Name an EfficientViT.")
+    target = request.target or ("onnx-fp32" if "onnx-fp32" in device.targets else None)
+    rows = attention_cases.wanted(
+        quick=request.quick,
+        networks=networks or attention_cases.NETWORKS,
+        target=published_tables.target_of(published_tables.find(TABLE), device, target),
+        free_bytes=studies.free_bytes(facts),
+    )
+    return StudyPlan(rows=rows, device=device, facts=facts, request=request)
+
+
+def _outcome(run: Run, kernels: Sequence[Kernel], out: Path, page: Path | None) -> AttentionOutcome:
+    study = attention_study.study(run, published_tables.find(TABLE), kernels)
     page = page or out.with_suffix(".html")
     documents.write_bytes(page, registry.load("vitdeploy.reports.as_attention:render")(study))
     return AttentionOutcome(study=study, path=out, page=page)
 
 
-def _attention_rows(
-    networks: Sequence[str], order: StudyRequest, device: "Device", *, free_bytes: int | None
-) -> list[Wanted]:
-    from vitdeploy.benchmarks import attention as studies
-    from vitdeploy.benchmarks import reproduce as published_tables
-
-    for name in networks:
-        spec = registry.find_model(name)
-        if not {"relu", "softmax"} <= set(spec.attentions):
-            raise UsageError(f"{name} has no choice of attention", "Name an EfficientViT.")
-    target = order.target or ("onnx-fp32" if "onnx-fp32" in device.targets else None)
-    target = published_tables.target_of(published_tables.find("attention"), device, target)
-    return studies.wanted(
-        quick=order.quick, networks=networks or studies.NETWORKS, target=target, free_bytes=free_bytes
-    )
-
-
-def _kernels(run: Run, device: "Device", progress: Progress) -> list[attention_study.Kernel]:
-    """What ran in the largest module of either attention that has a figure, by the runtime's profiler."""
-    from vitdeploy.artifacts.store import Store
-    from vitdeploy.benchmarks.profile import attribution
-    from vitdeploy.devices import device_facts, inventory
-
-    chosen: list[Result] = []
-    for kind in ("softmax", "relu"):
-        same = [
-            r
-            for r in run.results
-            if r.case.attention == kind
-            and attention_study.module_width(r) == attention_study.WIDTH
-            and r.status == "valid"
-        ]
-        chosen += sorted(same, key=lambda r: r.case.size)[-1:]
-    store = Store()
-    told: list[attention_study.Kernel] = []
+def _kernels(run: Run, device: Device, progress: Progress) -> list[Kernel]:
+    """The kernels of the largest valid module of either attention, by the runtime's profiler."""
+    kernels: list[Kernel] = []
     with inventory.connect(device) as link:
         facts = device_facts.read_facts(device, link)
-        for result in chosen:
-            made = store.holding(result.artifact_sha256, result.case.target)
-            if made is None:
+        for result in filter(None, (_largest_module(run, kind) for kind in ("softmax", "relu"))):
+            artifact = Store().holding(result.artifact_sha256, result.case.target)
+            if artifact is None:
                 continue
-            progress(f"{result.case.name}: asking the runtime what ran")
+            progress(f"{result.case.name}: reading kernel names from the runtime's profiler")
             measure = attribution.on_device(device, link, facts, threads=result.case.threads)
-            ran: Mapping[str, int] = {}
+            times: dict[str, float] = {}
             try:
-                ran = measure(made)
-                said = None if ran else f"{result.case.target} tells no operator times"
+                measured = sorted(measure(artifact).items(), key=lambda item: -item[1])
+                times = {name: ns / 1e6 for name, ns in measured}
+                said = None if times else f"{result.case.target} reports no operator times"
             except VitdeployError as error:
                 said = error.message
-            graph = made.manifest.operators
-            times = {name: ns / 1e6 for name, ns in sorted(ran.items(), key=lambda item: -item[1])}
-            told.append(attention_study.Kernel(case=result.case.name, graph=graph, ran_ms=times, said=said))
-    return told
+            graph = artifact.manifest.operators
+            kernels.append(Kernel(case=result.case.name, graph=graph, ran_ms=times, said=said))
+    return kernels
 
 
-def _beside(out: Path) -> Path:
-    """Where what the profiler said lies: a run has no place for it."""
+def _largest_module(run: Run, kind: str) -> Result | None:
+    modules = [
+        result
+        for result in run.results
+        if result.status == "valid"
+        and result.case.attention == kind
+        and attention_study.module_width(result) == attention_study.WIDTH
+    ]
+    return max(modules, key=lambda result: result.case.size, default=None)
+
+
+def _kernels_path(out: Path) -> Path:
+    """Where the profiler's kernels are kept, for which a run has no field."""
     return out.with_suffix(".kernels.json")

@@ -1,27 +1,27 @@
-"""What a bench will time: names, suites and artifacts made into cases, before anything is touched."""
+"""Cases: what names, suites and artifacts in a request mean, before anything is exported or timed."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 import msgspec
 
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact, open_artifact
+from vitdeploy.benchmarks import suite
 from vitdeploy.benchmarks.suite import Entry
 from vitdeploy.catalog import graph_io, registry, user_models
-from vitdeploy.catalog.spec import Attention, Boundary, Compute, ModelSpec, Size, Target, is_user_model
+from vitdeploy.catalog.spec import Attention, Boundary, Compute, is_user_model
+from vitdeploy.catalog.variant import RANDOM, Variant
+from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import UsageError, VitdeployError
 from vitdeploy.results.record import Case
-
-if TYPE_CHECKING:
-    from vitdeploy.devices.inventory import Device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRequest:
-    """What `bench` is asked for, beside models and artifacts; None: the suite's or the device's default."""
+    """The options of `bench`, beside models and artifacts; None: the default of the suite or the device."""
 
     targets: tuple[str, ...] = ()
     device: str = "local"
@@ -53,57 +53,70 @@ MOST_STREAMS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One case to be: a model at a target, or an artifact that lies there already."""
+    """One case that is not timed yet: a variant to export, or an artifact that exists already."""
 
-    spec: ModelSpec
-    target: Target
-    size: Size
-    batch: int
-    attention: Attention
+    variant: Variant
     streams: int
     artifact: Artifact | None = None
     recorded: Case | None = None
-    """The case of an earlier run that is timed again as it was; None: it follows from the order."""
+    """The case of an earlier run that is timed again as it was; None: it follows from the request."""
     refused: VitdeployError | None = None
     """Why it is not even tried."""
 
     @property
     def words(self) -> str:
         """For plans: ``efficientvit_b1 onnx-fp32 224x224``."""
-        extra = [f"b{self.batch}"] * (self.batch > 1) + [f"{self.streams} streams"] * (self.streams > 1)
-        size = f"{self.size[0]}x{self.size[1]}"
-        softmax = ["softmax"] * (self.attention == "softmax")
-        return " ".join([self.spec.name, *softmax, self.target.name, size, *extra])
+        return self.variant.words + (f" {self.streams} streams" if self.streams > 1 else "")
 
 
-def plan(what: Sequence[str], entries: Iterable[Entry], order: BenchRequest) -> list[Planned]:
-    """The cases of an order: those of ``what`` when anything is named, else the suite's ``entries``.
+DEFAULT_SUITE = "demo"
+"""What is exported and timed when nothing is named. Source: contract, "Commands"."""
+
+
+def suite_entries(names: Sequence[str], suite_name: str | None) -> tuple[Entry, ...]:
+    """The entries of a suite (default: `DEFAULT_SUITE`) where nothing is named; else none.
+
+    Raises:
+        UsageError: both names and a suite are given, or there is no such suite.
+    """
+    if names and suite_name:
+        raise UsageError("both models and --suite were given", "Name models or a suite.")
+    return () if names else suite.find(suite_name or DEFAULT_SUITE).entries
+
+
+def model_names(names: Sequence[str], suite_name: str | None) -> list[str]:
+    """The models that are named, else those of a suite; parts one by one, each once."""
+    entries = suite_entries(names, suite_name)
+    named = list(names) or [entry.model for entry in entries]
+    return list(dict.fromkeys(spec.name for name in named for spec in registry.exported_models(name)))
+
+
+def plan(what: Sequence[str], entries: Iterable[Entry], request: BenchRequest) -> list[Planned]:
+    """The cases of a request: those of ``what`` when anything is named, else the suite's ``entries``.
 
     Raises:
         UsageError: an unknown name or a value that means nothing.
         Impossible: a size or attention that the model cannot have.
         UnreadableFile: a path that is no artifact.
     """
-    _check(order)
-    if not what:
-        return [case for entry in entries for one in _in_parts(entry) for case in _of_entry(one, order)]
-    cases: list[Planned] = []
+    _check(request)
+    planned = [case for entry in entries for case in _of_models(entry, request)] if not what else []
     for name in what:
         if _is_path(name):
-            cases.append(_of_artifact(open_artifact(Path(name)), order))
+            planned.append(_of_artifact(open_artifact(Path(name)), request))
         else:
-            cases += [case for entry in _in_parts(Entry(model=name)) for case in _of_entry(entry, order)]
-    return cases
+            planned += _of_models(Entry(model=name), request)
+    return planned
 
 
-def fitted(order: BenchRequest, device: "Device") -> BenchRequest:
-    """The order as a device can fill it: what phones run is timed without copies, and there is one format."""
+def fitted(request: BenchRequest, device: Device) -> BenchRequest:
+    """The request as a device can fill it: phones time without copies, and run the formats of their device file."""
     if device.link != "adb":
-        return order
-    return dataclasses.replace(order, boundary="compute", targets=order.targets or device.targets)
+        return request
+    return dataclasses.replace(request, boundary="compute", targets=request.targets or device.targets)
 
 
-def side(name: str, order: BenchRequest) -> Planned:
+def side(name: str, request: BenchRequest) -> Planned:
     """One side of a duel: an artifact, or ``MODEL[+softmax][:TARGET][@HxW]``.
 
     Raises:
@@ -111,9 +124,9 @@ def side(name: str, order: BenchRequest) -> Planned:
         Impossible: a size or attention that the model cannot have.
         UnreadableFile: a path that is no artifact.
     """
-    _check(order)
+    _check(request)
     if _is_path(name):
-        return _of_artifact(open_artifact(Path(name)), order)
+        return _of_artifact(open_artifact(Path(name)), request)
     words, _, size = name.partition("@")
     if is_user_model(words):
         model, target = user_models.split_target(words, frozenset(registry.targets()))
@@ -131,7 +144,7 @@ def side(name: str, order: BenchRequest) -> Planned:
         size=registry.parse_size(size) if size else None,
         attention="softmax" if plain != model else None,
     )
-    return _of_entry(entry, order)[0]
+    return _of_models(entry, request)[0]
 
 
 def again(case: Case, artifact: Artifact) -> Planned:
@@ -140,101 +153,83 @@ def again(case: Case, artifact: Artifact) -> Planned:
     Raises:
         UsageError: this version has no such model or target.
     """
-    return Planned(
-        spec=registry.find_model(case.model, case.part),
-        target=registry.find_target(case.target),
-        size=case.size,
-        batch=case.batch,
-        attention=case.attention,
-        streams=case.streams,
-        artifact=artifact,
-        recorded=case,
-    )
+    registry.find_model(case.model, case.part)
+    registry.find_target(case.target)
+    return Planned(variant=case.variant, streams=case.streams, artifact=artifact, recorded=case)
 
 
 def case_of(
     planned: Planned,
-    order: BenchRequest,
+    request: BenchRequest,
     *,
     device: str,
     compute: Compute,
     threads: int,
-    made: Artifact | None,
+    artifact: Artifact | None,
     power_mode: str | None = None,
 ) -> Case:
-    """The record's case; an artifact that was made says what its border and weights are.
+    """The case of a run's record; the artifact, where there is one, says its input and output types and weights.
 
     Args:
-        planned: what is timed; of a case that was recorded, only its power mode is taken anew.
-        order: how.
-        device: name of the device.
-        compute: where on it.
-        threads: of the runtime.
-        made: the artifact; None: there is none.
-        power_mode: of the device now.
+        compute: where on the device it runs.
+        power_mode: of the device now; of a recorded case, only this is taken anew.
     """
     if planned.recorded is not None:
         return msgspec.structs.replace(planned.recorded, power_mode=power_mode)
-    manifest = made.manifest if made else None
-    weights = manifest.weights if manifest else None
+    variant = planned.variant
+    if artifact is None:
+        variant = dataclasses.replace(variant, head="logits", io="fp32", weights=RANDOM)
+    else:
+        manifest = artifact.manifest
+        weights = manifest.weights.identity if manifest.weights.source == "file" else RANDOM
+        variant = dataclasses.replace(variant, head=manifest.head, io=manifest.io, weights=weights)
     return Case(
-        model=planned.spec.whole,
-        part=planned.spec.part,
-        attention=planned.attention,
-        target=planned.target.name,
-        size=planned.size,
-        batch=planned.batch,
+        **variant.recorded,
         device=device,
         threads=threads,
-        boundary="compute" if order.boundary == "compute" else "host-to-host",
+        boundary="compute" if request.boundary == "compute" else "host-to-host",
         streams=planned.streams,
-        graph=order.graph == "on",
-        io=manifest.io if manifest else "fp32",
-        head=manifest.head if manifest else "logits",
-        prompts=graph_io.prompt_text(planned.spec.part, planned.batch),
-        weights=f"sha256:{weights.sha256}" if weights and weights.source == "file" else "random:0",
+        graph=request.graph == "on",
+        prompts=graph_io.prompt_text(variant.part, variant.batch),
+        weights=variant.weights,
         power_mode=power_mode,
         memory=MEMORY[compute],
     )
 
 
-def _in_parts(entry: Entry) -> list[Entry]:
-    """The entry once for each file that its model is."""
-    return [dataclasses.replace(entry, model=spec.name) for spec in registry.exported_models(entry.model)]
+def of_entry(entry: Entry, target: str, refused: VitdeployError | None = None) -> Planned:
+    """The case of a suite's or study's entry at one target."""
+    spec, name = registry.find_model(entry.model), registry.find_target(target).name
+    variant = registry.variant_of(spec, name, size=entry.size, attention=entry.attention, batch=entry.batch)
+    return Planned(variant=variant, streams=entry.streams, refused=refused)
 
 
-def _of_entry(entry: Entry, order: BenchRequest) -> list[Planned]:
-    spec = registry.find_model(entry.model)
-    size = registry.parse_size(order.size) if order.size else entry.size or spec.size
-    registry.check_size(spec, size)
-    attention = registry.attention_of(spec, order.attention or entry.attention)
-    return [
-        Planned(
-            spec=spec,
-            target=registry.find_target(target),
+def _of_models(entry: Entry, request: BenchRequest) -> list[Planned]:
+    """The cases of an entry: each part of its model at each target, with the options of the request."""
+    planned: list[Planned] = []
+    for spec in registry.exported_models(entry.model):
+        size = registry.parse_size(request.size) if request.size else entry.size or spec.size
+        registry.check_size(spec, size)
+        exact = dataclasses.replace(
+            entry,
+            model=spec.name,
             size=size,
-            batch=order.batch or entry.batch,
-            attention=attention,
-            streams=order.streams or entry.streams,
+            batch=request.batch or entry.batch,
+            attention=registry.attention_of(spec, request.attention or entry.attention),
+            streams=request.streams or entry.streams,
         )
-        for target in order.targets or entry.targets or FALLBACK_TARGETS
-    ]
+        planned += [of_entry(exact, target) for target in request.targets or entry.targets or FALLBACK_TARGETS]
+    return planned
 
 
-def _of_artifact(found: Artifact, order: BenchRequest) -> Planned:
-    manifest = found.manifest
-    for option, asked in (("--size", order.size), ("--batch", order.batch), ("--attention", order.attention)):
-        if asked is not None:
-            raise UsageError(f"{option} does not change an artifact that is there: {found.folder}", "Leave it out.")
-    return Planned(
-        spec=registry.find_model(manifest.model, manifest.part),
-        target=registry.find_target(manifest.target),
-        size=manifest.size,
-        batch=manifest.batch,
-        attention=manifest.attention,
-        streams=order.streams or 1,
-        artifact=found,
-    )
+def _of_artifact(artifact: Artifact, request: BenchRequest) -> Planned:
+    manifest = artifact.manifest
+    for option, value in (("--size", request.size), ("--batch", request.batch), ("--attention", request.attention)):
+        if value is not None:
+            raise UsageError(f"{option} does not change an artifact that is there: {artifact.folder}", "Leave it out.")
+    registry.find_model(manifest.model, manifest.part)
+    registry.find_target(manifest.target)
+    return Planned(variant=manifest.variant, streams=request.streams or 1, artifact=artifact)
 
 
 def _is_path(name: str) -> bool:
@@ -243,32 +238,22 @@ def _is_path(name: str) -> bool:
     return "/" in name or name.endswith((".onnx", ".tflite", ".engine", ".pt", MANIFEST)) or Path(name).is_dir()
 
 
-def _check(order: BenchRequest) -> None:
-    for name in order.targets:
+def _check(request: BenchRequest) -> None:
+    for name in request.targets:
         registry.find_target(name)
-    if order.attention is not None and order.attention not in get_args(Attention):
-        raise UsageError(f"--attention {order.attention!r} is none", f"Use {' or '.join(get_args(Attention))}.")
-    if order.boundary not in get_args(Boundary):
-        raise UsageError(f"--boundary {order.boundary!r} is none", f"Use {' or '.join(get_args(Boundary))}.")
-    if order.graph not in (None, "on", "off"):
-        raise UsageError(f"--graph {order.graph!r} is neither on nor off", "Use --graph on or --graph off.")
-    counts = (("--batch", order.batch), ("--threads", order.threads), ("--trials", order.trials))
-    for option, count in (*counts, ("--streams", order.streams)):
+    if request.attention is not None and request.attention not in get_args(Attention):
+        raise UsageError(
+            f"--attention {request.attention!r} is not a valid value", f"Use {' or '.join(get_args(Attention))}."
+        )
+    if request.boundary not in get_args(Boundary):
+        raise UsageError(
+            f"--boundary {request.boundary!r} is not a valid value", f"Use {' or '.join(get_args(Boundary))}."
+        )
+    if request.graph not in (None, "on", "off"):
+        raise UsageError(f"--graph {request.graph!r} is neither on nor off", "Use --graph on or --graph off.")
+    counts = (("--batch", request.batch), ("--threads", request.threads), ("--trials", request.trials))
+    for option, count in (*counts, ("--streams", request.streams)):
         if count is not None and count < 1:
             raise UsageError(f"{option} {count} is not a positive whole number", f"Use {option} 1 or more.")
-    if (order.streams or 1) > MOST_STREAMS:
-        raise UsageError(f"--streams {order.streams} is beyond {MOST_STREAMS}", "Use fewer.")
-
-
-DEFAULT_SUITE = "demo"
-"""What is exported and timed when nothing is named. Source: contract, "Commands"."""
-
-
-def model_names(names: Sequence[str], suite_name: str | None) -> list[str]:
-    """The models that are meant: those named, else the suite's, else the demo suite's; parts one by one."""
-    from vitdeploy.benchmarks import suite
-
-    if names and suite_name:
-        raise UsageError("both models and --suite were given", "Name models or a suite.")
-    meant = list(names) or [entry.model for entry in suite.find(suite_name or DEFAULT_SUITE).entries]
-    return list(dict.fromkeys(spec.name for name in meant for spec in registry.exported_models(name)))
+    if (request.streams or 1) > MOST_STREAMS:
+        raise UsageError(f"--streams {request.streams} is beyond {MOST_STREAMS}", "Use fewer.")

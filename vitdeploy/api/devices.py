@@ -1,21 +1,16 @@
-"""Devices by name: the one that a verb uses, refused where it cannot be reached or is not used."""
+"""Devices by name: refused where they cannot be reached, or where a verb would not use them."""
 
-from typing import TYPE_CHECKING
-
+from vitdeploy.devices import inventory
+from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible
 
-if TYPE_CHECKING:
-    from vitdeploy.devices.inventory import Device
 
-
-def reachable(name: str) -> "Device":
-    """The device of that name, if nothing stands against reaching it.
+def reachable(name: str) -> Device:
+    """The device of that name, if it is configured.
 
     Raises:
-        DeviceError: it is not configured, or its link is not built in this version.
+        DeviceError: it is not.
     """
-    from vitdeploy.devices import inventory
-
     device = inventory.find(name)
     if (why_not := inventory.unreachable(device)) is not None:
         raise inventory.unreachable_error(device, why_not)

@@ -1,29 +1,27 @@
 """`doctor`: tools, versions, clocks, heat, space and link of a device."""
 
-from vitdeploy.devices import findings
+from vitdeploy.artifacts import store
+from vitdeploy.catalog import packages
+from vitdeploy.devices import device_facts, findings, inventory
 from vitdeploy.devices.findings import Finding
 from vitdeploy.errors import VitdeployError
 
 
 def doctor(device: str = "local") -> list[Finding]:
     """What would spoil a number or stop an export."""
-    from vitdeploy.artifacts import store
-    from vitdeploy.catalog import packages
-    from vitdeploy.devices import device_facts, inventory
-
-    found = inventory.find(device)
-    if found.link != "local":
+    known = inventory.find(device)
+    if known.link != "local":
         try:
-            facts = device_facts.facts_of(found)
+            facts = device_facts.facts_of(known)
         except VitdeployError as error:
             return [findings.unreachable_finding(device, error)]
-        if found.link == "adb":
+        if known.link == "adb":
             return findings.phone_findings(facts)
-        address = f"{found.user}@{found.host}" if found.user else found.host
-        return findings.ssh_findings(facts, address=address, targets=found.targets, trtexec=found.trtexec)
+        address = f"{known.user}@{known.host}" if known.user else known.host
+        return findings.ssh_findings(facts, address=address, targets=known.targets, trtexec=known.trtexec)
     needed = sorted(packages.EXTRAS)
     return [
-        *findings.computer_findings(device_facts.facts_of(found)),
+        *findings.computer_findings(device_facts.facts_of(known)),
         findings.space_finding(store.default_root()),
         *findings.package_findings(packages.missing(needed), needed),
         *findings.tool_findings(),

@@ -1,32 +1,32 @@
 """`duel`: two artifacts against each other in interleaved pairs of fresh processes."""
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from vitdeploy.api import cases
+from vitdeploy.api import cases, output_path
 from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.devices import reachable
+from vitdeploy.api.jobs import jobs_for
+from vitdeploy.benchmarks import bench as timing
+from vitdeploy.benchmarks import duel as duels
+from vitdeploy.benchmarks.profile import attribution
+from vitdeploy.benchmarks.trial.case_trials import Job
+from vitdeploy.devices import device_facts, inventory
+from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import UsageError, worst_exit_code
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import comparison, record
 from vitdeploy.results.comparison import Compared
 from vitdeploy.results.record import Run
 
-if TYPE_CHECKING:
-    from vitdeploy.benchmarks.trial.case_trials import Job
-    from vitdeploy.results.comparison import Compared
-    from vitdeploy.results.record import Run
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuelRequest:
-    """What `duel` is asked for, beside its two sides; None: the default."""
+    """The options of `duel`, beside its two sides; None: the default."""
 
     device: str = "local"
     size: str | None = None
@@ -43,30 +43,28 @@ class DuelRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuelOutcome:
-    """A duel's run, where it was written, its verdict, and the exit code that its rows ask for."""
+    """A duel's run, where it was written, its verdict, and the exit code of its rows."""
 
-    run: "Run"
+    run: Run
     path: Path
-    compared: "Compared"
+    compared: Compared
     exit_code: int
 
 
-def duel_plan(a: str, b: str, order: DuelRequest) -> list[str]:
+def duel_plan(a: str, b: str, request: DuelRequest) -> list[str]:
     """What `duel` would do."""
-    from vitdeploy.benchmarks import duel as duels
-
-    device = reachable(order.device)
-    sides = [cases.side(name, as_bench(order)) for name in (a, b)]
-    pairs = order.pairs or duels.PAIRS
-    looks = ", ".join(str(count) for count in duels.looks(pairs)) if order.early else str(pairs)
+    device = reachable(request.device)
+    sides = _sides(a, b, request)
+    pairs = request.pairs or duels.PAIRS
+    looks = ", ".join(str(count) for count in duels.looks(pairs)) if request.early else str(pairs)
     return [
         *(f"side {letter}: {side.words} on {device.name}" for letter, side in zip("AB", sides, strict=True)),
-        f"at most {pairs} pairs of fresh processes, at least {order.min_time_s:g} s each; looked at after {looks}",
+        f"at most {pairs} pairs of fresh processes, at least {request.min_time_s:g} s each; looked at after {looks}",
     ]
 
 
 def duel(
-    a: str, b: str, order: DuelRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
+    a: str, b: str, request: DuelRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
 ) -> DuelOutcome:
     """Time two artifacts or models against each other in interleaved pairs; what is not exported yet is made first.
 
@@ -75,71 +73,30 @@ def duel(
         DeviceError: the device is not reachable, busy, or another one than its file says.
         VitdeployError: a side could not be made.
     """
-    sides = [cases.side(name, as_bench(order)) for name in (a, b)]
-    return timed_duel(sides, (a, b), order, progress, on_trial)
+    return timed_duel(_sides(a, b, request), (a, b), request, progress, on_trial)
 
 
 def timed_duel(
-    sides: Sequence[Planned], names: tuple[str, str], order: DuelRequest, progress: Progress, on_trial: OnTrial
+    sides: Sequence[Planned], names: tuple[str, str], request: DuelRequest, progress: Progress, on_trial: OnTrial
 ) -> DuelOutcome:
     """The duel of two cases; a side that cannot be made is an error."""
-    from vitdeploy.api.jobs import jobs_for
-    from vitdeploy.benchmarks import bench as timing
-    from vitdeploy.benchmarks import duel as duels
-    from vitdeploy.devices import device_facts
-    from vitdeploy.results import provenance
-
-    out = order.out or run_path("duel", order.device)
-    provenance.check_out(out, resume=False)
-    request = duels.DuelSettings(
+    out = output_path.checked(request.out, output_path.new_path("runs", "duel", request.device))
+    options = duels.DuelSettings(
         names=names,
-        pairs=order.pairs if order.pairs is not None else duels.PAIRS,
-        alpha=checked_share("alpha", order.alpha),
-        max_slowdown=checked_share("max-slowdown", order.max_slowdown),
-        min_time_s=order.min_time_s,
-        early=order.early,
+        pairs=request.pairs if request.pairs is not None else duels.PAIRS,
+        alpha=checked_share("alpha", request.alpha),
+        max_slowdown=checked_share("max-slowdown", request.max_slowdown),
+        min_time_s=request.min_time_s,
+        early=request.early,
     )
-    device = reachable(order.device)
-    facts = device_facts.facts_of(device)
-    jobs = jobs_for(sides, as_bench(order), device, facts, progress=progress, keep_going=False)
-    run = duels.run(jobs, request, device=device, out=out, progress=progress, on_trial=on_trial)
-    run = _attributed(run, jobs, out, progress)
+    device = reachable(request.device)
+    jobs = jobs_for(
+        sides, _bench_request(request), device, device_facts.facts_of(device), progress=progress, keep_going=False
+    )
+    run = duels.run(jobs, options, device=device, out=out, progress=progress, on_trial=on_trial)
+    run = _attributed(run, jobs, device, out, progress)
     exit_code = worst_exit_code(timing.exit_code_of(result) for result in run.results)
     return DuelOutcome(run=run, path=out, compared=comparison.duel(run), exit_code=exit_code)
-
-
-def _attributed(run: Run, jobs: "Sequence[Job]", out: Path, progress: Progress) -> Run:
-    """The run with what explains its difference, where there is one and the device can be profiled."""
-    from vitdeploy.benchmarks.profile import attribution
-    from vitdeploy.devices import device_facts, inventory
-
-    (found,) = comparison.duel(run).comparisons
-    a, b = (job.artifact for job in jobs)
-    if found.verdict not in ("slower", "faster") or run.duel is None or a is None or b is None:
-        return run
-    progress(f"{found.verdict}: looking at the operators of both sides")
-    device, threads = inventory.find(run.device.name), jobs[0].case.threads
-    with inventory.connect(device) as link:
-        measure = attribution.on_device(device, link, device_facts.read_facts(device, link), threads=threads)
-        explained = attribution.attribute(a, b, measure)
-    told = msgspec.structs.replace(run, duel=msgspec.structs.replace(run.duel, attribution=explained))
-    record.save(told, out)
-    return told
-
-
-def as_bench(order: DuelRequest) -> BenchRequest:
-    """The same request as `bench` has it; a side names its own target."""
-    from vitdeploy.devices import inventory
-
-    asked = BenchRequest(
-        device=order.device,
-        size=order.size,
-        threads=order.threads,
-        min_time_s=order.min_time_s,
-        artifacts=order.artifacts,
-    )
-    # A side names its own format.
-    return dataclasses.replace(cases.fitted(asked, inventory.find(order.device)), targets=())
 
 
 def checked_share(option: str, value: float) -> float:
@@ -149,6 +106,33 @@ def checked_share(option: str, value: float) -> float:
     return value
 
 
-def run_path(kind: str, device: str) -> Path:
-    """Where a run is written whose ``--out`` was not given."""
-    return Path("runs") / f"{kind}-{device}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+def _attributed(run: Run, jobs: Sequence[Job], device: Device, out: Path, progress: Progress) -> Run:
+    """The run with the operators that explain its difference, where there is one and the device can be profiled."""
+    (compared,) = comparison.duel(run).comparisons
+    a, b = (job.artifact for job in jobs)
+    if compared.verdict not in ("slower", "faster") or run.duel is None or a is None or b is None:
+        return run
+    progress(f"{compared.verdict}: looking at the operators of both sides")
+    with inventory.connect(device) as link:
+        facts = device_facts.read_facts(device, link)
+        measure = attribution.on_device(device, link, facts, threads=jobs[0].case.threads)
+        explained = attribution.attribute(a, b, measure)
+    run = msgspec.structs.replace(run, duel=msgspec.structs.replace(run.duel, attribution=explained))
+    record.save(run, out)
+    return run
+
+
+def _sides(a: str, b: str, request: DuelRequest) -> list[Planned]:
+    return [cases.side(name, _bench_request(request)) for name in (a, b)]
+
+
+def _bench_request(request: DuelRequest) -> BenchRequest:
+    """The same options as `bench` has them; without targets, which the sides name themselves."""
+    options = BenchRequest(
+        device=request.device,
+        size=request.size,
+        threads=request.threads,
+        min_time_s=request.min_time_s,
+        artifacts=request.artifacts,
+    )
+    return dataclasses.replace(cases.fitted(options, inventory.find(request.device)), targets=())

@@ -1,21 +1,22 @@
-"""The verb that measures accuracy, as functions: whole, or in shards that are collected; a composer of rooms, as `api`.
+"""`eval`: the accuracy of artifacts on a data set, whole or in shards whose records are collected.
 
-A shard is a part of the pictures. Its records are a file of their own, so that many workers can each do some and any
+A shard is a part of the images. Its records are a file of their own, so that many workers can each do some and any
 of them can be done again: `evaluate_shard` leaves the file, `collect` makes one evaluation of all files.
 """
 
 import dataclasses
 import shutil
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from vitdeploy.api import evaluate_images, evaluate_reference
+from vitdeploy.api import evaluate_images, evaluate_reference, output_path
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.evaluate_images import ShardReply
 from vitdeploy.api.evaluate_reference import Reference
+from vitdeploy.api.report import evaluation_page
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
+from vitdeploy.benchmarks import bench as timing
 from vitdeploy.catalog import packages, registry
 from vitdeploy.devices import computer_facts
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
@@ -26,61 +27,62 @@ from vitdeploy.evaluation.prepare import PreparedEvaluation
 from vitdeploy.evaluation.record import DataSet, Evaluation, Subject
 from vitdeploy.evaluation.request import EvalOutcome, EvalRequest
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
+from vitdeploy.results import provenance
+from vitdeploy.results.record import RunDevice
 
 MOST_NAMED = 3
-"""Pictures that could not be scored and are named on the command line; the document names more."""
+"""Images that could not be scored and are named on the command line; the document names more."""
+
+_PACKAGES: Mapping[str, tuple[str, ...]] = {"sr": ("skimage",), "coco": ("pycocotools",), "lvis": ("pycocotools",)}
+"""Data set → the packages that its metrics need."""
 
 
-def eval_plan(paths: Sequence[Path], order: EvalRequest) -> list[str]:
+def eval_plan(paths: Sequence[Path], request: EvalRequest) -> list[str]:
     """What `eval` would do."""
-    artifacts = _opened(paths)
-    prepared = prepare.prepare(order, artifacts)
-    artifacts = prepared.artifacts
-    device = reachable(order.device)
+    prepared = prepare.prepare(request, _opened(paths))
+    device = reachable(request.device)
+    count = f"{len(prepared.items)} of {len(prepared.files.items)} pictures of {request.dataset} in {request.root}"
     lines = [
-        f"{one.manifest.model} {one.manifest.target} {one.manifest.variant.size_words} on {device.name}: "
-        f"{len(prepared.items)} of {len(prepared.files.items)} pictures of {order.dataset} in {order.root}"
-        for one in artifacts
+        f"{manifest.model} {manifest.target} {manifest.variant.size_words} on {device.name}: {count}"
+        for manifest in (artifact.manifest for artifact in prepared.artifacts)
     ]
     lines += list(prepared.protocol)
-    if order.dataset == "ade20k":
-        lines += _shape_lines(prepare.shapes(order), artifacts)
-    if order.reference:
+    if request.dataset == "ade20k":
+        lines += _shape_lines(prepare.shapes(request), prepared.artifacts)
+    if request.reference:
         lines.append("fp32 torch on the same pictures, on this machine, for the drop and its paired interval")
     return lines
 
 
-def look(artifacts: Sequence[Artifact], order: EvalRequest) -> None:
-    """Find the data set and see that the artifacts are for it; nothing is evaluated.
+def _shape_lines(shapes: Mapping[tuple[int, int], int], artifacts: Sequence[Artifact]) -> Iterable[str]:
+    """The sizes of the preprocessed images, and which artifact takes each."""
+    sizes = [artifact.manifest.size for artifact in artifacts]
+    for (height, width), count in shapes.items():
+        larger = [size for size in sizes if size[0] >= height and size[1] >= width]
+        how = f"no artifact: vitdeploy export … --size {height}x{width}"
+        if (height, width) in sizes:
+            how = "its own artifact"
+        elif larger:
+            how = f"padded to {min(larger)[0]}x{min(larger)[1]}"
+        yield f"{height}x{width}: {count} pictures, {how}"
+
+
+def check_request(artifacts: Sequence[Artifact], request: EvalRequest) -> PreparedEvaluation:
+    """The images and how they are evaluated; nothing is evaluated yet.
 
     Raises:
         UsageError: an unknown name, or a value that means nothing.
         Impossible: the artifact is for another data set.
         UnreadableFile: the data set cannot be read.
+        MissingPackage: a package of the data set's metrics is not installed.
     """
-    _require(order.dataset)
-    prepare.prepare(order, tuple(artifacts))
-
-
-def _shape_lines(shapes: Mapping[tuple[int, int], int], artifacts: Sequence[Artifact]) -> list[str]:
-    """Which sizes the pictures become, and which artifact takes each."""
-    lines: list[str] = []
-    for (height, width), count in shapes.items():
-        sizes = [one.manifest.size for one in artifacts]
-        holding = [s for s in sizes if s[0] >= height and s[1] >= width]
-        how = (
-            "its own artifact"
-            if (height, width) in sizes
-            else f"padded to {min(holding)[0]}x{min(holding)[1]}"
-            if holding
-            else f"no artifact: vitdeploy export … --size {height}x{width}"
-        )
-        lines.append(f"{height}x{width}: {count} pictures, {how}")
-    return lines
+    prepared = prepare.prepare(request, tuple(artifacts))
+    packages.require(_PACKAGES.get(request.dataset, ()))
+    return prepared
 
 
 def evaluate_artifact(
-    paths: Sequence[Path], order: EvalRequest, *, progress: Progress = silent, on_image: OnTrial = silent_trial
+    paths: Sequence[Path], request: EvalRequest, *, progress: Progress = silent, on_image: OnTrial = silent_trial
 ) -> EvalOutcome:
     """Accuracy of an artifact (several sizes of one model: several artifacts) on a data set.
 
@@ -90,63 +92,34 @@ def evaluate_artifact(
         UnreadableFile: an artifact or the data set cannot be read.
         DeviceError: the device is not reachable, busy, or another one than its file says.
     """
-    from vitdeploy.results import provenance
-
     artifacts = _opened(paths)
-    device = reachable(order.device)
-    prepared = prepare.prepare(order, artifacts)
-    artifacts = prepared.artifacts
-    _require(order.dataset)
-    out = order.out or _default_path(artifacts[0], order)
-    if order.resume and order.out is None:
-        raise UsageError("--resume needs the evaluation's file", "Name it with --out.")
-    provenance.check_out(out, resume=order.resume)
-    images = out.with_name(f"{out.stem}.images.jsonl")
-    told = evaluate_images.evaluate_items(
-        prepared, artifacts, device, images, order=order, progress=progress, on_image=on_image, resume=order.resume
+    device = reachable(request.device)
+    prepared = check_request(artifacts, request)
+    out = output_path.checked(
+        request.out, _default_path(prepared, request), resume=request.resume, what="the evaluation's file"
     )
-    reference = evaluate_reference.evaluated(artifacts, order, progress, on_image) if order.reference else None
-    kept = None
+    reply = evaluate_images.evaluate_items(
+        prepared, device, _records_path(out), request=request, progress=progress, on_image=on_image
+    )
+    reference: Reference | str = NO_REFERENCE
+    if request.reference:
+        reference = evaluate_reference.evaluated(prepared.artifacts, request, progress, on_image)
     if isinstance(reference, Reference):
-        kept = out.with_name(f"{out.stem}.reference.jsonl")
-        shutil.copyfile(reference.journal, kept)
-    outcome = _finish(prepared, artifacts, device.name, order, out, images, told, reference, kept)
+        kept = _records_path(out, "reference")
+        shutil.copyfile(reference.records, kept)
+        reference = dataclasses.replace(reference, records=kept)
+    outcome = _saved(prepared, request, out, reply, reference)
     if outcome.evaluation.worst:
         try:
-            evaluate_images.draw_worst(prepared, device, outcome, told.threads)
+            evaluate_images.draw_worst(prepared, device, outcome, reply.threads)
         except VitdeployError as failure:  # everything is evaluated and written: a page without pictures is no loss
             progress(f"the worst pictures could not be drawn: {failure.message}")
-    made = page([out], order.runs, out.with_suffix(".html"))
-    return dataclasses.replace(outcome, page=made)
-
-
-def page(evaluations: Sequence[Path], runs: Sequence[Path], out: Path) -> Path:
-    """One page of evaluations, with the latencies that runs have of the same files.
-
-    Raises:
-        UnreadableFile: an evaluation or a run cannot be read, or ``out`` cannot be written.
-    """
-    from vitdeploy import documents
-    from vitdeploy.reports import accuracy
-    from vitdeploy.results import record as timings
-
-    shown = accuracy.build([(path, record.load(path)) for path in evaluations], [timings.load(path) for path in runs])
-    documents.write_bytes(out, registry.load("vitdeploy.reports.as_evaluation:render")(shown))
-    return out
-
-
-def is_evaluation(path: Path) -> bool:
-    """Whether a document is an evaluation, by its first lines."""
-    try:
-        with path.open("rb") as stream:
-            return b'"kind": "evaluation"' in stream.read(200)
-    except OSError:
-        return False
+    return _with_page(outcome, request)
 
 
 def evaluate_shard(
     paths: Sequence[Path],
-    order: EvalRequest,
+    request: EvalRequest,
     index: int,
     count: int,
     out: Path,
@@ -155,10 +128,10 @@ def evaluate_shard(
     progress: Progress = silent,
     on_image: OnTrial = silent_trial,
 ) -> ShardReply:
-    """Evaluate part ``index`` of ``count`` of the pictures and leave their records in ``out``, a ``.jsonl`` file.
+    """Evaluate part ``index`` of ``count`` of the images and leave their records in ``out``, a ``.jsonl`` file.
 
-    A file that is there is gone on with: what was finished is not done again. `collect` reads all parts. The parts of
-    the reference are those of the fp32 torch artifacts on ``local``.
+    An existing file is continued. `collect` reads all parts. The parts of the reference are those of the fp32 torch
+    artifacts on ``local``.
 
     Returns:
         What the device is and how many threads it used, for `collect`.
@@ -167,190 +140,170 @@ def evaluate_shard(
         VitdeployError: as `evaluate_artifact`.
     """
     if not 0 <= index < count:
-        raise UsageError(f"shard {index} of {count} is none", f"Use 0 to {count - 1}.")
-    artifacts = _opened(paths)
-    prepared = prepare.prepare(order, artifacts)
-    artifacts = prepared.artifacts
-    _require(order.dataset)
-    part = dataclasses.replace(prepared, items=dataset.shard(prepared.items, index, count))
+        raise UsageError(f"shard {index} of {count} does not exist", f"Use 0 to {count - 1}.")
+    prepared = check_request(_opened(paths), request)
     return evaluate_images.evaluate_items(
-        part,
-        artifacts,
-        reachable(order.device),
+        dataclasses.replace(prepared, items=dataset.shard(prepared.items, index, count)),
+        reachable(request.device),
         out,
-        order=order,
+        request=dataclasses.replace(request, resume=True),
         progress=progress,
         on_image=on_image,
-        resume=True,
         lock_wait_s=lock_wait_s,
     )
 
 
+NO_REFERENCE = "it was not asked for"
+"""Why an evaluation has no reference, as its document says."""
+
+
 def collect(
     paths: Sequence[Path],
-    order: EvalRequest,
+    request: EvalRequest,
     parts: Sequence[Path],
     *,
-    told: ShardReply | None = None,
-    torches: tuple[Artifact, ...] = (),
+    reply: ShardReply | None = None,
+    references: tuple[Artifact, ...] = (),
     reference_parts: Sequence[Path] = (),
     why_not: str | None = None,
 ) -> EvalOutcome:
-    """One evaluation of the records that `evaluate_shard` left; a picture in several of them counts once.
+    """One evaluation of the records that `evaluate_shard` left; an image in several of them counts once.
 
     Args:
-        told: what `evaluate_shard` returned, which is the same for all parts.
-        torches: the fp32 torch artifacts that the parts of the reference are of.
+        reply: what `evaluate_shard` returned, which is the same for all parts.
+        references: the fp32 torch artifacts that the parts of the reference are of.
         why_not: why there is no reference.
 
     Raises:
-        UnreadableFile: a part cannot be read, or pictures are in none of them.
+        UnreadableFile: a part cannot be read, or images are in none of them.
     """
-    artifacts = _opened(paths)
-    prepared = prepare.prepare(order, artifacts)
-    artifacts = prepared.artifacts
-    out = order.out or _default_path(artifacts[0], order)
-    images = out.with_name(f"{out.stem}.images.jsonl")
-    _merged(parts, images, evaluate_images.head_of(prepared, artifacts, order.device), prepared.items)
-    reference: Reference | str | None = why_not
-    kept = None
+    prepared = prepare.prepare(request, _opened(paths))
+    out = request.out or _default_path(prepared, request)
+    _merge(parts, _records_path(out), evaluate_images.head_of(prepared, request.device), prepared.items)
+    reference: Reference | str = why_not or NO_REFERENCE
     if reference_parts:
-        kept = out.with_name(f"{out.stem}.reference.jsonl")
-        head = evaluate_images.head_of(prepare.prepare(order, torches), torches, "local")
-        _merged(reference_parts, kept, head, prepared.items)
-        reference = Reference(journal=kept, words=evaluate_reference.words_of(torches))
-    outcome = _finish(prepared, artifacts, order.device, order, out, images, told or ShardReply(), reference, kept)
-    return dataclasses.replace(outcome, page=page([out], order.runs, out.with_suffix(".html")))
+        kept = _records_path(out, "reference")
+        head = evaluate_images.head_of(prepare.prepare(request, references), "local")
+        _merge(reference_parts, kept, head, prepared.items)
+        reference = Reference(records=kept, words=evaluate_reference.words_of(references))
+    return _with_page(_saved(prepared, request, out, reply or ShardReply(), reference), request)
 
 
-def _finish(
-    prepared: PreparedEvaluation,
-    artifacts: Sequence[Artifact],
-    device: str,
-    order: EvalRequest,
-    out: Path,
-    images: Path,
-    told: ShardReply,
-    reference: "Reference | str | None",
-    kept: Path | None,
+def _merge(parts: Sequence[Path], out: Path, head: RecordsHeader, items: Sequence[DataSetItem]) -> None:
+    """Write one file of all records, each image once."""
+    merged = ImageRecords(out, head)
+    out.unlink(missing_ok=True)
+    merged.begin(resume=False)
+    missing = {item.name for item in items}
+    for part in parts:
+        part_head = image_records.head_of(part)
+        alike = ("dataset", "artifacts", "protocol", "device")
+        if any(getattr(part_head, field) != getattr(head, field) for field in alike):
+            raise UnreadableFile(f"{part} is a part of another evaluation", "Evaluate that shard again.")
+        fresh = [row for row in image_records.records(part) if row.image in missing]
+        missing -= {row.image for row in fresh}
+        merged.add(*fresh)
+    if missing:
+        raise UnreadableFile(
+            f"{len(missing)} pictures are in no part, {min(missing)} among them", "Evaluate the missing shards."
+        )
+
+
+def _saved(
+    prepared: PreparedEvaluation, request: EvalRequest, out: Path, reply: ShardReply, reference: Reference | str
 ) -> EvalOutcome:
-    """Sum up, save, and show."""
-    from vitdeploy.benchmarks import bench as timing
-    from vitdeploy.results import provenance
-    from vitdeploy.results.record import RunDevice as Described
-
-    others = image_records.records(kept) if kept is not None else None
-    found = summary.summarize(prepared.kind, prepared.files.classes, image_records.records(images), others)
+    """The evaluation of all records, written to ``out``."""
+    images = _records_path(out)
+    kept = reference.records if isinstance(reference, Reference) else None
+    others = image_records.records(kept) if kept else None
+    summed = summary.summarize(prepared.kind, prepared.files.classes, image_records.records(images), others)
     if prepared.kind == "detections":
-        found.figures, found.classes = detections.figures(prepared, images, kept)
-    described = Described(name=device, facts=told.facts)
+        summed.figures, summed.classes = detections.figures(prepared, images, kept)
+    device = RunDevice(name=request.device, facts=reply.facts)
     frame = provenance.new_run(
-        described, timing.make_protocol(), datetime.now(timezone.utc), host=computer_facts.read_facts()
+        device, timing.make_protocol(), datetime.now(timezone.utc), host=computer_facts.read_facts()
     )
-    made = Evaluation(
+    evaluation = Evaluation(
         schema=record.SCHEMA,
         kind="evaluation",
         id=frame.id,
         started_utc=frame.started_utc,
         vitdeploy=frame.vitdeploy,
-        device=described,
+        device=device,
         host=frame.host,
-        threads=told.threads,
+        threads=reply.threads,
         dataset=DataSet(
-            name=order.dataset,
+            name=request.dataset,
             split=prepared.files.split,
-            root=str(order.root),
+            root=str(request.root),
             images=len(prepared.files.items),
             asked=len(prepared.items),
-            scored=found.scored,
+            scored=summed.scored,
             items_sha256=dataset.digest(prepared.items),
         ),
         protocol=prepared.protocol,
-        subjects=tuple(subject_of(one) for one in artifacts),
+        subjects=tuple(map(subject_of, prepared.artifacts)),
         reference=reference.words if isinstance(reference, Reference) else None,
-        reference_why_not=reference if isinstance(reference, str) else None if reference else "it was not asked for",
-        figures=found.figures,
-        classes=found.classes,
-        worst=found.worst,
-        problems=tuple(found.problems),
-        warnings=tuple(_warnings(prepared, artifacts, found, order)),
-        cross_checks=tuple(told.checks),
+        reference_why_not=reference if isinstance(reference, str) else None,
+        figures=summed.figures,
+        classes=summed.classes,
+        worst=summed.worst,
+        problems=tuple(summed.problems),
+        warnings=tuple(_warnings(prepared, summed)),
+        cross_checks=tuple(reply.checks),
         images_file=images.name,
         images_sha256=image_records.digest(images),
     )
-    record.save(made, out)
-    return EvalOutcome(evaluation=made, path=out, page=None, error=_error(found, out))
+    record.save(evaluation, out)
+    return EvalOutcome(evaluation=evaluation, path=out, page=None, error=_error(summed, out))
 
 
-def _warnings(
-    prepared: PreparedEvaluation, artifacts: Sequence[Artifact], found: summary.AccuracySummary, order: EvalRequest
-) -> Iterable[str]:
-    manifest = artifacts[0].manifest
+def _with_page(outcome: EvalOutcome, request: EvalRequest) -> EvalOutcome:
+    page = evaluation_page([outcome.path], request.runs, outcome.path.with_suffix(".html"))
+    return dataclasses.replace(outcome, page=page)
+
+
+def _warnings(prepared: PreparedEvaluation, summed: summary.AccuracySummary) -> Iterable[str]:
+    manifest = prepared.artifacts[0].manifest
     if manifest.weights.source == "random":
         yield f"Made with {manifest.weights.words}: the figures say only that everything runs."
     yield from registry.notes([manifest.model])
     if len(prepared.items) < len(prepared.files.items):
         yield f"Only {len(prepared.items)} of {len(prepared.files.items)} pictures: not the published figure."
-    if found.not_scored:
-        yield f"{_pictures(found.not_scored)} not scored and in no figure."
-    if found.not_finite:
-        yield f"{_pictures(found.not_finite)} answered with NaN or Inf, and in every figure."
-    if found.adapted:
-        yield f"{_pictures(found.adapted)} padded or cut into tiles, which the published protocol does not do."
-    if found.paired is not None and found.paired < found.scored:
-        yield f"The drop is over the {found.paired} pictures that the reference scored as well."
+    if summed.not_scored:
+        yield f"{_pictures(summed.not_scored)} not scored and in no figure."
+    if summed.not_finite:
+        yield f"{_pictures(summed.not_finite)} answered with NaN or Inf, and in every figure."
+    if summed.adapted:
+        yield f"{_pictures(summed.adapted)} padded or cut into tiles, which the published protocol does not do."
+    if summed.paired is not None and summed.paired < summed.scored:
+        yield f"The drop is over the {summed.paired} pictures that the reference scored as well."
     parity = manifest.parity
     if parity is not None and not parity.passed:
         yield f"The artifact failed its parity: {parity.reason}."
-    if order.dataset == "sr" and prepared.files.extra:
+    if prepared.kind == "super-resolution" and prepared.files.extra:
         yield "The small pictures were made here with Pillow's bicubic filter, not with the papers' MATLAB script."
 
 
-def _error(found: summary.AccuracySummary, out: Path) -> VitdeployError | None:
-    """The error of an evaluation whose pictures were not all scored; everything else is done and written."""
-    if not found.not_scored:
+def _error(summed: summary.AccuracySummary, out: Path) -> VitdeployError | None:
+    """The error of an evaluation whose images were not all scored; everything else is done and written."""
+    if not summed.not_scored:
         return None
-    named = "; ".join(f"{one.image}: {one.why}" for one in found.problems[:MOST_NAMED])
-    more = f"; and {found.not_scored - MOST_NAMED} more" if found.not_scored > MOST_NAMED else ""
-    states = {one.status for one in found.problems}
-    if states == {"uncovered"}:
-        return Impossible(
-            f"{_pictures(found.not_scored)} not scored: {named}{more}",
-            "Export the sizes that `vitdeploy eval --dry-run` lists, and name all artifacts.",
-        )
-    return UnreadableFile(
-        f"{_pictures(found.not_scored)} not scored: {named}{more}", f"Mend them; {out} names them all."
-    )
+    named = "; ".join(f"{problem.image}: {problem.why}" for problem in summed.problems[:MOST_NAMED])
+    more = f"; and {summed.not_scored - MOST_NAMED} more" if summed.not_scored > MOST_NAMED else ""
+    message = f"{_pictures(summed.not_scored)} not scored: {named}{more}"
+    if {problem.status for problem in summed.problems} == {"uncovered"}:
+        return Impossible(message, "Export the sizes that `vitdeploy eval --dry-run` lists, and name all artifacts.")
+    return UnreadableFile(message, f"Repair these files; {out} names them all.")
 
 
 def _pictures(count: int) -> str:
     return "1 picture was" if count == 1 else f"{count} pictures were"
 
 
-def _merged(parts: Sequence[Path], out: Path, head: RecordsHeader, items: Sequence[DataSetItem]) -> None:
-    """One file of all records, each picture once."""
-    kept = ImageRecords(out, head)
-    out.unlink(missing_ok=True)
-    kept.begin(resume=False)
-    wanted, seen = {item.name for item in items}, set[str]()
-    for part in parts:
-        theirs = image_records.head_of(part)
-        alike = ("dataset", "artifacts", "protocol", "device")
-        if any(getattr(theirs, field) != getattr(head, field) for field in alike):
-            raise UnreadableFile(f"{part} is a part of another evaluation", "Evaluate that shard again.")
-        fresh = [one for one in image_records.records(part) if one.image in wanted - seen]
-        seen |= {one.image for one in fresh}
-        kept.add(*fresh)
-    if wanted - seen:
-        missing = sorted(wanted - seen)
-        raise UnreadableFile(
-            f"{len(missing)} pictures are in no part, {missing[0]} among them", "Evaluate the missing shards."
-        )
-
-
-def subject_of(one: Artifact) -> Subject:
+def subject_of(artifact: Artifact) -> Subject:
     """An artifact as its evaluation records it."""
-    manifest = one.manifest
+    manifest = artifact.manifest
     return Subject(
         sha256=manifest.sha256,
         **manifest.variant.recorded,
@@ -364,14 +317,10 @@ def _opened(paths: Sequence[Path]) -> tuple[Artifact, ...]:
     return tuple(open_artifact(path) for path in paths)
 
 
-_PACKAGES: Mapping[str, tuple[str, ...]] = {"sr": ("skimage",), "coco": ("pycocotools",), "lvis": ("pycocotools",)}
+def _records_path(out: Path, kind: str = "images") -> Path:
+    return out.with_name(f"{out.stem}.{kind}.jsonl")
 
 
-def _require(name: str) -> None:
-    packages.require(_PACKAGES.get(name, ()))
-
-
-def _default_path(one: Artifact, order: EvalRequest) -> Path:
-    manifest = one.manifest
-    words = (manifest.model, manifest.target, order.dataset, order.device, time.strftime("%Y%m%d-%H%M%S"))
-    return Path("evals") / ("-".join(words) + ".json")
+def _default_path(prepared: PreparedEvaluation, request: EvalRequest) -> Path:
+    manifest = prepared.artifacts[0].manifest
+    return output_path.new_path("evals", manifest.model, manifest.target, request.dataset, request.device)

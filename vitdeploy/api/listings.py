@@ -1,13 +1,11 @@
-"""What there is: models, targets, devices, suites, what this machine lacks, and what the store holds."""
+"""`models`, `targets`, `devices` and `suites`: what there is, and what of it this machine can use."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from vitdeploy.catalog import registry
-
-if TYPE_CHECKING:
-    pass
+from vitdeploy.benchmarks import suite
+from vitdeploy.catalog import packages, registry
+from vitdeploy.devices import inventory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +20,6 @@ class ListingRow:
 
 def models() -> list[ListingRow]:
     """Every model, and whether the packages that build it are here."""
-    from vitdeploy.catalog import packages
-
     missing = packages.missing(sorted({name for spec in registry.models().values() for name in spec.requires}))
     return [
         ListingRow(
@@ -44,8 +40,6 @@ def models() -> list[ListingRow]:
 
 def targets() -> list[ListingRow]:
     """Every target, and whether it can be made and run here."""
-    from vitdeploy.catalog import packages
-
     every = {name for t in registry.targets().values() for name in (*t.export_packages, *t.run_packages)}
     missing = packages.missing(sorted(every))
     rows: list[ListingRow] = []
@@ -58,9 +52,7 @@ def targets() -> list[ListingRow]:
 
 
 def devices() -> list[ListingRow]:
-    """Every device, and whether it can be reached as far as its file tells."""
-    from vitdeploy.devices import inventory
-
+    """Every device, and whether it is configured."""
     return [
         ListingRow(
             name=device.name,
@@ -74,14 +66,12 @@ def devices() -> list[ListingRow]:
 
 def suites() -> list[ListingRow]:
     """Every suite, and whether it can be run in this version."""
-    from vitdeploy.benchmarks import suite
-
     return [
         ListingRow(
-            name=found.name,
-            facts={"title": found.title, "cases": str(len(found.entries))},
-            usable=found.unavailable is None,
-            why_not=found.unavailable,
+            name=known.name,
+            facts={"title": known.title, "cases": str(len(known.entries))},
+            usable=known.unavailable is None,
+            why_not=known.unavailable,
         )
-        for found in suite.suites().values()
+        for known in suite.suites().values()
     ]

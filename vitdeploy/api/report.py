@@ -1,16 +1,16 @@
-"""Runs and evaluations as pages, tables and machine formats."""
+"""`report`: runs and evaluations as pages, tables and machine formats."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vitdeploy.api import evaluate
+from vitdeploy import documents
 from vitdeploy.catalog import registry
 from vitdeploy.errors import Impossible
-
-if TYPE_CHECKING:
-    pass
+from vitdeploy.evaluation import record as evaluation_record
+from vitdeploy.reports import accuracy
+from vitdeploy.reports import report as reporting
+from vitdeploy.results import history, record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,43 +39,49 @@ def report(
         UsageError: no such format.
         UnreadableFile: a run cannot be read, or ``out`` cannot be written.
     """
-    from vitdeploy import documents
-    from vitdeploy.results import record
-
     module = registry.find_format(form)
-
-    evaluations = [path for path in runs if evaluate.is_evaluation(path)]
+    path = _report_path(form, out)
+    evaluations = [run for run in runs if is_evaluation(run)]
     if evaluations:
         if form != "html":
             raise Impossible(
                 f"evaluations are shown by html, not by {form}", "Use --format html; their JSON is a form too."
             )
-        timed = [path for path in runs if path not in evaluations]
-        made = evaluate.page(evaluations, timed, out or Path("report.html"))
-        return Document(text=made.read_text(encoding="utf-8"), path=made)
+        page = evaluation_page(evaluations, [run for run in runs if run not in evaluations], out or Path("report.html"))
+        return Document(text=page.read_text(encoding="utf-8"), path=page)
+    annotations: list[str] = []
     if form == "history":
-        return _history(module, runs, out or Path("history.html"))
-    loaded = [record.load(path) for path in runs]
-    against = record.load(baseline) if baseline else None
-    from vitdeploy.reports import report as reporting
-
-    renderer = registry.load(module)
-    built = reporting.build(loaded, against)
-    data: bytes = renderer.render(built)
-    path = _report_path(form, out)
+        data: bytes = registry.load(module).render(history.read(runs))
+    else:
+        loaded = [record.load(run) for run in runs]
+        built = reporting.build(loaded, record.load(baseline) if baseline else None)
+        renderer = registry.load(module)
+        data = renderer.render(built)
+        annotations = renderer.annotations(built) if form == "github" else []
     if path is not None:
         documents.write_bytes(path, data)
-    said: list[str] = renderer.annotations(built) if form == "github" else []
-    return Document(text=data.decode(), path=path, annotations=tuple(said))
+    return Document(text=data.decode(), path=path, annotations=tuple(annotations))
 
 
-def _history(module: str, runs: Sequence[Path], out: Path) -> Document:
-    from vitdeploy import documents
-    from vitdeploy.results import history
+def evaluation_page(evaluations: Sequence[Path], runs: Sequence[Path], out: Path) -> Path:
+    """One page of evaluations, with the latencies that runs have of the same files.
 
-    data: bytes = registry.load(module).render(history.read(runs))
-    documents.write_bytes(out, data)
-    return Document(text=data.decode(), path=out)
+    Raises:
+        UnreadableFile: an evaluation or a run cannot be read, or ``out`` cannot be written.
+    """
+    loaded = [(path, evaluation_record.load(path)) for path in evaluations]
+    page = accuracy.build(loaded, [record.load(path) for path in runs])
+    documents.write_bytes(out, registry.load("vitdeploy.reports.as_evaluation:render")(page))
+    return out
+
+
+def is_evaluation(path: Path) -> bool:
+    """Whether a document is an evaluation, by its first lines."""
+    try:
+        with path.open("rb") as stream:
+            return b'"kind": "evaluation"' in stream.read(200)
+    except OSError:
+        return False
 
 
 def _report_path(form: str, out: Path | None) -> Path | None:

@@ -4,53 +4,38 @@ import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vitdeploy import documents
+from vitdeploy.api import output_path, studies
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.listings import ListingRow
-from vitdeploy.api.studies import (
-    StudyRequest,
-    as_bench,
-    facts_of,
-    free_bytes,
-    free_bytes_of,
-    plan_lines,
-    run_path,
-    timed,
-)
-from vitdeploy.benchmarks.suite import Wanted
+from vitdeploy.api.studies import StudyPlan, StudyRequest
+from vitdeploy.benchmarks import reproduce as published_tables
 from vitdeploy.catalog import registry
+from vitdeploy.devices import device_facts
 from vitdeploy.errors import UsageError
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import record
 from vitdeploy.results.record import Run
 from vitdeploy.studies import reproduction
-
-if TYPE_CHECKING:
-    from vitdeploy.catalog.fact_table import DeviceFacts
-    from vitdeploy.devices.inventory import Device
-    from vitdeploy.results.record import Run
-    from vitdeploy.studies.reproduction import Reproduction
+from vitdeploy.studies.reproduction import Reproduction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReproduceOutcome:
-    """What was found of a published table: it beside the run, the run file and the page."""
+    """A published table beside a run, the run file and the page."""
 
-    reproduction: "Reproduction"
+    reproduction: Reproduction
     path: Path
     page: Path
 
 
-TRUST = 3
-"""A scout is believed after so many trials."""
+SCOUT_TRIALS = 3
+"""Trials of the small model that is timed first."""
 
 
 def published_list() -> list[ListingRow]:
     """The published tables, and how many of their rows this version has models for."""
-    from vitdeploy.benchmarks import reproduce as published_tables
-
     rows: list[ListingRow] = []
     for name in published_tables.names():
         table = published_tables.find(name)
@@ -66,54 +51,33 @@ def published_list() -> list[ListingRow]:
     return rows
 
 
-def reproduce_plan(name: str, order: StudyRequest) -> list[str]:
+def reproduce_plan(name: str, request: StudyRequest) -> list[str]:
     """What `reproduce` would do, one case a line."""
-    from vitdeploy.benchmarks import reproduce as published_tables
-
-    device = reachable(order.device)
-    table = published_tables.find(name)
-    target = published_tables.target_of(table, device, order.target)
-    rows = published_tables.wanted(
-        table, quick=order.quick, target=target, device=device.name, free_bytes=free_bytes(device)
-    )
-    return plan_lines(rows, order, device)
+    return _planned(name, request).lines()
 
 
 def reproduce(
-    name: str, order: StudyRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
+    name: str, request: StudyRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
 ) -> ReproduceOutcome:
-    """Run the rows of a published table that a device can, and hold them against what is published.
+    """Run the rows of a published table that a device can, and compare them with the published figures.
 
     Raises:
         UsageError: no such table.
         DeviceError: the device is not reachable, busy, or another one than its file says.
     """
-    from vitdeploy.benchmarks import bench as timing
-    from vitdeploy.benchmarks import reproduce as published_tables
-    from vitdeploy.results import provenance
-
-    device = reachable(order.device)
-    found = facts_of(device)
-    table = published_tables.find(name)
-    target = published_tables.target_of(table, device, order.target)
-    rows = published_tables.wanted(
-        table, quick=order.quick, target=target, device=device.name, free_bytes=free_bytes_of(found)
-    )
-    if not rows:
+    plan = _planned(name, request)
+    if not plan.rows:
         raise UsageError(f"no model of the table {name} is in this version's catalogue", "See `vitdeploy models`.")
-    published_tables.check_runs(rows, device)
-    out = run_path(order, f"reproduce-{name}", device)
-    asked = as_bench(order, device)
-    timing.make_protocol(trials=asked.trials, min_time_s=asked.min_time_s)  # a wrong number, before any work
-    provenance.check_out(out, resume=order.resume)
-    rows = _those_in_time(rows, order, device, found, progress)
-    suite = reproduction.suite_of(name, quick=order.quick)
-    run = timed(rows, order, device, found, suite, out, progress, on_trial)
-    return _reproduced(name, run, out, order.page)
+    published_tables.check_runs(plan.rows, plan.device)
+    protocol = plan.protocol(reproduction.suite_of(name, quick=request.quick))
+    default = output_path.new_path("runs", f"reproduce-{name}", plan.device.name)
+    out = output_path.checked(request.out, default, resume=request.resume)
+    run = studies.timed(_in_time(plan, progress), protocol, out, progress, on_trial)
+    return _outcome(name, run, out, request.page)
 
 
 def reproduction_of(path: Path, page: Path | None = None) -> ReproduceOutcome:
-    """A run of `reproduce` that was made before, held against its table again.
+    """An earlier run of `reproduce`, compared with its table again.
 
     Raises:
         UnreadableFile: it is no run.
@@ -123,36 +87,45 @@ def reproduction_of(path: Path, page: Path | None = None) -> ReproduceOutcome:
     kind, _, rest = (run.protocol.suite or "").partition(":")
     if kind != reproduction.SUITE:
         raise UsageError(f"{path} is no run of `vitdeploy reproduce`", "Name one that it wrote.")
-    return _reproduced(rest.partition(":")[0], run, path, page)
+    return _outcome(rest.partition(":")[0], run, path, page)
 
 
-def _reproduced(name: str, run: Run, out: Path, page: Path | None) -> ReproduceOutcome:
-    from vitdeploy.benchmarks import reproduce as published_tables
+def _planned(name: str, request: StudyRequest) -> StudyPlan:
+    device = reachable(request.device)
+    facts = device_facts.facts_of(device)
+    table = published_tables.find(name)
+    rows = published_tables.wanted(
+        table,
+        quick=request.quick,
+        target=published_tables.target_of(table, device, request.target),
+        device=device.name,
+        free_bytes=studies.free_bytes(facts),
+    )
+    return StudyPlan(rows=rows, device=device, facts=facts, request=request)
 
-    found = reproduction.reproduce(name, published_tables.find(name), run)
+
+def _outcome(name: str, run: Run, out: Path, page: Path | None) -> ReproduceOutcome:
+    compared = reproduction.reproduce(name, published_tables.find(name), run)
     page = page or out.with_suffix(".html")
-    documents.write_bytes(page, registry.load("vitdeploy.reports.as_reproduction:render")(found))
-    return ReproduceOutcome(reproduction=found, path=out, page=page)
+    documents.write_bytes(page, registry.load("vitdeploy.reports.as_reproduction:render")(compared))
+    return ReproduceOutcome(reproduction=compared, path=out, page=page)
 
 
-def _those_in_time(
-    rows: list[Wanted], order: StudyRequest, device: "Device", found: "DeviceFacts", progress: Progress
-) -> list[Wanted]:
-    """The rows, those that would take too long refused: a small one is timed first and tells how fast the device is."""
-    from vitdeploy.benchmarks import reproduce as published_tables
-
+def _in_time(plan: StudyPlan, progress: Progress) -> StudyPlan:
+    """The plan, rows that would take too long refused: a small one is timed first, for the speed of the device."""
+    rows = list(plan.rows)
     scout = published_tables.scout(rows)
     if scout is None or scout.macs is None:
-        return rows
-    trials = as_bench(order, device).trials
-    with tempfile.TemporaryDirectory(prefix="vitdeploy-scout-") as place:
-        short = dataclasses.replace(order, trials=TRUST, min_time_s=0.1)
-        path = Path(place) / "scout.json"
-        run = timed([scout], short, device, found, "scout", path, progress, silent_trial)
+        return plan
+    short = dataclasses.replace(plan.request, trials=SCOUT_TRIALS, min_time_s=0.1)
+    small = dataclasses.replace(plan, rows=[scout], request=short)
+    with tempfile.TemporaryDirectory(prefix="vitdeploy-scout-") as folder:
+        run = studies.timed(small, small.protocol("scout"), Path(folder) / "scout.json", progress, silent_trial)
     (result,) = run.results
     if result.summary is None or result.macs is None:
-        return rows
+        return plan
     speed = result.macs * result.case.batch / (result.summary.median_ms / 1e3)
-    progress(f"{result.case.name} tells the speed: {speed / 1e9:.1f} G multiply-accumulates a second")
-    late = published_tables.in_time(rows, speed, quick=order.quick, trials=trials)
-    return [dataclasses.replace(row, refused=row.refused or late.get(place)) for place, row in enumerate(rows)]
+    progress(f"speed estimate from {result.case.name}: {speed / 1e9:.1f} G multiply-accumulates a second")
+    late = published_tables.in_time(rows, speed, quick=plan.request.quick, trials=plan.bench.trials)
+    refused = [dataclasses.replace(row, refused=row.refused or late.get(place)) for place, row in enumerate(rows)]
+    return dataclasses.replace(plan, rows=refused)

@@ -2,21 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from vitdeploy.artifacts import store
 from vitdeploy.errors import UnreadableFile, VitdeployError
 from vitdeploy.results import lineage
-
-if TYPE_CHECKING:
-    from vitdeploy.results.lineage import Link
+from vitdeploy.results.lineage import Link
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyOutcome:
-    """The links of a chain, and the error of the first that is broken."""
+    """The links of a lineage, and the error of the first that is broken."""
 
     path: Path
-    links: "tuple[Link, ...]"
+    links: tuple[Link, ...]
     error: VitdeployError | None
 
 
@@ -27,17 +25,15 @@ def verify_plan(path: Path) -> list[str]:
 
 
 def verify(path: Path, *, artifacts: Path = Path("artifacts"), weights: Path | None = None) -> VerifyOutcome:
-    """Re-check the chain behind a run or an artifact; nothing is changed.
+    """Re-check the lineage of a run or an artifact; nothing is changed.
 
     Raises:
         UnreadableFile: it is neither.
     """
-    from vitdeploy.artifacts import store
-
     places = [artifacts, path.parent, store.default_root()]
     links = (lineage.of_run if lineage.is_run(path) else lineage.of_artifact)(path, places, weights)
-    changed = [link for link in links if link.state == "changed"]
+    broken = next((link for link in links if link.state == "changed"), None)
     error = None
-    if changed:
-        error = UnreadableFile(f"{changed[0].of}, {changed[0].what}: {changed[0].said}", "Do not quote this figure.")
+    if broken is not None:
+        error = UnreadableFile(f"{broken.of}, {broken.what}: {broken.said}", "Do not quote this figure.")
     return VerifyOutcome(path=path, links=tuple(links), error=error)

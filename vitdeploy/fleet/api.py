@@ -194,7 +194,7 @@ def _evaluations(plan: SweepPlan) -> list[EvalJob]:
     jobs = planning.evaluations(plan)
     for job in jobs:
         try:
-            evaluate.look(job.artifacts, job.request)
+            evaluate.check_request(job.artifacts, job.request)
         except (UsageError, Impossible, UnreadableFile) as error:  # noqa: PERF203 (each error names its evaluation)
             raise type(error)(f"{job.words}: {error.message}", error.hint) from error
     return jobs
@@ -242,12 +242,12 @@ def _check_same(
     cases = [
         msgspec.structs.replace(
             result.case,
-            model=case.planned.spec.whole,
-            part=case.planned.spec.part,
-            target=case.planned.target.name,
-            size=case.planned.size,
-            batch=case.planned.batch,
-            attention=case.planned.attention,
+            model=case.planned.variant.model,
+            part=case.planned.variant.part,
+            target=case.planned.variant.target,
+            size=case.planned.variant.size,
+            batch=case.planned.variant.batch,
+            attention=case.planned.variant.attention,
             streams=case.planned.streams,
             device=case.device,
         )

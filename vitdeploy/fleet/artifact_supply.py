@@ -159,14 +159,4 @@ class ArtifactSupply:
 
 def variant_of(case: SweepCase) -> Variant | None:
     """What has to be exported for a row; None where its artifact was named."""
-    planned = case.planned
-    if planned.artifact is not None:
-        return None
-    return Variant(
-        model=planned.spec.whole,
-        part=planned.spec.part,
-        attention=planned.attention,
-        target=planned.target.name,
-        size=planned.size,
-        batch=planned.batch,
-    )
+    return case.planned.variant if case.planned.artifact is None else None

@@ -127,7 +127,7 @@ class ShardedEvaluations:
         if not job.request.reference:
             return OpenEvaluation(job=job, own=own, reference=None, why_not=None)
         try:
-            torches = evaluate_reference.made_for(job.artifacts, request, self._progress)
+            torches = evaluate_reference.reference_artifacts(job.artifacts, request, self._progress)
         except VitdeployError as error:
             return OpenEvaluation(job=job, own=own, reference=None, why_not=f"{error.message}. {error.hint}")
         local = dataclasses.replace(request, device=REFERENCE_DEVICE, threads=None, runs=(), weights=None)
@@ -245,8 +245,8 @@ class ShardedEvaluations:
                 [artifact.folder for artifact in own.artifacts],
                 dataclasses.replace(own.request, runs=self._runs, out=out),
                 own.parts.paths(),
-                told=_same(own),
-                torches=reference.artifacts if reference else (),
+                reply=_same(own),
+                references=reference.artifacts if reference else (),
                 reference_parts=reference.parts.paths() if reference else (),
                 why_not=why_not,
             )

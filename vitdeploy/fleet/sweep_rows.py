@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from vitdeploy.api import cases
+from vitdeploy.api.jobs import job_of
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.trial import case_trials, phone_trial, resume
@@ -14,7 +15,6 @@ from vitdeploy.benchmarks.trial.case_trials import CaseTrials, Job
 from vitdeploy.benchmarks.trial.request import TrialSlot
 from vitdeploy.catalog.fact_table import DeviceFacts, listed
 from vitdeploy.catalog.spec import Compute
-from vitdeploy.devices import device_facts
 from vitdeploy.errors import Impossible, UsageError, VitdeployError
 from vitdeploy.fleet.messages import DeviceSurvey
 from vitdeploy.fleet.plan import SweepCase
@@ -136,7 +136,7 @@ def empty_row(case: SweepCase, earlier: Run | None) -> CaseTrials:
         device=case.device,
         compute=UNSURVEYED,
         threads=case.request.threads or 0,
-        made=case.planned.artifact,
+        artifact=case.planned.artifact,
     )
     return CaseTrials(job=Job(case=planned_case, compute=UNSURVEYED), error=None)
 
@@ -152,21 +152,19 @@ def fill_row(
     """Make a row what its device and its artifact are; the reason why it cannot be timed becomes its error."""
     if row.error is not None:
         return
-    device, target = survey.device, case.planned.target.name
+    device, target = survey.device, case.planned.variant.target
     if target not in device.targets:
         error = Impossible(f"{target} does not run on {device.name}", f"It takes {', '.join(device.targets)}.")
     request = cases.fitted(case.request, device)
-    compute = device_facts.compute_of(target, device, DeviceFacts(survey.facts))
-    filled_case = cases.case_of(
+    row.job = job_of(
         case.planned,
         request,
-        device=device.name,
-        compute=compute,
+        device,
+        DeviceFacts({**survey.facts, DeviceFacts.power_mode.name: survey.power_mode}),
         threads=request.threads or survey.threads,
-        made=artifact,
-        power_mode=survey.power_mode,
+        artifact=artifact,
+        error=error,
     )
-    row.job = Job(case=filled_case, compute=compute, artifact=artifact, error=error)
     row.error = error or case_trials.refusal(row.job, device, protocol)
     row.manifest_sha256 = case_trials.manifest_digest(artifact)
 
