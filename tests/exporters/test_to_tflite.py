@@ -316,7 +316,7 @@ def test_a_file_that_onnx2tf_got_wrong_is_told_with_what_may_do_instead(made: Ar
     wrong = msgspec.structs.replace(parity, passed=False, reason="the largest error is 5")
     failed = pipeline.parity_error(Artifact(made.folder, msgspec.structs.replace(made.manifest, parity=wrong)))
     assert failed is not None
-    assert "Another size or --converter litert-torch" in failed.hint
+    assert "Try another size or --converter litert-torch" in failed.hint
 
 
 def test_a_described_map_has_its_channels_last():
