@@ -1,6 +1,6 @@
 """Soak test: benches in a row, each under a fault; what is lost, doubled, unreadable or left over is counted.
 
-    python -m vitdeploy.benchmarks.studies.soak [--benches 200] [--seed 0] [--folder DIR]
+    python -m tests.doubles.soak [--benches 200] [--seed 0] [--folder DIR]
 
 Each bench is a process of its own that meets one fault at a moment drawn at random, and is then resumed until it is
 whole. Everything that it may leave behind is looked for: run files that cannot be read, trials that are lost, counted
@@ -231,7 +231,7 @@ def soak(benches: int, seed: int, root: Path) -> dict[str, Counts]:
         subprocess.run(build, input=SHOWN_CLOCK, text=True, check=True)
     for number in track(range(benches), description="benches", console=Console(stderr=True)):
         name = possible[number % len(possible)]
-        draw = random.Random(f"{seed}:{number}")  # noqa: S311 (a moment, not a secret)
+        draw = random.Random(f"{seed}:{number}")
         place = place_of(root, number, mounted=name in OWN_FILE_SYSTEM, faked=name == "clock stepped")
         try:
             one(place, name, draw, counts[name])

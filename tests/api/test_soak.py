@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vitdeploy.benchmarks.studies import soak
+from tests.doubles import soak
 
 
 @pytest.mark.slow
