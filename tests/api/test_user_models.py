@@ -408,7 +408,7 @@ def test_folders_have_names_that_files_can_have():
 
 def test_benches_and_duels_take_own_names(place: Path):
     name = f"onnx:{onnx_file(place / 'net.onnx')}"
-    planned = cases.plan([name], (), BenchRequest())
+    planned = cases.plan([name], BenchRequest())
     assert (planned[0].variant.full_model, planned[0].variant.target) == (name, "onnx-fp32")
     assert cases.side(f"{name}:onnx-fp16", BenchRequest()).variant.target == "onnx-fp16"
     assert cases.side(name, BenchRequest()).variant.target == "onnx-fp32"

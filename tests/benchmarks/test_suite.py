@@ -45,7 +45,7 @@ def test_a_suite_that_cannot_be_run_is_impossible_and_says_why(tmp_path: Path, m
 
 
 def test_a_segment_anything_model_is_timed_in_two_parts_for_prompts_that_are_named():
-    planned = plan((), suite.find("sam").entries, BenchRequest())
+    planned = plan((), BenchRequest(suite="sam"))
     assert len(planned) == 2 * len(suite.find("sam").entries)
     cases = [
         case_of(one, BenchRequest(), device="local", compute="cpu", threads=1, artifact=None) for one in planned[:2]

@@ -47,18 +47,13 @@ def bench(
         min_time_s=request.min_time_s,
         sustained_s=request.sustained_s,
     )
-    out = output_path.checked(request.out, output_path.new_path("runs", device.name), resume=request.resume)
+    resume = request.resume
+    out = output_path.checked(request.out, output_path.new_path("runs", device.name), resume=resume)
     for notice in inventory.load().notices:
         progress(notice)
     jobs = jobs_for(planned, request, device, device_facts.facts_of(device), progress=progress)
     run = timing.run(
-        jobs,
-        device=device,
-        protocol=protocol,
-        out=out,
-        resume=request.resume,
-        progress=progress,
-        on_trial=on_trial,
+        jobs, device=device, protocol=protocol, out=out, resume=resume, progress=progress, on_trial=on_trial
     )
     return BenchOutcome(run=run, path=out, exit_code=worst_exit_code(timing.exit_code_of(r) for r in run.results))
 
@@ -66,5 +61,5 @@ def bench(
 def _planned(what: Sequence[str], request: BenchRequest) -> tuple[BenchRequest, Device, list[Planned]]:
     """The request as its device can fill it, the device, and the cases."""
     request = cases.fitted(request, inventory.find(request.device))
-    planned = cases.plan(what, cases.suite_entries(what, request.suite), request)
+    planned = cases.plan(what, request)
     return request, reachable(request.device), planned

@@ -1,7 +1,7 @@
 """Cases: what names, suites and artifacts in a request mean, before anything is exported or timed."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -78,6 +78,7 @@ def suite_entries(names: Sequence[str], suite_name: str | None) -> tuple[Entry, 
 
     Raises:
         UsageError: both names and a suite are given, or there is no such suite.
+        Impossible: the suite cannot be run in this version.
     """
     if names and suite_name:
         raise UsageError("both models and --suite were given", "Name models or a suite.")
@@ -91,8 +92,8 @@ def model_names(names: Sequence[str], suite_name: str | None) -> list[str]:
     return list(dict.fromkeys(spec.name for name in named for spec in registry.exported_models(name)))
 
 
-def plan(what: Sequence[str], entries: Iterable[Entry], request: BenchRequest) -> list[Planned]:
-    """The cases of a request: those of ``what`` when anything is named, else the suite's ``entries``.
+def plan(what: Sequence[str], request: BenchRequest) -> list[Planned]:
+    """The cases of a request: those of ``what`` when anything is named, else those of its suite.
 
     Raises:
         UsageError: an unknown name or a value that means nothing.
@@ -100,7 +101,7 @@ def plan(what: Sequence[str], entries: Iterable[Entry], request: BenchRequest) -
         UnreadableFile: a path that is no artifact.
     """
     _check(request)
-    planned = [case for entry in entries for case in _of_models(entry, request)] if not what else []
+    planned = [case for entry in suite_entries(what, request.suite) for case in _of_models(entry, request)]
     for name in what:
         if _is_path(name):
             planned.append(_of_artifact(open_artifact(Path(name)), request))
@@ -241,14 +242,12 @@ def _is_path(name: str) -> bool:
 def _check(request: BenchRequest) -> None:
     for name in request.targets:
         registry.find_target(name)
-    if request.attention is not None and request.attention not in get_args(Attention):
-        raise UsageError(
-            f"--attention {request.attention!r} is not a valid value", f"Use {' or '.join(get_args(Attention))}."
-        )
-    if request.boundary not in get_args(Boundary):
-        raise UsageError(
-            f"--boundary {request.boundary!r} is not a valid value", f"Use {' or '.join(get_args(Boundary))}."
-        )
+    for option, value, kind in (
+        ("--attention", request.attention, Attention),
+        ("--boundary", request.boundary, Boundary),
+    ):
+        if value is not None and value not in get_args(kind):
+            raise UsageError(f"{option} {value!r} is not a valid value", f"Use {' or '.join(get_args(kind))}.")
     if request.graph not in (None, "on", "off"):
         raise UsageError(f"--graph {request.graph!r} is neither on nor off", "Use --graph on or --graph off.")
     counts = (("--batch", request.batch), ("--threads", request.threads), ("--trials", request.trials))
