@@ -1,6 +1,5 @@
 """Operator times on a phone: ``benchmark_model`` with its own profiler, never a timed block."""
 
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,10 @@ import msgspec
 
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks.trial.request import LIMIT_S
-from vitdeploy.devices import phone_state
 from vitdeploy.devices.phone import benchmark_model, prepared_phone
 from vitdeploy.devices.phone.prepared_phone import PreparedPhone
 from vitdeploy.errors import ToolchainFailed
+from vitdeploy.images import inputs
 from vitdeploy.processes import child_reply
 from vitdeploy.runtimes import operator_table
 from vitdeploy.runtimes.loaded_session import tensors_of
@@ -31,25 +30,11 @@ def by_tool(side: Artifact, phone: PreparedPhone, *, threads: int) -> dict[str, 
     plain: dict[str, Any] = msgspec.to_builtins(side.manifest)
     specs = tensors_of(plain["inputs"])
     graph = phone.link.push(side.file, sha256=side.manifest.sha256)
-    there: list[str] = []
     with tempfile.TemporaryDirectory(prefix="vitdeploy-phone-") as folder:
-        try:
-            for path in prepared_phone.write_inputs(specs, 0, Path(folder)):
-                there.append(phone.link.push(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()))  # noqa: PERF401
-            argv = benchmark_model.command(
-                phone.tool,
-                graph,
-                threads=threads,
-                mask=phone_state.core_mask(phone.cores(threads)),
-                min_time_s=MIN_TIME_S,
-                inputs=specs,
-                input_files=there,
-                output_file=f"{graph}.output",
-                profile=True,
-            )
+        files = prepared_phone.write_inputs(specs, inputs.make_input(specs, 0), Path(folder))
+        with prepared_phone.inputs_on(phone, graph, specs, files, threads=threads) as request:
+            argv = benchmark_model.timing_command(request, min_time_s=MIN_TIME_S, profile=True)
             done = prepared_phone.merged_streams(phone.link.run(argv, timeout_s=LIMIT_S))
-        finally:
-            prepared_phone.remove_files(phone.link, [*there, f"{graph}.output"])
     if done.exit_code:
         last = child_reply.last_line(done.stderr)
         raise ToolchainFailed(

@@ -1,6 +1,5 @@
 """One trial on a phone: ``benchmark_model`` on its big cores, once it is cool; its outputs are compared with ours."""
 
-import hashlib
 import tempfile
 import time
 from collections.abc import Sequence
@@ -18,9 +17,10 @@ from vitdeploy.benchmarks.trial.request import LIMIT_S, LostTrial, TrialRequest
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices import computer_facts, phone_state
-from vitdeploy.devices.phone import benchmark_model
-from vitdeploy.devices.phone.prepared_phone import TARGET, PreparedPhone, merged_streams, remove_files, write_inputs
-from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed, VitdeployError
+from vitdeploy.devices.phone import benchmark_model, prepared_phone
+from vitdeploy.devices.phone.prepared_phone import TARGET, PreparedPhone
+from vitdeploy.errors import DeviceError, Impossible, VitdeployError
+from vitdeploy.images import inputs
 from vitdeploy.inference import local_reference
 from vitdeploy.processes import child_reply
 from vitdeploy.processes.local import LocalConnection
@@ -72,17 +72,20 @@ def run_trial(request: TrialRequest, phone: PreparedPhone) -> Trial | LostTrial:
     try:
         with tempfile.TemporaryDirectory(prefix="vitdeploy-phone-") as place:
             folder = Path(place)
-            files = write_inputs(specs, request.protocol.seed + request.slot.index, folder)
+            feed = inputs.make_input(specs, request.protocol.seed + request.slot.index)
+            files = prepared_phone.write_inputs(specs, feed, folder)
             expected, runtime = _expected(request, plain, files, folder)
             block = _time_block(request, phone, specs, files, folder)
             if isinstance(block, LostTrial):
                 return block
-            outputs = _outputs(folder / "output", tensors_of(plain["outputs"]), expected)
+            described = tensors_of(plain["outputs"])
+            computed = prepared_phone.read_outputs(folder / "output", described)
     except DeviceError as error:
         return request.slot.lost(error)
+    pairs = zip(expected, computed, described, strict=True)
     judged = parity.judge(
         request.artifact.manifest.task,
-        outputs,
+        [(_channels_first(ours, spec), _channels_first(theirs, spec)) for ours, theirs, spec in pairs],
         registry.find_target(request.case.target).tolerance,
         reference=f"{runtime} on this computer",
     )
@@ -95,26 +98,13 @@ def _time_block(
     """Run the tool once the phone is cool; its outputs are copied to ``folder``."""
     link, log = phone.link, request.log
     graph = link.push(request.artifact.file, sha256=request.artifact.manifest.sha256)
-    output_file = f"{graph}.output"
-    input_files: list[str] = []
-    try:
-        for path in files:
-            input_files.append(link.push(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()))  # noqa: PERF401
-        argv = benchmark_model.command(
-            phone.tool,
-            graph,
-            threads=request.case.threads,
-            mask=phone_state.core_mask(phone.cores(request.case.threads)),
-            min_time_s=request.protocol.min_time_s,
-            inputs=specs,
-            input_files=input_files,
-            output_file=output_file,
-        )
+    with prepared_phone.inputs_on(phone, graph, specs, files, threads=request.case.threads) as tool_request:
+        argv = benchmark_model.timing_command(tool_request, min_time_s=request.protocol.min_time_s)
         before, begin, started = phone_state.wait_until_cool(link), time.perf_counter_ns(), datetime.now(timezone.utc)
         done = link.run(argv, timeout_s=request.limit_s)
         after = phone_state.read_state(link)
         took_ns = time.perf_counter_ns() - begin
-        printed = merged_streams(done)
+        printed = prepared_phone.merged_streams(done)
         child_reply.keep_log(log, f"{request.case.name}, {request.slot.name}", printed)
         if done.exit_code < 0:
             return LostTrial(
@@ -123,9 +113,7 @@ def _time_block(
         if done.exit_code:
             raise child_reply.failure("benchmark_model", printed, log)
         output = benchmark_model.parse_output(printed.stderr)
-        link.pull(output_file, folder / "output")
-    finally:
-        remove_files(link, [*input_files, output_file])
+        link.pull(tool_request.output_file, folder / "output")
     return _Block(
         output=output,
         started_utc=started.isoformat(timespec="milliseconds"),
@@ -193,28 +181,6 @@ def _expected(request: TrialRequest, plain: dict[str, Any], files: list[Path], f
     )
     with np.load(outputs, allow_pickle=False) as arrays:
         return [arrays[f"arr_{place}"] for place in range(len(arrays.files))], ran_by
-
-
-def _outputs(file: Path, specs: Sequence[TensorSpec], expected: Sequence[Array]) -> list[tuple[Array, Array]]:
-    """This computer's outputs and the phone's, which are in one file, a tensor after the other.
-
-    Raises:
-        ToolchainFailed: the file has another size.
-    """
-    data = file.read_bytes()
-    sizes = [int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs]
-    if sum(sizes) != len(data):
-        raise ToolchainFailed(
-            f"benchmark_model wrote {len(data)} bytes of output, the graph's outputs have {sum(sizes)}",
-            "Use a newer build.",
-        )
-    pairs: list[tuple[Array, Array]] = []
-    start = 0
-    for spec, size, array in zip(specs, sizes, expected, strict=True):
-        output = np.frombuffer(data[start : start + size], dtype=spec.dtype).reshape(spec.shape)
-        pairs.append((_channels_first(array, spec), _channels_first(output, spec)))
-        start += size
-    return pairs
 
 
 def _channels_first(array: Array, spec: TensorSpec) -> Array:

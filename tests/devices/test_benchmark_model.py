@@ -115,16 +115,16 @@ def test_a_build_that_does_not_know_an_option_is_refused_unless_the_option_switc
 
 def test_the_words_say_cores_threads_and_arithmetic_and_name_real_inputs():
     points = TensorSpec(name="points:0", shape=(1, 2), dtype="float32", layout="other")
-    words = benchmark_model.command(
-        "/tool",
-        "/graph",
+    request = benchmark_model.ToolRequest(
+        tool="/tool",
+        graph="/graph",
         threads=4,
         mask="f0",
-        min_time_s=0.25,
         inputs=(IMAGE, points),
         input_files=("/a", "/b"),
         output_file="/out",
     )
+    words = benchmark_model.timing_command(request, min_time_s=0.25)
     assert words[:4] == ["taskset", "f0", "/tool", "--graph=/graph"]
     assert {"--num_threads=4", "--use_xnnpack=true", "--xnnpack_force_fp16=false", "--min_secs=0.25"} <= set(words)
     assert "--input_layer=image,points_0" in words

@@ -33,13 +33,13 @@ TOOLS: Mapping[str, str] = {
 """Command-line tools and what each is for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at."""
 
     what: str
     found: str
-    state: Literal["ok", "note", "problem"]
+    state: Literal["ok", "note", "problem"] = "ok"
     advice: str = ""
     exit_code: int = 0
     """What the command ends with for it: a device that is not there leaves nothing to look at."""
@@ -48,39 +48,26 @@ class Finding:
 def package_findings(missing: Mapping[str, str], names: Sequence[str]) -> list[Finding]:
     """One finding a package of ``names``; ``missing``: import name → why it cannot be imported."""
     return [
-        Finding(
-            what=f"package {name}",
-            found=missing.get(name, "importable"),
-            state="note" if name in missing else "ok",
-            advice=f"pip install 'vitdeploy[{EXTRAS[name]}]'" if name in missing else "",
-        )
+        Finding(f"package {name}", missing[name], "note", f"pip install 'vitdeploy[{EXTRAS[name]}]'")
+        if name in missing
+        else Finding(f"package {name}", "importable")
         for name in names
     ]
 
 
 def tool_findings() -> list[Finding]:
     """One finding a command-line tool."""
-    found = {name: shutil.which(name) for name in TOOLS}
     return [
-        Finding(
-            what=f"tool {name}",
-            found=path or "not found",
-            state="ok" if path else "note",
-            advice="" if path else f"only needed to {TOOLS[name]}",
-        )
-        for name, path in found.items()
+        Finding(f"tool {name}", path)
+        if (path := shutil.which(name))
+        else Finding(f"tool {name}", "not found", "note", f"only needed to {purpose}")
+        for name, purpose in TOOLS.items()
     ]
 
 
 def unreachable_finding(device: str, error: VitdeployError) -> Finding:
     """A device that cannot be looked at."""
-    return Finding(
-        what=f"device {device}",
-        found=error.message,
-        state="problem",
-        advice=error.hint,
-        exit_code=error.exit_code,
-    )
+    return Finding(f"device {device}", error.message, "problem", error.hint, error.exit_code)
 
 
 def computer_findings(facts: DeviceFacts) -> list[Finding]:
@@ -98,14 +85,14 @@ def computer_findings(facts: DeviceFacts) -> list[Finding]:
 
 def ssh_findings(facts: DeviceFacts, *, address: str, targets: Sequence[str], trtexec: str = "") -> list[Finding]:
     """What the facts of a machine behind SSH mean for the ``targets`` of its file; the link has just answered."""
-    found = facts.packages or {}
+    versions = facts.packages or {}
     free = facts.disk_free_bytes
-    names = listed({name: version for name, version in found.items() if name not in ("vitdeploy", "tensorrt")})
+    names = listed({name: version for name, version in versions.items() if name not in ("vitdeploy", "tensorrt")})
     return [
-        Finding(what="link", found=f"ssh to {address}", state="ok"),
+        Finding("link", f"ssh to {address}"),
         *computer_findings(facts),
-        Finding(what="packages", found=names or "none of those that count", state="ok"),
-        *([_tensorrt(found.get("tensorrt"), trtexec)] if any(name.startswith("trt-") for name in targets) else ()),
+        Finding("packages", names or "none of those that count"),
+        *([_tensorrt(versions.get("tensorrt"), trtexec)] if any(name.startswith("trt-") for name in targets) else ()),
         _judged(
             "free space",
             DeviceFacts.disk_free_bytes.shown(free),
@@ -116,17 +103,13 @@ def ssh_findings(facts: DeviceFacts, *, address: str, targets: Sequence[str], tr
 
 
 def _tensorrt(version: str | None, trtexec: str) -> Finding:
-    if version is None:
-        return Finding(
-            what="tensorrt",
-            found=f"no Python package; {trtexec} builds and times" if trtexec else "no Python package",
-            state="ok" if trtexec else "note",
-            advice=""
-            if trtexec
-            else "`sudo apt install python3-libnvinfer` there, or name `trtexec` in the device file",
-        )
-    old = tuple(int(word) for word in version.split(".")[:2] if word.isdigit()) < OLDEST_TENSORRT
-    return _judged("tensorrt", version, spoilt=old, advice="Engines need 10.3: JetPack 6.1 or later.")
+    if version is not None:
+        old = tuple(int(word) for word in version.split(".")[:2] if word.isdigit()) < OLDEST_TENSORRT
+        return _judged("tensorrt", version, spoilt=old, advice="Engines need 10.3: JetPack 6.1 or later.")
+    if trtexec:
+        return Finding("tensorrt", f"no Python package; {trtexec} builds and times")
+    advice = "`sudo apt install python3-libnvinfer` there, or name `trtexec` in the device file"
+    return Finding("tensorrt", "no Python package", "note", advice)
 
 
 def _gpu(facts: DeviceFacts) -> list[Finding]:
@@ -136,15 +119,11 @@ def _gpu(facts: DeviceFacts) -> list[Finding]:
     system = f"Linux for Tegra {facts.l4t}" if facts.l4t else facts.driver
     shown_heat = "" if heat is None else f", {DeviceFacts.gpu_temperature_c.shown(heat)}"
     return [
-        Finding(what="gpu", found=f"{board}{facts.gpu}, capability {facts.compute_capability}", state="ok"),
-        Finding(what="driver", found=system or NOT_VISIBLE, state="ok"),
-        Finding(what="power mode", found=facts.power_mode or NOT_VISIBLE, state="ok" if facts.power_mode else "note"),
-        Finding(
-            what="gpu clock",
-            found=NOT_VISIBLE if highest is None else f"up to {highest / 1e6:.0f} MHz",
-            state="ok" if highest is not None else "note",
-        ),
-        Finding(what="gpu now", found=f"its load is not visible{shown_heat}", state="note")
+        Finding("gpu", f"{board}{facts.gpu}, capability {facts.compute_capability}"),
+        Finding("driver", system or NOT_VISIBLE),
+        _visible("power mode", facts.power_mode),
+        _visible("gpu clock", None if highest is None else f"up to {highest / 1e6:.0f} MHz"),
+        Finding("gpu now", f"its load is not visible{shown_heat}", "note")
         if busy is None
         else _judged(
             "gpu now",
@@ -159,20 +138,22 @@ def phone_findings(facts: DeviceFacts) -> list[Finding]:
     """What a phone's facts mean for a benchmark."""
     table = DeviceFacts
     temperature, status, battery = facts.temperature_c, facts.thermal_status, facts.battery_percent
-    hidden = temperature is None
     charging = "" if facts.charging is None else ", charging" if facts.charging else ", not charging"
     return [
         *_shown(
             facts,
             *(table.phone, table.os, table.cpu, table.cores_big, table.governor, table.cpuset, table.memory_bytes),
         ),
-        Finding(
-            what="temperature",
-            found=NOT_VISIBLE if temperature is None else f"{temperature:.1f} °C, thermal status {status}",
-            state="note" if hidden or status else "ok",
-            advice="the cool-down gate cannot see heat here" if hidden else "Let it cool." if status else "",
+        _visible("temperature", None, "the cool-down gate cannot see heat here")
+        if temperature is None
+        else _judged(
+            "temperature",
+            f"{temperature:.1f} °C, thermal status {status}",
+            spoilt=bool(status),
+            advice="Let it cool.",
+            state="note",
         ),
-        Finding(what="battery", found=NOT_VISIBLE if battery is None else f"{battery} %{charging}", state="ok"),
+        Finding("battery", NOT_VISIBLE if battery is None else f"{battery} %{charging}"),
         _judged(
             "power mode",
             facts.power_mode or NOT_VISIBLE,
@@ -182,18 +163,21 @@ def phone_findings(facts: DeviceFacts) -> list[Finding]:
     ]
 
 
-def _judged(what: str, found: str, *, spoilt: bool, advice: str) -> Finding:
-    """A problem with its advice where a figure or an export would be spoilt, else fine."""
-    return Finding(what=what, found=found, state="problem" if spoilt else "ok", advice=advice if spoilt else "")
+def _judged(
+    what: str, found: str, *, spoilt: bool, advice: str, state: Literal["note", "problem"] = "problem"
+) -> Finding:
+    """With its advice where a figure or an export would be spoilt, else fine."""
+    return Finding(what, found, state, advice) if spoilt else Finding(what, found)
+
+
+def _visible(what: str, found: str | None, advice: str = "") -> Finding:
+    """Fine where it is visible, else a note with its advice."""
+    return Finding(what, found) if found else Finding(what, NOT_VISIBLE, "note", advice)
 
 
 def _shown(facts: DeviceFacts, *shown: Fact[Any]) -> list[Finding]:
     """One finding for each of these facts that the device tells."""
-    return [
-        Finding(what=fact.words, found=fact.shown(facts[fact.name]), state="ok")
-        for fact in shown
-        if facts.get(fact.name) is not None
-    ]
+    return [Finding(fact.words, fact.shown(facts[fact.name])) for fact in shown if facts.get(fact.name) is not None]
 
 
 def space_finding(folder: Path) -> Finding:
@@ -210,24 +194,14 @@ def space_finding(folder: Path) -> Finding:
 
 def _governor(governor: str | None) -> Finding:
     if governor is None:
-        return Finding(
-            what="frequency governor",
-            found=NOT_VISIBLE,
-            state="note",
-            advice="a virtual machine hides its clocks",
-        )
-    steady = governor == "performance"
-    return Finding(
-        what="frequency governor",
-        found=governor,
-        state="ok" if steady else "note",
-        advice="" if steady else "`cpupower frequency-set -g performance` makes figures steadier",
-    )
+        return _visible("frequency governor", None, "a virtual machine hides its clocks")
+    advice = "`cpupower frequency-set -g performance` makes figures steadier"
+    return _judged("frequency governor", governor, spoilt=governor != "performance", advice=advice, state="note")
 
 
 def _load(load: float | None, cores: int) -> Finding:
     if load is None:
-        return Finding(what="load", found=NOT_VISIBLE, state="note")
+        return _visible("load", None)
     return _judged(
         "load of the last minute",
         f"{load:.2f} on {cores} cores",

@@ -3,7 +3,6 @@
 For accuracy, never for timing: the tool runs each input twice, once to warm up, and the second time is not looked at.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,10 +15,9 @@ from numpy.typing import NDArray
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import ModelSpec, TensorSpec
-from vitdeploy.devices import phone_state
 from vitdeploy.devices.phone import benchmark_model, prepared_phone
 from vitdeploy.devices.phone.prepared_phone import PreparedPhone
-from vitdeploy.errors import Impossible, ToolchainFailed
+from vitdeploy.errors import Impossible
 from vitdeploy.inference import worker
 from vitdeploy.processes import child_reply
 from vitdeploy.runtimes.loaded_session import tensors_of
@@ -29,9 +27,6 @@ Outputs = Mapping[str, NDArray[Any]]
 
 LIMIT_S = 300.0
 """Of one picture. Source: a choice; the slowest file here takes half a minute for one of Cityscapes on a phone."""
-
-ONCE = {"num_runs": "1", "min_secs": "0", "warmup_runs": "1", "warmup_min_secs": "0"}
-"""Flags of the tool, in the place of those of a benchmark."""
 
 
 def inference_on_phone(
@@ -57,30 +52,18 @@ def _answer(
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
     specs, described = tensors_of(plain["inputs"]), tensors_of(plain["outputs"])
     row = registry.find_model(manifest.model)
-    there = [f"{graph}.output"]
-    try:
-        for place, spec in enumerate(specs):
-            path = folder / f"input{place}"
-            path.write_bytes(_array(feed[spec.name], spec, row).tobytes())
-            there.append(link.push(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest()))
-        argv = benchmark_model.command(
-            phone.tool,
-            graph,
-            threads=threads,
-            mask=phone_state.core_mask(phone.cores(threads)),
-            min_time_s=0.0,
-            inputs=specs,
-            input_files=there[1:],
-            output_file=there[0],
-        )
-        done = prepared_phone.merged_streams(link.run([_once(word) for word in argv], timeout_s=LIMIT_S))
+    arrays = {spec.name: _array(feed[spec.name], spec, row) for spec in specs}
+    files = prepared_phone.write_inputs(specs, arrays, folder)
+    with prepared_phone.inputs_on(phone, graph, specs, files, threads=threads) as request:
+        argv = benchmark_model.timing_command(request, min_time_s=0, runs=1, warmup_s=0)
+        done = prepared_phone.merged_streams(link.run(argv, timeout_s=LIMIT_S))
         if done.exit_code:
             child_reply.keep_log(log, f"{manifest.model} {manifest.target}, one input", done)
             raise child_reply.failure("benchmark_model", done, log)
-        link.pull(there[0], folder / "output")
-    finally:
-        prepared_phone.remove_files(link, there)
-    return _split((folder / "output").read_bytes(), described, whole=len(specs) > 1)
+        link.pull(request.output_file, folder / "output")
+    outputs = prepared_phone.read_outputs(folder / "output", described)
+    whole = len(specs) > 1  # a prompt's outputs keep the batch's axis, a picture's lose it
+    return {spec.name: array if whole else array[0] for spec, array in zip(described, outputs, strict=True)}
 
 
 def _array(value: NDArray[Any], spec: TensorSpec, row: ModelSpec) -> NDArray[Any]:
@@ -88,25 +71,3 @@ def _array(value: NDArray[Any], spec: TensorSpec, row: ModelSpec) -> NDArray[Any
     if value.dtype == np.uint8 and value.ndim == 3:
         value = np.stack([worker.normalized(value, spec, row.mean, row.std)] * spec.shape[0])
     return np.ascontiguousarray(value.astype(spec.dtype, copy=False))
-
-
-def _once(word: str) -> str:
-    name = word.removeprefix("--").partition("=")[0]
-    return f"--{name}={ONCE[name]}" if word.startswith("--") and name in ONCE else word
-
-
-def _split(data: bytes, described: Sequence[TensorSpec], *, whole: bool) -> Outputs:
-    """The outputs, which lie one after the other in one file; ``whole``: with the batch's axis."""
-    sizes = [int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in described]
-    if sum(sizes) != len(data):
-        raise ToolchainFailed(
-            f"benchmark_model wrote {len(data)} bytes of output, the graph's outputs have {sum(sizes)}",
-            "Use a newer build.",
-        )
-    found: dict[str, NDArray[Any]] = {}
-    start = 0
-    for spec, size in zip(described, sizes, strict=True):
-        array = np.frombuffer(data, spec.dtype, count=int(np.prod(spec.shape)), offset=start).reshape(spec.shape)
-        found[spec.name] = array if whole else array[0]
-        start += size
-    return found

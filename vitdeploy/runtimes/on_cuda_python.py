@@ -8,7 +8,6 @@ from importlib import metadata
 from typing import Any, Final
 
 from vitdeploy.runtimes.cuda import Cuda, cuda_error
-from vitdeploy.runtimes.cudart_calls import Cudart
 
 ENUMS: Final = {
     "cudaMemcpyAsync": (3, "cudaMemcpyKind"),
@@ -31,13 +30,13 @@ def open_cuda() -> Cuda:
         if name in ENUMS:
             place, kind = ENUMS[name]
             given = (*given[:place], getattr(api, kind)(given[place]), *given[place + 1 :])
-        code, *found = getattr(api, name)(*given)
+        code, *outputs = getattr(api, name)(*given)
         if code != succeeded:
-            said = api.cudaGetErrorString(code)[1]
-            raise cuda_error(name, int(code), said.decode() if isinstance(said, bytes) else str(said))
-        return found[0] if found else None
+            words = api.cudaGetErrorString(code)[1]
+            raise cuda_error(name, int(code), words.decode() if isinstance(words, bytes) else str(words))
+        return outputs[0] if outputs else None
 
-    return Cudart(call, f"cuda-python {_version()}")
+    return Cuda(call, f"cuda-python {_version()}")
 
 
 def _api() -> Any:
@@ -49,5 +48,5 @@ def _api() -> Any:
 
 
 def _version() -> str:
-    found = {distribution.name.lower(): distribution.version for distribution in metadata.distributions()}
-    return found.get("cuda-bindings") or found.get("cuda-python") or "of unknown version"
+    versions = {distribution.name.lower(): distribution.version for distribution in metadata.distributions()}
+    return versions.get("cuda-bindings") or versions.get("cuda-python") or "of unknown version"

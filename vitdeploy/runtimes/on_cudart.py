@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from vitdeploy.runtimes.cuda import Cuda, cuda_error
-from vitdeploy.runtimes.cudart_calls import Cudart
 
 _POINTER, _INT, _UINT, _SIZE = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint, ctypes.c_size_t
 
@@ -64,18 +63,14 @@ def open_cuda() -> Cuda:
 
     def call(name: str, *given: Any) -> Any:
         _, returned, place = CALLS[name]
-        if returned is None:
-            code = functions[name](*given)
-            if code:
-                raise cuda_error(name, code, words(library, code))
-            return None
-        found = returned()
-        code = functions[name](*given[:place], ctypes.byref(found), *given[place:])
+        output = None if returned is None else returned()
+        pointers = () if output is None else (ctypes.byref(output),)
+        code = functions[name](*given[:place], *pointers, *given[place:])
         if code:
             raise cuda_error(name, code, words(library, code))
-        return found.value or 0
+        return None if output is None else output.value or 0
 
-    return Cudart(call, "ctypes")
+    return Cuda(call, "ctypes")
 
 
 def load() -> ctypes.CDLL:
@@ -98,8 +93,8 @@ def words(library: ctypes.CDLL, code: int) -> str:
 
 def _places() -> Iterator[str]:
     yield from ("libcudart.so", "libcudart.so.13", "libcudart.so.12")
-    if found := ctypes.util.find_library("cudart"):
-        yield found
+    if library := ctypes.util.find_library("cudart"):
+        yield library
     wheels = Path(sysconfig.get_path("purelib")) / "nvidia"
     for folder in (Path("/usr/local/cuda/lib64"), *sorted(wheels.glob("*/lib"))):
         yield from (str(path) for path in sorted(folder.glob("libcudart.so.*"), reverse=True))

@@ -31,8 +31,8 @@ class _Held:
         self._context.pop()
 
 
-class Pycuda:
-    """`vitdeploy.runtimes.cuda.Cuda` over ``pycuda.driver``, on the context that TensorRT uses too."""
+class Pycuda(Cuda):
+    """CUDA over ``pycuda.driver``, on the context that TensorRT uses too."""
 
     graphs = False
     waits = "as the driver chooses"
@@ -133,10 +133,5 @@ class Pycuda:
         raise Impossible(f"{self.name} cannot launch a CUDA graph", "Install cuda-python, or use --graph off.")
 
 
-def open_cuda() -> Cuda:
-    """CUDA through pycuda.
-
-    Raises:
-        DeviceError: it finds no GPU.
-    """
-    return Pycuda()
+open_cuda = Pycuda
+"""CUDA through pycuda; a `DeviceError` where it finds no GPU."""

@@ -84,42 +84,53 @@ class BenchmarkOutput:
     """What XNNPACK took: ``all``, ``12 parts``, ``nothing``; None: not said."""
 
 
-def command(
-    tool: str,
-    graph: str,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRequest:
+    """What the tool runs, and where on the phone everything lies. No path holds a ``:`` or a ``,``."""
+
+    tool: str
+    graph: str
+    threads: int
+    mask: str
+    """The cores, as ``taskset`` takes them."""
+    inputs: Sequence[TensorSpec]
+    input_files: Sequence[str]
+    """Their raw bytes, in the graph's order."""
+    output_file: str
+
+
+def timing_command(
+    request: ToolRequest,
     *,
-    threads: int,
-    mask: str,
     min_time_s: float,
-    inputs: Sequence[TensorSpec],
-    input_files: Sequence[str],
-    output_file: str,
+    runs: int = FEWEST_RUNS,
+    warmup_s: float = WARMUP_S,
     profile: bool = False,
 ) -> list[str]:
-    """The words that run one block of a graph on the cores of ``mask``, with real inputs, and keep its outputs.
+    """The words that run one block of a graph with real inputs, and keep its outputs.
 
     ``profile`` prints the times of operators too, which takes time itself: never for a figure. fp16 arithmetic is
-    off in words, whatever a build's default. Names and paths hold no ``:`` and no ``,``, which separate inputs.
+    off in words, whatever a build's default.
     """
     # The names are the manifest's; the tool warns where the file has others, and goes by the order.
-    names = [re.sub(r"[^A-Za-z0-9_]", "_", spec.name) for spec in inputs]
+    names = [re.sub(r"[^A-Za-z0-9_]", "_", spec.name) for spec in request.inputs]
     return [
         "taskset",
-        mask,
-        tool,
-        f"--graph={graph}",
-        f"--num_threads={threads}",
+        request.mask,
+        request.tool,
+        f"--graph={request.graph}",
+        f"--num_threads={request.threads}",
         "--use_xnnpack=true",
         "--xnnpack_force_fp16=false",
-        f"--num_runs={FEWEST_RUNS}",
+        f"--num_runs={runs}",
         f"--min_secs={min_time_s:g}",
         f"--max_secs={MOST_S:g}",
         "--warmup_runs=1",
-        f"--warmup_min_secs={WARMUP_S:g}",
+        f"--warmup_min_secs={warmup_s:g}",
         f"--input_layer={','.join(names)}",
-        f"--input_layer_shape={':'.join(','.join(map(str, spec.shape)) for spec in inputs)}",
-        f"--input_layer_value_files={','.join(map(':'.join, zip(names, input_files, strict=True)))}",
-        f"--output_filepath={output_file}",
+        f"--input_layer_shape={':'.join(','.join(map(str, spec.shape)) for spec in request.inputs)}",
+        f"--input_layer_value_files={','.join(map(':'.join, zip(names, request.input_files, strict=True)))}",
+        f"--output_filepath={request.output_file}",
         *(["--enable_op_profiling=true"] if profile else []),
     ]
 
@@ -132,26 +143,25 @@ def parse_output(text: str) -> BenchmarkOutput:
     """
     lines = [_PREFIX.sub("", line.strip()) for line in text.replace("\r", "").splitlines()]
     _check_flags(lines)
-    summaries = [place for place, line in enumerate(lines) if _SUMMARY.match(line) or _OLD_SUMMARY.match(line)]
+    matches = [_SUMMARY.match(line) or _OLD_SUMMARY.match(line) for line in lines]
+    summaries = [(place, match) for place, match in enumerate(matches) if match]
     if len(summaries) != 1:
         raise _garbled(f"{len(summaries)} summaries, 1 expected")
     # After the summary a profile may follow, with count= lines of its own.
-    said = [line for line in lines[: summaries[0]] if line.startswith("count=")]
-    if len(said) != 2:
-        raise _garbled(f"{len(said)} blocks before the summary, 2 expected: warm-up and inferences")
-    warmup, block = (_block(line) for line in said)
-    summary = _SUMMARY.match(lines[summaries[0]]) or _OLD_SUMMARY.match(lines[summaries[0]])
-    assert summary is not None
-    told = summary.groupdict()
-    first_us = float(told["first"]) if "first" in told else warmup.first_us
+    ((place, summary),) = summaries
+    blocks = [line for line in lines[:place] if line.startswith("count=")]
+    if len(blocks) != 2:
+        raise _garbled(f"{len(blocks)} blocks before the summary, 2 expected: warm-up and inferences")
+    warmup, block = (_block(line) for line in blocks)
+    times_us = summary.groupdict()
     # Old versions cut the mean to whole microseconds.
-    for which, mean_us, found in (("warm-up", told["warmup"], warmup), ("inference", told["inference"], block)):
-        if abs(float(mean_us) - found.avg_us) > max(1.0, _ROUNDING * found.avg_us):
-            raise _garbled(f"the {which}'s mean is {mean_us} in the summary and {found.avg_us:g} in its block")
+    for which, key, timed in (("warm-up", "warmup", warmup), ("inference", "inference", block)):
+        if abs(float(times_us[key]) - timed.avg_us) > max(1.0, _ROUNDING * timed.avg_us):
+            raise _garbled(f"the {which}'s mean is {times_us[key]} in the summary and {timed.avg_us:g} in its block")
     memory = [match for line in lines if (match := _MEMORY.match(line))]
     return BenchmarkOutput(
-        init_us=float(told["init"]),
-        first_us=first_us,
+        init_us=float(times_us["init"]),
+        first_us=float(times_us.get("first", warmup.first_us)),
         warmup=warmup,
         block=block,
         memory_mb=float(memory[-1]["overall"]) if memory else None,
@@ -174,26 +184,22 @@ def median_us(output: BenchmarkOutput) -> float:
 
 
 def _block(line: str) -> InferenceBlock:
-    found = _BLOCK.match(line)
-    if found is None or int(found["count"]) < 1 or found["curr"] is None:
+    match = _BLOCK.match(line)
+    if match is None or int(match["count"]) < 1 or match["curr"] is None:
         raise _garbled(f"no block: {line[:120]!r}")
-    count, current = int(found["count"]), float(found["curr"])
-    if found["avg"] is None:  # all values are the same one
-        if count > 1 and not found["same"]:
+    count, current = int(match["count"]), float(match["curr"])
+    median = float(match["median"]) if match["median"] is not None else None
+    if match["avg"] is None:  # all values are the same one
+        if count > 1 and not match["same"]:
             raise _garbled(f"a block of {count} inferences without a mean: {line[:120]!r}")
-        if found["median"] is not None and float(found["median"]) != current:
+        if median not in (None, current):
             raise _garbled(f"a median that is not the only value: {line[:120]!r}")
-        return _checked(count, current, current, current, current, current, line)
-    median = float(found["median"]) if found["median"] is not None else None
-    first = float(found["first"] or "nan")
-    return _checked(count, first, float(found["avg"]), float(found["min"]), float(found["max"]), median, line)
-
-
-def _checked(
-    count: int, first: float, avg: float, smallest: float, largest: float, median: float | None, line: str
-) -> InferenceBlock:
-    values = [first, avg, *([] if median is None else [median])]
+        first = avg = smallest = largest = median = current
+    else:
+        first, avg = float(match["first"] or "nan"), float(match["avg"])
+        smallest, largest = float(match["min"]), float(match["max"])
     slack = 1 + _ROUNDING
+    values = (first, avg, avg if median is None else median)
     if not all(math.isfinite(value) and smallest / slack <= value <= largest * slack for value in values):
         raise _garbled(f"values outside their own range: {line[:120]!r}")
     if smallest <= 0:

@@ -1,17 +1,23 @@
 """A phone ready for work: the measuring tool and the inputs on it, and what is removed afterwards."""
 
-from collections.abc import Sequence
+import contextlib
+import itertools
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from vitdeploy.artifacts.manifest import digest_of
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import TensorSpec
+from vitdeploy.devices import phone_state
 from vitdeploy.devices.inventory import Device
+from vitdeploy.devices.phone.benchmark_model import ToolRequest
 from vitdeploy.devices.phone.tool import find_tool
-from vitdeploy.errors import DeviceError
-from vitdeploy.images import inputs
+from vitdeploy.errors import DeviceError, ToolchainFailed
 from vitdeploy.processes.connection import CommandResult, Connection
 
 REMOVE_LIMIT_S = 30.0
@@ -53,13 +59,57 @@ def prepare_phone(device: Device, link: Connection, facts: DeviceFacts) -> Prepa
     )
 
 
-def write_inputs(specs: Sequence[TensorSpec], seed: int, folder: Path) -> list[Path]:
+def write_inputs(specs: Sequence[TensorSpec], feed: Mapping[str, NDArray[Any]], folder: Path) -> list[Path]:
     """One input, a file of raw bytes a tensor, in the graph's order."""
-    made = inputs.make_input(specs, seed)
     paths = [folder / f"input{place}" for place in range(len(specs))]
     for spec, path in zip(specs, paths, strict=True):
-        path.write_bytes(np.ascontiguousarray(made[spec.name]).tobytes())
+        path.write_bytes(np.ascontiguousarray(feed[spec.name]).tobytes())
     return paths
+
+
+@contextlib.contextmanager
+def inputs_on(
+    phone: PreparedPhone, graph: str, specs: Sequence[TensorSpec], files: Sequence[Path], *, threads: int
+) -> Generator[ToolRequest]:
+    """Put one input on the phone for the tool; it and the output are removed with the block.
+
+    Raises:
+        DeviceError: the phone was lost.
+    """
+    input_files: list[str] = []
+    request = ToolRequest(
+        tool=phone.tool,
+        graph=graph,
+        threads=threads,
+        mask=phone_state.core_mask(phone.cores(threads)),
+        inputs=specs,
+        input_files=input_files,
+        output_file=f"{graph}.output",
+    )
+    try:
+        for path in files:
+            input_files.append(phone.link.push(path, sha256=digest_of(path)))  # noqa: PERF401 (the ones so far go)
+        yield request
+    finally:
+        remove_files(phone.link, [*input_files, request.output_file])
+
+
+def read_outputs(file: Path, specs: Sequence[TensorSpec]) -> list[NDArray[Any]]:
+    """The graph's outputs, which lie one after the other in the one file that the tool writes.
+
+    Raises:
+        ToolchainFailed: the file has another size.
+    """
+    data = file.read_bytes()
+    sizes = [int(np.prod(spec.shape)) * np.dtype(spec.dtype).itemsize for spec in specs]
+    if sum(sizes) != len(data):
+        raise ToolchainFailed(
+            f"benchmark_model wrote {len(data)} bytes of output, the graph's outputs have {sum(sizes)}",
+            "Use a newer build.",
+        )
+    ends = list(itertools.accumulate(sizes))
+    parts = [data[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    return [np.frombuffer(part, spec.dtype).reshape(spec.shape) for part, spec in zip(parts, specs, strict=True)]
 
 
 def merged_streams(done: CommandResult) -> CommandResult:
