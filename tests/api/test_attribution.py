@@ -28,7 +28,7 @@ def test_a_profile_is_summed_by_operator_from_each_nodes_median():
     events += [event("b", "Conv", 5), event("c", "Relu", 1)]
     events += [{"cat": "Session", "name": "model_run", "dur": 99}, {"cat": "Node", "name": "a_fence_before", "dur": 7}]
     on_ort = pytest.importorskip("vitdeploy.runtimes.on_ort", reason="ONNX Runtime is not installed")
-    assert on_ort.summed(events) == {"Conv": 17_000, "Relu": 1_000}
+    assert on_ort.total_ns_by_type(events) == {"Conv": 17_000, "Relu": 1_000}
 
 
 def test_the_largest_changes_come_first_in_the_direction_of_the_whole():
