@@ -71,8 +71,8 @@ def find(device: str, facts: Mapping[str, Any]) -> Calibration | None:
     if not path.exists():
         return None
     try:
-        found = documents.read(path, Calibration, schema=SCHEMA, what="calibration")
+        calibration = documents.read(path, Calibration, schema=SCHEMA, what="calibration")
     except UnreadableFile:
         return None
-    same = DeviceFacts(found.facts).without_packages() == DeviceFacts(facts).without_packages()
-    return found if same else None
+    same = DeviceFacts(calibration.facts).without_packages() == DeviceFacts(facts).without_packages()
+    return calibration if same else None

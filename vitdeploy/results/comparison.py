@@ -21,10 +21,10 @@ class Compared:
     base: str
     head: str
     """The sides in words."""
-    comparisons: tuple[Comparison, ...]
+    historical: bool
     max_slowdown: float
     alpha: float
-    historical: bool
+    comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...]
     attribution: Attribution | None = None
 
@@ -52,11 +52,11 @@ def runs(
     for run in (base, head):
         if run.duel is not None:
             raise NothingToCompare(f"run {run.id} is a duel", "Name it alone: its sides are compared with each other.")
-    fields = differences(head, base)
-    if fields:
+    if fields := differences(head, base):
+        before, after = _deciding(base), _deciding(head)
+        values = ", ".join(f"{name} ({before.get(name)!r} → {after.get(name)!r})" for name in fields)
         raise NothingToCompare(
-            f"runs {base.id} and {head.id} were measured under other conditions: "
-            + _differing_values(base, head, fields),
+            f"runs {base.id} and {head.id} were measured under other conditions: {values}",
             "Measure both in one session with `vitdeploy duel`.",
         )
     return Compared(
@@ -125,8 +125,3 @@ def _deciding(run: Run) -> dict[str, Any]:
         "inputs": run.protocol.inputs,
         "sustained_s": run.protocol.sustained_s,
     }
-
-
-def _differing_values(base: Run, head: Run, fields: Sequence[str]) -> str:
-    before, after = _deciding(base), _deciding(head)
-    return ", ".join(f"{name} ({before.get(name)!r} → {after.get(name)!r})" for name in fields)

@@ -109,8 +109,8 @@ def read(paths: Sequence[Path]) -> History:
     for place, run in enumerate(runs):
         for result in run.results:
             grouped.setdefault(result.case, []).append((place, result))
-    series = (_series(case, found, moments) for case, found in grouped.items())
-    return History(moments=moments, series=tuple(sorted(series, key=lambda one: one.case.name)))
+    series = [_series(case, results, moments) for case, results in grouped.items()]
+    return History(moments=moments, series=tuple(sorted(series, key=lambda series: series.case.name)))
 
 
 def _decoded(path: Path, decoder: "msgspec.json.Decoder[_Run]") -> _Run:
@@ -127,9 +127,8 @@ def _decoded(path: Path, decoder: "msgspec.json.Decoder[_Run]") -> _Run:
     return run
 
 
-def _series(case: Case, found: Iterable[tuple[int, _Result]], moments: Sequence[Moment]) -> Series:
-    listed = list(found)
-    valid = [(place, one.summary) for place, one in listed if one.status == "valid" and one.summary is not None]
+def _series(case: Case, results: Sequence[tuple[int, _Result]], moments: Sequence[Moment]) -> Series:
+    valid = [(place, row.summary) for place, row in results if row.status == "valid" and row.summary is not None]
     places = tuple(place for place, _ in valid)
     medians = tuple(summary.median_ms for _, summary in valid)
     return Series(
@@ -138,7 +137,7 @@ def _series(case: Case, found: Iterable[tuple[int, _Result]], moments: Sequence[
         medians_ms=medians,
         intervals_ms=tuple(summary.median_ci95_ms for _, summary in valid),
         changes=tuple(_changes(places, medians, moments)),
-        left_out=len(listed) - len(valid),
+        left_out=len(results) - len(valid),
     )
 
 

@@ -3,13 +3,14 @@
 The state of a link is ``ok``, ``changed`` (its bytes are not those that were recorded) or ``not here``.
 """
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from vitdeploy import documents
-from vitdeploy.artifacts.manifest import MANIFEST, Artifact, check_digests, digest_of, open_artifact
+from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Weights, check_digests, digest_of, open_artifact
 from vitdeploy.errors import UnreadableFile
 from vitdeploy.results import baselines, record
 from vitdeploy.results.record import Result, Run
@@ -20,7 +21,7 @@ DEEPEST = 8
 """Parents are followed so far; ours are three: engine, fp16 graph, fp32 graph."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Link:
     """One file or figure of a lineage, and whether it is what was recorded."""
 
@@ -35,7 +36,6 @@ def of_run(path: Path, places: Sequence[Path], weights: Path | None) -> list[Lin
     """All links of a run file.
 
     Args:
-        path: the run.
         places: folders below which artifacts are looked for.
         weights: the checkpoint that artifacts were made from, where it was one.
 
@@ -44,8 +44,7 @@ def of_run(path: Path, places: Sequence[Path], weights: Path | None) -> list[Lin
     """
     run = record.load(path)
     known = _artifacts(places)
-    links = [*_own_figures(path, run), *_acceptance(path)]
-    links += [_commit(run)]
+    links = [*_own_figures(path, run), *_acceptance(path), _commit(run)]
     for result in run.results:
         links += _result(result, known, weights)
     return links
@@ -57,8 +56,8 @@ def of_artifact(path: Path, places: Sequence[Path], weights: Path | None) -> lis
     Raises:
         UnreadableFile: it is no artifact.
     """
-    found = open_artifact(path, check_bytes=False)
-    return list(_file(found.manifest.model, found, _artifacts([*places, found.folder]), weights, 0))
+    artifact = open_artifact(path, check_bytes=False)
+    return list(_file(artifact.manifest.model, artifact, _artifacts([*places, artifact.folder]), weights, 0))
 
 
 def _own_figures(path: Path, run: Run) -> Iterator[Link]:
@@ -67,7 +66,7 @@ def _own_figures(path: Path, run: Run) -> Iterator[Link]:
     for before, after in zip(stored.results, run.results, strict=True):
         same = (before.summary, before.status) == (after.summary, after.status)
         said = "follow from the samples" if same else "do not follow from the samples in the file"
-        yield Link(of=_name(before), what="figures", state="ok" if same else "changed", said=said)
+        yield Link(_name(before), "figures", "ok" if same else "changed", said)
 
 
 def _acceptance(path: Path) -> Iterator[Link]:
@@ -81,15 +80,10 @@ def _acceptance(path: Path) -> Iterator[Link]:
 def _commit(run: Run) -> Link:
     version = run.vitdeploy
     if version.commit is None:
-        said = f"measured by vitdeploy {version.version}, of no known commit"
-        return Link(of=run.id, what="commit", state="not here", said=said)
+        return Link(run.id, "commit", "not here", f"measured by vitdeploy {version.version}, of no known commit")
     changes = " with uncommitted changes: those are not recorded" if version.dirty else ""
-    return Link(
-        of=run.id,
-        what="commit",
-        state="not here" if version.dirty else "ok",
-        said=f"vitdeploy {version.commit[:12]}{changes}",
-    )
+    state = "not here" if version.dirty else "ok"
+    return Link(run.id, "commit", state, f"vitdeploy {version.commit[:12]}{changes}")
 
 
 def _result(result: Result, known: Sequence[Artifact], weights: Path | None) -> Iterator[Link]:
@@ -98,67 +92,65 @@ def _result(result: Result, known: Sequence[Artifact], weights: Path | None) -> 
         return
     foreign = [t.id for t in result.trials if t.artifact_sha256 != result.artifact_sha256]
     if foreign:
-        yield Link(of=name, what="trials", state="changed", said=f"{foreign[0]} timed another file than its row says")
-    candidates = [one for one in known if one.manifest.sha256 == result.artifact_sha256]
-    if not candidates:
-        yield Link(
-            of=name, what="artifact", state="not here", said=f"no artifact {result.artifact_sha256[:12]}… was found"
-        )
+        yield Link(name, "trials", "changed", f"{foreign[0]} timed another file than its row says")
+    artifact = _of_digest(result.artifact_sha256, known, result.manifest_sha256)
+    if artifact is None:
+        yield Link(name, "artifact", "not here", f"no artifact {result.artifact_sha256[:12]}… was found")
         return
-    chosen = next((one for one in candidates if _intact(one, result.manifest_sha256)), candidates[0])
     if result.manifest_sha256 is not None:
-        yield _bytes(name, "manifest", chosen.folder / MANIFEST, result.manifest_sha256, str(chosen.folder / MANIFEST))
-    yield from _file(name, chosen, known, weights, 0)
+        yield _bytes(name, "manifest", artifact.folder / MANIFEST, result.manifest_sha256)
+    yield from _file(name, artifact, known, weights, 0)
 
 
 def _name(result: Result) -> str:
     return result.case.name + (f" ({result.side})" if result.side else "")
 
 
-def _file(name: str, found: Artifact, known: Sequence[Artifact], weights: Path | None, depth: int) -> Iterator[Link]:
-    manifest = found.manifest
-    yield _bytes(name, manifest.target, found.file, manifest.sha256, str(found.file))
+def _file(name: str, artifact: Artifact, known: Sequence[Artifact], weights: Path | None, depth: int) -> Iterator[Link]:
+    manifest = artifact.manifest
+    yield _bytes(name, manifest.target, artifact.file, manifest.sha256)
     for beside in manifest.beside:
-        yield _bytes(name, manifest.target, found.folder / beside.file, beside.sha256, str(found.folder / beside.file))
-    for parent in manifest.parents if depth < DEEPEST else ():
-        candidates = [one for one in known if one.manifest.sha256 == parent]
-        if not candidates:
-            yield Link(of=name, what="parent", state="not here", said=f"no artifact {parent[:12]}… was found")
-            continue
-        chosen = next((one for one in candidates if _intact(one, None)), candidates[0])
-        yield from _file(name, chosen, known, weights, depth + 1)
+        yield _bytes(name, manifest.target, artifact.folder / beside.file, beside.sha256)
+    for digest in manifest.parents if depth < DEEPEST else ():
+        parent = _of_digest(digest, known, None)
+        if parent is None:
+            yield Link(name, "parent", "not here", f"no artifact {digest[:12]}… was found")
+        else:
+            yield from _file(name, parent, known, weights, depth + 1)
     if not manifest.parents:
-        yield _weights(name, found, weights)
+        yield _weights(name, manifest.weights, weights)
 
 
-def _weights(name: str, found: Artifact, weights: Path | None) -> Link:
-    described = found.manifest.weights
-    if described.source == "random":
-        return Link(
-            of=name, what="weights", state="ok", said=f"random, seed {described.seed}: made again from the seed"
-        )
+def _weights(name: str, recorded: Weights, weights: Path | None) -> Link:
+    if recorded.source == "random":
+        return Link(name, "weights", "ok", f"random, seed {recorded.seed}: made again from the seed")
+    digest = recorded.sha256 or ""
     if weights is None:
-        said = f"{described.name} ({(described.sha256 or '')[:12]}…): name it with --weights"
-        return Link(of=name, what="weights", state="not here", said=said)
-    return _bytes(name, "weights", weights, described.sha256 or "", str(weights))
+        return Link(name, "weights", "not here", f"{recorded.name} ({digest[:12]}…): name it with --weights")
+    return _bytes(name, "weights", weights, digest)
 
 
-def _bytes(name: str, what: str, path: Path, expected: str, said: str) -> Link:
+def _bytes(name: str, what: str, path: Path, expected: str, said: str | None = None) -> Link:
     try:
         digest = digest_of(path)
     except UnreadableFile as error:
-        return Link(of=name, what=what, state="not here", said=error.message)
+        return Link(name, what, "not here", error.message)
     if digest != expected:
-        return Link(
-            of=name, what=what, state="changed", said=f"{path} is {digest[:12]}…, recorded was {expected[:12]}…"
-        )
-    return Link(of=name, what=what, state="ok", said=f"{said} ({digest[:12]}…)")
+        return Link(name, what, "changed", f"{path} is {digest[:12]}…, recorded was {expected[:12]}…")
+    return Link(name, what, "ok", f"{said or path} ({digest[:12]}…)")
 
 
-def _intact(found: Artifact, manifest_sha256: str | None) -> bool:
+def _of_digest(sha256: str, known: Sequence[Artifact], manifest_sha256: str | None) -> Artifact | None:
+    """The artifact whose file was recorded with this digest; of several, one whose bytes still are as recorded."""
+    candidates = [artifact for artifact in known if artifact.manifest.sha256 == sha256]
+    intact = (artifact for artifact in candidates if _intact(artifact, manifest_sha256))
+    return next(intact, candidates[0] if candidates else None)
+
+
+def _intact(artifact: Artifact, manifest_sha256: str | None) -> bool:
     try:
-        check_digests(found)
-        return manifest_sha256 is None or digest_of(found.folder / MANIFEST) == manifest_sha256
+        check_digests(artifact)
+        return manifest_sha256 is None or digest_of(artifact.folder / MANIFEST) == manifest_sha256
     except UnreadableFile:
         return False
 
@@ -166,14 +158,11 @@ def _intact(found: Artifact, manifest_sha256: str | None) -> bool:
 def _artifacts(places: Iterable[Path]) -> list[Artifact]:
     """All artifacts below ``places`` whose manifest can be read; links out of a place are not followed."""
     folders = {path.parent.resolve() for place in places if place.is_dir() for path in place.rglob(MANIFEST)}
-    return [found for folder in sorted(folders) if (found := _readable(folder)) is not None]
-
-
-def _readable(folder: Path) -> Artifact | None:
-    try:
-        return open_artifact(folder, check_bytes=False)
-    except UnreadableFile:
-        return None
+    artifacts: list[Artifact] = []
+    for folder in sorted(folders):
+        with contextlib.suppress(UnreadableFile):
+            artifacts.append(open_artifact(folder, check_bytes=False))
+    return artifacts
 
 
 def is_run(path: Path) -> bool:

@@ -62,16 +62,15 @@ def of_trial(samples_ns: Sequence[int], *, burst_s: float, streams: int = 1) -> 
 
 def of_trials(trials: Sequence[Sequence[int]], *, burst_s: float, streams: int = 1) -> Heat | None:
     """The typical trial's heat; it slowed down where most trials did. None: no trial was long enough."""
-    found = [
-        heat for heat in (of_trial(samples, burst_s=burst_s, streams=streams) for samples in trials) if heat is not None
-    ]
-    if not found:
+    every = (of_trial(samples, burst_s=burst_s, streams=streams) for samples in trials)
+    heats = [heat for heat in every if heat is not None]
+    if not heats:
         return None
-    times = [heat.slowed_after_s for heat in found if heat.slowed_after_s is not None]
+    times = [heat.slowed_after_s for heat in heats if heat.slowed_after_s is not None]
     return Heat(
-        burst_ns=float(np.median([heat.burst_ns for heat in found])),
-        sustained_ns=float(np.median([heat.sustained_ns for heat in found])),
-        slowed_after_s=float(np.median(times)) if 2 * len(times) > len(found) else None,
+        burst_ns=float(np.median([heat.burst_ns for heat in heats])),
+        sustained_ns=float(np.median([heat.sustained_ns for heat in heats])),
+        slowed_after_s=float(np.median(times)) if 2 * len(times) > len(heats) else None,
     )
 
 

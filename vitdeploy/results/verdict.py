@@ -67,15 +67,15 @@ class Comparison:
 
     case: Case
     verdict: Verdict
-    ratio: float | None
+    ratio: float | None = None
     """Head's median over base's."""
-    interval: tuple[float, float] | None
+    interval: tuple[float, float] | None = None
     alpha: float
     """Chance that either end of the interval errs, after the correction for many cases."""
-    detectable: float | None
+    detectable: float | None = None
     """Smallest slowdown that such data show with the chance `POWER`, as a ratio."""
-    unit: Unit | None
-    count: int
+    unit: Unit | None = None
+    count: int = 0
     historical: bool
     """The sides come from two runs: drift between them is not controlled."""
     reason: str
@@ -126,12 +126,7 @@ def compare(
         else Comparison(
             case=case,
             verdict="inconclusive" if case in before and case in after else "unpaired",
-            ratio=None,
-            interval=None,
             alpha=alpha,
-            detectable=None,
-            unit=None,
-            count=0,
             historical=historical,
             reason=refused[case],
         )

@@ -91,8 +91,6 @@ class Study:
     run: Run
     series: tuple[Series, ...]
     kernels: tuple[Kernel, ...]
-    table: published.PublishedTable
-    """Figure 4 as data."""
 
 
 def study(run: Run, table: published.PublishedTable, kernels: Iterable[Kernel] = ()) -> Study:
@@ -128,7 +126,7 @@ def study(run: Run, table: published.PublishedTable, kernels: Iterable[Kernel] =
             for kind in ("relu", "softmax")
         }
         series.append(_series(model, "network", sides["relu"], sides["softmax"], run, {}, per_pixel=16 * 16))
-    return Study(run=run, series=tuple(one for one in series if one.points), kernels=tuple(kernels), table=table)
+    return Study(run=run, series=tuple(one for one in series if one.points), kernels=tuple(kernels))
 
 
 def module_width(result: Result) -> int | None:
@@ -165,10 +163,11 @@ def _series(
     per_pixel: int,
 ) -> Series:
     """The series of two sides; ``per_pixel``: pixels of the input for one of the first map that is attended to."""
-    by_size = {size: (_at(linear, size), _at(softmax, size)) for size in _sizes(linear, softmax)}
+    by_size = [{result.case.size: result for result in reversed(side)} for side in (linear, softmax)]
     times: tuple[dict[int, dict[int, float]], dict[int, dict[int, float]]] = ({}, {})
     points: list[Point] = []
-    for size, sides in by_size.items():
+    for size in sorted(by_size[0].keys() | by_size[1].keys(), key=lambda size: (size[0] * size[1], size)):
+        sides = [results.get(size) for results in by_size]
         found = [{} if side is None else paired_rounds.latencies(run, side) for side in sides]
         for one, seen in zip(times, found, strict=True):
             if seen:
@@ -195,14 +194,6 @@ def _series(
         softmax_exponent_upper=paired_rounds.exponent(upper[1]),
         crossing=paired_rounds.crossing(times[1], times[0]),
     )
-
-
-def _sizes(*sides: Sequence[Result]) -> list[Size]:
-    return sorted({result.case.size for side in sides for result in side}, key=lambda size: (size[0] * size[1], size))
-
-
-def _at(results: Sequence[Result], size: Size) -> Result | None:
-    return next((result for result in results if result.case.size == size), None)
 
 
 def _pixels(result: Result) -> int:
