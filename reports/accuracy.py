@@ -40,17 +40,16 @@ class Shown:
     def label(self) -> str:
         """For tables and charts: ``efficientvit_seg_b0_cityscapes onnx-fp32 1024x2048``."""
         first = self.evaluation.subjects[0]
-        sizes = " ".join(f"{one.size[0]}x{one.size[1]}" for one in self.evaluation.subjects[:1])
         more = f" and {len(self.evaluation.subjects) - 1} more" if len(self.evaluation.subjects) > 1 else ""
-        return f"{first.model} {first.target} {sizes}{more}"
+        return f"{first.model} {first.target} {first.size[0]}x{first.size[1]}{more}"
 
     @property
     def classes(self) -> tuple[ClassFigure, ...]:
         """Those that occur, the lowest first where not all are shown."""
-        seen = [one for one in self.evaluation.classes if one.value is not None]
-        if len(seen) > MOST_CLASSES:
-            return tuple(sorted(seen, key=lambda one: one.value or 0.0)[:MOST_CLASSES])
-        return tuple(seen)
+        occurring = [row for row in self.evaluation.classes if row.value is not None]
+        if len(occurring) > MOST_CLASSES:
+            return tuple(sorted(occurring, key=lambda row: row.value or 0.0)[:MOST_CLASSES])
+        return tuple(occurring)
 
     @property
     def drop(self) -> str:
@@ -63,11 +62,11 @@ class Shown:
         return f"{figure.drop:+.3f} [{figure.drop_ci95[0]:+.3f} … {figure.drop_ci95[1]:+.3f}]"
 
 
-def build(found: Sequence[tuple[Path, Evaluation]], runs: Sequence[Run]) -> list[Shown]:
+def build(evaluations: Sequence[tuple[Path, Evaluation]], runs: Sequence[Run]) -> list[Shown]:
     """What is shown of evaluations and of the runs that timed the same files."""
     return [
-        Shown(evaluation=one, latencies=tuple(_latencies(one, runs)), sheets=tuple(_sheets(path, one)))
-        for path, one in found
+        Shown(evaluation=evaluation, latencies=_latencies(evaluation, runs), sheets=_sheets(path, evaluation))
+        for path, evaluation in evaluations
     ]
 
 
@@ -76,14 +75,14 @@ def sheet_path(path: Path, place: int) -> Path:
     return path.with_name(f"{path.stem}.worst") / f"{place:02d}.jpg"
 
 
-def _sheets(path: Path, one: Evaluation) -> list[tuple[WorstImage, bytes]]:
-    found = [(bad, sheet_path(path, place)) for place, bad in enumerate(one.worst)]
-    return [(bad, file.read_bytes()) for bad, file in found if file.is_file()]
+def _sheets(path: Path, evaluation: Evaluation) -> tuple[tuple[WorstImage, bytes], ...]:
+    files = [(image, sheet_path(path, place)) for place, image in enumerate(evaluation.worst)]
+    return tuple((image, file.read_bytes()) for image, file in files if file.is_file())
 
 
-def _latencies(one: Evaluation, runs: Sequence[Run]) -> list[Latency]:
-    parts = {subject.sha256: subject.part for subject in one.subjects}
-    return [
+def _latencies(evaluation: Evaluation, runs: Sequence[Run]) -> tuple[Latency, ...]:
+    parts = {subject.sha256: subject.part for subject in evaluation.subjects}
+    return tuple(
         Latency(
             device=result.case.device,
             case=result.case.name,
@@ -94,4 +93,4 @@ def _latencies(one: Evaluation, runs: Sequence[Run]) -> list[Latency]:
         for run in runs
         for result in run.results
         if result.artifact_sha256 in parts and result.status == "valid" and result.summary is not None
-    ]
+    )

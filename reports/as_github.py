@@ -5,7 +5,6 @@ Source: docs.github.com, "Workflow commands for GitHub Actions" (escapes of mess
 
 from collections.abc import Iterator
 
-from vitdeploy import units
 from vitdeploy.reports import as_markdown, cells
 from vitdeploy.reports.report import Report, ReportRow
 
@@ -77,13 +76,11 @@ def _sentence(report: Report) -> str:
 def _line(row: ReportRow) -> str:
     change = row.change
     assert change is not None
-    figures = [units.MISSING] * 3
-    if change.ratio is not None and change.interval is not None and change.detectable is not None:
-        low, high = change.interval
-        figures = [f"{change.ratio:.4f}", f"{low:.4f} … {high:.4f}", f"{change.detectable - 1:.1%}"]
     historical = " (historical)" if change.historical else ""
     name = as_markdown.plain(row.label)
-    return f"| {SIGNS[change.verdict]} | {name} | {change.verdict}{historical} | {' | '.join(figures)} |"
+    return (
+        f"| {SIGNS[change.verdict]} | {name} | {change.verdict}{historical} | {' | '.join(cells.comparison(change))} |"
+    )
 
 
 def _annotation(row: ReportRow) -> str | None:

@@ -6,7 +6,6 @@ browser by their digests, so that a text that slipped through the escaping could
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
@@ -15,8 +14,9 @@ from vitdeploy.reports import cells
 from vitdeploy.reports.cells import Cells
 from vitdeploy.reports.charts import points, report_charts, vega
 from vitdeploy.reports.pages import chart_page
-from vitdeploy.reports.report import Report, ReportRow, Section, families
+from vitdeploy.reports.report import Report, ReportRow, Section, but_target, families
 from vitdeploy.results import stats
+from vitdeploy.results.record import Case
 
 SUFFIX = ".html"
 
@@ -125,12 +125,10 @@ def _figure(name: str, title: str, caption: str, chart: vega.Specification) -> C
 
 def _groups(section: Section) -> list[Group]:
     """Models that were measured on several targets, the slowest target as the measure of the others."""
-    grouped: dict[tuple[Any, ...], list[ReportRow]] = {}
+    grouped: dict[tuple[str, Case], list[ReportRow]] = {}
     for row in section.rows:
         if row.quotable:
-            case = row.result.case
-            key = (row.run_id, *(getattr(case, name) for name in case.__struct_fields__ if name != "target"))
-            grouped.setdefault(key, []).append(row)
+            grouped.setdefault((row.run_id, but_target(row.result)), []).append(row)
     return [_group(rows) for rows in grouped.values() if len(rows) > 1]
 
 

@@ -18,6 +18,11 @@ SUFFIX = ".json"
 SCHEMA = 1
 
 
+_OF_RESULT = ("case", "status", "reasons", "parity", "params", "macs", "artifact_sha256")
+_OF_ROW = ("task", "family", "lacking", "faster")
+_OF_TRIALS = ("load_ms", "first_ms", "peak_memory_bytes")
+
+
 class JsonChange(msgspec.Struct, frozen=True, kw_only=True):
     """A row against the baseline."""
 
@@ -84,20 +89,9 @@ def _row(section: str, row: ReportRow) -> JsonRow:
         run=row.run_id,
         section=section,
         name=result.case.name,
-        task=row.task,
-        family=row.family,
-        case=result.case,
-        status=result.status,
-        reasons=result.reasons,
         summary=result.summary if quotable else None,
-        lacking=row.lacking,
-        load_ms=row.load_ms if quotable else None,
-        first_ms=row.first_ms if quotable else None,
-        peak_memory_bytes=row.peak_memory_bytes if quotable else None,
-        faster=row.faster,
         change=None if row.change is None else msgspec.convert(row.change, JsonChange, from_attributes=True),
-        parity=result.parity,
-        params=result.params,
-        macs=result.macs,
-        artifact_sha256=result.artifact_sha256,
+        **{name: getattr(result, name) for name in _OF_RESULT},
+        **{name: getattr(row, name) for name in _OF_ROW},
+        **{name: getattr(row, name) if quotable else None for name in _OF_TRIALS},
     )

@@ -51,12 +51,12 @@ def _section(section: Section) -> Iterator[str]:
 def _columns(section: Section, shown: Sequence[Cells]) -> list[Column]:
     """The columns that say something in this section, the figure it is about first."""
     time: list[Column] = [
-        (">median ms", _median if not section.throughput else lambda c: c.median),
+        (">median ms", lambda c: c.median if section.throughput else _quoted(c, c.median)),
         (">95 % interval", lambda c: c.interval),
         (">p90", lambda c: c.p90),
         (">p99", lambda c: c.p99),
     ]
-    rate: list[Column] = [(">images/s", _rate if section.throughput else lambda c: c.per_second)]
+    rate: list[Column] = [(">images/s", lambda c: _quoted(c, c.per_second) if section.throughput else c.per_second)]
     columns: list[Column] = [
         ("model", lambda c: plain(cells.name(c.row))),
         (">size", lambda c: c.size),
@@ -80,12 +80,9 @@ def _columns(section: Section, shown: Sequence[Cells]) -> list[Column]:
     ]
 
 
-def _median(row: Cells) -> str:
-    return f"**{row.median}**{cells.remark(row.row)}" if row.row.quotable else f"*{row.row.result.status}*"
-
-
-def _rate(row: Cells) -> str:
-    return f"**{row.per_second}**{cells.remark(row.row)}" if row.row.quotable else f"*{row.row.result.status}*"
+def _quoted(row: Cells, figure: str) -> str:
+    """The figure that a section is about, or why there is none."""
+    return f"**{figure}**{cells.remark(row.row)}" if row.row.quotable else f"*{row.row.result.status}*"
 
 
 def _faster(row: Cells) -> str:

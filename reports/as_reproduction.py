@@ -101,15 +101,12 @@ def _figures(found: Reproduction) -> PageTable:
         (
             figure.row.name,
             f"{figure.size[0]}×{figure.size[1]}",
-            study_words.latency(figure.latency) if figure.latency else units.MISSING,
-            units.size_bytes(figure.peak_memory_bytes) if figure.peak_memory_bytes else "",
-            "" if figure.row.quality is None else f"{figure.row.quality:g}",
-            *(study_words.value(c, figure.row.values[n]) if n in figure.row.values else ""
-              for n, c in columns.items()),
+            *study_words.measured_cells(figure),
+            *study_words.published_cells(figure, columns),
             figure.why_not or "",
         )
         for figure in found.figures
-    )  # fmt: skip
+    )
     return PageTable(heads=heads, rows=rows, texts=(0, len(heads) - 1))
 
 

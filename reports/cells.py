@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vitdeploy import units
 from vitdeploy.reports.report import Ratio, ReportRow
+from vitdeploy.results.verdict import Comparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,14 @@ def change(row: ReportRow) -> str:
         return units.MISSING
     ratio = row.change.ratio
     return row.change.verdict + (f" {units.percent(ratio)}" if ratio is not None else "")
+
+
+def comparison(change: Comparison) -> tuple[str, str, str]:
+    """The ratio, its interval and the smallest detectable change, or missing."""
+    if change.ratio is None or change.interval is None or change.detectable is None:
+        return units.MISSING, units.MISSING, units.MISSING
+    low, high = change.interval
+    return f"{change.ratio:.4f}", f"{low:.4f} … {high:.4f}", f"{change.detectable - 1:.1%}"
 
 
 def conditions(row: ReportRow) -> str:

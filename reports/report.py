@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
+import msgspec
 import numpy as np
 
 from vitdeploy.catalog import registry
@@ -15,7 +16,7 @@ from vitdeploy.catalog.spec import Task
 from vitdeploy.reports import explanations, origins
 from vitdeploy.reports.origins import Origin
 from vitdeploy.results import comparison, verdict
-from vitdeploy.results.record import Result, Run, Trial
+from vitdeploy.results.record import Case, Result, Run, Trial
 from vitdeploy.results.verdict import Comparison
 
 REFERENCES = ("torch-fp32", "torch-fp16", "onnx-fp32")
@@ -118,7 +119,7 @@ class Tally:
     compared: int
     """Files that were held against their reference."""
     worst_error_std: float | None
-    """The largest error of those that passed, in deviations of the output."""
+    """The largest error of those that passed, in standard deviations of the output."""
     gains: tuple[Gain, ...]
 
 
@@ -193,6 +194,11 @@ def variant(model: str) -> str:
     return " ".join(sizes) if sizes and ":" not in model else model
 
 
+def but_target(result: Result) -> Case:
+    """The case with its target left open: the same for all targets that are held against each other."""
+    return msgspec.structs.replace(result.case, target="")
+
+
 def _rows(run: Run, baseline: Run | None) -> Iterator[ReportRow]:
     if run.sides is not None:
         a, b = run.sides
@@ -251,7 +257,7 @@ def _labeled(rows: Sequence[ReportRow]) -> list[ReportRow]:
 
 def _faster(result: Result, run: Run) -> Ratio | None:
     """The ratio to the reference target of the same case, where both may be quoted."""
-    group = [other for other in run.results if _but_target(other) == _but_target(result) and other.status == "valid"]
+    group = [other for other in run.results if but_target(other) == but_target(result) and other.status == "valid"]
     known = [other for name in REFERENCES for other in group if other.case.target == name]
     slowest = sorted(group, key=lambda other: -other.summary.median_ms if other.summary else 0.0)
     reference = next(iter(known or slowest), result)
@@ -265,10 +271,6 @@ def _faster(result: Result, run: Run) -> Ratio | None:
         return Ratio(against=reference.case.target, value=value, interval=None)
     value, factor = math.exp(effect.log_ratio), math.exp(effect.half_width(_ERROR_OF_A_BOUND))
     return Ratio(against=reference.case.target, value=value, interval=(value / factor, value * factor))
-
-
-def _but_target(result: Result) -> tuple[Any, ...]:
-    return tuple(getattr(result.case, name) for name in result.case.__struct_fields__ if name != "target")
 
 
 def _order(row: ReportRow) -> tuple[Any, ...]:

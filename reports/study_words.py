@@ -1,20 +1,36 @@
 """Words and table cells of `attention` and `reproduce`, for the pages, the terminal and JSON."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from vitdeploy import units
 from vitdeploy.studies.attention_study import Kernel, Point, Series, Study, peak_memory_bytes
 from vitdeploy.studies.paired_rounds import Crossing, Estimate
 from vitdeploy.studies.published import Column
-from vitdeploy.studies.reproduction import ClaimOutcome, Reproduction
+from vitdeploy.studies.reproduction import ClaimOutcome, MeasuredRow, Reproduction
 
 MOST_KERNELS = 5
 """Operators of the profile that are named, the costliest first."""
 
 
-def value(column: Column, published: float) -> str:
-    """A published value with its unit: ``45.9 ms``, ``122 images/s``; ``≈`` where it was read from a chart."""
-    return f"{'≈' if column.chart else ''}{published:g} {column.unit}"
+def published_cells(figure: MeasuredRow, columns: Mapping[str, Column]) -> list[str]:
+    """The quality of a row, and its published values: ``45.9 ms``; ``≈`` where one was read from a chart."""
+    quality, values = figure.row.quality, figure.row.values
+    return [
+        "" if quality is None else f"{quality:g}",
+        *(
+            f"{'≈' if column.chart else ''}{values[name]:g} {column.unit}" if name in values else ""
+            for name, column in columns.items()
+        ),
+    ]
+
+
+def measured_cells(figure: MeasuredRow) -> list[str]:
+    """The latency of a row and its peak memory, as measured."""
+    return [
+        latency(figure.latency) if figure.latency else units.MISSING,
+        units.size_bytes(figure.peak_memory_bytes) if figure.peak_memory_bytes else "",
+    ]
 
 
 def latency(estimate: Estimate) -> str:

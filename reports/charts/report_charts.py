@@ -27,6 +27,7 @@ SHAPES = (
 )
 """Marks of the targets, in the catalog's order, so that a target looks the same in every report."""
 
+FEW_TICKS: Any = alt.Axis(tickCount=6)
 _SIGNED = "(datum.value > 0 ? '+' : '') + datum.label"
 
 
@@ -108,7 +109,7 @@ def distribution(rows: Sequence[ReportRow]) -> Specification | None:
         .transform_filter("datum.share <= 0.99")
         .mark_line(strokeWidth=2, strokeOpacity=0.85)
         .encode(
-            x=alt.X("ms:Q", scale=alt.Scale(zero=False, nice=False), title="time of one call, ms", axis=_few_ticks()),
+            x=alt.X("ms:Q", scale=alt.Scale(zero=False, nice=False), title="time of one call, ms", axis=FEW_TICKS),
             y=alt.Y("share:Q", axis=alt.Axis(format="%", tickCount=5), title="share of the samples that took less"),
             color=alt.Color("trial:O", title="trial", legend=legend(symbolType="stroke", columns=10)),
             order=alt.Order("share:Q"),
@@ -141,7 +142,7 @@ def drift(rows: Sequence[ReportRow]) -> Specification | None:
     chosen = alt.param(name=SHOWN, value=medians[0]["case"])
     strength = alt.condition(f"datum.case === {SHOWN}", alt.value(1.0), alt.value(0.28))
     base = chart_of(medians).encode(
-        x=alt.X("order:Q", title="trials of the run, in order", scale=alt.Scale(nice=False), axis=_few_ticks()),
+        x=alt.X("order:Q", title="trials of the run, in order", scale=alt.Scale(nice=False), axis=FEW_TICKS),
         y=alt.Y(
             "distance:Q", title="trial's median against its case's, %", axis=alt.Axis(labelExpr=_SIGNED, tickCount=5)
         ),
@@ -157,10 +158,6 @@ def drift(rows: Sequence[ReportRow]) -> Specification | None:
 def _shape(target: str) -> str:
     known = list(registry.targets())
     return SHAPES[known.index(target) % len(SHAPES)] if target in known else "stroke"
-
-
-def _few_ticks() -> Any:
-    return alt.Axis(tickCount=6)
 
 
 def _hues(rows: Sequence[ReportRow]) -> Any:

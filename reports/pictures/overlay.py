@@ -1,8 +1,11 @@
-"""Pictures of predictions: a label map over its photograph with a legend, or the likeliest classes beside it."""
+"""Pictures of predictions: a label map over its photograph with a legend, or the likeliest classes beside it.
+
+A ``note`` is a warning that is printed in the picture, e.g. that the weights are random.
+"""
 
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,11 +45,7 @@ _GAP = 12
 def segmentation(
     photo: Photo, label_map: NDArray[np.integer[Any]], dataset: str, *, note: str | None = None
 ) -> Image.Image:
-    """``photo`` ``(h, w, 3)`` under its ``label_map`` ``(h, w)``, with a legend of the classes by area.
-
-    Args:
-        note: a warning that is printed in the picture, e.g. that the weights are random.
-    """
+    """``photo`` ``(h, w, 3)`` under its ``label_map`` ``(h, w)``, with a legend of the classes by area."""
     palette, names = labels.palette(dataset), labels.names(dataset)
     painted = photo.astype(np.float32) * (1 - OPACITY) + np.asarray(palette, np.float32)[label_map] * OPACITY
     border = _borders(label_map)
@@ -63,21 +62,13 @@ def segmentation(
 def classification(
     photo: Photo, logits: NDArray[np.floating[Any]], names: Sequence[str], *, note: str | None = None
 ) -> Image.Image:
-    """``photo`` ``(h, w, 3)`` with the likeliest classes of ``logits`` ``(classes,)`` and their probabilities.
-
-    Args:
-        note: a warning that is printed in the picture, e.g. that the weights are random.
-    """
+    """``photo`` ``(h, w, 3)`` with the likeliest classes of ``logits`` ``(classes,)`` and their probabilities."""
     rows = [(names[one.label], one.share, _ACCENT) for one in postprocess.top_classes(logits)]
     return _beside(Image.fromarray(photo), "Probability", rows, note=note, more=None, swatches=False)
 
 
 def masks(photo: Photo, objects: Sequence[SegmentedObject], *, note: str | None = None) -> Image.Image:
-    """``photo`` with the masks of ``objects`` and what asked for them; several candidates side by side.
-
-    Args:
-        note: a warning that is printed in the picture, e.g. that the weights are random.
-    """
+    """``photo`` with the masks of ``objects`` and what asked for them; several candidates side by side."""
     panels = [_masked(photo, objects, place) for place in range(len(objects[0].candidates))]
     height, width = panels[0].height, panels[0].width
     sheet = Image.new("RGB", (len(panels) * width + (len(panels) - 1) * _GAP, height), _PAPER)
@@ -86,7 +77,7 @@ def masks(photo: Photo, objects: Sequence[SegmentedObject], *, note: str | None 
     several = len(panels) > 1
     rows = [
         (f"{number}{f', mask {place + 1}' if several else ''}: {one.prompt.words}", candidate.score, color)
-        for number, (one, color) in enumerate(zip(objects, _colors(), strict=False), start=1)
+        for number, (one, color) in enumerate(zip(objects, itertools.cycle(_OBJECTS), strict=False), start=1)
         for place, candidate in enumerate(one.candidates)
     ]
     rest = len(rows) - MOST_CLASSES
@@ -94,14 +85,10 @@ def masks(photo: Photo, objects: Sequence[SegmentedObject], *, note: str | None 
     return _beside(sheet, "Predicted IoU of object", rows[:MOST_CLASSES], note=note, more=more, swatches=True)
 
 
-def _colors() -> Iterator[Color]:
-    return itertools.cycle(_OBJECTS)
-
-
 def _masked(photo: Photo, objects: Sequence[SegmentedObject], place: int) -> Image.Image:
     """``photo`` with one candidate of every object."""
     painted = photo.astype(np.float32)
-    for one, color in zip(objects, _colors(), strict=False):
+    for one, color in zip(objects, itertools.cycle(_OBJECTS), strict=False):
         mask = one.candidates[place].at(photo)
         painted[mask] = painted[mask] * (1 - OPACITY) + np.asarray(color, np.float32) * OPACITY
         border = _borders(mask.astype(np.int32))
@@ -110,7 +97,7 @@ def _masked(photo: Photo, objects: Sequence[SegmentedObject], place: int) -> Ima
     picture = Image.fromarray(painted.round().astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     thick = max(2, round(max(picture.size) / 320))
-    for one, color in zip(objects, _colors(), strict=False):
+    for one, color in zip(objects, itertools.cycle(_OBJECTS), strict=False):
         if one.prompt.box is not None:
             draw.rectangle(one.prompt.box, outline=color, width=thick)
         for x, y, wanted in one.prompt.points:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vitdeploy.api.bench import BenchOutcome
-    from vitdeploy.results.record import Result, Sustained
+    from vitdeploy.results.record import Result
 
 
 def bench_command(
@@ -54,16 +54,16 @@ def bench_command(
 def bench_output(outcome: "BenchOutcome") -> CommandOutput:
     """The table of a run; failed and invalid rows keep their reason and show no figure."""
     from vitdeploy.catalog.fact_table import DeviceFacts
+    from vitdeploy.reports import explanations
 
     run = outcome.run
     title = f"{run.device.name}, {DeviceFacts(run.device.facts).cpu or DeviceFacts(run.host).cpu or ''}".rstrip(", ")
     heads = ("case", "thr", "median ms", "95 % interval", "p90", "p99", "images/s", "samples", "parity", "status")
-    table = Table(title=title, heads=heads, right=(1, 2, 3, 4, 5, 6, 7))
-    for cells in result_cells(run.results):
-        table.add_row(*(cells[head] for head in heads))
+    rows = [[cells[head] for head in heads] for cells in result_cells(run.results)]
+    table = Table(title=title, heads=heads, right=(1, 2, 3, 4, 5, 6, 7), rows=rows)
     reasons = [f"{row.case.name}: {reason.message}. {reason.hint}" for row in run.results for reason in row.reasons]
     notes = result_notes(run.results)
-    notes += [f"{row.case.name}: {_sustained(row.sustained)}" for row in run.results if row.sustained is not None]
+    notes += [f"{row.case.name}: {line}." for row in run.results for line in explanations.sustained(row)]
     human = [table, *reasons, *notes, str(outcome.path)]
     return CommandOutput(document=run, human=human, exit_code=outcome.exit_code)
 
@@ -99,12 +99,3 @@ def result_notes(results: "Sequence[Result]") -> list[str]:
     weights = sorted({result.case.weights for result in results if result.case.weights.startswith("random")})
     random = [f"Weights are {' and '.join(weights)}: the times are real, the outputs mean nothing."]
     return [*(random if weights else []), *console.model_notes(results)]
-
-
-def _sustained(sustained: "Sustained") -> str:
-    """What a long load did to a figure."""
-    slowed, throttled = sustained.slowed_after_s, sustained.throttled_after_s
-    words = "never slower" if slowed is None else f"slower from {slowed:.0f} s on"
-    words += "" if throttled is None else f", throttled from {throttled:.0f} s on"
-    burst, after = units.milliseconds([sustained.burst_ms, sustained.sustained_ms])
-    return f"burst {burst} ms, sustained {after} ms; {words}."

@@ -34,8 +34,7 @@ def cache_gc_command(
 
 
 def _rows(rows: "Sequence[CacheRow]", action: str) -> CommandOutput:
-    table = Table(heads=("artifact", "size", "last used"), right=(1,))
-    for row in rows:
-        table.add_row(row.name, units.size_bytes(row.size_bytes), row.used)
+    cells = [(row.name, units.size_bytes(row.size_bytes), row.used) for row in rows]
+    table = Table(heads=("artifact", "size", "last used"), right=(1,), rows=cells)
     total = f"{len(rows)} {action}, {units.size_bytes(sum(row.size_bytes for row in rows))}"
     return CommandOutput(document=rows, human=[table, total] if rows else [total])

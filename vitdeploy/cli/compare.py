@@ -1,7 +1,8 @@
 """`duel`, `compare`, `accept`, `calibrate` and `verify`: verdicts with their intervals and reasons, and baselines."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from vitdeploy.api.verify import VerifyOutcome
     from vitdeploy.results.baselines import Baseline
     from vitdeploy.results.comparison import Compared
-    from vitdeploy.results.verdict import Comparison
 
 
 def _share(text: str | float) -> float:
@@ -144,12 +144,14 @@ def duel_output(outcome: "DuelOutcome") -> CommandOutput:
     """A duel's two medians, its verdict, and the smallest change that it can detect."""
     results = outcome.run.results
     medians = units.milliseconds([result.summary and result.summary.median_ms for result in results])
-    sides = Table(heads=("side", "case", "median ms", "trials", "status"), right=(2, 3))
-    for result, median in zip(results, medians, strict=True):
-        sides.add_row(result.side or "", result.case.name, median, str(len(result.trials)), console.status(result))
+    rows = [
+        (result.side or "", result.case.name, median, str(len(result.trials)), console.status(result))
+        for result, median in zip(results, medians, strict=True)
+    ]
+    sides = Table(heads=("side", "case", "median ms", "trials", "status"), right=(2, 3), rows=rows)
     reasons = [f"{row.side}: {reason.message}. {reason.hint}" for row in results for reason in row.reasons]
     return CommandOutput(
-        document={"run": str(outcome.path), **_document(outcome.compared)},
+        document={"run": str(outcome.path), **asdict(outcome.compared)},
         human=[sides, *_verdicts(outcome.compared), *reasons, str(outcome.path)],
         exit_code=outcome.exit_code,
     )
@@ -158,7 +160,7 @@ def duel_output(outcome: "DuelOutcome") -> CommandOutput:
 def compare_output(outcome: "CompareOutcome") -> CommandOutput:
     """Every case's verdict with its interval and reason."""
     return CommandOutput(
-        document={"exit_code": outcome.exit_code, **_document(outcome.compared)},
+        document={"exit_code": outcome.exit_code, **asdict(outcome.compared)},
         human=_verdicts(outcome.compared),
         exit_code=outcome.exit_code,
     )
@@ -182,8 +184,7 @@ def calibrate_output(outcome: "CalibrateOutcome") -> CommandOutput:
     noise = outcome.calibration
     alpha = f"{noise.alpha:g}"
     title = f"{noise.device}, {noise.case}, {noise.pairs} pairs of the same file"
-    table = Table(title=title, heads=("question", "answer"))
-    for question, answer in (
+    answers = (
         ("spread between fresh processes", f"{noise.run_spread:.2%} (standard deviation)"),
         ("drift that a pair shares", f"{noise.drift:.2%}"),
         ("autocorrelation within a process", f"{noise.autocorrelation:.2f}"),
@@ -201,19 +202,19 @@ def calibrate_output(outcome: "CalibrateOutcome") -> CommandOutput:
         ),
         (f"pairs that show {(1 + noise.max_slowdown) ** 2 - 1:.1%}", str(noise.recommended_pairs or "more than 50")),
         ("--max-slowdown for 10 pairs", f"{noise.recommended_max_slowdown:.1%}"),
-    ):
-        table.add_row(question, answer)
+    )
     return CommandOutput(
         document={"calibration": noise, "path": str(outcome.path), "run": str(outcome.run_path)},
-        human=[table, str(outcome.path)],
+        human=[Table(title=title, heads=("question", "answer"), rows=answers), str(outcome.path)],
     )
 
 
 def verify_output(outcome: "VerifyOutcome") -> CommandOutput:
     """Every link of the lineage, and the first that is broken."""
-    table = Table(heads=("of", "link", "state", "what was found"))
-    for link in outcome.links:
-        table.add_row(link.of, link.what, link.state.upper() if link.state == "changed" else link.state, link.said)
+    rows = [
+        (link.of, link.what, "CHANGED" if link.state == "changed" else link.state, link.said) for link in outcome.links
+    ]
+    table = Table(heads=("of", "link", "state", "what was found"), rows=rows)
     absent = sum(link.state == "not here" for link in outcome.links)
     note = f"{absent} of {len(outcome.links)} files of the lineage were not found and not checked."
     return CommandOutput(
@@ -229,38 +230,16 @@ def _rate(count: int, comparisons: int, interval: tuple[float, float]) -> str:
 
 def _verdicts(compared: "Compared") -> "Sequence[Table | str]":
     from vitdeploy.catalog import registry
-    from vitdeploy.reports import explanations
+    from vitdeploy.reports import cells, explanations
 
     title = f"{compared.head} against {compared.base}"
     heads = ("case", "verdict", "head / base", "interval", "smallest detectable change")
-    table = Table(title=title, heads=heads, right=(2, 4))
-    for row in compared.comparisons:
-        table.add_row(row.case.name, row.verdict, *_figures(row))
+    rows = [(row.case.name, row.verdict, *cells.comparison(row)) for row in compared.comparisons]
     return [
-        table,
+        Table(title=title, heads=heads, right=(2, 4), rows=rows),
         *(f"{row.case.name}: {row.reason}." for row in compared.comparisons),
         *(f"{line}." for line in explanations.attribution(compared.attribution)),
         f"Bound ±{compared.max_slowdown:.1%}; error rate of each interval end, over all cases: {compared.alpha:.2%}.",
         *compared.notes,
         *registry.notes(row.case.model for row in compared.comparisons),
     ]
-
-
-def _figures(row: "Comparison") -> tuple[str, str, str]:
-    if row.ratio is None or row.interval is None or row.detectable is None:
-        return units.MISSING, units.MISSING, units.MISSING
-    low, high = row.interval
-    return f"{row.ratio:.4f}", f"{low:.4f} … {high:.4f}", f"{row.detectable - 1:.1%}"
-
-
-def _document(compared: "Compared") -> dict[str, Any]:
-    return {
-        "base": compared.base,
-        "head": compared.head,
-        "historical": compared.historical,
-        "max_slowdown": compared.max_slowdown,
-        "alpha": compared.alpha,
-        "comparisons": compared.comparisons,
-        "notes": compared.notes,
-        "attribution": compared.attribution,
-    }

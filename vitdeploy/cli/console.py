@@ -6,7 +6,7 @@ Rich and msgspec are imported where something is printed: `vitdeploy --help` nee
 import sys
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,18 +29,15 @@ NOT_A_TERMINAL_WIDTH = 160
 _settings = {"quiet": False, "verbose": 0}
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """Rows of text under their heads; ``right`` are the columns of numbers."""
 
     title: str | None = None
     heads: Sequence[str]
     right: Sequence[int] = ()
-    rows: list[Sequence[str]] = field(default_factory=list[Sequence[str]])
-
-    def add_row(self, *cells: str) -> None:
-        """Add a row, one cell a head."""
-        self.rows.append(cells)
+    rows: Sequence[Sequence[str]]
+    """One cell a head."""
 
     def __rich__(self) -> "rich.table.Table":
         from rich.table import Table as RichTable
@@ -140,11 +137,11 @@ def plan(lines: Sequence[str]) -> CommandOutput:
 def listing(kind: str, rows: "Sequence[ListingRow]") -> CommandOutput:
     """The table of models, targets, devices, suites or published tables; ``kind`` in the singular."""
     facts = list(dict.fromkeys(key for row in rows for key in row.facts))
-    table = Table(heads=(kind, *facts, "usable here"))
-    for row in rows:
-        usable = "yes" if row.usable else f"no: {row.why_not}"
-        table.add_row(row.name, *(row.facts.get(key, "") for key in facts), usable)
-    return CommandOutput(document=rows, human=[table])
+    cells = [
+        (row.name, *(row.facts.get(key, "") for key in facts), "yes" if row.usable else f"no: {row.why_not}")
+        for row in rows
+    ]
+    return CommandOutput(document=rows, human=[Table(heads=(kind, *facts, "usable here"), rows=cells)])
 
 
 def parity_words(parity: "Parity") -> str:

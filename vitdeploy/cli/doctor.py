@@ -9,9 +9,10 @@ def doctor_command(device: Device = None) -> CommandOutput:
     from vitdeploy.api import doctor
 
     findings = doctor.doctor(device or "local")
-    table = Table(heads=("", "looked at", "found", "advice"))
-    for finding in findings:
-        state = "PROBLEM" if finding.state == "problem" else finding.state
-        table.add_row(state, finding.what, finding.found, finding.advice)
+    rows = [
+        ("PROBLEM" if finding.state == "problem" else finding.state, finding.what, finding.found, finding.advice)
+        for finding in findings
+    ]
+    table = Table(heads=("", "looked at", "found", "advice"), rows=rows)
     exit_code = max((finding.exit_code for finding in findings), default=0)
     return CommandOutput(document=findings, human=[table], exit_code=exit_code)

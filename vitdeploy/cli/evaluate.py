@@ -76,23 +76,24 @@ def eval_output(outcome: "EvalOutcome") -> CommandOutput:
 
 
 def _figures(evaluation: "Evaluation") -> Table:
-
     subject, data = evaluation.subjects[0], evaluation.dataset
     sizes = ", ".join(f"{part.size[0]}x{part.size[1]}" for part in evaluation.subjects)
     title = (
         f"{subject.model} {subject.target} {sizes} on {evaluation.device.name}: "
         f"{data.scored} of {data.asked} pictures of {data.name} {data.split}".rstrip()
     )
-    table = Table(title=title, heads=("figure", "value", "fp32 torch", "drop", "95 % interval"), right=(1, 2, 3, 4))
-    for figure in evaluation.figures:
-        table.add_row(
+    heads = ("figure", "value", "fp32 torch", "drop", "95 % interval")
+    rows = [
+        (
             figure.name,
             units.metric(figure.value, figure.unit),
             units.metric(figure.reference, figure.unit),
             units.signed_metric(figure.drop, figure.unit),
             _interval(figure),
         )
-    return table
+        for figure in evaluation.figures
+    ]
+    return Table(title=title, heads=heads, right=(1, 2, 3, 4), rows=rows)
 
 
 def _interval(figure: "Figure") -> str:
@@ -107,15 +108,16 @@ def _classes(evaluation: "Evaluation") -> Table:
     """The classes that occur, with the lowest figures."""
     scored = [row for row in evaluation.classes if row.value is not None]
     title = f"lowest of {len(scored)} classes that occur, of {len(evaluation.classes)}"
-    table = Table(heads=(title, "%", "fp32 torch", "labeled"), right=(1, 2, 3))
-    for row in sorted(scored, key=lambda row: row.value or 0.0)[:FEW]:
-        table.add_row(row.name, units.metric(row.value, "%"), units.metric(row.reference, "%"), str(row.count))
-    return table
+    rows = [
+        (row.name, units.metric(row.value, "%"), units.metric(row.reference, "%"), str(row.count))
+        for row in sorted(scored, key=lambda row: row.value or 0.0)[:FEW]
+    ]
+    return Table(heads=(title, "%", "fp32 torch", "labeled"), right=(1, 2, 3), rows=rows)
 
 
 def _worst(evaluation: "Evaluation") -> Table:
-    table = Table(heads=("worst pictures", "its figure", "fp32 torch"), right=(1, 2))
-    for row in evaluation.worst[:FEW]:
-        reference = units.MISSING if row.reference is None else f"{row.reference:.3f}"
-        table.add_row(row.image, f"{row.score:.3f}", reference)
-    return table
+    rows = [
+        (row.image, f"{row.score:.3f}", units.MISSING if row.reference is None else f"{row.reference:.3f}")
+        for row in evaluation.worst[:FEW]
+    ]
+    return Table(heads=("worst pictures", "its figure", "fp32 torch"), right=(1, 2), rows=rows)

@@ -71,9 +71,7 @@ def export_output(rows: "Sequence[ExportResult]") -> CommandOutput:
     from vitdeploy.catalog import registry
 
     heads = ("model", "size", "target", "file", "parity", "error / std", "time", "folder")
-    table = Table(heads=heads, right=(3, 5, 6))
-    for row in rows:
-        table.add_row(*_export_cells(row))
+    table = Table(heads=heads, right=(3, 5, 6), rows=[_export_cells(row) for row in rows])
     weights = sorted({row.artifact.manifest.weights.words for row in rows if row.artifact})
     notes = [f"Made with {words}: the outputs mean nothing." for words in weights if words.startswith("random")]
     notes += registry.notes(row.model for row in rows if row.artifact)
@@ -116,8 +114,7 @@ def check_output(outcome: "CheckOutcome") -> CommandOutput:
     parity, manifest = outcome.parity, outcome.manifest
     operators = ", ".join(f"{name} {count}" for name, count in manifest.operators.items())
     std = f"{_number(parity.error_std)} of the output's standard deviation"
-    table = Table(heads=("question", "answer"))
-    for question, answer in (
+    answers = (
         ("artifact", f"{manifest.model} {manifest.target} {manifest.size[0]}x{manifest.size[1]}"),
         ("weights", manifest.weights.words),
         ("inputs", outcome.inputs),
@@ -133,11 +130,10 @@ def check_output(outcome: "CheckOutcome") -> CommandOutput:
         *([("first divergence", outcome.trace)] if outcome.trace else []),
         *([("note", manifest.note)] if manifest.note else []),
         ("verdict", "passed" if parity.passed else f"FAILED: {parity.reason}"),
-    ):
-        table.add_row(question, answer)
+    )
     return CommandOutput(
         document={"artifact": str(outcome.folder), "inputs": outcome.inputs, "parity": parity},
-        human=[table],
+        human=[Table(heads=("question", "answer"), rows=answers)],
         failures=[outcome.error] if outcome.error else [],
     )
 

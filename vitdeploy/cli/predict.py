@@ -34,12 +34,8 @@ def predict_command(
 
 def prediction_output(prediction: "Prediction") -> CommandOutput:
     """The classes or objects in the picture, or the PSNR of its enlargement, and where the overlay lies."""
-    classes = Table(heads=("object" if prediction.masks else "class", prediction.measure), right=(1,))
-    for name, share in prediction.classes:
-        classes.add_row(name, f"{share:.1%}")
-    psnr = Table(heads=("enlarged by", prediction.measure), right=(1,))
-    for name, decibel in prediction.psnr_db:
-        psnr.add_row(name, f"{decibel:.2f} dB")
+    classes = [(name, f"{share:.1%}") for name, share in prediction.classes]
+    psnr = [(name, f"{decibel:.2f} dB") for name, decibel in prediction.psnr_db]
     masks = [str(path) for path in prediction.masks]
     notes = [prediction.note] if prediction.note else []
     document = {
@@ -50,5 +46,6 @@ def prediction_output(prediction: "Prediction") -> CommandOutput:
         "note": prediction.note,
         "masks": masks,
     }
-    tables = [table for table in (classes, psnr) if table.rows]
+    kinds = (("object" if prediction.masks else "class", classes), ("enlarged by", psnr))
+    tables = [Table(heads=(head, prediction.measure), right=(1,), rows=rows) for head, rows in kinds if rows]
     return CommandOutput(document=document, human=[*tables, *notes, str(prediction.picture), *masks])

@@ -99,10 +99,8 @@ def attention_output(outcome: "AttentionOutcome") -> CommandOutput:
     )
     parts: list[Table | str] = []
     for series in study.series:
-        table = Table(title=series.name, heads=heads, right=(1, 2, 3, 4, 5, 6, 7, 8))
-        for point in series.points:
-            table.add_row(*study_words.point_cells(point, "x"))
-        parts.append(table)
+        rows = [study_words.point_cells(point, "x") for point in series.points]
+        parts.append(Table(title=series.name, heads=heads, right=(1, 2, 3, 4, 5, 6, 7, 8), rows=rows))
         parts += [f"{'x'.join(map(str, point.size))}: {point.why_not}" for point in series.points if point.why_not]
         parts += [*study_words.series_words(series), ""]
     parts += console.model_notes(study.run.results)
@@ -120,13 +118,14 @@ def reproduce_output(outcome: "ReproduceOutcome") -> CommandOutput:
         title="speed-ups",
         heads=("claim", "slow", "fast", "published", "measured here", "source"),
         right=(3, 4),
+        rows=[_claim_cells(answer) for answer in reproduction.answers],
     )
-    for answer in reproduction.answers:
-        claims.add_row(*_claim_cells(answer))
-    checklist = Table(title="what differs from the published protocol", heads=("", "published", "here", ""))
-    for line in reproduction.differences:
-        sign = "not stated" if line.same is None else "same" if line.same else "DIFFERS"
-        checklist.add_row(line.what, line.published, line.measured, sign)
+    signs = {True: "same", False: "DIFFERS", None: "not stated"}
+    checklist = Table(
+        title="what differs from the published protocol",
+        heads=("", "published", "here", ""),
+        rows=[(line.what, line.published, line.measured, signs[line.same]) for line in reproduction.differences],
+    )
     human = [
         _figures(reproduction),
         *notes(reproduction),
@@ -148,22 +147,17 @@ def _figures(reproduction: "Reproduction") -> Table:
         *(column if reproduction.comparable[column] else f"{column} *" for column in columns),
         *("measured", "peak memory", "why not"),
     )
-    table = Table(title=published.title, heads=heads, right=range(2, 5 + len(columns)))
-    for figure in reproduction.figures:
-        row = figure.row
-        table.add_row(
-            row.name,
+    rows = [
+        (
+            figure.row.name,
             f"{figure.size[0]}x{figure.size[1]}",
-            "" if row.quality is None else f"{row.quality:g}",
-            *(
-                study_words.value(published.columns[name], row.values[name]) if name in row.values else ""
-                for name in columns
-            ),
-            study_words.latency(figure.latency) if figure.latency else units.MISSING,
-            units.size_bytes(figure.peak_memory_bytes) if figure.peak_memory_bytes else "",
+            *study_words.published_cells(figure, {name: published.columns[name] for name in columns}),
+            *study_words.measured_cells(figure),
             figure.why_not or "",
         )
-    return table
+        for figure in reproduction.figures
+    ]
+    return Table(title=published.title, heads=heads, right=range(2, 5 + len(columns)), rows=rows)
 
 
 def shown_columns(reproduction: "Reproduction") -> list[str]:

@@ -63,24 +63,23 @@ def sweep_output(outcome: "SweepOutcome") -> CommandOutput:
 def _evaluations(rows: "Sequence[EvaluationResult]") -> Table:
     """One figure a row, with its drop against fp32 torch; the documents have the rest."""
     heads = ("evaluation", "figure", "value", "drop", "pictures", "document")
-    table = Table(title="evaluations", heads=heads, right=(2, 3, 4))
+    cells: list[Sequence[str]] = []
     for row in rows:
         if row.outcome is None:
-            table.add_row(row.words, *[units.MISSING] * 4, "failed")
+            cells.append((row.words, *[units.MISSING] * 4, "failed"))
             continue
         data, figure = row.outcome.evaluation.dataset, row.outcome.evaluation.figures[0]
         value, drop = units.metric(figure.value, figure.unit), units.signed_metric(figure.drop, figure.unit)
         pictures = f"{data.scored} of {data.asked}"
-        table.add_row(row.words, figure.name, value, drop, pictures, str(row.outcome.path))
-    return table
+        cells.append((row.words, figure.name, value, drop, pictures, str(row.outcome.path)))
+    return Table(title="evaluations", heads=heads, right=(2, 3, 4), rows=cells)
 
 
 def _timed(outcome: "SweepOutcome", run: "Run") -> "list[Table | str]":
     results = sorted(run.results, key=lambda result: result.case.device)
     heads = ("device", "case", "thr", "median ms", "95 % interval", "images/s", "trials", "status")
-    table = Table(title=f"{run.protocol.suite}: {run.id}", heads=heads, right=(2, 3, 4, 5, 6))
-    for cells in bench.result_cells(results):
-        table.add_row(*(cells[head] for head in heads))
+    rows = [[cells[head] for head in heads] for cells in bench.result_cells(results)]
+    table = Table(title=f"{run.protocol.suite}: {run.id}", heads=heads, right=(2, 3, 4, 5, 6), rows=rows)
     reasons = [
         f"{result.case.name} on {result.case.device}: {reason.message}. {reason.hint}"
         for result in results
