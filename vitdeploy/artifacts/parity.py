@@ -46,7 +46,7 @@ class Evidence:
     agreeing: float = 0.0
     judged: int = 0
     error_std: float = 0.0
-    """Largest error over the reference's deviation, the worst sample's."""
+    """Largest error over the reference's standard deviation, the worst sample's."""
     lowest_cosine: float = 1.0
     _squared: float = field(default=0.0)
     """Squared errors over the peak of their image, summed."""
@@ -55,22 +55,18 @@ class Evidence:
         """Compare one output with its reference, both ``(n, c, h, w)``, ``(n, c)`` or labels ``(n, h, w)``.
 
         Args:
-            reference: what the torch module returns.
-            output: what the file returns.
             judged: what the task's metric compares instead, where the output itself is not what the task is about.
 
         Raises:
             ValueError: the shapes differ.
         """
-        if reference.shape != output.shape:
-            msg = f"output {output.shape} against reference {reference.shape}"
-            raise ValueError(msg)
+        _check_shapes(reference, output)
         self.samples += len(reference)
         if np.issubdtype(reference.dtype, np.integer):
             same = reference == output
             self._judge(float(np.count_nonzero(same)), same.size)
             return
-        if not self._add_error(reference, output):
+        if not self.add_further(reference, output):
             return
         ref, out = judged or (reference, output)
         if self.task in ("classification", "segmentation"):
@@ -80,19 +76,16 @@ class Evidence:
             each = [_intersection_over_union(r > 0, o > 0) for r, o in zip(_masks(ref), _masks(out), strict=True)]
             self._judge(float(sum(each)), len(each))
 
-    def add_further(self, reference: Numbers, output: Numbers) -> None:
+    def add_further(self, reference: Numbers, output: Numbers) -> bool:
         """Compare a further output of a sample that was added: its error counts, the task's metric does not look at it.
+
+        Returns:
+            Whether it is finite.
 
         Raises:
             ValueError: the shapes differ.
         """
-        if reference.shape != output.shape:
-            msg = f"output {output.shape} against reference {reference.shape}"
-            raise ValueError(msg)
-        self._add_error(reference, output)
-
-    def _add_error(self, reference: Numbers, output: Numbers) -> bool:
-        """Take in the error of one output; whether it is finite."""
+        _check_shapes(reference, output)
         if not np.isfinite(output).all():
             self.finite = False
             return False
@@ -164,6 +157,12 @@ def _refusal(evidence: Evidence, tolerance: Tolerance, metric: float | None, flo
     if evidence.error_std > limit:
         return f"the largest error is {evidence.error_std:.3g} of the output's standard deviation, more than {limit:g}"
     return None
+
+
+def _check_shapes(reference: Numbers, output: Numbers) -> None:
+    if reference.shape != output.shape:
+        msg = f"output {output.shape} against reference {reference.shape}"
+        raise ValueError(msg)
 
 
 def _masks(stack: Numbers) -> Numbers:

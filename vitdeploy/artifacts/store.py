@@ -10,7 +10,6 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,13 +51,13 @@ class Store:
         if not (folder / MANIFEST).is_file():
             return None
         try:
-            found = open_artifact(folder)
+            manifest = open_artifact(folder).manifest
         except UnreadableFile:
             shutil.rmtree(folder, ignore_errors=True)
             return None
         with contextlib.suppress(OSError):
             os.utime(folder / MANIFEST)
-        return found.manifest
+        return manifest
 
     def workplace(self, key: str) -> Path:
         """A fresh folder to make the entry in; `add` takes it over, `discard` removes it."""
@@ -107,7 +106,19 @@ class Store:
 
     def entries(self) -> list[StoreEntry]:
         """All readable entries, the last used first."""
-        return sorted(self._entries(), key=lambda entry: -entry.used_s)
+        entries: list[StoreEntry] = []
+        for path in self.root.glob(f"??/*/{MANIFEST}"):
+            with contextlib.suppress(UnreadableFile, OSError):
+                entries.append(
+                    StoreEntry(
+                        key=path.parent.name,
+                        folder=path.parent,
+                        manifest=open_artifact(path.parent, check_bytes=False).manifest,
+                        size_bytes=sum(file.stat().st_size for file in path.parent.iterdir()),
+                        used_s=path.stat().st_mtime,
+                    )
+                )
+        return sorted(entries, key=lambda entry: -entry.used_s)
 
     def holding(self, sha256: str | None, target: str) -> Artifact | None:
         """The stored artifact of a target whose model file has this digest, every byte checked; None: there is none.
@@ -135,22 +146,6 @@ class Store:
     def folder(self, key: str) -> Path:
         """Where the entry of ``key`` lies, if there is one."""
         return self.root / key[:2] / key
-
-    def _entries(self) -> Iterator[StoreEntry]:
-        for path in self.root.glob(f"??/*/{MANIFEST}"):
-            try:
-                found = open_artifact(path.parent, check_bytes=False)
-                sizes = [file.stat().st_size for file in path.parent.iterdir()]
-                used = path.stat().st_mtime
-            except (UnreadableFile, OSError):
-                continue
-            yield StoreEntry(
-                key=path.parent.name,
-                folder=path.parent,
-                manifest=found.manifest,
-                size_bytes=sum(sizes),
-                used_s=used,
-            )
 
 
 def _moved(made: Path, folder: Path) -> bool:

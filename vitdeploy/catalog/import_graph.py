@@ -4,8 +4,7 @@ It answers what the agent has to carry to a device, and on which of our files a 
 
 The text is searched for import statements and not parsed: parsing the 50 modules of one export step takes 100 ms,
 searching them 15 ms, and every plan of an export waits for it. ``tests/catalog/test_import_graph.py`` holds the search
-against
-``ast`` for every file.
+against ``ast`` for every file.
 """
 
 import importlib.util
@@ -20,7 +19,6 @@ _IMPORT: Final = re.compile(
 )
 _TYPING_ONLY: Final = re.compile(r"^if TYPE_CHECKING:\n(?:[ \t]+.*\n|\n)*", re.MULTILINE)
 _REFERENCE: Final = re.compile(r'"(vitdeploy(?:\.\w+)+)(?::\w+)?"')
-
 
 TABLES: Final = ("vitdeploy.catalog.registry", "vitdeploy.catalog.model_table", "vitdeploy.catalog.target_table")
 """Their strings name the modules of all models, targets and formats: who asks adds those that are taken."""

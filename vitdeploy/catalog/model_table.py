@@ -11,36 +11,45 @@ from typing import Final
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
 
 _PAPER = "arXiv 2205.14756v6; github.com/mit-han-lab/efficientvit"
-_CITYSCAPES: Final = (1024, 2048)
-_ADE20K: Final = (512, 512)
+_SEGMENTED: Final[Mapping[str, tuple[int, Size]]] = {"cityscapes": (19, (1024, 2048)), "ade20k": (150, (512, 512))}
+"""Classes of a data set, and the size that its models are measured at."""
 
 
-def _efficientvit(variant: str, side: int) -> ModelSpec:
+def _classifier(family: str, variant: str, side: int, *, builder: str, source: str) -> ModelSpec:
     return ModelSpec(
-        name=f"efficientvit_{variant}",
+        name=f"{family}_{variant}",
         task="classification",
-        builder="vitdeploy.models.efficientvit:build",
+        builder=f"vitdeploy.models.{builder}",
         variant=variant,
         size=(side, side),
         dataset="imagenet",
         classes=1000,
-        weight_names="vitdeploy.models.efficientvit:official_keys",
-        source=_PAPER,
+        source=source,
     )
 
 
-def _efficientvit_seg(variant: str, dataset: str, classes: int, size: Size) -> ModelSpec:
+def _segmenter(family: str, variant: str, dataset: str, *, builder: str, stride: int, source: str) -> ModelSpec:
+    classes, size = _SEGMENTED[dataset]
     return ModelSpec(
-        name=f"efficientvit_seg_{variant}_{dataset}",
+        name=f"{family}_{variant}_{dataset}",
         task="segmentation",
-        builder="vitdeploy.models.efficientvit_seg:build",
+        builder=f"vitdeploy.models.{builder}",
         variant=f"{variant}-{dataset}",
         size=size,
         dataset=dataset,
         classes=classes,
-        output_stride=8,
-        source=_PAPER,
+        output_stride=stride,
+        source=source,
     )
+
+
+def _efficientvit(variant: str) -> ModelSpec:
+    row = _classifier("efficientvit", variant, 224, builder="efficientvit:build", source=_PAPER)
+    return replace(row, weight_names="vitdeploy.models.efficientvit:official_keys")
+
+
+def _efficientvit_seg(variant: str, dataset: str) -> ModelSpec:
+    return _segmenter("efficientvit_seg", variant, dataset, builder="efficientvit_seg:build", stride=8, source=_PAPER)
 
 
 _BSD100: Final = (160, 240)
@@ -105,39 +114,25 @@ _TRANSFORMERS: Final = ("torch", "transformers")
 _FOREIGN: Final = "vitdeploy.models.foreign_weights"
 
 
-def _segformer(variant: str, dataset: str, classes: int, size: Size) -> ModelSpec:
-    return ModelSpec(
-        name=f"segformer_{variant}_{dataset}",
-        task="segmentation",
-        builder="vitdeploy.models.from_transformers:build_segformer",
-        variant=f"{variant}-{dataset}",
-        size=size,
-        dataset=dataset,
-        classes=classes,
-        output_stride=4,
+def _segformer(variant: str, dataset: str) -> ModelSpec:
+    builder, source = "from_transformers:build_segformer", "arXiv 2105.15203; github.com/NVlabs/SegFormer"
+    return replace(
+        _segmenter("segformer", variant, dataset, builder=builder, stride=4, source=source),
         enlarge="bilinear",
         attentions=("own",),
         requires=_TRANSFORMERS,
         weight_tensors=f"{_FOREIGN}:segformer",
-        source="arXiv 2105.15203; github.com/NVlabs/SegFormer",
     )
 
 
 def _from_transformers(family: str, variant: str, *, multiple: int = 32, source: str) -> ModelSpec:
     """A classifier that transformers builds."""
-    return ModelSpec(
-        name=f"{family}_{variant}",
-        task="classification",
-        builder=f"vitdeploy.models.from_transformers:build_{family}",
-        variant=variant,
-        size=(224, 224),
+    return replace(
+        _classifier(family, variant, 224, builder=f"from_transformers:build_{family}", source=source),
         size_multiple=multiple,
-        dataset="imagenet",
-        classes=1000,
         attentions=("own",),
         requires=_TRANSFORMERS,
         weight_tensors=f"{_FOREIGN}:{family}",
-        source=source,
     )
 
 
@@ -146,7 +141,7 @@ _DEEPLAB = ModelSpec(
     task="segmentation",
     builder="vitdeploy.models.deeplabv3plus:build",
     variant="cityscapes",
-    size=_CITYSCAPES,
+    size=(1024, 2048),
     dataset="cityscapes",
     classes=19,
     output_stride=4,
@@ -163,28 +158,26 @@ _BSRN = "arXiv 2205.05996; github.com/xiaom233/BSRN"
 def _efficientvit_sam(variant: str, side: int) -> ModelSpec:
     # Stages end at strides 32 and 64, and their maps are enlarged to 64x64 by whole factors.
     sides = (128, 256, 512, 1024)
-    name, module = f"efficientvit_sam_{variant}", "vitdeploy.models.efficientvit_sam"
     row = ModelSpec(
-        name=name,
+        name=f"efficientvit_sam_{variant}",
         task="segment-anything",
-        builder=f"{module}:build",
+        builder="vitdeploy.models.efficientvit_sam:build",
         variant=variant,
         size=(side, side),
-        sizes=tuple((one, one) for one in sides),
+        sizes=tuple((side, side) for side in sides),
         dataset="sa-1b",
         classes=0,
         output="image_embeddings",
         source="arXiv 2402.05008; github.com/mit-han-lab/efficientvit",
     )
-    return _in_parts(row, module, refused=_BEYOND_A_PHONE if side > 512 else None)
+    return _in_parts(row)
 
 
 def _sam_vit(variant: str) -> ModelSpec:
-    module = "vitdeploy.models.sam_vit"
     row = ModelSpec(
         name=f"sam_vit_{variant}",
         task="segment-anything",
-        builder=f"{module}:build",
+        builder="vitdeploy.models.sam_vit:build",
         variant=variant,
         size=(1024, 1024),
         sizes=((1024, 1024),),
@@ -192,29 +185,29 @@ def _sam_vit(variant: str) -> ModelSpec:
         classes=0,
         output="image_embeddings",
         attentions=("own",),
-        weight_tensors=f"{module}:transformers_tensors",
+        weight_tensors="vitdeploy.models.sam_vit:transformers_tensors",
         source="arXiv 2304.02643; github.com/facebookresearch/segment-anything; transformers' SamModel",
     )
-    return _in_parts(row, module, refused=_BEYOND_A_PHONE)
+    return _in_parts(row)
 
 
 _BEYOND_A_PHONE: Final = {"tflite-fp32": "at 1024x1024 it needs more memory and time than a phone has"}
 
 
-def _in_parts(row: ModelSpec, module: str, *, refused: Mapping[str, str] | None) -> ModelSpec:
-    """A segment-anything model with the rows of its two parts; ``refused``: what its encoder is."""
+def _in_parts(row: ModelSpec) -> ModelSpec:
+    """A segment-anything model with the rows of its two parts."""
     encoder = replace(
         row,
         name=f"{row.name}.encoder",
         part="encoder",
-        builder=f"{module}:build_encoder",
-        refused=refused or {},
+        builder=f"{row.builder}_encoder",
+        refused=_BEYOND_A_PHONE if row.size[0] > 512 else {},
     )
     decoder = replace(
         row,
         name=f"{row.name}.decoder",
         part="decoder",
-        builder=f"{module}:build_decoder",
+        builder=f"{row.builder}_decoder",
         output="masks",
         more_outputs=("iou_predictions",),
     )
@@ -227,37 +220,16 @@ _FROZEN_BASES = (
 )
 
 
-def _segnext(size: str, dataset: str, classes: int, resolution: Size) -> ModelSpec:
-    return ModelSpec(
-        name=f"segnext_{size}_{dataset}",
-        task="segmentation",
-        builder="vitdeploy.models.segnext:build",
-        variant=f"{size}-{dataset}",
-        size=resolution,
-        dataset=dataset,
-        classes=classes,
-        output_stride=8,
-        enlarge="bilinear",
-        attentions=("own",),
-        note=_FROZEN_BASES,
-        source="arXiv 2209.08575; github.com/Visual-Attention-Network/SegNeXt",
-    )
+def _segnext(variant: str, dataset: str) -> ModelSpec:
+    source = "arXiv 2209.08575; github.com/Visual-Attention-Network/SegNeXt"
+    row = _segmenter("segnext", variant, dataset, builder="segnext:build", stride=8, source=source)
+    return replace(row, enlarge="bilinear", attentions=("own",), note=_FROZEN_BASES)
 
 
 def _efficientnetv2(variant: str, side: int) -> ModelSpec:
-    return ModelSpec(
-        name=f"efficientnetv2_{variant}",
-        task="classification",
-        builder="vitdeploy.models.efficientnetv2:build",
-        variant=variant,
-        size=(side, side),
-        dataset="imagenet",
-        classes=1000,
-        attentions=("own",),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        source="arXiv 2104.00298; github.com/google/automl; timm's tf_efficientnetv2",
-    )
+    source = "arXiv 2104.00298; github.com/google/automl; timm's tf_efficientnetv2"
+    row = _classifier("efficientnetv2", variant, side, builder="efficientnetv2:build", source=source)
+    return replace(row, attentions=("own",), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 _VAPSR = "arXiv 2210.05960; github.com/zhoumumu/VapSR"
@@ -295,9 +267,9 @@ def attention_module(name: str) -> ModelSpec | None:
 
 
 MODELS: Final = (
-    *(_efficientvit(variant, 224) for variant in ("b0", "b1", "b2", "b3", "l1", "l2", "l3")),
-    *(_efficientvit_seg(v, "cityscapes", 19, _CITYSCAPES) for v in ("b0", "b1", "b2", "b3", "l1", "l2")),
-    *(_efficientvit_seg(v, "ade20k", 150, _ADE20K) for v in ("b1", "b2", "b3", "l1", "l2")),
+    *(_efficientvit(variant) for variant in ("b0", "b1", "b2", "b3", "l1", "l2", "l3")),
+    *(_efficientvit_seg(v, "cityscapes") for v in ("b0", "b1", "b2", "b3", "l1", "l2")),
+    *(_efficientvit_seg(v, "ade20k") for v in ("b1", "b2", "b3", "l1", "l2")),
     _efficientvit_sr("efficientvit_sr_x2", "x2"),
     _efficientvit_sr("efficientvit_sr_w075_x2", "w075-x2"),
     *(_super_resolver("bsrn", variant, least=15, source=_BSRN) for variant in ("x2", "x4")),
@@ -310,11 +282,11 @@ MODELS: Final = (
         for variant in ("x2", "x4")
     ),
     _restormer(),
-    *(_segnext(size, "cityscapes", 19, _CITYSCAPES) for size in "tsbl"),
-    *(_segnext(size, "ade20k", 150, _ADE20K) for size in "tsbl"),
+    *(_segnext(v, "cityscapes") for v in "tsbl"),
+    *(_segnext(v, "ade20k") for v in "tsbl"),
     *(_efficientnetv2(variant, side) for variant, side in (("s", 384), ("m", 480), ("l", 480))),
-    *(_segformer(v, "cityscapes", 19, _CITYSCAPES) for v in ("b0", "b1", "b2", "b3", "b4", "b5")),
-    *(_segformer(v, "ade20k", 150, _ADE20K) for v in ("b0", "b1", "b2", "b3", "b4", "b5")),
+    *(_segformer(v, "cityscapes") for v in ("b0", "b1", "b2", "b3", "b4", "b5")),
+    *(_segformer(v, "ade20k") for v in ("b0", "b1", "b2", "b3", "b4", "b5")),
     _DEEPLAB,
     *(
         _from_transformers("convnext", v, source="arXiv 2201.03545; github.com/facebookresearch/ConvNeXt")

@@ -13,7 +13,7 @@ _FP32 = Tolerance(
     image_error=1e-3,
     agreement=0.999,
     psnr_db=80.0,
-    source="rounding of fp32 sums in another order stays below 1e-4 of the output's deviation on every "
+    source="rounding of fp32 sums in another order stays below 1e-4 of the output's standard deviation on every "
     "model here (tests/contracts/test_exporters.py measures it); ten times that is a different function",
 )
 _FP16 = Tolerance(

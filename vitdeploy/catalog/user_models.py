@@ -41,6 +41,7 @@ REQUIRES: Final = {
 DESCRIBE_LIMIT_S = 600.0
 """A model that takes longer to be built and run once is given up."""
 
+_FORMS = {"onnx": "onnx:FILE", "hf": "hf:FOLDER", "timm": "timm:NAME", "module": "module:package.module:function"}
 _NAME = re.compile(r"[\w.]+:[\w.]+")
 _SCHEMA = 2
 """Counted up whenever a description means something else, so that remembered ones are not believed."""
@@ -166,7 +167,7 @@ def _dataset(facts: UserModelFacts) -> str:
 def _checked(kind: str, rest: str) -> str:
     """What follows the colon, with paths made absolute; refused before any process is started."""
     if not rest:
-        raise UsageError(f"{kind}: names no model", f"Write it as {_form(kind)}.")
+        raise UsageError(f"{kind}: names no model", f"Write it as {_FORMS[kind]}.")
     if kind == "onnx":
         path = Path(rest).expanduser()
         if not path.is_file():
@@ -174,17 +175,13 @@ def _checked(kind: str, rest: str) -> str:
         return str(path.resolve())
     if kind == "module":
         if not _NAME.fullmatch(rest):
-            raise UsageError(f"module:{rest} names no function of a module", f"Write it as {_form(kind)}.")
+            raise UsageError(f"module:{rest} names no function of a module", f"Write it as {_FORMS[kind]}.")
         _source_of(rest.partition(":")[0])
     if kind == "hf" and Path(rest).expanduser().is_dir():
         return str(Path(rest).expanduser().resolve())
     if kind == "timm" and importlib.util.find_spec("timm") is None:
         raise MissingPackage("missing here: timm", "Run `pip install timm`; it needs a torchvision that fits torch.")
     return rest
-
-
-def _form(kind: str) -> str:
-    return {"onnx": "onnx:FILE", "hf": "hf:FOLDER", "timm": "timm:NAME"}.get(kind, "module:package.module:function")
 
 
 def _source_of(module: str) -> Path | None:
