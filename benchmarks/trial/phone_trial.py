@@ -3,7 +3,6 @@
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import msgspec
 import numpy as np
 
 from vitdeploy.artifacts import parity
-from vitdeploy.artifacts.manifest import Parity
 from vitdeploy.benchmarks.trial.request import LIMIT_S, LostTrial, TrialRequest
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import TensorSpec
@@ -50,17 +48,6 @@ def as_run(protocol: record.Protocol) -> record.Protocol:
     return msgspec.structs.replace(protocol, inputs=INPUTS, warmup_limit_s=benchmark_model.WARMUP_S)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Block:
-    """One process of ``benchmark_model``: what it printed, and the phone's state around it."""
-
-    output: benchmark_model.BenchmarkOutput
-    started_utc: str
-    took_ns: int
-    before: phone_state.PhoneState
-    after: phone_state.PhoneState
-
-
 def run_trial(request: TrialRequest, phone: PreparedPhone) -> Trial | LostTrial:
     """Run one block on the phone, and compare its output with this computer's.
 
@@ -75,9 +62,9 @@ def run_trial(request: TrialRequest, phone: PreparedPhone) -> Trial | LostTrial:
             feed = inputs.make_input(specs, request.protocol.seed + request.slot.index)
             files = prepared_phone.write_inputs(specs, feed, folder)
             expected, runtime = _expected(request, plain, files, folder)
-            block = _time_block(request, phone, specs, files, folder)
-            if isinstance(block, LostTrial):
-                return block
+            trial = _time_block(request, phone, specs, files, folder)
+            if isinstance(trial, LostTrial):
+                return trial
             described = tensors_of(plain["outputs"])
             computed = prepared_phone.read_outputs(folder / "output", described)
     except DeviceError as error:
@@ -89,16 +76,16 @@ def run_trial(request: TrialRequest, phone: PreparedPhone) -> Trial | LostTrial:
         registry.find_target(request.case.target).tolerance,
         reference=f"{runtime} on this computer",
     )
-    return _trial(request, phone, block, judged)
+    return msgspec.structs.replace(trial, parity=judged)
 
 
 def _time_block(
     request: TrialRequest, phone: PreparedPhone, specs: Sequence[TensorSpec], files: Sequence[Path], folder: Path
-) -> _Block | LostTrial:
-    """Run the tool once the phone is cool; its outputs are copied to ``folder``."""
-    link, log = phone.link, request.log
+) -> Trial | LostTrial:
+    """Run the tool once the phone is cool; its outputs are copied to ``folder``, and are still to be judged."""
+    link, log, threads = phone.link, request.log, request.case.threads
     graph = link.push(request.artifact.file, sha256=request.artifact.manifest.sha256)
-    with prepared_phone.inputs_on(phone, graph, specs, files, threads=request.case.threads) as tool_request:
+    with prepared_phone.inputs_on(phone, graph, specs, files, threads=threads) as tool_request:
         argv = benchmark_model.timing_command(tool_request, min_time_s=request.protocol.min_time_s)
         before, begin, started = phone_state.wait_until_cool(link), time.perf_counter_ns(), datetime.now(timezone.utc)
         done = link.run(argv, timeout_s=request.limit_s)
@@ -114,21 +101,10 @@ def _time_block(
             raise child_reply.failure("benchmark_model", printed, log)
         output = benchmark_model.parse_output(printed.stderr)
         link.pull(tool_request.output_file, folder / "output")
-    return _Block(
-        output=output,
-        started_utc=started.isoformat(timespec="milliseconds"),
-        took_ns=took_ns,
-        before=before,
-        after=after,
-    )
-
-
-def _trial(request: TrialRequest, phone: PreparedPhone, block: _Block, judged: Parity) -> Trial:
-    threads, output, before, after = request.case.threads, block.output, block.before, block.after
     cores = phone.cores(threads)
     return Trial(
         **request.slot.recorded,
-        started_utc=block.started_utc,
+        started_utc=started.isoformat(timespec="milliseconds"),
         artifact_sha256=request.artifact.manifest.sha256,
         sample_kind="block_median",
         samples_ns=(round(benchmark_model.median_us(output) * 1000),),
@@ -141,7 +117,7 @@ def _trial(request: TrialRequest, phone: PreparedPhone, block: _Block, judged: P
         warmup_count=output.warmup.count,
         peak_memory_bytes=round((output.memory_mb or 0.0) * 2**20),
         steady="steady",  # a block has no inner order: drift shows between trials
-        telemetry=(_reading(0, before, cores), _reading(block.took_ns, after, cores)),
+        telemetry=(_reading(0, before, cores), _reading(took_ns, after, cores)),
         throttled=phone_state.throttled(before, after, cores),
         facts={
             "runtime": f"benchmark_model {phone.tool_sha256[:12]}",
@@ -155,7 +131,6 @@ def _trial(request: TrialRequest, phone: PreparedPhone, block: _Block, judged: P
             "charging": str(after.charging),
             "thermal_status": str(after.thermal_status),
         },
-        parity=judged,
         block_inferences=output.block.count,
     )
 
