@@ -5,7 +5,7 @@ that was finished, and ``resume`` goes on with the ones that are missing.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -111,7 +111,6 @@ def run(
     connection: Connection | None = None,
     progress: Progress = silent,
     on_trial: OnTrial = silent_trial,
-    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> Run:
     """Time all jobs and keep ``out`` up to date; `exit_code_of` gives the exit code of each row.
 
@@ -138,7 +137,7 @@ def run(
         prepared = prepared_device.prepare(device, link, facts)
         earlier = record.load(out) if resume and out.exists() else None
         described = record.RunDevice(name=device.name, facts=device_facts.stable_facts(device, facts))
-        frame = new_run(described, protocol, now(), host=computer_facts.read_facts())
+        frame = new_run(described, protocol, datetime.now(timezone.utc), host=computer_facts.read_facts())
         current = _OpenRun(frame=frame, rows=[_row(job, device, protocol) for job in jobs], out=out)
         if earlier is not None:
             _take_over(current, earlier)

@@ -132,25 +132,22 @@ def _false_alarms(
     slower = above = 0
     for _ in range(COMPARISONS):
         chosen = generator.choice(differences, drawn, replace=False) * generator.choice((-1.0, 1.0), drawn)
-        found = verdict.paired(chosen.tolist())
-        assert found is not None, "more pairs are drawn than a spread needs"
-        above += found.chance_of(0.0) < alpha
-        decided = verdict.decide({case: found}, max_slowdown=max_slowdown, alpha=alpha)
+        effect = verdict.paired(chosen.tolist())
+        assert effect is not None, "more pairs are drawn than a spread needs"
+        above += effect.chance_of(0.0) < alpha
+        decided = verdict.decide({case: effect}, max_slowdown=max_slowdown, alpha=alpha)
         slower += decided[case].verdict == "slower"
     return slower, above
 
 
 def _detectable(spread: float, pairs: int, *, alpha: float, max_slowdown: float) -> float:
-    return verdict.detectable(_paired_effect(spread, pairs), max_slowdown=max_slowdown, alpha=alpha)
+    effect = Effect(
+        log_ratio=0.0, standard_error=spread * math.sqrt(2 / pairs), degrees=pairs - 1, unit="pair", count=pairs
+    )
+    return verdict.detectable(effect, max_slowdown=max_slowdown, alpha=alpha)
 
 
 def _recommended_bound(spread: float, *, alpha: float) -> float:
     """The smallest of the usual bounds at which the default pairs show a change of twice the bound."""
-    found = (b for b in BOUNDS if _detectable(spread, DRAWN, alpha=alpha, max_slowdown=b) <= (1 + b) ** 2)
-    return next(found, BOUNDS[-1])
-
-
-def _paired_effect(spread: float, pairs: int) -> Effect:
-    return Effect(
-        log_ratio=0.0, standard_error=spread * math.sqrt(2 / pairs), degrees=pairs - 1, unit="pair", count=pairs
-    )
+    bounds = (b for b in BOUNDS if _detectable(spread, DRAWN, alpha=alpha, max_slowdown=b) <= (1 + b) ** 2)
+    return next(bounds, BOUNDS[-1])

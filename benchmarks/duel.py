@@ -7,8 +7,10 @@ looks cost a fifth of the error; the verdict at the end has the rest.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.trial.case_trials import Job
@@ -41,30 +43,12 @@ def looks(most_pairs: int) -> dict[int, float]:
     return shares
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DuelSettings:
-    """How two sides are timed against each other."""
-
-    names: tuple[str, str]
-    """Of side A, the base, and side B, the head."""
-    pairs: int = PAIRS
-    """At most so many."""
-    alpha: float
-    """Probability of each kind of false claim, over all looks together."""
-    max_slowdown: float
-    """Changes up to this share do not matter."""
-    min_time_s: float
-    """Sampling time of a trial."""
-    seed: int = 0
-    """Of the order and the inputs."""
-    early: bool = True
-    """Look at the data before the end; False: all pairs are run."""
-
-
 def run(
     jobs: Sequence[Job],
-    settings: DuelSettings,
+    planned: record.Duel,
     *,
+    min_time_s: float,
+    early: bool,
     device: inventory.Device,
     out: Path,
     progress: Progress,
@@ -73,31 +57,35 @@ def run(
 ) -> Run:
     """Time side A, the base, and side B, the head, in pairs until their difference is clear or all pairs were run.
 
+    Args:
+        planned: the duel with all its pairs; ``alpha`` is the probability of each kind of false claim, over all looks
+            together.
+        min_time_s: sampling time of a trial.
+        early: look at the data before the end; False: all pairs are run.
+
     Raises:
         UsageError: too few pairs to estimate a spread, or ``out`` exists.
         DeviceError: the device is not reachable, busy, or another one than its file says.
     """
-    if settings.pairs < FEWEST_PAIRS:
-        raise UsageError(f"{settings.pairs} pairs are too few to estimate the spread", f"Use at least {FEWEST_PAIRS}.")
-    protocol = bench.make_protocol(
-        trials=settings.pairs, min_time_s=settings.min_time_s, seed=settings.seed, order=bench.PAIRED_ORDER
-    )
+    if planned.pairs < FEWEST_PAIRS:
+        raise UsageError(f"{planned.pairs} pairs are too few to estimate the spread", f"Use at least {FEWEST_PAIRS}.")
+    protocol = bench.make_protocol(trials=planned.pairs, min_time_s=min_time_s, order=bench.PAIRED_ORDER)
     return bench.run(
         [replace(job, side=side) for job, side in zip(jobs, _SIDES, strict=True)],
         device=device,
         protocol=protocol,
         out=out,
-        stop_rule=_stop_rule(settings),
+        stop_rule=_stop_rule(planned, early=early),
         connection=connection,
         progress=progress,
         on_trial=on_trial,
     )
 
 
-def _stop_rule(settings: DuelSettings) -> bench.StopRule:
+def _stop_rule(planned: record.Duel, *, early: bool) -> bench.StopRule:
     """The rule that ends a duel at a look whose verdict is not ``inconclusive``, or when a side failed."""
-    most, bound, alpha = settings.pairs, settings.max_slowdown, settings.alpha
-    shares = looks(most) if settings.early else {most: 1.0}
+    most, alpha = planned.pairs, planned.alpha
+    shares = looks(most) if early else {most: 1.0}
 
     def duel_after(run: Run, pairs: int) -> record.Duel:
         share = shares.get(pairs)
@@ -106,16 +94,10 @@ def _stop_rule(settings: DuelSettings) -> bench.StopRule:
         if any(result.status == "failed" for result in run.results):
             stopped = "a side failed"
         elif share is not None and pairs < most:
-            effect = verdict.versus(by_side["A"], by_side["B"], max_slowdown=bound, alpha=alpha * share)
+            effect = verdict.versus(by_side["A"], by_side["B"], max_slowdown=planned.max_slowdown, alpha=alpha * share)
             if effect.verdict != "inconclusive":
                 stopped = f"{effect.verdict} with a tenth of the allowed error"
-        return record.Duel(
-            names=settings.names,
-            pairs=pairs,
-            most_pairs=most,
-            alpha=alpha * (share if share is not None else shares[most]),
-            max_slowdown=bound,
-            stopped=stopped,
-        )
+        left = alpha * (share if share is not None else shares[most])
+        return msgspec.structs.replace(planned, pairs=pairs, alpha=left, stopped=stopped)
 
     return duel_after

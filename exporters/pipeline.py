@@ -93,7 +93,7 @@ def prove(artifact: Artifact, *, weights: Path | None, images: Path | None) -> t
     packages.require((*target.export_packages, *target.run_packages))
     with tempfile.TemporaryDirectory(prefix="vitdeploy-check-") as place:
         folder = Path(place)
-        for name in (manifest.file, *(b.file for b in manifest.beside), MANIFEST):
+        for name in (*manifest.digests, MANIFEST):
             (folder / name).symlink_to((artifact.folder / name).resolve())
         _run(
             StepJob(

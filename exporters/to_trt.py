@@ -65,7 +65,7 @@ def _built(parent: Artifact, job: StepJob) -> ExportedFile:
 def _deferred(parent: Artifact, job: StepJob) -> ExportedFile:
     """The checked graph, and that the device has still to build it."""
     manifest = parent.manifest
-    for name in (manifest.file, *(beside.file for beside in manifest.beside)):
+    for name in manifest.digests:
         shutil.copyfile(parent.folder / name, job.folder / name)
     exact = " --noTF32" if job.variant.target == "trt-fp32" else ""
     return ExportedFile(

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.artifacts.manifest import Artifact, push
 from vitdeploy.benchmarks.profile.phone import by_tool
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import DeviceFacts
@@ -66,11 +66,8 @@ def by_worker(side: Artifact, link: Connection, *, compute: Compute, threads: in
         VitdeployError: the runtime refuses the file, or the device was lost.
     """
     manifest = side.manifest
-    file = link.push(side.file, sha256=manifest.sha256)
-    for beside in manifest.beside:
-        link.push(side.folder / beside.file, sha256=beside.sha256)
     job: dict[str, Any] = {
-        "file": file,
+        "file": next(iter(push(side, link))),
         "manifest": msgspec.to_builtins(manifest),
         "runtime": registry.find_target(manifest.target).runtime,
         "threads": threads,

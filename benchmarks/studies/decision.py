@@ -9,6 +9,7 @@ looks included. One table of false alarms where nothing changed, one of the chan
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -72,20 +73,12 @@ WORLDS: Final = (
 CASE: Final = plain_records.case(Variant(model="simulated", attention="relu", target="onnx-fp32", size=(224, 224)))
 
 
-def duel(
-    world: World,
-    change: float,
-    generator: np.random.Generator,
-    *,
-    pairs: int,
-    max_slowdown: float,
-    alpha: float = ALPHA,
-) -> Verdict:
+def duel(world: World, change: float, generator: np.random.Generator, *, pairs: int, max_slowdown: float) -> Verdict:
     """The verdict of one simulated duel whose head is slower by ``change``, a share."""
     base, head = sides(world, change, generator, pairs)
     for count, share in looks(pairs).items():
         before, after = (msgspec.structs.replace(side, trials=side.trials[:count]) for side in (base, head))
-        effect = verdict.versus(before, after, max_slowdown=max_slowdown, alpha=alpha * share)
+        effect = verdict.versus(before, after, max_slowdown=max_slowdown, alpha=ALPHA * share)
         if effect.verdict != "inconclusive":
             return effect.verdict
     return "inconclusive"
@@ -109,19 +102,10 @@ def sides(world: World, change: float, generator: np.random.Generator, pairs: in
     return rows[0], rows[1]
 
 
-def rate(
-    world: World,
-    change: float,
-    wanted: Sequence[Verdict],
-    *,
-    duels: int,
-    pairs: int,
-    max_slowdown: float,
-    seed: int = 0,
-) -> int:
-    """Of so many simulated duels, those that end in one of the ``wanted`` verdicts."""
-    generator = np.random.default_rng(seed)
-    return sum(duel(world, change, generator, pairs=pairs, max_slowdown=max_slowdown) in wanted for _ in range(duels))
+def verdicts(world: World, change: float, *, duels: int, pairs: int, max_slowdown: float) -> Counter[Verdict]:
+    """How often each verdict ends so many simulated duels."""
+    generator = np.random.default_rng(0)
+    return Counter(duel(world, change, generator, pairs=pairs, max_slowdown=max_slowdown) for _ in range(duels))
 
 
 def _inferences(world: World, generator: np.random.Generator, trials: int) -> NDArray[np.float64]:
@@ -155,16 +139,15 @@ def false_alarms(duels: int) -> Iterator[tuple[str, ...]]:
     for world in WORLDS:
         for pairs in (6, 10, 20):
             for bound in (0.02, 0.005):
-                slower = rate(world, 0.0, ["slower"], duels=duels, pairs=pairs, max_slowdown=bound)
-                same = rate(world, 0.0, ["same"], duels=duels, pairs=pairs, max_slowdown=bound)
-                low, high = binomial_interval(slower, duels)
+                counts = verdicts(world, 0.0, duels=duels, pairs=pairs, max_slowdown=bound)
+                low, high = binomial_interval(counts["slower"], duels)
                 yield (
                     world.name,
                     str(pairs),
                     f"{bound:.1%}",
-                    _percent(slower, duels),
+                    _percent(counts["slower"], duels),
                     f"{low:.2%} … {high:.2%}",
-                    _percent(same, duels),
+                    _percent(counts["same"], duels),
                 )
 
 
@@ -172,10 +155,8 @@ def power(duels: int) -> Iterator[tuple[str, ...]]:
     """Rows: a true change, and how often it is found with 6, 10, 15 and 20 pairs at 0.5 % between processes."""
     for bound in (0.02, 0.01):
         for change in (0.003, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05):
-            slower = [
-                rate(QUIET, change, ["slower"], duels=duels, pairs=p, max_slowdown=bound) for p in (6, 10, 15, 20)
-            ]
-            yield f"{bound:.1%}", f"{change:+.1%}", *(_percent(count, duels) for count in slower)
+            counts = [verdicts(QUIET, change, duels=duels, pairs=p, max_slowdown=bound) for p in (6, 10, 15, 20)]
+            yield f"{bound:.1%}", f"{change:+.1%}", *(_percent(count["slower"], duels) for count in counts)
 
 
 def _percent(count: int, of: int) -> str:

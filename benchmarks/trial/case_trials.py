@@ -63,13 +63,12 @@ def add_trial(row: CaseTrials, trial_id: str, outcome: Trial | LostTrial, protoc
 def result_of(row: CaseTrials, protocol: record.Protocol) -> record.Result:
     """The record of a row as far as it is now."""
     artifact = row.job.artifact
-    trials = tuple(sorted(row.trials.values(), key=lambda taken: taken.order))
+    trials = tuple(sorted(row.trials.values(), key=lambda trial: trial.order))
     reasons: list[Reason] = []
     if row.error is not None:
         reasons.append(Reason(code=code_of(type(row.error)), message=row.error.message, hint=row.error.hint))
     reasons += row.lost.values()
     reasons += _foreign_load(trials)
-    reasons += _shared_gpu(trials)
     if row.error is None and len(trials) + len(row.lost) < protocol.trials:
         message = f"{len(trials)} of {protocol.trials} trials were run"
         reasons.append(Reason(code="incomplete", message=message, hint="Go on with --resume."))
@@ -96,33 +95,20 @@ def run_of(frame: record.Run, rows: Sequence[CaseTrials]) -> record.Run:
 
 
 def _foreign_load(trials: Sequence[Trial]) -> list[Reason]:
-    """The reason, if other processes were busy during a trial; it does not make the row invalid."""
-    foreign = [TrialFacts(taken.facts).foreign_cores for taken in trials]
-    loaded = [cores for cores in foreign if cores is not None and cores > MOST_FOREIGN_CORES]
-    if not loaded:
-        return []
-    return [
-        Reason(
-            code="foreign-load",
-            message=f"other processes used up to {max(loaded):.1f} cores during {len(loaded)} of {len(trials)} trials",
-            hint="Stop other work on the machine and measure again.",
-        )
-    ]
-
-
-def _shared_gpu(trials: Sequence[Trial]) -> list[Reason]:
-    """The reason, if other processes held the GPU; it does not make the row invalid, as they may have been idle."""
-    counts = [TrialFacts(taken.facts).foreign_gpu_processes for taken in trials]
-    shared = [count for count in counts if count]
-    if not shared:
-        return []
-    return [
-        Reason(
-            code="foreign-load",
-            message=f"up to {max(shared)} other processes used the GPU during {len(shared)} of {len(trials)} trials",
-            hint="See `nvidia-smi`, stop them, and measure again.",
-        )
-    ]
+    """Reasons, if other processes were busy or held the GPU; they do not make the row invalid."""
+    facts = [TrialFacts(trial.facts) for trial in trials]
+    loaded = [cores for fact in facts if (cores := fact.foreign_cores or 0.0) > MOST_FOREIGN_CORES]
+    holders = [fact.foreign_gpu_processes for fact in facts if fact.foreign_gpu_processes]
+    reasons: list[Reason] = []
+    if loaded:
+        message = f"other processes used up to {max(loaded):.1f} cores during {len(loaded)} of {len(trials)} trials"
+        hint = "Stop other work on the machine and measure again."
+        reasons.append(Reason(code="foreign-load", message=message, hint=hint))
+    if holders:
+        message = f"up to {max(holders)} other processes used the GPU during {len(holders)} of {len(trials)} trials"
+        hint = "See `nvidia-smi`, stop them, and measure again."
+        reasons.append(Reason(code="foreign-load", message=message, hint=hint))
+    return reasons
 
 
 def refusal(job: Job, device: inventory.Device, protocol: record.Protocol) -> VitdeployError | None:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from vitdeploy.artifacts.manifest import push
 from vitdeploy.benchmarks.trial import worker
 from vitdeploy.benchmarks.trial.request import LostTrial, TrialRequest
 from vitdeploy.catalog import registry
@@ -44,14 +45,12 @@ def worker_job(request: TrialRequest, link: Connection, *, probe: str, cool_c: f
     assert request.compute != "phone", "a phone is timed by its own tool"
     runtime = registry.find_target(case.target).runtime
     assert runtime is not None, f"{case.target} has no runtime"
-    manifest = artifact.manifest
-    file = link.push(artifact.file, sha256=manifest.sha256)
-    beside = {link.push(artifact.folder / b.file, sha256=b.sha256): b.sha256 for b in manifest.beside}
+    digests = push(artifact, link)
     return worker.TrialJob(
         trial=request.slot.recorded,
-        file=file,
-        digests={file: manifest.sha256, **beside},
-        manifest=msgspec.to_builtins(manifest),
+        file=next(iter(digests)),
+        digests=digests,
+        manifest=msgspec.to_builtins(artifact.manifest),
         runtime=runtime,
         probe=probe,
         threads=case.threads,

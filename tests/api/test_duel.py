@@ -41,9 +41,11 @@ def fight(tmp_path: Path, link: FakeConnection, *, pairs: int = 10, early: bool 
     b = a if same else artifacts.plain_file(tmp_path / "b", b"b")
     return duel.run(
         [Job(case=artifacts.case_of(made), compute="cpu", artifact=made) for made in (a, b)],
-        duel.DuelSettings(
-            names=("first", "second"), pairs=pairs, alpha=0.01, max_slowdown=0.02, min_time_s=0.05, early=early
+        record.Duel(
+            names=("first", "second"), pairs=pairs, most_pairs=pairs, alpha=0.01, max_slowdown=0.02, stopped=None
         ),
+        min_time_s=0.05,
+        early=early,
         device=LOCAL,
         out=tmp_path / "duel.json",
         progress=lambda _: None,
@@ -158,11 +160,11 @@ def test_too_few_pairs_are_no_calibration(tmp_path: Path):
 @pytest.mark.parametrize("world", decision.WORLDS, ids=lambda world: world.name)
 def test_no_world_cries_wolf(world: decision.World):
     """Seeded, small: at most 3 alarms of 150 where 1 % are allowed has a chance of 94 % at exactly 1 %."""
-    assert decision.rate(world, 0.0, ["slower"], duels=150, pairs=10, max_slowdown=0.005) <= 3
+    assert decision.verdicts(world, 0.0, duels=150, pairs=10, max_slowdown=0.005)["slower"] <= 3
 
 
 @pytest.mark.parametrize(("change", "bound"), [(0.03, 0.02), (0.02, 0.01)])
 def test_what_is_there_is_found(change: float, bound: float):
-    found = decision.rate(decision.QUIET, change, ["slower"], duels=100, pairs=10, max_slowdown=bound)
+    found = decision.verdicts(decision.QUIET, change, duels=100, pairs=10, max_slowdown=bound)["slower"]
     assert found >= 95
-    assert decision.rate(decision.QUIET, 0.003, ["slower"], duels=100, pairs=10, max_slowdown=0.02) == 0
+    assert decision.verdicts(decision.QUIET, 0.003, duels=100, pairs=10, max_slowdown=0.02)["slower"] == 0

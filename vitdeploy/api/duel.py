@@ -81,19 +81,29 @@ def timed_duel(
 ) -> DuelOutcome:
     """The duel of two cases; a side that cannot be made is an error."""
     out = output_path.checked(request.out, output_path.new_path("runs", "duel", request.device))
-    options = duels.DuelSettings(
+    pairs = request.pairs if request.pairs is not None else duels.PAIRS
+    planned = record.Duel(
         names=names,
-        pairs=request.pairs if request.pairs is not None else duels.PAIRS,
+        pairs=pairs,
+        most_pairs=pairs,
         alpha=checked_share("alpha", request.alpha),
         max_slowdown=checked_share("max-slowdown", request.max_slowdown),
-        min_time_s=request.min_time_s,
-        early=request.early,
+        stopped=None,
     )
     device = reachable(request.device)
     jobs = jobs_for(
         sides, _bench_request(request), device, device_facts.facts_of(device), progress=progress, keep_going=False
     )
-    run = duels.run(jobs, options, device=device, out=out, progress=progress, on_trial=on_trial)
+    run = duels.run(
+        jobs,
+        planned,
+        min_time_s=request.min_time_s,
+        early=request.early,
+        device=device,
+        out=out,
+        progress=progress,
+        on_trial=on_trial,
+    )
     run = _attributed(run, jobs, device, out, progress)
     exit_code = worst_exit_code(timing.exit_code_of(result) for result in run.results)
     return DuelOutcome(run=run, path=out, compared=comparison.duel(run), exit_code=exit_code)

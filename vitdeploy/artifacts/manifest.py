@@ -19,6 +19,7 @@ from vitdeploy.catalog import user_models
 from vitdeploy.catalog.spec import Attention, Head, Io, Layout, Size, Task
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.errors import UnreadableFile
+from vitdeploy.processes.connection import Connection
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -164,6 +165,11 @@ class Manifest(_Record, frozen=True, kw_only=True):
     parity_skipped: str | None
 
     @property
+    def digests(self) -> dict[str, str]:
+        """Name → SHA-256 of each file, the model file first."""
+        return {self.file: self.sha256, **{beside.file: beside.sha256 for beside in self.beside}}
+
+    @property
     def variant(self) -> Variant:
         """What it is; which converter made it and which rewrites were left out is not kept."""
         return Variant.of(self, self.weights.identity)
@@ -194,7 +200,7 @@ def open_artifact(path: Path, *, check_bytes: bool = True) -> Artifact:
     if not (folder / MANIFEST).is_file():
         raise UnreadableFile(f"{folder} holds no {MANIFEST}", "Name the folder that `vitdeploy export` printed.")
     manifest = documents.read(folder / MANIFEST, Manifest, schema=SCHEMA, what="manifest")
-    names = [manifest.file, *(b.file for b in manifest.beside)]
+    names = manifest.digests
     if any(Path(name).name != name or name in {"", ".", ".."} for name in names):
         raise UnreadableFile(f"{folder / MANIFEST} names a file outside its folder", "Export the model again.")
     if not path.is_dir() and path.name not in {MANIFEST, *names}:
@@ -216,14 +222,23 @@ def check_digests(artifact: Artifact) -> None:
     Raises:
         UnreadableFile: a file is missing, unreadable, or its bytes were changed.
     """
-    manifest = artifact.manifest
-    for name, expected in ((manifest.file, manifest.sha256), *((b.file, b.sha256) for b in manifest.beside)):
+    for name, expected in artifact.manifest.digests.items():
         found = digest_of(artifact.folder / name)
         if found != expected:
             raise UnreadableFile(
                 f"{artifact.folder / name} was changed: sha256 {found[:12]}…, the manifest says {expected[:12]}…",
                 "Export the model again.",
             )
+
+
+def push(artifact: Artifact, link: Connection) -> dict[str, str]:
+    """Copy an artifact to a device: path there → SHA-256 of each file, the model file first.
+
+    Raises:
+        DeviceError: the device was lost.
+    """
+    digests = artifact.manifest.digests
+    return {link.push(artifact.folder / name, sha256=sha256): sha256 for name, sha256 in digests.items()}
 
 
 def folder_of(manifest: Manifest, options: str = "", device: str | None = None) -> Path:

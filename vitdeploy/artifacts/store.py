@@ -94,7 +94,7 @@ class Store:
             out.mkdir(parents=True, exist_ok=True)
             if not _same(source / MANIFEST, out / MANIFEST):
                 (out / MANIFEST).unlink(missing_ok=True)
-            for name in (manifest.file, *(b.file for b in manifest.beside), MANIFEST):
+            for name in (*manifest.digests, MANIFEST):
                 _place(source / name, out / name)
         except OSError as error:
             raise documents.cannot_write(out, error) from error

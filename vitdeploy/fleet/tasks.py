@@ -143,9 +143,8 @@ def pack(artifact: Artifact, folder: str) -> ArtifactFiles:
     Raises:
         UnreadableFile: they cannot be read.
     """
-    names = (artifact.manifest.file, *(beside.file for beside in artifact.manifest.beside), MANIFEST)
     try:
-        files = {name: (artifact.folder / name).read_bytes() for name in names}
+        files = {name: (artifact.folder / name).read_bytes() for name in (*artifact.manifest.digests, MANIFEST)}
     except OSError as error:
         raise UnreadableFile(f"cannot read {artifact.folder}: {error.strerror}", "Check its permissions.") from error
     return ArtifactFiles(folder=folder, digest=hashlib.sha256(files[MANIFEST]).hexdigest(), files=files)

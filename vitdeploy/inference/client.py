@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.artifacts.manifest import Artifact, push
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import Compute
@@ -95,11 +95,10 @@ def _answer(
     there = link.push(data, sha256=sha256)
     outputs = f"{there}.out"
     try:
-        file = link.push(artifact.file, sha256=manifest.sha256)
-        beside = {link.push(artifact.folder / b.file, sha256=b.sha256): b.sha256 for b in manifest.beside}
+        digests = push(artifact, link)
         job = worker.InferenceJob(
-            file=file,
-            digests={file: manifest.sha256, **beside},
+            file=next(iter(digests)),
+            digests=digests,
             manifest=msgspec.to_builtins(manifest),
             runtime=target.runtime,
             device=compute,
