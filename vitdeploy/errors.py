@@ -17,9 +17,11 @@
 A message says what happened with the values; the hint is one imperative sentence.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+T = TypeVar("T")
 
 _FIRST_WINS = (1, 6, 5, 7, 9, 8, 3, 4)
 """Order in which exit codes of several failed rows win. Source: contract, "Exit codes"."""
@@ -126,6 +128,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> Us
     near = get_close_matches(name, sorted(known), n=3, cutoff=0.5)
     meant = f"Did you mean {' or '.join(near)}? " if near else ""
     return UsageError(f"unknown {kind} {name!r}", f"{meant}`{listing}` lists them all.")
+
+
+def entry(kind: str, name: str, table: Mapping[str, T], listing: str) -> T:
+    """What a table has under a name.
+
+    Raises:
+        UsageError: nothing, as `unknown_name` says it.
+    """
+    if name not in table:
+        raise unknown_name(kind, name, table, listing)
+    return table[name]
 
 
 def worst_exit_code(codes: Iterable[int]) -> int:

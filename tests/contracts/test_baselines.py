@@ -64,7 +64,7 @@ SMALL = ["segformer_b0_ade20k", "convnext_t"]
 def unfilled(name: str) -> nn.Module:
     spec = registry.find_model(name)
     with torch.device("meta"):
-        return registry.load(spec.builder)(spec.variant, attention="own").eval()
+        return registry.load(spec.builder)(spec.variant).eval()
 
 
 def digits(value: float, like: str) -> str:

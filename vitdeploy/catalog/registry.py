@@ -120,6 +120,12 @@ def attention_of(spec: ModelSpec, asked: str | None) -> Attention:
     raise Impossible(f"{spec.name} has no {asked} attention", f"It can have {' or '.join(spec.attentions)}.")
 
 
+def module_of(spec: ModelSpec, attention: str) -> Any:
+    """What the builder of a model returns; only those of models with a choice take an attention."""
+    options = {} if spec.attentions == ("own",) else {"attention": attention}
+    return load(spec.builder)(spec.variant, **options)
+
+
 def variant_of(
     spec: ModelSpec, target: str, *, size: Size | None = None, attention: str | None = None, **options: Any
 ) -> Variant:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitdeploy.catalog.spec import Attention
-from vitdeploy.errors import unknown_name
+from vitdeploy.errors import entry
+from vitdeploy.models.efficientvit_blocks import named
 
 SCALES = {"x2": 2, "x4": 4}
 
@@ -26,22 +26,12 @@ SMALLEST_SIDE = 15
 """Below it the pooling of `SpatialAttention` has no window."""
 
 
-class BlueprintConv(nn.Module):
-    """Pointwise convolution without bias, then depthwise 3x3.
-
-    Attributes:
-        pw: the pointwise one.
-        dw: the depthwise one.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, padding: int = 1) -> None:
-        super().__init__()
-        self.pw = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.dw = nn.Conv2d(out_channels, out_channels, 3, stride=stride, padding=padding, groups=out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(n, in, h, w)`` to ``(n, out, h', w')``."""
-        return self.dw(self.pw(x))
+def blueprint_conv(in_channels: int, out_channels: int, *, stride: int = 1, padding: int = 1) -> nn.Sequential:
+    """Pointwise convolution without bias, then depthwise 3x3: ``(n, in, h, w)`` to ``(n, out, h', w')``."""
+    return named(
+        pw=nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        dw=nn.Conv2d(out_channels, out_channels, 3, stride=stride, padding=padding, groups=out_channels),
+    )
 
 
 class SpatialAttention(nn.Module):
@@ -52,10 +42,10 @@ class SpatialAttention(nn.Module):
         narrow = channels // 4
         self.conv1 = nn.Conv2d(channels, narrow, 1)
         self.conv_f = nn.Conv2d(narrow, narrow, 1)
-        self.conv_max = BlueprintConv(narrow, narrow)
-        self.conv2 = BlueprintConv(narrow, narrow, stride=2, padding=0)
-        self.conv3 = BlueprintConv(narrow, narrow)
-        self.conv3_ = BlueprintConv(narrow, narrow)
+        self.conv_max = blueprint_conv(narrow, narrow)
+        self.conv2 = blueprint_conv(narrow, narrow, stride=2, padding=0)
+        self.conv3 = blueprint_conv(narrow, narrow)
+        self.conv3_ = blueprint_conv(narrow, narrow)
         self.conv4 = nn.Conv2d(narrow, channels, 1)
         self.pool = nn.MaxPool2d(7, stride=3)
         self.act = nn.GELU()
@@ -102,12 +92,12 @@ class DistillationBlock(nn.Module):
         super().__init__()
         half = channels // 2
         self.c1_d = nn.Conv2d(channels, half, 1)
-        self.c1_r = BlueprintConv(channels, channels)
+        self.c1_r = blueprint_conv(channels, channels)
         self.c2_d = nn.Conv2d(channels, half, 1)
-        self.c2_r = BlueprintConv(channels, channels)
+        self.c2_r = blueprint_conv(channels, channels)
         self.c3_d = nn.Conv2d(channels, half, 1)
-        self.c3_r = BlueprintConv(channels, channels)
-        self.c4 = BlueprintConv(channels, half)
+        self.c3_r = blueprint_conv(channels, channels)
+        self.c4 = blueprint_conv(channels, half)
         self.c5 = nn.Conv2d(4 * half, channels, 1)
         self.esa = SpatialAttention(channels)
         self.cca = ChannelAttention(channels)
@@ -123,29 +113,18 @@ class DistillationBlock(nn.Module):
         return x + self.cca(self.esa(self.c5(torch.cat(aside, dim=1))))
 
 
-class OneStep(nn.Module):
-    """One convolution and a shuffle of its channels into pixels."""
-
-    def __init__(self, channels: int, scale: int) -> None:
-        super().__init__()
-        self.upsampleOneStep = nn.Sequential(nn.Conv2d(channels, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(n, c, h, w)`` to ``(n, 3, h * scale, w * scale)``."""
-        return self.upsampleOneStep(x)
-
-
 class Bsrn(nn.Module):
     """The network."""
 
     def __init__(self, scale: int) -> None:
         super().__init__()
-        self.fea_conv = BlueprintConv(3 * COPIES, WIDTH)
+        self.fea_conv = blueprint_conv(3 * COPIES, WIDTH)
         for index in range(1, BLOCKS + 1):
             self.add_module(f"B{index}", DistillationBlock(WIDTH))
         self.c1 = nn.Conv2d(BLOCKS * WIDTH, WIDTH, 1)
-        self.c2 = BlueprintConv(WIDTH, WIDTH)
-        self.upsampler = OneStep(WIDTH, scale)
+        self.c2 = blueprint_conv(WIDTH, WIDTH)
+        enlarge = nn.Sequential(nn.Conv2d(WIDTH, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+        self.upsampler = named(upsampleOneStep=enlarge)
         self.act = nn.GELU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -158,9 +137,6 @@ class Bsrn(nn.Module):
         return self.upsampler(self.c2(self.act(self.c1(torch.cat(maps, dim=1)))) + shallow)
 
 
-def build(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build(variant: str) -> nn.Module:
     """BSRN ``x2`` or ``x4``, with torch's own initial weights."""
-    del attention
-    if variant not in SCALES:
-        raise unknown_name("BSRN variant", variant, SCALES, "vitdeploy models")
-    return Bsrn(SCALES[variant])
+    return Bsrn(entry("BSRN variant", variant, SCALES, "vitdeploy models"))

@@ -43,7 +43,7 @@ def create(
     chosen = registry.attention_of(spec, attention)
     # On the meta device nothing is allocated or initialized only to be overwritten.
     with torch.device("meta"):
-        module: nn.Module = registry.load(spec.builder)(spec.variant, attention=chosen)
+        module: nn.Module = registry.module_of(spec, chosen)
     if weights is None:
         state = seeded(module, seed)
     else:
@@ -67,7 +67,7 @@ def _whole(spec: ModelSpec, module: nn.Module, attention: Attention) -> nn.Modul
         return module
     whole = registry.find_model(spec.whole)
     with torch.device("meta"):
-        return registry.load(whole.builder)(whole.variant, attention=attention)
+        return registry.module_of(whole, attention)
 
 
 def unfilled(spec: ModelSpec) -> tuple[nn.Module, tuple[tuple[int, ...], ...]]:
@@ -77,7 +77,7 @@ def unfilled(spec: ModelSpec) -> tuple[nn.Module, tuple[tuple[int, ...], ...]]:
         module: nn.Module = registry.load(spec.builder)(spec.variant)
     else:
         with torch.device("meta"):
-            module = registry.load(spec.builder)(spec.variant, attention=registry.attention_of(spec, None))
+            module = registry.module_of(spec, registry.attention_of(spec, None))
     return module.eval(), shapes
 
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import MobileNetV2Config, MobileNetV2Model
 
-from vitdeploy.catalog.spec import Attention
-from vitdeploy.errors import unknown_name
+from vitdeploy.errors import entry
+from vitdeploy.models.efficientvit_blocks import named
 
 CLASSES = {"cityscapes": 19}
 NORM_EPS = 1e-5
@@ -52,17 +52,12 @@ class ConvNormAct(nn.Module):
         return self.activate(self.bn(self.conv(x)))
 
 
-class Separable(nn.Module):
+def separable(inputs: int, outputs: int, *, dilation: int = 1) -> nn.Sequential:
     """A depthwise 3x3 and a pointwise convolution, each with norm and ReLU."""
-
-    def __init__(self, inputs: int, outputs: int, *, dilation: int = 1) -> None:
-        super().__init__()
-        self.depthwise_conv = ConvNormAct(inputs, inputs, 3, dilation=dilation, groups=inputs)
-        self.pointwise_conv = ConvNormAct(inputs, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(n, inputs, h, w)`` to ``(n, outputs, h, w)``."""
-        return self.pointwise_conv(self.depthwise_conv(x))
+    return named(
+        depthwise_conv=ConvNormAct(inputs, inputs, 3, dilation=dilation, groups=inputs),
+        pointwise_conv=ConvNormAct(inputs, outputs),
+    )
 
 
 class Head(nn.Module):
@@ -72,11 +67,11 @@ class Head(nn.Module):
         super().__init__()
         self.image_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), ConvNormAct(coarse, WIDTH))
         self.aspp_modules = nn.ModuleList(
-            [ConvNormAct(coarse, WIDTH) if d == 1 else Separable(coarse, WIDTH, dilation=d) for d in DILATIONS]
+            [ConvNormAct(coarse, WIDTH) if d == 1 else separable(coarse, WIDTH, dilation=d) for d in DILATIONS]
         )
         self.bottleneck = ConvNormAct((len(DILATIONS) + 1) * WIDTH, WIDTH, 3)
         self.c1_bottleneck = ConvNormAct(fine, FINE_WIDTH)
-        self.sep_bottleneck = nn.Sequential(Separable(WIDTH + FINE_WIDTH, WIDTH), Separable(WIDTH, WIDTH))
+        self.sep_bottleneck = nn.Sequential(separable(WIDTH + FINE_WIDTH, WIDTH), separable(WIDTH, WIDTH))
         self.conv_seg = nn.Conv2d(WIDTH, classes, 1)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
@@ -113,9 +108,6 @@ class DeepLabV3Plus(nn.Module):
         return self.decode_head(x, fine)
 
 
-def build(variant: str, *, attention: Attention = "softmax") -> nn.Module:
+def build(variant: str) -> nn.Module:
     """The model for the data set ``variant``, with initial weights of no meaning."""
-    del attention
-    if variant not in CLASSES:
-        raise unknown_name("DeepLabV3+ data set", variant, CLASSES, "vitdeploy models")
-    return DeepLabV3Plus(CLASSES[variant]).eval()
+    return DeepLabV3Plus(entry("DeepLabV3+ data set", variant, CLASSES, "vitdeploy models")).eval()

@@ -15,8 +15,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitdeploy.catalog.spec import Attention
-from vitdeploy.errors import unknown_name
+from vitdeploy.errors import entry
 
 NORM_EPS = 1e-3
 """Source: ``BN_EPS_TF_DEFAULT`` of timm, TensorFlow's default."""
@@ -193,12 +192,9 @@ class EfficientNetV2(nn.Module):
         return self.classifier(self.pool(self.act(self.bn2(self.conv_head(x)))))
 
 
-def build(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build(variant: str) -> nn.Module:
     """EfficientNetV2 ``s``, ``m`` or ``l``, with torch's own initial weights."""
-    del attention
-    if variant not in VARIANTS:
-        raise unknown_name("EfficientNetV2 variant", variant, VARIANTS, "vitdeploy models")
-    return EfficientNetV2(VARIANTS[variant])
+    return EfficientNetV2(entry("EfficientNetV2 variant", variant, VARIANTS, "vitdeploy models"))
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

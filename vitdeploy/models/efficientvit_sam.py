@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitdeploy.catalog.sam_prompts import EMBEDDING
 from vitdeploy.catalog.spec import Attention
-from vitdeploy.errors import unknown_name
+from vitdeploy.errors import entry
 from vitdeploy.models.efficientvit import ACTIVATIONS, L_BACKBONES, LBackbone, LStage, l_stages, set_norm_eps
 from vitdeploy.models.efficientvit_blocks import ConvLayer, Residual, UpsampleTo, chain, fused_mbconv
 from vitdeploy.models.sam_decoder import Decoder, LayerNorm2d, MaskDecoder, PromptEncoder
@@ -136,9 +136,8 @@ def build_decoder(variant: str, *, attention: Attention = "relu") -> nn.Module:
 
 
 def _image_encoder(variant: str, attention: Attention) -> ImageEncoder:
-    if variant not in CONFIGS:
-        raise unknown_name("EfficientViT-SAM variant", variant, CONFIGS, "vitdeploy models")
-    return ImageEncoder(CONFIGS[variant], attention=attention)
+    config = entry("EfficientViT-SAM variant", variant, CONFIGS, "vitdeploy models")
+    return ImageEncoder(config, attention=attention)
 
 
 def _prompted() -> tuple[PromptEncoder, MaskDecoder]:

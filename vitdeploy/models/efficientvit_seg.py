@@ -11,7 +11,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from vitdeploy.catalog.spec import Attention
-from vitdeploy.errors import unknown_name
+from vitdeploy.errors import entry
 from vitdeploy.models.efficientvit import ACTIVATIONS, NORM_EPS, BBackbone, LBackbone, build_backbone, set_norm_eps
 from vitdeploy.models.efficientvit_blocks import (
     Activation,
@@ -108,11 +108,10 @@ class Segmenter(nn.Module):
 
 def build(variant: str, *, attention: Attention = "relu") -> nn.Module:
     """The segmentation model ``backbone-dataset``, with torch's own initial weights."""
-    if variant not in HEADS:
-        raise unknown_name("EfficientViT segmentation variant", variant, HEADS, "vitdeploy models")
+    config = entry("EfficientViT segmentation variant", variant, HEADS, "vitdeploy models")
     name, _, dataset = variant.partition("-")
     backbone = build_backbone(name, attention=attention)
-    head = SegHead(HEADS[variant], backbone.widths, CLASSES[dataset], act=ACTIVATIONS[name[0]])
+    head = SegHead(config, backbone.widths, CLASSES[dataset], act=ACTIVATIONS[name[0]])
     return set_norm_eps(Segmenter(backbone, head), NORM_EPS[name[0]])
 
 

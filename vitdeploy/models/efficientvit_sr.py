@@ -11,7 +11,7 @@ Source: https://arxiv.org/abs/2205.14756, section 4.3 and table 5, for the block
 from torch import Tensor, nn
 
 from vitdeploy.catalog.spec import Attention
-from vitdeploy.errors import unknown_name
+from vitdeploy.errors import entry
 from vitdeploy.models.efficientvit import ACTIVATIONS, NORM_EPS, set_norm_eps
 from vitdeploy.models.efficientvit_blocks import chain, transformer_block
 
@@ -57,6 +57,5 @@ class SuperResolver(nn.Module):
 
 def build(variant: str, *, attention: Attention = "relu") -> nn.Module:
     """The model ``x2`` or ``w075-x2``, with torch's own initial weights."""
-    if variant not in VARIANTS:
-        raise unknown_name("EfficientViT super-resolution variant", variant, VARIANTS, "vitdeploy models")
-    return set_norm_eps(SuperResolver(VARIANTS[variant], attention=attention), NORM_EPS["b"])
+    width = entry("EfficientViT super-resolution variant", variant, VARIANTS, "vitdeploy models")
+    return set_norm_eps(SuperResolver(width, attention=attention), NORM_EPS["b"])

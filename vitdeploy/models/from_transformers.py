@@ -23,8 +23,7 @@ from transformers import (
     SwinForImageClassification,
 )
 
-from vitdeploy.catalog.spec import Attention
-from vitdeploy.errors import unknown_name
+from vitdeploy.errors import entry, unknown_name
 
 CLASSES = {"cityscapes": 19, "ade20k": 150}
 
@@ -74,16 +73,13 @@ class SegFormer(SegformerForSemanticSegmentation):
         return self.decode_head(maps)
 
 
-def _logits(output: Any) -> Tensor:
-    return output.logits
-
-
 class ConvNext(ConvNextForImageClassification):
     """``(n, 3, h, w)`` to logits ``(n, 1000)``."""
 
     def forward(self, image: Tensor) -> Tensor:
         """The logits."""
-        return _logits(super().forward(pixel_values=image))
+        output: Any = super().forward(pixel_values=image)
+        return output.logits
 
 
 class Swin(SwinForImageClassification):
@@ -91,7 +87,8 @@ class Swin(SwinForImageClassification):
 
     def forward(self, image: Tensor) -> Tensor:
         """The logits."""
-        return _logits(super().forward(pixel_values=image))
+        output: Any = super().forward(pixel_values=image)
+        return output.logits
 
 
 def _configured(kind: Any, **values: Any) -> Any:
@@ -99,9 +96,8 @@ def _configured(kind: Any, **values: Any) -> Any:
     return kind(**values)
 
 
-def build_segformer(variant: str, *, attention: Attention = "softmax") -> nn.Module:
+def build_segformer(variant: str) -> nn.Module:
     """The SegFormer ``variant-dataset``, with initial weights of no meaning."""
-    del attention
     name, _, dataset = variant.partition("-")
     if name not in SEGFORMERS or dataset not in CLASSES:
         known = [f"{one}-{data}" for one in SEGFORMERS for data in CLASSES]
@@ -118,21 +114,15 @@ def build_segformer(variant: str, *, attention: Attention = "softmax") -> nn.Mod
     return SegFormer(config).eval()
 
 
-def build_convnext(variant: str, *, attention: Attention = "softmax") -> nn.Module:
+def build_convnext(variant: str) -> nn.Module:
     """The ConvNeXt ``variant`` for 1000 classes, with initial weights of no meaning."""
-    del attention
-    if variant not in CONVNEXTS:
-        raise unknown_name("ConvNeXt variant", variant, CONVNEXTS, "vitdeploy models")
-    widths, depths = CONVNEXTS[variant]
+    widths, depths = entry("ConvNeXt variant", variant, CONVNEXTS, "vitdeploy models")
     return ConvNext(_configured(ConvNextConfig, hidden_sizes=widths, depths=depths, num_labels=1000)).eval()
 
 
-def build_swin(variant: str, *, attention: Attention = "softmax") -> nn.Module:
+def build_swin(variant: str) -> nn.Module:
     """The Swin ``variant`` for 1000 classes, with initial weights of no meaning."""
-    del attention
-    if variant not in SWINS:
-        raise unknown_name("Swin variant", variant, SWINS, "vitdeploy models")
-    width, depths, heads = SWINS[variant]
+    width, depths, heads = entry("Swin variant", variant, SWINS, "vitdeploy models")
     config = _configured(
         SwinConfig, embed_dim=width, depths=depths, num_heads=heads, num_labels=1000, attn_implementation=FUSED
     )

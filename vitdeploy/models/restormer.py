@@ -9,8 +9,8 @@ Source: https://arxiv.org/abs/2111.09881, and https://github.com/swz30/Restormer
 import torch
 from torch import Tensor, nn
 
-from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
+from vitdeploy.models.efficientvit_blocks import named
 
 WIDTH = 48
 DEPTHS = (4, 6, 6, 8)
@@ -27,11 +27,7 @@ VARIANTS = ("default",)
 
 
 class PixelNorm(nn.Module):
-    """Layer norm over the channels of each pixel; ``body`` is the official key.
-
-    Attributes:
-        body: the layer norm.
-    """
+    """Layer norm over the channels of each pixel; ``body`` is the official key."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -121,31 +117,13 @@ class PixelsToChannels(nn.Module):
         return squares.reshape(n, 4 * channels, height // 2, width // 2)
 
 
-class Under(nn.Module):
-    """One module under an official key of its own.
-
-    Attributes:
-        body: the module, under ``body``; or ``proj``.
-    """
-
-    def __init__(self, **module: nn.Module) -> None:
-        super().__init__()
-        ((name, inner),) = module.items()
-        self.add_module(name, inner)
-        self._name = name
-
-    def forward(self, x: Tensor) -> Tensor:
-        """What the module makes of ``x``."""
-        return self.get_submodule(self._name)(x)
-
-
 class Restormer(nn.Module):
     """The network."""
 
     def __init__(self) -> None:
         super().__init__()
         fine, middle, coarse, latent = (WIDTH * 2**level for level in range(len(DEPTHS)))
-        self.patch_embed = Under(proj=nn.Conv2d(3, fine, 3, padding=1, bias=False))
+        self.patch_embed = named(proj=nn.Conv2d(3, fine, 3, padding=1, bias=False))
         self.encoder_level1 = _blocks(0, fine)
         self.down1_2 = _halve(fine)
         self.encoder_level2 = _blocks(1, middle)
@@ -177,9 +155,8 @@ class Restormer(nn.Module):
         return x + self.output(self.refinement(deep))
 
 
-def build(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build(variant: str) -> nn.Module:
     """Restormer as ``default``, with torch's own initial weights."""
-    del attention
     if variant not in VARIANTS:
         raise unknown_name("Restormer variant", variant, VARIANTS, "vitdeploy models")
     return Restormer()
@@ -189,14 +166,14 @@ def _blocks(level: int, channels: int) -> nn.Sequential:
     return nn.Sequential(*(Block(channels, HEADS[level]) for _ in range(DEPTHS[level])))
 
 
-def _halve(channels: int) -> Under:
+def _halve(channels: int) -> nn.Sequential:
     """To half the resolution and twice the channels."""
-    return Under(body=nn.Sequential(_dense(channels, channels // 2), PixelsToChannels()))
+    return named(body=nn.Sequential(_dense(channels, channels // 2), PixelsToChannels()))
 
 
-def _double(channels: int) -> Under:
+def _double(channels: int) -> nn.Sequential:
     """To twice the resolution and half the channels."""
-    return Under(body=nn.Sequential(_dense(channels, channels * 2), nn.PixelShuffle(2)))
+    return named(body=nn.Sequential(_dense(channels, channels * 2), nn.PixelShuffle(2)))
 
 
 def _dense(in_channels: int, out_channels: int) -> nn.Conv2d:

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vitdeploy.catalog.sam_prompts import EMBEDDING, FRAME
-from vitdeploy.catalog.spec import Attention
-from vitdeploy.errors import unknown_name
+from vitdeploy.errors import entry
 from vitdeploy.models.efficientvit_sam import Encoder, Sam
 from vitdeploy.models.foreign_weights import renamed_key
 from vitdeploy.models.sam_decoder import Decoder, LayerNorm2d, MaskDecoder, PromptEncoder
@@ -190,21 +189,19 @@ def merge_windows(x: Tensor, shape: tuple[int, ...], side: int) -> Tensor:
     return x.reshape(n, rows * side, columns * side, channels)[:, :height, :width]
 
 
-def build(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build(variant: str) -> nn.Module:
     """The whole model ``b``, ``l`` or ``h``, with torch's own initial weights."""
-    del attention
-    return named_as_transformers(Sam(ImageEncoder(_config(variant)), *_prompted()))
+    return named_as_transformers(Sam(_image_encoder(variant), *_prompted()))
 
 
-def build_encoder(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build_encoder(variant: str) -> nn.Module:
     """Its image encoder."""
-    del attention
-    return named_as_transformers(Encoder(ImageEncoder(_config(variant))))
+    return named_as_transformers(Encoder(_image_encoder(variant)))
 
 
-def build_decoder(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build_decoder(variant: str) -> nn.Module:
     """Its prompt encoder and mask decoder as one graph, the same for all variants."""
-    del variant, attention
+    del variant
     return named_as_transformers(Decoder(*_prompted()))
 
 
@@ -279,10 +276,8 @@ def _own_keys(module: nn.Module) -> Iterable[str]:
     return [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
 
 
-def _config(variant: str) -> VitConfig:
-    if variant not in CONFIGS:
-        raise unknown_name("SAM ViT variant", variant, CONFIGS, "vitdeploy models")
-    return CONFIGS[variant]
+def _image_encoder(variant: str) -> ImageEncoder:
+    return ImageEncoder(entry("SAM ViT variant", variant, CONFIGS, "vitdeploy models"))
 
 
 def _prompted() -> tuple[PromptEncoder, MaskDecoder]:

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vitdeploy.catalog.spec import Attention
 from vitdeploy.errors import unknown_name
+from vitdeploy.models.efficientvit_blocks import named
 
 CLASSES = {"cityscapes": 19, "ade20k": 150}
 
@@ -105,31 +105,15 @@ class SpatialAttention(nn.Module):
         return x + self.proj_2(self.spatial_gating_unit(self.act(self.proj_1(x))))
 
 
-class DepthwiseConv(nn.Module):
-    """A depthwise 3x3 convolution, under the official key."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.dwconv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(n, c, h, w)`` to the same shape."""
-        return self.dwconv(x)
-
-
-class Mlp(nn.Module):
-    """Widen, look at the neighbors, narrow."""
-
-    def __init__(self, channels: int, expand: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Conv2d(channels, channels * expand, 1)
-        self.dwconv = DepthwiseConv(channels * expand)
-        self.fc2 = nn.Conv2d(channels * expand, channels, 1)
-        self.act = nn.GELU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(n, c, h, w)`` to the same shape."""
-        return self.fc2(self.act(self.dwconv(self.fc1(x))))
+def mlp(channels: int, expand: int) -> nn.Sequential:
+    """Widen, look at the neighbors, narrow: ``(n, c, h, w)`` to the same shape."""
+    inner = channels * expand
+    return named(
+        fc1=nn.Conv2d(channels, inner, 1),
+        dwconv=named(dwconv=nn.Conv2d(inner, inner, 3, padding=1, groups=inner)),
+        act=nn.GELU(),
+        fc2=nn.Conv2d(inner, channels, 1),
+    )
 
 
 class Block(nn.Module):
@@ -142,7 +126,7 @@ class Block(nn.Module):
         self.norm1 = nn.BatchNorm2d(channels)
         self.attn = SpatialAttention(channels)
         self.norm2 = nn.BatchNorm2d(channels)
-        self.mlp = Mlp(channels, expand)
+        self.mlp = mlp(channels, expand)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, c, h, w)`` to the same shape."""
@@ -150,36 +134,23 @@ class Block(nn.Module):
         return x + self.layer_scale_2[:, None, None] * self.mlp(self.norm2(x))
 
 
-class Stem(nn.Module):
-    """From colors to a quarter of the resolution."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        half = channels // 2
-        self.proj = nn.Sequential(
+def stem(channels: int) -> nn.Sequential:
+    """From colors to a quarter of the resolution: ``(n, 3, h, w)`` to ``(n, channels, h / 4, w / 4)``."""
+    half = channels // 2
+    return named(
+        proj=nn.Sequential(
             nn.Conv2d(3, half, 3, stride=2, padding=1),
             nn.BatchNorm2d(half),
             nn.GELU(),
             nn.Conv2d(half, channels, 3, stride=2, padding=1),
             nn.BatchNorm2d(channels),
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(n, 3, h, w)`` to ``(n, channels, h / 4, w / 4)``."""
-        return self.proj(x)
+    )
 
 
-class Downsample(nn.Module):
-    """To half the resolution."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
-        self.norm = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(n, in, h, w)`` to ``(n, out, h / 2, w / 2)``."""
-        return self.norm(self.proj(x))
+def downsample(in_channels: int, out_channels: int) -> nn.Sequential:
+    """To half the resolution: ``(n, in, h, w)`` to ``(n, out, h / 2, w / 2)``."""
+    return named(proj=nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1), norm=nn.BatchNorm2d(out_channels))
 
 
 class Mscan(nn.Module):
@@ -190,7 +161,7 @@ class Mscan(nn.Module):
         self.stages = len(config.widths)
         before = 3
         for stage, (width, depth, expand) in enumerate(zip(config.widths, config.depths, EXPANDS, strict=True), 1):
-            self.add_module(f"patch_embed{stage}", Stem(width) if stage == 1 else Downsample(before, width))
+            self.add_module(f"patch_embed{stage}", stem(width) if stage == 1 else downsample(before, width))
             self.add_module(f"block{stage}", nn.Sequential(*(Block(width, expand) for _ in range(depth))))
             self.add_module(f"norm{stage}", nn.LayerNorm(width, eps=LAYER_NORM_EPS))
             before = width
@@ -303,9 +274,8 @@ class SegNext(nn.Module):
         return self.decode_head(self.backbone(x))
 
 
-def build(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build(variant: str) -> nn.Module:
     """The model ``size-dataset``, as ``t-cityscapes``, with torch's own initial weights."""
-    del attention
     size, _, dataset = variant.partition("-")
     if size not in CONFIGS or dataset not in CLASSES:
         known = [f"{one}-{other}" for one in CONFIGS for other in CLASSES]

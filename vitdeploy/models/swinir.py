@@ -9,8 +9,8 @@ Source: https://arxiv.org/abs/2108.10257, and https://github.com/JingyunLiang/Sw
 import torch
 from torch import Tensor, nn
 
-from vitdeploy.catalog.spec import Attention
-from vitdeploy.errors import unknown_name
+from vitdeploy.errors import entry
+from vitdeploy.models.efficientvit_blocks import named
 
 SCALES = {"x2": 2, "x4": 4}
 
@@ -71,20 +71,6 @@ class WindowAttention(nn.Module):
         return self.proj((self.softmax(logits) @ v).transpose(2, 3).reshape(n, windows, pixels, -1))
 
 
-class Mlp(nn.Module):
-    """Two linear layers, pixel by pixel."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(WIDTH, EXPAND * WIDTH)
-        self.fc2 = nn.Linear(EXPAND * WIDTH, WIDTH)
-        self.act = nn.GELU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(…, WIDTH)`` to the same shape."""
-        return self.fc2(self.act(self.fc1(x)))
-
-
 class Block(nn.Module):
     """Attention inside windows, then an MLP, each one residual and behind a norm.
 
@@ -102,7 +88,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(WIDTH)
         self.attn = WindowAttention()
         self.norm2 = nn.LayerNorm(WIDTH)
-        self.mlp = Mlp()
+        self.mlp = named(fc1=nn.Linear(WIDTH, EXPAND * WIDTH), act=nn.GELU(), fc2=nn.Linear(EXPAND * WIDTH, WIDTH))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """``(n, h, w, WIDTH)`` to the same shape."""
@@ -145,18 +131,6 @@ class Group(nn.Module):
         return x + self.conv(deep).permute(0, 2, 3, 1)
 
 
-class PatchEmbed(nn.Module):
-    """The norm before the first group."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(WIDTH)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(n, WIDTH, h, w)`` to ``(n, h, w, WIDTH)``."""
-        return self.norm(x.permute(0, 2, 3, 1))
-
-
 class SwinIr(nn.Module):
     """The network."""
 
@@ -165,7 +139,7 @@ class SwinIr(nn.Module):
     def __init__(self, scale: int) -> None:
         super().__init__()
         self.conv_first = nn.Conv2d(3, WIDTH, 3, padding=1)
-        self.patch_embed = PatchEmbed()
+        self.patch_embed = named(norm=nn.LayerNorm(WIDTH))
         self.layers = nn.ModuleList(Group() for _ in range(GROUPS))
         self.norm = nn.LayerNorm(WIDTH)
         self.conv_after_body = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
@@ -177,19 +151,16 @@ class SwinIr(nn.Module):
         """An RGB image ``(n, 3, h, w)`` on a 0–1 scale, h and w multiples of `WINDOW`, to one ``scale`` as large."""
         mask = shift_mask(x.shape[-2], x.shape[-1], x.device).to(x.dtype)
         shallow = self.conv_first(x - self.rgb_mean)
-        deep = self.patch_embed(shallow)
+        deep = self.patch_embed(shallow.permute(0, 2, 3, 1))
         for layer in self.layers:
             deep = layer(deep, mask)
         deep = self.norm(deep).permute(0, 3, 1, 2)
         return self.upsample(shallow + self.conv_after_body(deep)) + self.rgb_mean
 
 
-def build(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build(variant: str) -> nn.Module:
     """Lightweight SwinIR ``x2`` or ``x4``, with torch's own initial weights."""
-    del attention
-    if variant not in SCALES:
-        raise unknown_name("SwinIR variant", variant, SCALES, "vitdeploy models")
-    return SwinIr(SCALES[variant])
+    return SwinIr(entry("SwinIR variant", variant, SCALES, "vitdeploy models"))
 
 
 def split_windows(x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vitdeploy.catalog import registry
-from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, Attention, Size, Task
+from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, Size, Task
 from vitdeploy.catalog.user_models import BUILDERS, UserModelFacts
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.processes import child_process
@@ -62,9 +62,8 @@ def first_tensor(output: Any, name: str) -> Tensor:
     raise Impossible(f"{name} returns a {type(output).__name__}, not a tensor", "Let it return a tensor.")
 
 
-def build_module(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build_module(variant: str) -> nn.Module:
     """What ``package.module:function`` returns when it is called without arguments."""
-    del attention
     if os.getcwd() not in sys.path:  # noqa: PTH109  # as sys.path spells it
         sys.path.insert(0, os.getcwd())  # noqa: PTH109
     name = f"module:{variant}"
@@ -80,9 +79,8 @@ def build_module(variant: str, *, attention: Attention = "own") -> nn.Module:
     return SingleTensorModel(made.eval().float(), name)
 
 
-def build_timm(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build_timm(variant: str) -> nn.Module:
     """Timm's model of that name, without its weights: those would have to be downloaded."""
-    del attention
     name = f"timm:{variant}"
     try:
         made: Any = registry.load("timm:create_model")(variant, pretrained=False)
@@ -93,9 +91,8 @@ def build_timm(variant: str, *, attention: Attention = "own") -> nn.Module:
     return SingleTensorModel(made.eval(), name)
 
 
-def build_hf(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build_hf(variant: str) -> nn.Module:
     """The model in a folder of transformers, or in its cache; never a download."""
-    del attention
     from transformers import AutoConfig
     from transformers.utils import logging
 

@@ -19,7 +19,7 @@ from onnx import external_data_helper
 from torch import Tensor, nn
 
 from vitdeploy.artifacts import manifest
-from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, Attention, Size
+from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, Size
 from vitdeploy.catalog.user_models import Stamp, UserModelFacts
 from vitdeploy.errors import Impossible, UnreadableFile
 from vitdeploy.models.user import DEFAULT_SIZE, task_of_output
@@ -113,9 +113,8 @@ class OnnxModule(nn.Module):
         return macs
 
 
-def build(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build(variant: str) -> nn.Module:
     """The file as a module."""
-    del attention
     return OnnxModule(Path(variant)).eval()
 
 

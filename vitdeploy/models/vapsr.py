@@ -7,8 +7,7 @@ Source: https://arxiv.org/abs/2210.05960, and https://github.com/zhoumumu/VapSR 
 
 from torch import Tensor, nn
 
-from vitdeploy.catalog.spec import Attention
-from vitdeploy.errors import unknown_name
+from vitdeploy.errors import entry
 
 SCALES = {"x2": 2, "x4": 4}
 
@@ -72,12 +71,9 @@ class Vapsr(nn.Module):
         return self.upsampler(shallow + self.conv_body(self.body(shallow)))
 
 
-def build(variant: str, *, attention: Attention = "own") -> nn.Module:
+def build(variant: str) -> nn.Module:
     """VapSR ``x2`` or ``x4``, with torch's own initial weights."""
-    del attention
-    if variant not in SCALES:
-        raise unknown_name("VapSR variant", variant, SCALES, "vitdeploy models")
-    return Vapsr(SCALES[variant])
+    return Vapsr(entry("VapSR variant", variant, SCALES, "vitdeploy models"))
 
 
 def _once(scale: int) -> nn.Sequential:

@@ -97,7 +97,7 @@ def _load(file: Path, manifest: Mapping[str, Any]) -> torch.nn.Module:
     spec = registry.find_model(manifest["model"], manifest["part"])
     # On the meta device nothing is allocated or initialized only to be overwritten, so load_ns is the load's.
     with torch.device("cpu" if is_user_model(spec.name) else "meta"):
-        module: torch.nn.Module = registry.load(spec.builder)(spec.variant, attention=manifest["attention"])
+        module: torch.nn.Module = registry.module_of(spec, manifest["attention"])
     try:
         state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
         module.load_state_dict(state, strict=True, assign=True)
