@@ -60,7 +60,6 @@ def official_size(height: int, width: int, short: int = SHORT_SIDE) -> Size:
     return math.ceil(height / width * short / MULTIPLE) * MULTIPLE, short
 
 
-def train_ids(label: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
+def train_ids(label: NDArray[np.uint8], _: Path) -> NDArray[np.uint8]:
     """A label file's values as classes from 0; its 0, "other", is `IGNORE`."""
-    del path
     return label - np.uint8(1)  # 0 wraps around to 255

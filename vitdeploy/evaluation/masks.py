@@ -5,7 +5,7 @@ the best predicted IoU); the preprocessing is Meta's: the long side resized, pad
 frame of 1024 pixels, masks enlarged through that frame.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -65,7 +65,7 @@ def evaluate_image(item: DataSetItem, plan: MaskTask, on_result: OnResult | None
         on_result: shown the predicted and the true masks, both lists of ``(h, w)``.
     """
     truth: ImageAnnotations = item.truth
-    asked = list(_asked(truth))
+    asked = _asked(truth)
     if not asked:
         return ImageRecord(image=item.name)
     photo = photos.read(item.image)
@@ -103,11 +103,9 @@ def evaluate_image(item: DataSetItem, plan: MaskTask, on_result: OnResult | None
     return ImageRecord(image=item.name, score=float(np.mean(ious)) if ious else None, finite=finite, masks=records)
 
 
-def _asked(truth: ImageAnnotations) -> Iterator[Any]:
-    if truth.detections is not None:
-        yield from truth.detections
-    else:
-        yield from (one for one in truth.annotations if one.area >= LEAST_AREA)
+def _asked(truth: ImageAnnotations) -> Sequence[Any]:
+    large = [note for note in truth.annotations if note.area >= LEAST_AREA]
+    return large if truth.detections is None else truth.detections
 
 
 def _true_mask(one: Any, plan: MaskTask, size: Size) -> Boolean | None:
@@ -185,12 +183,10 @@ def _answers(plan: MaskTask, embedding: NDArray[Any], prompts: Sequence[Sequence
             f"a prompt has {max(map(len, prompts))} points, and the decoder takes {slots}", "Use fewer."
         )
     whole = _laid_out(embedding, embeddings)
-    feeds: list[Feed] = []
-    for start in range(0, len(prompts), objects):
-        part = prompts[start : start + objects]
-        feeds.append(
-            {embeddings.name: whole, **_points(part, size, (coords, labels))},
-        )
+    feeds: list[Feed] = [
+        {embeddings.name: whole, **_points(prompts[start : start + objects], size, (coords, labels))}
+        for start in range(0, len(prompts), objects)
+    ]
     layouts = {tensor.name: tensor.layout for tensor in manifest.outputs}
     answers: Sequence[Outputs] = yield InferenceRequest(artifact=plan.decoder, feeds=tuple(feeds))
     found: list[Boolean] = []

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog import registry
@@ -18,14 +17,13 @@ from vitdeploy.evaluation import (
     dataset,
     imagenet,
     masks,
-    pictures,
     segmentation,
     super_resolution,
 )
 from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem
-from vitdeploy.evaluation.protocol import ImageEvaluation, OnResult
+from vitdeploy.evaluation.protocol import ImageEvaluation
 from vitdeploy.evaluation.request import EvalRequest
-from vitdeploy.images import sam_predict
+from vitdeploy.images import photos, sam_predict
 
 TASKS: dict[str, Task] = {
     "cityscapes": "segmentation",
@@ -41,14 +39,6 @@ SPLITS = {"cityscapes": cityscapes.SPLIT, "ade20k": ade20k.SPLIT, "imagenet": im
 """Data set → the split that is published on."""
 
 
-class StartEvaluation(Protocol):
-    """Begins the evaluation of one picture."""
-
-    def __call__(self, item: DataSetItem, *, on_result: OnResult | None = None) -> ImageEvaluation:
-        """The evaluation, which has not asked for anything yet."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedEvaluation:
     """A data set and how its pictures are evaluated."""
@@ -56,7 +46,8 @@ class PreparedEvaluation:
     files: DataSetFiles
     items: Sequence[DataSetItem]
     """The pictures to evaluate: all, or as many as ``--limit`` says."""
-    start: StartEvaluation
+    start: partial[ImageEvaluation]
+    """Begins the evaluation of one item, which is shown by ``on_result``."""
     protocol: tuple[str, ...]
     kind: str
     """Which figures there are: a key of `summary.METRICS`."""
@@ -157,12 +148,12 @@ def _segmentation(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> Prep
 def shapes(request: EvalRequest) -> dict[tuple[int, int], int]:
     """ADE20K: how many pictures become each size, the most frequent first; from the heads of the files."""
     items = dataset.limited(ade20k.find(request.root, request.split or ade20k.SPLIT).items, request.limit)
-    sizes = (pictures.size_of(item.image) for item in items)
+    sizes = (photos.size_of(item.image) for item in items)
     return dict(Counter(ade20k.official_size(*size) for size in sizes if size is not None).most_common())
 
 
 def _shape(item: DataSetItem, plan: segmentation.SegmentationTask) -> tuple[tuple[int, ...], str]:
-    size = pictures.size_of(item.image)
+    size = photos.size_of(item.image)
     chosen = segmentation.fitting(plan, *size) if size else None
     return (chosen[0].manifest.size if chosen else ()), item.name
 
@@ -246,7 +237,7 @@ def _masks(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> PreparedEva
         decode=registry.load("vitdeploy.evaluation.by_pycocotools:decode"),
         encode=registry.load("vitdeploy.evaluation.by_pycocotools:encode"),
     )
-    asked = {
+    prompts = {
         "box": "the box of every annotation of at least one pixel is asked for",
         "detector": f"every box of {request.detections.name if request.detections else ''} is asked for",
         "point": f"{request.clicks} clicks an annotation, each deepest inside what was wrong so far",
@@ -258,7 +249,7 @@ def _masks(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> PreparedEva
         protocol=(
             f"{files.layout}, split {files.split}",
             f"long side to {max(encoder.manifest.size)} (Pillow's bilinear), padded after normalization",
-            asked[prompt],
+            prompts[prompt],
             "of three masks the one whose IoU the model predicts highest, enlarged twice bilinearly",
             "mask AP by pycocotools" + ("" if request.dataset == "coco" else " with LVIS's rules")
             if prompt == "detector"
@@ -288,8 +279,9 @@ def _parts(artifacts: Sequence[Artifact]) -> tuple[Artifact, Artifact]:
     if len(artifacts) != 2 or encoder is None or decoder is None:
         given = ", ".join(f"{one.manifest.model}.{one.manifest.part}" for one in artifacts)
         raise Impossible(f"masks take an encoder and a decoder, and {given} is given", "Name both artifacts.")
-    alike = ("model", "weights")
-    differing = [name for name in alike if getattr(encoder.manifest, name) != getattr(decoder.manifest, name)]
+    differing = [
+        name for name in ("model", "weights") if getattr(encoder.manifest, name) != getattr(decoder.manifest, name)
+    ]
     if differing:
         raise Impossible(
             f"{encoder.folder} and {decoder.folder} differ in {', '.join(differing)}", "Name two parts of one model."

@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog.spec import Size
-from vitdeploy.evaluation import cubic, pictures
+from vitdeploy.errors import UnreadableFile
+from vitdeploy.evaluation import cubic
 from vitdeploy.evaluation.dataset import DataSetItem
 from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, OnResult, output, smallest_holding
 from vitdeploy.evaluation.record import ImageRecord
@@ -53,7 +55,7 @@ def evaluate_image(item: DataSetItem, plan: SegmentationTask, on_result: OnResul
     """
     photo = photos.read(item.image)
     assert item.label is not None, item
-    truth = plan.train_ids(pictures.label_map(item.label), item.label)
+    truth = plan.train_ids(label_map(item.label), item.label)
     strange = np.unique(truth[(truth != IGNORE) & (truth >= plan.classes)])
     if strange.size:
         why = f"{item.label} holds class {int(strange[0])}, and there are {plan.classes}"
@@ -83,6 +85,22 @@ def evaluate_image(item: DataSetItem, plan: SegmentationTask, on_result: OnResul
         else None,
         counts=counts,
     )
+
+
+def label_map(path: Path) -> Labels:
+    """The values of an 8-bit label file, ``(h, w)``; palettes are not applied.
+
+    Raises:
+        UnreadableFile: not there, not an image, truncated, or with channels.
+    """
+    try:
+        with Image.open(path) as image:
+            values: NDArray[Any] = np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableFile(f"{path} is not a readable label map: {error}", "Unpack it again.") from error
+    if values.ndim != 2 or values.dtype.kind not in "ui" or (values.size and int(values.max()) > 255):
+        raise UnreadableFile(f"{path} is no label map: {values.dtype} {values.shape}", "Unpack it again.")
+    return values.astype(np.uint8)
 
 
 def cropped(maps: NDArray[Any], size: Size, padded: Size) -> NDArray[Any]:

@@ -59,7 +59,7 @@ def summarize(
 ) -> AccuracySummary:
     """The figures of an evaluation; with the reference's records also the drop, on pictures that both have scored."""
     row_of = _ROWS[kind]
-    others: dict[str, tuple[Rows, float | None]] | None = None
+    others: dict[str, tuple[Rows, float | None]] = {}
     if reference is not None:
         others = {one.image: (row_of(one, len(classes)), one.score) for one in reference if one.status == "scored"}
     found = AccuracySummary()
@@ -75,7 +75,7 @@ def summarize(
         found.scored += 1
         found.not_finite += not one.finite
         found.adapted += one.how is not None
-        other = None if others is None else others.get(one.image)
+        other = others.get(one.image)
         if other is not None:
             paired.append(len(rows))
             theirs.append(other[0])
@@ -88,7 +88,7 @@ def summarize(
     if ours is None:
         found.figures = tuple(Figure(name=m.name, unit=m.unit, value=None) for m in METRICS[kind])
         return found
-    found.paired = None if others is None else len(paired)
+    found.paired = None if reference is None else len(paired)
     sides = (np.stack(theirs), ours[paired]) if paired else None
     found.figures = tuple(_figure(measure, ours, sides) for measure in METRICS[kind])
     found.classes = _class_figures(kind, classes, ours, sides[0] if sides else None)

@@ -6,10 +6,10 @@ as the factor are left out, Y is that of ITU-R BT.601.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +33,11 @@ _Y = (65.481, 128.553, 24.966)
 """Of R, G, B on a 0–1 scale; and 16 beside. Source: ITU-R BT.601, as MATLAB's ``rgb2ycbcr``."""
 
 
-class SsimFunction(Protocol):
-    """SSIM of two luminances ``(h, w)`` on the 0–255 scale."""
+Luminance = NDArray[np.float64]
+"""Y of a picture, ``(h, w)``, on the 0–255 scale."""
 
-    def __call__(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-        """The mean over all windows that lie inside."""
-        ...
+SsimFunction = Callable[[Luminance, Luminance], float]
+"""The mean SSIM of two luminances over all windows that lie inside."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +156,7 @@ def compare(picture: Photo, large: Photo, scale: int, ssim: SsimFunction) -> tup
     return psnr(one, other), ssim(one, other)
 
 
-def luminance(picture: Photo) -> NDArray[np.float64]:
+def luminance(picture: Photo) -> Luminance:
     """Y of BT.601 on the 16–235 scale, not rounded."""
     return picture.astype(np.float64) @ (np.asarray(_Y) / 255.0) + 16.0
 
@@ -166,7 +165,7 @@ PERFECT_DB = 100.0
 """PSNR that stands for equal pictures, whose true one is infinite: JSON has no such number. Source: a choice."""
 
 
-def psnr(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def psnr(one: Luminance, other: Luminance) -> float:
     """Peak signal-to-noise ratio of luminances on the 0–255 scale."""
     mse = float(np.mean((one - other) ** 2))
     return PERFECT_DB if mse == 0 else min(PERFECT_DB, float(10 * np.log10(255.0**2 / mse)))
@@ -179,7 +178,7 @@ def _made(large: Photo, scale: int) -> Photo:
 
 def _fitting(artifacts: Sequence[Artifact], size: Size) -> Artifact:
     """The smallest artifact that holds a picture of this size, else the largest: its tiles are fewest."""
-    return smallest_holding(artifacts, size) or max(artifacts, key=lambda one: math.prod(one.manifest.size))
+    return smallest_holding(artifacts, size) or max(artifacts, key=lambda artifact: math.prod(artifact.manifest.size))
 
 
 def _padded(picture: Photo, size: Size) -> Photo:
@@ -206,17 +205,16 @@ def _joined(
     outputs: Sequence[NDArray[Any]], tiles: Sequence[tuple[int, int]], size: Size, whole: Size, scale: int
 ) -> Photo:
     """One picture of tiles ``(3, h, w)`` on a 0–1 scale; of an overlap each gives its half."""
-    made = np.zeros((whole[0] * scale, whole[1] * scale, 3), np.uint8)
+    picture = np.zeros((whole[0] * scale, whole[1] * scale, 3), np.uint8)
     for tile, (top, left) in zip(outputs, tiles, strict=True):
         rows = _share(top, [t for t, _ in tiles], size[0])
         columns = _share(left, [x for _, x in tiles], size[1])
         part = np.clip(np.nan_to_num(tile.astype(np.float64)), 0, 1) * 255.0
         pixels = np.rint(part.transpose(1, 2, 0)).astype(np.uint8)
         taken = pixels[rows[0] * scale : rows[1] * scale, columns[0] * scale : columns[1] * scale]
-        made[
-            (top + rows[0]) * scale : (top + rows[1]) * scale, (left + columns[0]) * scale : (left + columns[1]) * scale
-        ] = taken
-    return made
+        y, x = (top + rows[0]) * scale, (left + columns[0]) * scale
+        picture[y : y + len(taken), x : x + taken.shape[1]] = taken
+    return picture
 
 
 def _share(start: int, starts: Sequence[int], size: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from vitdeploy import documents
 from vitdeploy.api import evaluate
 from vitdeploy.api.devices import reachable
 from vitdeploy.catalog import packages, registry
+from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.devices import computer_facts
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, worst_exit_code
 from vitdeploy.fleet import messages
@@ -229,6 +230,10 @@ def new_run(plan: SweepPlan, wanted: Sequence[SweepCase], name: str, earlier: Ru
     return msgspec.structs.replace(earlier, results=())
 
 
+_PLANNED = ("model", "part", "target", "size", "batch", "attention")
+"""Fields of a variant that the plan alone decides."""
+
+
 def _check_same(
     wanted: Sequence[SweepCase],
     device: record.RunDevice,
@@ -242,12 +247,7 @@ def _check_same(
     cases = [
         msgspec.structs.replace(
             result.case,
-            model=case.planned.variant.model,
-            part=case.planned.variant.part,
-            target=case.planned.variant.target,
-            size=case.planned.variant.size,
-            batch=case.planned.variant.batch,
-            attention=case.planned.variant.attention,
+            **{name: getattr(case.planned.variant, name) for name in _PLANNED},
             streams=case.planned.streams,
             device=case.device,
         )
@@ -272,13 +272,9 @@ def _reachable(devices: Sequence[str]) -> None:
 
 def _resources(plan: SweepPlan, wanted: Sequence[SweepCase], jobs: Sequence[EvalJob]) -> list[Mapping[str, float]]:
     """The workers of a local cluster: one a device, and one that exports and runs torch with the memory there is."""
-    from vitdeploy.catalog.fact_table import DeviceFacts
-    from vitdeploy.devices import computer_facts
-
-    found: list[Mapping[str, float]] = [{messages.resource(name): 1.0} for name in _devices(wanted, jobs)]
+    workers: list[Mapping[str, float]] = [{messages.resource(name): 1.0} for name in _devices(wanted, jobs)]
     if any(case.planned.artifact is None for case in wanted) or any(job.request.reference for job in jobs):
         claim = plan.export_memory_gib * messages.GIB
-        found.append(
-            {messages.MEMORY: max(claim, float(DeviceFacts(computer_facts.read_facts()).memory_free_bytes or 0))}
-        )
-    return found
+        free_bytes = DeviceFacts(computer_facts.read_facts()).memory_free_bytes or 0
+        workers.append({messages.MEMORY: max(claim, float(free_bytes))})
+    return workers

@@ -227,22 +227,16 @@ def evaluations(plan: SweepPlan) -> list[EvalJob]:
         if evals.dataset not in dataset.NAMES:
             raise unknown_name("data set", evals.dataset, dataset.NAMES, "docs/eval.md")
         artifacts = tuple(open_artifact(Path(name)) for name in evals.artifacts)
+        options = {
+            name: value
+            for name, value in msgspec.structs.asdict(evals).items()
+            if name not in ("artifacts", "devices", "shards")
+        }
+        options["root"] = Path(evals.root)
+        for name in ("annotations", "detections", "weights"):
+            options[name] = Path(options[name]) if options[name] else None
         for device in evals.devices:
-            request = EvalRequest(
-                dataset=evals.dataset,
-                root=Path(evals.root),
-                device=device,
-                split=evals.split,
-                limit=evals.limit,
-                crop=evals.crop,
-                prompt=evals.prompt,
-                clicks=evals.clicks,
-                annotations=Path(evals.annotations) if evals.annotations else None,
-                detections=Path(evals.detections) if evals.detections else None,
-                threads=evals.threads,
-                weights=Path(evals.weights) if evals.weights else None,
-                reference=evals.reference,
-            )
+            request = EvalRequest(**options, device=device)
             job = EvalJob(artifacts=artifacts, request=request, count=evals.shards)
             if job in jobs:
                 raise UsageError(f"evals {number} names {job.words} a second time", "Leave evals out.")
@@ -252,7 +246,7 @@ def evaluations(plan: SweepPlan) -> list[EvalJob]:
 
 def devices(wanted: Sequence[SweepCase]) -> list[str]:
     """The devices of a plan, each once."""
-    return list(dict.fromkeys(one.device for one in wanted))
+    return list(dict.fromkeys(case.device for case in wanted))
 
 
 def _of_rows(plan: SweepPlan, rows: PlanRows) -> list[tuple[str, Planned, BenchRequest]]:

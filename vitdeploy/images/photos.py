@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from vitdeploy.catalog.spec import IMAGENET_MEAN, ModelSpec, Size
 from vitdeploy.errors import MissingPackage, UnreadableFile, UsageError
@@ -30,10 +30,6 @@ BUNDLED = (
 
 Source: skimage/data/README.txt and sklearn/datasets/images/README.txt.
 """
-
-Fit = Callable[[Photo, Size], Photo]
-"""Brings a photograph to a size."""
-
 FILL = tuple(round(255 * mean) for mean in IMAGENET_MEAN)
 """RGB of what `letterbox` leaves empty: the color that is zero after normalization, to rounding."""
 
@@ -108,8 +104,17 @@ def read(path: Path) -> Photo:
             return np.asarray(image.convert("RGB"))
     except FileNotFoundError as error:
         raise UnreadableFile(f"no image at {path}", "Check the path.") from error
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableFile(f"{path} is not a readable image: {error}", "Use a PNG or JPEG file.") from error
+
+
+def size_of(path: Path) -> Size | None:
+    """Height and width from the file's head; None where it cannot be read."""
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def resize(photo: Photo, size: Size) -> Photo:
@@ -164,20 +169,21 @@ def as_bytes(photos: Sequence[Photo]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.stack(photos).transpose(0, 3, 1, 2))
 
 
+PARITY_SAMPLES = 4
+"""Bundled photographs that parity is measured on."""
+
+
 def parity_batches(
-    size: Size, batch: int, folder: Path | None = None, samples: int = 4, *, fit: Fit | None = None
+    size: Size, batch: int, folder: Path | None = None, *, fit: Callable[[Photo, Size], Photo] = center_crop
 ) -> Iterator[list[Photo]]:
     """Pictures that parity is measured on: one batch of noise, then photographs, each list one batch.
 
     Args:
-        size: of each picture.
-        batch: how many pictures a list holds.
-        folder: the user's photographs; None: the bundled ones.
-        samples: how many of the bundled photographs; they repeat to fill a batch.
-        fit: how a photograph is brought to the size; None: `center_crop`.
+        folder: the user's photographs; None: `PARITY_SAMPLES` of the bundled ones. They repeat to fill a batch.
+        fit: how a photograph is brought to the size.
     """
     yield noise(size, batch, seed=0)
-    paths = in_folder(folder) if folder else bundled()[:samples]
+    paths = in_folder(folder) if folder else bundled()[:PARITY_SAMPLES]
     for start in range(0, len(paths), batch):
         chosen = [paths[(start + i) % len(paths)] for i in range(batch)]
-        yield [(fit or center_crop)(read(path), size) for path in chosen]
+        yield [fit(read(path), size) for path in chosen]
