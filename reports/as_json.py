@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -85,6 +86,7 @@ def render(report: Report) -> bytes:
 
 def _row(section: str, row: ReportRow) -> JsonRow:
     result, quotable = row.result, row.quotable
+    trials: dict[str, Any] = {name: getattr(row, name) if quotable else None for name in _OF_TRIALS}
     return JsonRow(
         run=row.run_id,
         section=section,
@@ -93,5 +95,5 @@ def _row(section: str, row: ReportRow) -> JsonRow:
         change=None if row.change is None else msgspec.convert(row.change, JsonChange, from_attributes=True),
         **{name: getattr(result, name) for name in _OF_RESULT},
         **{name: getattr(row, name) for name in _OF_ROW},
-        **{name: getattr(row, name) if quotable else None for name in _OF_TRIALS},
+        **trials,
     )

@@ -66,11 +66,10 @@ def eval_output(outcome: "EvalOutcome") -> CommandOutput:
     if evaluation.reference_why_not:
         lines.append(f"No drop: {evaluation.reference_why_not}.".replace("..", "."))
     lines += [*evaluation.warnings, str(outcome.path), *([str(outcome.page)] if outcome.page else [])]
-    latency = [outcome.latency] if outcome.latency else []
     tables = [table for table in (_classes(evaluation), _worst(evaluation)) if table.rows]
     return CommandOutput(
         document=evaluation,
-        human=[_figures(evaluation), *latency, *tables, *lines],
+        human=[_figures(evaluation), *tables, *lines],
         failures=[outcome.error] if outcome.error else [],
     )
 

@@ -40,5 +40,3 @@ class EvalOutcome:
     path: Path
     page: Path | None
     error: VitdeployError | None
-    latency: str | None = None
-    """Of the same file, from a run that was given."""

@@ -24,13 +24,7 @@ ATTENTION_EPS = 1e-15
 
 
 class ConvLayer(nn.Module):
-    """Convolution with "same" padding, then batch norm, then activation.
-
-    Attributes:
-        conv: the convolution.
-        norm: its batch norm, or None.
-        act: the activation module, or None.
-    """
+    """Convolution ``conv`` with "same" padding, then batch norm ``norm`` or None, then activation ``act`` or None."""
 
     def __init__(
         self,
