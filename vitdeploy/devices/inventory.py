@@ -16,12 +16,13 @@ from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import DeviceError, UnreadableFile, unknown_name
 from vitdeploy.processes.connection import Connection
+from vitdeploy.processes.local import LocalConnection
 
 Link = Literal["local", "ssh", "adb"]
 Threads = Literal["physical-cores", "big-cores"] | Annotated[int, msgspec.Meta(ge=1)]
 
 LINKS: Final[Mapping[str, str]] = {
-    "local": "vitdeploy.processes.local:open_connection",
+    "local": "vitdeploy.devices.inventory:open_local",
     "ssh": "vitdeploy.devices.over_ssh:open_connection",
     "adb": "vitdeploy.devices.over_adb:open_connection",
 }
@@ -193,6 +194,11 @@ def connect(device: Device) -> Connection:
         packages.require(("adbutils",))
     connection: Connection = registry.load(LINKS[device.link])(device)
     return connection
+
+
+def open_local(device: Device) -> Connection:
+    """The connection to this machine."""
+    return LocalConnection(device.name)
 
 
 def clean_phone(device: Device, *, dry_run: bool = False) -> int:

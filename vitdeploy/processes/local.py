@@ -13,13 +13,9 @@ import tempfile
 import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vitdeploy.errors import DeviceError, UnreadableFile
 from vitdeploy.processes.connection import CommandResult, Connection, kill_group, timed_out
-
-if TYPE_CHECKING:
-    from vitdeploy.devices.inventory import Device
 
 LOCK_POLL_S = 0.05
 """How often a held lock is asked for again."""
@@ -103,11 +99,6 @@ class LocalConnection(Connection):
 
     def close(self) -> None:
         """Nothing is held open."""
-
-
-def open_connection(device: "Device") -> Connection:
-    """The connection to this machine."""
-    return LocalConnection(device.name)
 
 
 @contextlib.contextmanager
