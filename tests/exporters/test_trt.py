@@ -330,7 +330,7 @@ def test_the_plan_says_what_is_not_run():
 
 
 def test_a_compute_capability_is_a_number_of_a_target_that_has_one():
-    with pytest.raises(UsageError, match="'sm80' is none"):
+    with pytest.raises(UsageError, match="'sm80' is not a valid value"):
         export.export_plan(["efficientvit_b0"], export.ExportRequest(target="trt-rtx-fp16", compute_capability="sm80"))
     with pytest.raises(Impossible, match="onnx-fp32 is not built ahead of time"):
         export.export_plan(["efficientvit_b0"], export.ExportRequest(target="onnx-fp32", compute_capability="8.0"))
