@@ -219,7 +219,7 @@ def test_fp32_has_no_half_border_but_fp16_has():
     with pytest.raises(Impossible, match="onnx-fp32 has no --io fp16"):
         export.export_plan(["efficientvit_b0"], export.ExportRequest(target="onnx-fp32", io="fp16"))
     assert export.export_plan(["efficientvit_b0"], export.ExportRequest(target="onnx-fp16", io="fp16"))
-    with pytest.raises(Impossible, match="takes no picture"):
+    with pytest.raises(Impossible, match="takes no image"):
         export.export_plan(["efficientvit_sam_l0.decoder"], export.ExportRequest(target="onnx-fp16", io="uint8"))
 
 
