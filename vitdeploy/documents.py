@@ -60,12 +60,12 @@ def decode(data: bytes, kind: type[T], *, schema: int, what: str, name: str) -> 
     if not data.strip():
         raise UnreadableFile(f"{name} is empty", f"Make the {what} file again.")
     try:
-        found = msgspec.json.decode(data, type=_Head).schema
+        version = msgspec.json.decode(data, type=_Head).schema
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableFile(f"{name} is not a {what} file: {error}", f"Make the {what} file again.") from error
-    if found > schema:
+    if version > schema:
         raise UnreadableFile(
-            f"{name} has {what} schema {found}; this vitdeploy reads up to {schema}",
+            f"{name} has {what} schema {version}; this vitdeploy reads up to {schema}",
             "Update vitdeploy to the version that wrote it.",
         )
     try:
@@ -107,10 +107,10 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def _sweep(path: Path) -> None:
     """Remove what writers of ``path`` left behind that were killed in the middle of it."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
-        writer = left.name.removeprefix(f".{path.name}.").partition("-")[0]
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
+        writer = leftover.name.removeprefix(f".{path.name}.").partition("-")[0]
         if writer.isdigit() and not _alive(int(writer)):
-            left.unlink(missing_ok=True)
+            leftover.unlink(missing_ok=True)
 
 
 def _alive(pid: int) -> bool:

@@ -9,8 +9,8 @@ MISSING = "–"
 
 def milliseconds(values: Sequence[float | None]) -> list[str]:
     """A column of times in ms, three significant digits of its smallest value, at most 3 decimals."""
-    known = [abs(v) for v in values if v is not None and math.isfinite(v) and v > 0]
-    decimals = _decimals(min(known)) if known else 0
+    positive = [abs(v) for v in values if v is not None and math.isfinite(v) and v > 0]
+    decimals = _decimals(min(positive)) if positive else 0
     return [MISSING if v is None else f"{v:.{decimals}f}" for v in values]
 
 

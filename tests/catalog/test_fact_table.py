@@ -36,7 +36,7 @@ def jetson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(nvidia_facts, "_said", lambda *command: NVPMODEL if command[0] == "nvpmodel" else "")
+    monkeypatch.setattr(nvidia_facts, "_output", lambda *command: NVPMODEL if command[0] == "nvpmodel" else "")
     monkeypatch.setattr(nvidia_facts, "_line", lambda *command: ORIN if command[0] == "tegrastats" else "")
     return tmp_path
 

@@ -48,7 +48,7 @@ def test_a_jetson_is_told_by_its_files(tmp_path: Path, monkeypatch: pytest.Monke
     def said(*command: str) -> str:
         return NVPMODEL if command[0] == "nvpmodel" else ""
 
-    monkeypatch.setattr(nvidia_facts, "_said", said)
+    monkeypatch.setattr(nvidia_facts, "_output", said)
     monkeypatch.setattr(nvidia_facts, "_line", lambda *command: ORIN if command[0] == "tegrastats" else "")
     monkeypatch.setattr(nvidia_facts, "ROOT", tmp_path)
     found = computer_facts.read_facts()
@@ -66,7 +66,7 @@ def test_a_machine_without_a_gpu_says_nothing_of_one(tmp_path: Path, monkeypatch
         del command
         return ""
 
-    monkeypatch.setattr(nvidia_facts, "_said", said)
+    monkeypatch.setattr(nvidia_facts, "_output", said)
     monkeypatch.setattr(nvidia_facts, "ROOT", tmp_path)
     assert "compute_capability" not in computer_facts.read_facts()
 

@@ -115,11 +115,11 @@ def _kernels(run: Run, device: Device, progress: Progress) -> list[Kernel]:
             try:
                 measured = sorted(measure(artifact).items(), key=lambda item: -item[1])
                 times = {name: ns / 1e6 for name, ns in measured}
-                said = None if times else f"{result.case.target} reports no operator times"
+                message = None if times else f"{result.case.target} reports no operator times"
             except VitdeployError as error:
-                said = error.message
+                message = error.message
             graph = artifact.manifest.operators
-            kernels.append(Kernel(case=result.case.name, graph=graph, ran_ms=times, said=said))
+            kernels.append(Kernel(case=result.case.name, graph=graph, ran_ms=times, said=message))
     return kernels
 
 

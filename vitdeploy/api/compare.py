@@ -72,17 +72,17 @@ def compare(
         baseline = baselines.find(head, request.baselines)
         base = baseline.run
     device = head.device
-    known = calibration.find(device.name, device.facts)
+    noise = calibration.find(device.name, device.facts)
     notes = [
-        f"The calibration of {device.name} adds its drift of {known.drift:.2%} to the error."
-        if known
+        f"The calibration of {device.name} adds its drift of {noise.drift:.2%} to the error."
+        if noise
         else f"{device.name} is not calibrated. Run `vitdeploy calibrate` to measure its noise and drift."
     ]
     if baseline is not None:
         accepted = baseline.acceptance
         notes.append(f"Baseline accepted by {accepted.who} on {accepted.accepted_utc[:10]}: {accepted.because}")
     compared = comparison.runs(
-        base, head, max_slowdown=max_slowdown, alpha=alpha, drift=known.drift if known else 0.0, notes=notes
+        base, head, max_slowdown=max_slowdown, alpha=alpha, drift=noise.drift if noise else 0.0, notes=notes
     )
     if request.confirm:
         compared = _confirmed(compared, base, head, request, progress, on_trial)

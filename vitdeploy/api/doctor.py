@@ -9,19 +9,19 @@ from vitdeploy.errors import VitdeployError
 
 def doctor(device: str = "local") -> list[Finding]:
     """What would spoil a number or stop an export."""
-    known = inventory.find(device)
-    if known.link != "local":
+    entry = inventory.find(device)
+    if entry.link != "local":
         try:
-            facts = device_facts.facts_of(known)
+            facts = device_facts.facts_of(entry)
         except VitdeployError as error:
             return [findings.unreachable_finding(device, error)]
-        if known.link == "adb":
+        if entry.link == "adb":
             return findings.phone_findings(facts)
-        address = f"{known.user}@{known.host}" if known.user else known.host
-        return findings.ssh_findings(facts, address=address, targets=known.targets, trtexec=known.trtexec)
+        address = f"{entry.user}@{entry.host}" if entry.user else entry.host
+        return findings.ssh_findings(facts, address=address, targets=entry.targets, trtexec=entry.trtexec)
     needed = sorted(packages.EXTRAS)
     return [
-        *findings.computer_findings(device_facts.facts_of(known)),
+        *findings.computer_findings(device_facts.facts_of(entry)),
         findings.space_finding(store.default_root()),
         *findings.package_findings(packages.missing(needed), needed),
         *findings.tool_findings(),

@@ -105,9 +105,9 @@ def evaluate_artifact(
     if request.reference:
         reference = evaluate_reference.evaluated(prepared.artifacts, request, progress, on_image)
     if isinstance(reference, Reference):
-        kept = _records_path(out, "reference")
-        shutil.copyfile(reference.records, kept)
-        reference = dataclasses.replace(reference, records=kept)
+        reference_path = _records_path(out, "reference")
+        shutil.copyfile(reference.records, reference_path)
+        reference = dataclasses.replace(reference, records=reference_path)
     outcome = _saved(prepared, request, out, reply, reference)
     if outcome.evaluation.worst:
         try:
@@ -182,10 +182,10 @@ def collect(
     _merge(parts, _records_path(out), evaluate_images.head_of(prepared, request.device), prepared.items)
     reference: Reference | str = why_not or NO_REFERENCE
     if reference_parts:
-        kept = _records_path(out, "reference")
+        reference_path = _records_path(out, "reference")
         head = evaluate_images.head_of(prepare.prepare(request, references), "local")
-        _merge(reference_parts, kept, head, prepared.items)
-        reference = Reference(records=kept, words=evaluate_reference.words_of(references))
+        _merge(reference_parts, reference_path, head, prepared.items)
+        reference = Reference(records=reference_path, words=evaluate_reference.words_of(references))
     return _with_page(_saved(prepared, request, out, reply or ShardReply(), reference), request)
 
 
@@ -214,11 +214,11 @@ def _saved(
 ) -> EvalOutcome:
     """The evaluation of all records, written to ``out``."""
     images = _records_path(out)
-    kept = reference.records if isinstance(reference, Reference) else None
-    others = image_records.records(kept) if kept else None
+    reference_path = reference.records if isinstance(reference, Reference) else None
+    others = image_records.records(reference_path) if reference_path else None
     summed = summary.summarize(prepared.kind, prepared.files.classes, image_records.records(images), others)
     if prepared.kind == "detections":
-        summed.figures, summed.classes = detections.figures(prepared, images, kept)
+        summed.figures, summed.classes = detections.figures(prepared, images, reference_path)
     device = RunDevice(name=request.device, facts=reply.facts)
     frame = provenance.new_run(
         device, timing.make_protocol(), datetime.now(timezone.utc), host=computer_facts.read_facts()

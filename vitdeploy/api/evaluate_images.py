@@ -69,20 +69,20 @@ def evaluate_items(
     records = ImageRecords(out, head_of(prepared, device.name))
     reply = ShardReply()
     with inventory.connect(device) as link, link.lock(timeout_s=lock_wait_s):
-        done = records.begin(resume=request.resume)  # in the lock: another worker may have done these meanwhile
-        left = [item for item in prepared.items if item.name not in done]
-        if done:
-            progress(f"going on with {out}: {len(done)} pictures are there")
+        recorded = records.begin(resume=request.resume)  # in the lock: another worker may have done these meanwhile
+        remaining = [item for item in prepared.items if item.name not in recorded]
+        if recorded:
+            progress(f"going on with {out}: {len(recorded)} pictures are there")
         facts = device_facts.read_facts(device, link)
         reply.facts = device_facts.stable_facts(device, facts)
         reply.threads = request.threads or inventory.threads_of(device, facts)
         ran: dict[str, Any] = {}
         log = out.with_suffix(".log")
         infer = client.inference_on(device, link, facts, threads=reply.threads, log=log, on_facts=ran.update)
-        check = _Check(prepared, left, fresh=not done)
+        check = _Check(prepared, remaining, fresh=not recorded)
         name = label or f"{prepared.artifacts[0].manifest.model} {targets[0]}"
-        count = len(done)
-        for evaluated in evaluate(left, check.start, infer):
+        count = len(recorded)
+        for evaluated in evaluate(remaining, check.start, infer):
             records.add(*evaluated)
             count += len(evaluated)
             on_image(count, len(prepared.items), name)
@@ -144,14 +144,14 @@ def draw_worst(prepared: PreparedEvaluation, device: Device, outcome: EvalOutcom
             pass
 
 
-def _write_sheet(path: Path, prepared: PreparedEvaluation, item: DataSetItem, found: Any, true: Any) -> None:
+def _write_sheet(path: Path, prepared: PreparedEvaluation, item: DataSetItem, predicted: Any, true: Any) -> None:
     match prepared.kind:
         case "segmentation":
-            data = sheets.segmentation(photos.read(item.image), found, true, prepared.files.name)
+            data = sheets.segmentation(photos.read(item.image), predicted, true, prepared.files.name)
         case "super-resolution":
-            data = sheets.enlargement(found, true)
+            data = sheets.enlargement(predicted, true)
         case "masks" | "detections":
-            data = sheets.masks(photos.read(item.image), found, true)
+            data = sheets.masks(photos.read(item.image), predicted, true)
         case _:
             data = sheets.picture(photos.read(item.image))
     documents.write_bytes(path, data)

@@ -68,10 +68,10 @@ def suites() -> list[ListingRow]:
     """Every suite, and whether it can be run in this version."""
     return [
         ListingRow(
-            name=known.name,
-            facts={"title": known.title, "cases": str(len(known.entries))},
-            usable=known.unavailable is None,
-            why_not=known.unavailable,
+            name=entry.name,
+            facts={"title": entry.title, "cases": str(len(entry.entries))},
+            usable=entry.unavailable is None,
+            why_not=entry.unavailable,
         )
-        for known in suite.suites().values()
+        for entry in suite.suites().values()
     ]

@@ -120,13 +120,13 @@ def _masks(request: PredictRequest, photo: Any, artifact: Artifact) -> Predictio
         picture.with_name(f"{picture.stem}-masks.png"),
         picture.with_name(f"{picture.stem}-masks-{sam_predict.FRAME[0]}.png"),
     )
-    at_size, in_frame = [one.best.at(photo) for one in objects], [one.best.in_frame() for one in objects]
+    at_size, in_frame = [region.best.at(photo) for region in objects], [region.best.in_frame() for region in objects]
     for masks, path in zip((at_size, in_frame), numbered, strict=True):
         overlay.save(Image.fromarray(sam_predict.object_map(masks)), path)
     shown = tuple(
-        (f"object {number} by {one.prompt.words}{f', mask {place}' if request.multimask else ''}", candidate.score)
-        for number, one in enumerate(objects, start=1)
-        for place, candidate in enumerate(one.candidates, start=1)
+        (f"object {number} by {region.prompt.words}{f', mask {place}' if request.multimask else ''}", candidate.score)
+        for number, region in enumerate(objects, start=1)
+        for place, candidate in enumerate(region.candidates, start=1)
     )
     return Prediction(picture=picture, measure="predicted IoU", classes=shown, note=note, masks=numbered)
 
@@ -162,12 +162,12 @@ def _sessions(*artifacts: Artifact) -> Generator[Sequence[Callable[[Any], Any]]]
     if target.runtime is None:
         raise Impossible(f"this version has nothing that runs {target.name}", "Use an artifact of another target.")
     packages.require(target.run_packages)
-    runtime = registry.load(target.runtime)
+    open_session = registry.load(target.runtime).open_session
     options = session.SessionOptions(threads=computer_facts.cores_physical())
     with ExitStack() as stack:
         yield [
-            partial(session.infer, stack.enter_context(runtime.open_session(one.file, as_json(one.manifest), options)))
-            for one in artifacts
+            partial(session.infer, stack.enter_context(open_session(part.file, as_json(part.manifest), options)))
+            for part in artifacts
         ]
 
 

@@ -39,14 +39,14 @@ def published_list() -> list[ListingRow]:
     rows: list[ListingRow] = []
     for name in published_tables.names():
         table = published_tables.find(name)
-        known = [row for row in table.rows if row.model and published_tables.known(row.model)]
+        present = [row for row in table.rows if row.model and published_tables.known(row.model)]
         facts = {
             "title": table.title,
-            "rows": f"{len(known)} of {len(table.rows)} have a model here",
+            "rows": f"{len(present)} of {len(table.rows)} have a model here",
             "claims": str(len(table.claims)),
         }
         rows.append(
-            ListingRow(name=name, facts=facts, usable=bool(known), why_not=None if known else "no model is here")
+            ListingRow(name=name, facts=facts, usable=bool(present), why_not=None if present else "no model is here")
         )
     return rows
 
@@ -72,7 +72,7 @@ def reproduce(
     protocol = plan.protocol(reproduction.suite_of(name, quick=request.quick))
     default = output_path.new_path("runs", f"reproduce-{name}", plan.device.name)
     out = output_path.checked(request.out, default, resume=request.resume)
-    run = studies.timed(_in_time(plan, progress), protocol, out, progress, on_trial)
+    run = studies.timed(_without_slow_rows(plan, progress), protocol, out, progress, on_trial)
     return _outcome(name, run, out, request.page)
 
 
@@ -111,7 +111,7 @@ def _outcome(name: str, run: Run, out: Path, page: Path | None) -> ReproduceOutc
     return ReproduceOutcome(reproduction=compared, path=out, page=page)
 
 
-def _in_time(plan: StudyPlan, progress: Progress) -> StudyPlan:
+def _without_slow_rows(plan: StudyPlan, progress: Progress) -> StudyPlan:
     """The plan, rows that would take too long refused: a small one is timed first, for the speed of the device."""
     rows = list(plan.rows)
     scout = published_tables.scout(rows)

@@ -96,9 +96,9 @@ def _as_usage_error(error: Exception) -> UsageError:
     """The parser's complaint in our two lines, with the nearest names for an unknown command or option."""
     formatted: Callable[[], str] = getattr(error, "format_message", lambda: str(error))
     message = formatted().rstrip(".")
-    given = message.partition("'")[2].partition("'")[0]
+    name = message.partition("'")[2].partition("'")[0]
     if message.startswith("No such command"):
-        return unknown_name("command", given, [*COMMANDS, "cache"], "vitdeploy --help")
+        return unknown_name("command", name, [*COMMANDS, "cache"], "vitdeploy --help")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "vitdeploy"
     possible: list[str] = getattr(error, "possibilities", None) or []

@@ -72,12 +72,12 @@ class Shell:
             StreamLost: the stream ended before the command did.
         """
         while self.exit_code is None and not until():
-            left = deadline - time.monotonic()
-            if left <= 0:
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
                 raise OutOfTime
             poll = select.poll()  # `select` itself ends at descriptor 1023
             poll.register(self._stream, select.POLLIN | (select.POLLOUT if self._unsent else 0))
-            ready = sum(event for _, event in poll.poll(left * 1000))
+            ready = sum(event for _, event in poll.poll(remaining_s * 1000))
             try:
                 if ready & select.POLLOUT:
                     del self._unsent[: self._stream.send(self._unsent)]
@@ -196,7 +196,7 @@ class Sync:
         return bytes(data)
 
     def _limit(self) -> None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
+        remaining_s = self._deadline - time.monotonic()
+        if remaining_s <= 0:
             raise OutOfTime
-        self._stream.settimeout(left)
+        self._stream.settimeout(remaining_s)

@@ -164,15 +164,15 @@ def phone_findings(facts: DeviceFacts) -> list[Finding]:
 
 
 def _judged(
-    what: str, found: str, *, spoilt: bool, advice: str, state: Literal["note", "problem"] = "problem"
+    what: str, value: str, *, spoilt: bool, advice: str, state: Literal["note", "problem"] = "problem"
 ) -> Finding:
     """With its advice where a figure or an export would be spoilt, else fine."""
-    return Finding(what, found, state, advice) if spoilt else Finding(what, found)
+    return Finding(what, value, state, advice) if spoilt else Finding(what, value)
 
 
-def _visible(what: str, found: str | None, advice: str = "") -> Finding:
+def _visible(what: str, value: str | None, advice: str = "") -> Finding:
     """Fine where it is visible, else a note with its advice."""
-    return Finding(what, found) if found else Finding(what, NOT_VISIBLE, "note", advice)
+    return Finding(what, value) if value else Finding(what, NOT_VISIBLE, "note", advice)
 
 
 def _shown(facts: DeviceFacts, *shown: Fact[Any]) -> list[Finding]:

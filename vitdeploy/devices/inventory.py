@@ -135,12 +135,12 @@ def read(path: Path) -> Device:
 
 def _with_environment(device: Device) -> Device:
     """The device with what the environment says of its address: an address is often nobody else's business."""
-    found = {field: os.environ.get(environment_variable(device.name, field)) for field in ("host", "user", "port")}
-    given: dict[str, str] = {field: value for field, value in found.items() if value}
+    variables = {field: os.environ.get(environment_variable(device.name, field)) for field in ("host", "user", "port")}
+    values: dict[str, str] = {field: text for field, text in variables.items() if text}
     try:
-        return msgspec.convert({**msgspec.to_builtins(device), **given}, Device, strict=False) if given else device
+        return msgspec.convert({**msgspec.to_builtins(device), **values}, Device, strict=False) if values else device
     except msgspec.ValidationError as error:
-        names = ", ".join(environment_variable(device.name, field) for field in given)
+        names = ", ".join(environment_variable(device.name, field) for field in values)
         raise UnreadableFile(f"{names} do not fit the device {device.name}: {error}", "Correct them.") from error
 
 
@@ -151,10 +151,10 @@ def devices() -> Mapping[str, Device]:
 
 def find(name: str) -> Device:
     """The device of that name; an unknown one is a `UsageError` with the nearest ones."""
-    known = devices()
-    if name not in known:
-        raise unknown_name("device", name, known, "vitdeploy devices")
-    return known[name]
+    by_name = devices()
+    if name not in by_name:
+        raise unknown_name("device", name, by_name, "vitdeploy devices")
+    return by_name[name]
 
 
 def unreachable(device: Device) -> str | None:

@@ -25,13 +25,13 @@ _NOW = re.compile(r"^NV Power Mode:\s*(\S+)\s*\n\s*(\d+)\s*$", re.MULTILINE)
 @contextlib.contextmanager
 def power_held(mode: str | None, *, clocks: bool) -> Generator[dict[str, str]]:
     """Set the power mode and the highest clocks; yields what was done, or why not, by name."""
-    said: dict[str, str] = {}
+    report: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         if mode is not None:
-            said["power_mode"] = _hold_mode(mode, stack)
+            report["power_mode"] = _hold_mode(mode, stack)
         if clocks:
-            said["clocks"] = _hold_clocks(stack)
-        yield said
+            report["clocks"] = _hold_clocks(stack)
+        yield report
 
 
 def _hold_mode(mode: str, stack: contextlib.ExitStack) -> str:
@@ -40,15 +40,15 @@ def _hold_mode(mode: str, stack: contextlib.ExitStack) -> str:
         return "not held: nvpmodel -q tells none"
     if now[1] == mode:
         return f"{mode}, as it was"
-    known = {name: number for number, name in _MODE.findall(text_of(CONF))}
-    if mode not in known:
-        return f"not held: {CONF} has no {mode}, only {', '.join(known) or 'none'}"
+    modes = {name: number for number, name in _MODE.findall(text_of(CONF))}
+    if mode not in modes:
+        return f"not held: {CONF} has no {mode}, only {', '.join(modes) or 'none'}"
     # Some modes ask for a restart, which is answered with no.
-    failed, words = _run(*_ROOT, "nvpmodel", "-m", known[mode], given="no\n")
+    failed, words = _run(*_ROOT, "nvpmodel", "-m", modes[mode], stdin="no\n")
     after = _NOW.search(_run("nvpmodel", "-q")[1])
     if failed or after is None or after[1] != mode:
-        return f"not held: {_last(words) or 'it was not taken'}"
-    stack.callback(_run, *_ROOT, "nvpmodel", "-m", now[2], given="no\n")
+        return f"not held: {_last_line(words) or 'it was not taken'}"
+    stack.callback(_run, *_ROOT, "nvpmodel", "-m", now[2], stdin="no\n")
     return f"{mode}, was {now[1]}"
 
 
@@ -58,10 +58,10 @@ def _hold_clocks(stack: contextlib.ExitStack) -> str:
     Path(name).unlink()  # jetson_clocks does not overwrite
     failed, words = _run(*_ROOT, "jetson_clocks", "--store", name)
     if failed:
-        return f"not held: {_last(words)}"
+        return f"not held: {_last_line(words)}"
     stack.callback(_put_back, name)
     failed, words = _run(*_ROOT, "jetson_clocks")
-    return f"not held: {_last(words)}" if failed else "at their highest"
+    return f"not held: {_last_line(words)}" if failed else "at their highest"
 
 
 def _put_back(stored: str) -> None:
@@ -72,13 +72,13 @@ def _put_back(stored: str) -> None:
 _ROOT = () if os.geteuid() == 0 else ("sudo", "-n")
 
 
-def _run(*command: str, given: str = "") -> tuple[bool, str]:
+def _run(*command: str, stdin: str = "") -> tuple[bool, str]:
     """Whether it failed, and what it said."""
     try:
         # A session of its own: a signal for us, Ctrl-C or a lost link's, must not stop what puts things back.
-        done = subprocess.run(
+        result = subprocess.run(
             command,
-            input=given,
+            input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -88,8 +88,8 @@ def _run(*command: str, given: str = "") -> tuple[bool, str]:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return True, f"{command[0]}: {error}"
-    return done.returncode != 0, done.stdout
+    return result.returncode != 0, result.stdout
 
 
-def _last(words: str) -> str:
+def _last_line(words: str) -> str:
     return next(reversed(words.strip().splitlines()), "no output")

@@ -28,7 +28,7 @@ _LIMIT_S = 20.0
 
 def gpu_facts() -> dict[str, Any]:
     """Facts of the first GPU, and how many there are; empty where there is none."""
-    smi = _said("nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits")
+    smi = _output("nvidia-smi", f"--query-gpu={','.join(QUERY)}", "--format=csv,noheader,nounits")
     return jetson_facts(ROOT) or server_facts(smi) or driver_facts(gpu.first_gpu())
 
 
@@ -51,7 +51,7 @@ def jetson_facts(root: Path) -> dict[str, Any]:
         "gpus": 1,
         "compute_capability": chip[1],
         "l4t": l4t_release(text_of(root / "etc/nv_tegra_release")),
-        "power_mode": power_mode(_said("nvpmodel", "-q")),
+        "power_mode": power_mode(_output("nvpmodel", "-q")),
         "gpu_clock_max_hz": next(map(integer_of, sorted(root.glob("sys/class/devfreq/*gpu*/max_freq"))), None),
         "gpu_percent": (now := probe_jetson.tegrastats(_line("tegrastats", "--interval", "100"))).get("gpu_percent"),
         "gpu_temperature_c": now.get("gpu_c"),
@@ -91,12 +91,12 @@ def server_facts(text: str) -> dict[str, Any]:
     }
 
 
-def _said(*command: str) -> str:
+def _output(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return result.stdout if result.returncode == 0 else ""
 
 
 def _line(*command: str) -> str:

@@ -77,8 +77,8 @@ class AdbConnection(Connection):
             DeviceError: it cannot be started, took longer than ``timeout_s``, or the phone was lost.
         """
         # The shell says its number first, then becomes the command: so it can be killed with its whole group.
-        known = f"command -v {shlex.quote(argv[0])} >/dev/null 2>&1"
-        script = f"if {known}; then echo $$ >&2; exec {shlex.join(argv)}; else echo absent >&2; fi"
+        lookup = f"command -v {shlex.quote(argv[0])} >/dev/null 2>&1"
+        script = f"if {lookup}; then echo $$ >&2; exec {shlex.join(argv)}; else echo absent >&2; fi"
         deadline = time.monotonic() + timeout_s
         with self._phone.open(f"shell,v2,raw:{script}") as stream:
             shell = Shell(stream)
@@ -120,14 +120,14 @@ class AdbConnection(Connection):
             raise UnreadableFile(f"cannot read {path}: {error.strerror}", "Export the model again.") from error
         with source:
             self._make_room(size_bytes)
-            self._must(["mkdir", "-p", f"{FOLDER}/files"])
+            self._run_checked(["mkdir", "-p", f"{FOLDER}/files"])
             part = f"{remote}.{os.getpid()}.{secrets.token_hex(4)}.part"
             deadline = time.monotonic() + QUICK_S + size_bytes / SLOWEST_BYTES_PER_S
             try:
                 with self._phone.open("sync:") as stream:
                     Sync(stream, deadline).send(source, part, mode=stat.S_IFREG | 0o755)
                 self._check_arrived(part, sha256)
-                self._must(["mv", "-f", part, remote])
+                self._run_checked(["mv", "-f", part, remote])
             except Refused as error:
                 self._remove(part)
                 raise self._refused(f"cannot write {path.name}", str(error)) from error
@@ -175,14 +175,14 @@ class AdbConnection(Connection):
             return 0
         with self.lock(timeout_s=QUICK_S):
             size_bytes = self.size_bytes()
-            self._must(["rm", "-rf", FOLDER])
+            self._run_checked(["rm", "-rf", FOLDER])
         return size_bytes
 
     def size_bytes(self) -> int:
         """How much of the phone's storage is ours."""
-        done = self.run(["du", "-sk", FOLDER], timeout_s=QUICK_S)
-        word = done.stdout.split("\t")[0].split(" ")[0].strip()
-        return int(word) * 1024 if done.exit_code == 0 and word.isdigit() else 0
+        result = self.run(["du", "-sk", FOLDER], timeout_s=QUICK_S)
+        word = result.stdout.split("\t")[0].split(" ")[0].strip()
+        return int(word) * 1024 if result.exit_code == 0 and word.isdigit() else 0
 
     def close(self) -> None:
         """Nothing is held open: every stream is closed where it was opened, and the adb server is not ours."""
@@ -200,7 +200,7 @@ class AdbConnection(Connection):
         while True:
             with self._phone.open(f"shell,v2,raw:{script}") as stream:
                 shell = Shell(stream)
-                if self._got(shell):
+                if self._has_lock(shell):
                     try:
                         yield
                     finally:
@@ -210,11 +210,11 @@ class AdbConnection(Connection):
                             shell.wait(time.monotonic() + _RELEASE_S)
                     return
             if time.monotonic() >= deadline:
-                said = shell.stdout.decode(errors="replace").strip() or "unknown"
-                raise DeviceError(f"{self._name} is in use by process {said}", "Wait for it, or stop it.")
+                owner = shell.stdout.decode(errors="replace").strip() or "unknown"
+                raise DeviceError(f"{self._name} is in use by process {owner}", "Wait for it, or stop it.")
             time.sleep(LOCK_POLL_S)
 
-    def _got(self, shell: Shell) -> bool:
+    def _has_lock(self, shell: Shell) -> bool:
         """Whether the lock is ours; another holder, or a lock file that was just removed, is to be waited for."""
         try:
             shell.wait(time.monotonic() + QUICK_S, until=lambda: shell.stdout.endswith(b"held\n"))
@@ -251,13 +251,13 @@ class AdbConnection(Connection):
             raise DeviceError(f"a file arrived changed on {self._name}", "Use another cable or port.")
 
     def _digest(self, remote: str) -> str | None:
-        done = self.run(["sha256sum", remote], timeout_s=10 * QUICK_S)
-        return done.stdout.split(" ")[0] if done.exit_code == 0 else None
+        result = self.run(["sha256sum", remote], timeout_s=10 * QUICK_S)
+        return result.stdout.split(" ")[0] if result.exit_code == 0 else None
 
     def _make_room(self, size_bytes: int) -> None:
-        done = self.run(["df", "-k", FOLDER.rpartition("/")[0]], timeout_s=QUICK_S)
-        rows = done.stdout.strip().splitlines()
-        fields = rows[-1].split() if done.exit_code == 0 and rows else []
+        result = self.run(["df", "-k", FOLDER.rpartition("/")[0]], timeout_s=QUICK_S)
+        rows = result.stdout.strip().splitlines()
+        fields = rows[-1].split() if result.exit_code == 0 and rows else []
         if len(fields) >= 4 and fields[3].isdigit():
             free_bytes = int(fields[3]) * 1024
             if free_bytes < size_bytes + RESERVE_BYTES:
@@ -267,22 +267,22 @@ class AdbConnection(Connection):
                     "Free space on the phone, or run `vitdeploy cache gc`.",
                 )
 
-    def _must(self, argv: Sequence[str]) -> None:
-        done = self.run(argv, timeout_s=QUICK_S)
-        if done.exit_code:
-            raise self._refused(f"{argv[0]} failed", done.stderr)
+    def _run_checked(self, argv: Sequence[str]) -> None:
+        result = self.run(argv, timeout_s=QUICK_S)
+        if result.exit_code:
+            raise self._refused(f"{argv[0]} failed", result.stderr)
 
     def _remove(self, remote: str) -> None:
         with contextlib.suppress(DeviceError):
             self.run(["rm", "-f", remote], timeout_s=QUICK_S)
 
     def _refused(self, what: str, words: str) -> DeviceError:
-        said = " ".join(words.split())
-        if "space" in said:
+        text = " ".join(words.split())
+        if "space" in text:
             return DeviceError(
-                f"the storage of {self._name} is full: {said}", "Free space on the phone, or run `vitdeploy cache gc`."
+                f"the storage of {self._name} is full: {text}", "Free space on the phone, or run `vitdeploy cache gc`."
             )
-        return DeviceError(f"{self._name}: {what}: {said or 'no reason given'}", "Look at the phone's storage.")
+        return DeviceError(f"{self._name}: {what}: {text or 'no reason given'}", "Look at the phone's storage.")
 
 
 def open_connection(device: "Device") -> AdbConnection:

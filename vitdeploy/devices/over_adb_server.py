@@ -74,11 +74,11 @@ class AdbPhone:
     def _phones(self) -> list[tuple[str, str]]:
         """Serial number and state of all that the server sees."""
         try:
-            return [(str(found.serial), str(found.state)) for found in self._client.list()]
+            return [(str(phone.serial), str(phone.state)) for phone in self._client.list()]
         except _ADB_FAULTS as error:
             raise DeviceError(f"the adb server does not answer: {_words(error)}", "Run `adb kill-server`.") from error
 
-    def lost(self, when: str, said: str = "no reason given") -> DeviceError:
+    def lost(self, when: str, reason: str = "no reason given") -> DeviceError:
         """What became of the phone, as far as the server can tell."""
         died = DeviceError(f"the adb server died {when}", "Run `adb start-server`, then the same command again.")
         if not self._server_answers():
@@ -94,7 +94,7 @@ class AdbPhone:
         if state != "device":
             words, hint = _STATES.get(state, (f"is in the state {state!r}", "Start Android on it."))
             return DeviceError(f"{self._name} ({self.serial}) {words}, lost {when}", hint)
-        return DeviceError(f"{self._name} ({self.serial}) closed the connection {when}: {said}", "Plug it in again.")
+        return DeviceError(f"{self._name} ({self.serial}) closed the connection {when}: {reason}", "Plug it in again.")
 
     def _server_answers(self) -> bool:
         try:
@@ -111,7 +111,7 @@ class AdbPhone:
         except adbutils.AdbError as error:
             raise MissingPackage("the tool adb is missing here", "Run `apt-get install adb`.") from error
         try:
-            done = subprocess.run(
+            result = subprocess.run(
                 [tool, "-P", str(self._client.port), "start-server"],
                 capture_output=True,
                 text=True,
@@ -121,29 +121,29 @@ class AdbPhone:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise DeviceError(f"cannot start the adb server: {_words(error)}", "Run `adb start-server`.") from error
-        if done.returncode:
-            said = " ".join((done.stderr or done.stdout).split())
-            raise DeviceError(f"cannot start the adb server: {said}", "Run `adb start-server`.")
+        if result.returncode:
+            message = " ".join((result.stderr or result.stdout).split())
+            raise DeviceError(f"cannot start the adb server: {message}", "Run `adb start-server`.")
 
 
 def _chosen(name: str, serial: str, phones: Sequence[tuple[str, str]]) -> str:
     """The serial number of the one phone that is meant, and can be used."""
-    seen = ", ".join(f"{known} ({state})" for known, state in phones) or "none"
+    rows = ", ".join(f"{number} ({state})" for number, state in phones) or "none"
     if not serial:
         if not phones:
             raise DeviceError(f"{name}: no phone is connected", "Plug it in and allow USB debugging on it.")
         if len(phones) > 1:
             raise DeviceError(
-                f"{name}: several phones are connected: {seen}", "Name one serial number as `host` in the device file."
+                f"{name}: several phones are connected: {rows}", "Name one serial number as `host` in the device file."
             )
         serial = phones[0][0]
     state = dict(phones).get(serial)
     if state is None:
         hint = f"Plug it in, or run `adb connect {serial}`." if ":" in serial else "Plug it in, or correct `host`."
-        raise DeviceError(f"{name}: no phone {serial} is connected; adb sees: {seen}", hint)
+        raise DeviceError(f"{name}: no phone {serial} is connected; adb sees: {rows}", hint)
     if state != "device":
-        said, hint = _STATES.get(state, (f"is in the state {state!r}", "Start Android on it, and see `adb devices`."))
-        raise DeviceError(f"{name} ({serial}) {said}", hint)
+        words, hint = _STATES.get(state, (f"is in the state {state!r}", "Start Android on it, and see `adb devices`."))
+        raise DeviceError(f"{name} ({serial}) {words}", hint)
     return serial
 
 

@@ -90,8 +90,8 @@ class SshConnection(Connection):
         if not self._home.startswith("/"):
             raise DeviceError(f"{self._name} has no home folder: {self._home!r}", "Log in there and check $HOME.")
         source = "import sys; print(*sys.version_info[:2]); import numpy"
-        done = self._shell(f"{shlex.quote(self._python)} -c {shlex.quote(source)}", timeout_s=60)
-        version = tuple(int(word) for word in done.stdout.split() if word.isdigit())
+        result = self._shell(f"{shlex.quote(self._python)} -c {shlex.quote(source)}", timeout_s=60)
+        version = tuple(int(word) for word in result.stdout.split() if word.isdigit())
         oldest = ".".join(map(str, agent.OLDEST_PYTHON))
         if not version:
             raise MissingPackage(f"{self._name} has no {self._python}", f"Install Python {oldest} or newer there.")
@@ -100,7 +100,7 @@ class SshConnection(Connection):
             raise MissingPackage(
                 f"{self._python} on {self._name} is {shown}, older than {oldest}", "Name a newer one as `python`."
             )
-        if done.exit_code:
+        if result.exit_code:
             raise MissingPackage(
                 f"numpy is missing on {self._name}", f"Run `ssh {self._target} {self._python} -m pip install numpy`."
             )
@@ -119,17 +119,17 @@ class SshConnection(Connection):
         """
         if self._holder is not None and self._holder.poll() is not None:
             raise DeviceError(f"the link to {self._name} was lost, and its lock with it", "Go on with --resume.")
-        given = stdin.encode()
-        header = {"argv": list(argv), "stdin_bytes": len(given), "timeout_s": timeout_s}
+        data = stdin.encode()
+        header = {"argv": list(argv), "stdin_bytes": len(data), "timeout_s": timeout_s}
         command = shlex.join([*self.interpreter(), "-m", "vitdeploy.devices.remote", "run"])
         with self._started(command) as process:
-            answer = _conversation(process, json.dumps(header).encode() + b"\n" + given, timeout_s + GRACE_S)
-            said = process.stderr.read().decode(errors="replace") if process.stderr else ""
+            answer = _conversation(process, json.dumps(header).encode() + b"\n" + data, timeout_s + GRACE_S)
+            stderr = process.stderr.read().decode(errors="replace") if process.stderr else ""
         if answer is None:
             if self._holder is not None:  # what cut this one cuts the lock's too, a moment later
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self._holder.wait(timeout=2)
-            raise self._lost(said, f"{Path(argv[0]).name} {' '.join(argv[1:3])}")
+            raise self._lost(stderr, f"{Path(argv[0]).name} {' '.join(argv[1:3])}")
         if "failed" in answer:
             raise DeviceError(f"cannot start {argv[0]} on {self._name}: {answer['failed']}", "Install it there.")
         if answer["timed_out"]:
@@ -150,9 +150,9 @@ class SshConnection(Connection):
             return f"{folder}/{path.name}"
         check = f'[ "$(sha256sum {part} | cut -d" " -f1)" = {shlex.quote(sha256)} ]'
         script = f"mkdir -p {shlex.quote(folder)} && cat > {part} && {check} && mv -f {part} {place}"
-        done = self._shell(f"{script} || {{ rm -f {part}; exit 1; }}", source=path, timeout_s=self._patience(size))
-        if done.exit_code:
-            reason = next(reversed(done.stderr.strip().splitlines()), "its digest is wrong")
+        result = self._shell(f"{script} || {{ rm -f {part}; exit 1; }}", source=path, timeout_s=self._limit_s(size))
+        if result.exit_code:
+            reason = next(reversed(result.stderr.strip().splitlines()), "its digest is wrong")
             raise DeviceError(
                 f"cannot copy {path.name} ({size} bytes) to {self._name}: {reason}",
                 "Free space there, or check its disk.",
@@ -173,7 +173,7 @@ class SshConnection(Connection):
         expected = int(size.stdout)
         try:
             with part.open("wb") as target:
-                self._shell(f"cat {shlex.quote(remote)}", target=target, timeout_s=self._patience(expected))
+                self._shell(f"cat {shlex.quote(remote)}", target=target, timeout_s=self._limit_s(expected))
             if part.stat().st_size != expected:
                 raise DeviceError(f"{remote} was copied from {self._name} incompletely", "Check the link. Try again.")
             part.replace(path)
@@ -204,9 +204,9 @@ class SshConnection(Connection):
         """
         command = [*self.interpreter(), "-m", "vitdeploy.devices.remote", "hold", f"{timeout_s:g}", *self._power]
         with self._started(shlex.join(command)) as process:
-            said = _line(process, timeout_s + GRACE_S)
-            if said != remote.HELD:
-                message = said or self._lost(_rest(process), "taking the lock").message
+            reply = _line(process, timeout_s + GRACE_S)
+            if reply != remote.HELD:
+                message = reply or self._lost(_rest(process), "taking the lock").message
                 raise DeviceError(message.replace("local is", f"{self._name} is"), "Wait for it, or stop it.")
             self.power = json.loads(_line(process, GRACE_S) or "{}")
             self._holder = process
@@ -241,10 +241,10 @@ class SshConnection(Connection):
     def _shell(self, script: str, *, source: Path | None = None, target: Any = None, timeout_s: float) -> CommandResult:
         """A line for the device's own shell: before the agent is there, and for files."""
         try:
-            with source.open("rb") if source else contextlib.nullcontext(subprocess.DEVNULL) as given:
-                done = subprocess.run(
+            with source.open("rb") if source else contextlib.nullcontext(subprocess.DEVNULL) as stream:
+                result = subprocess.run(
                     [*self._ssh, self._target, script],
-                    stdin=given,
+                    stdin=stream,
                     stdout=target or subprocess.PIPE,
                     stderr=subprocess.PIPE,
                     timeout=timeout_s,
@@ -256,11 +256,11 @@ class SshConnection(Connection):
             raise UnreadableFile(f"cannot read {source}: {error.strerror}", "Check the file.") from error
         except subprocess.TimeoutExpired as error:
             raise DeviceError(f"{self._name} did not answer in {timeout_s:.0f} s", "Check the link.") from error
-        stderr = done.stderr.decode(errors="replace")
-        if done.returncode == 255:  # what ssh itself ends with, ssh(1)
+        stderr = result.stderr.decode(errors="replace")
+        if result.returncode == 255:  # what ssh itself ends with, ssh(1)
             raise self._lost(stderr, "a command")
         return CommandResult(
-            exit_code=done.returncode, stdout=(done.stdout or b"").decode(errors="replace"), stderr=stderr
+            exit_code=result.returncode, stdout=(result.stdout or b"").decode(errors="replace"), stderr=stderr
         )
 
     def _lost(self, stderr: str, what: str) -> DeviceError:
@@ -271,7 +271,7 @@ class SshConnection(Connection):
         return DeviceError(f"the link to {self._name} was lost during {what}: {last}", "Go on with --resume.")
 
     @staticmethod
-    def _patience(size: int) -> float:
+    def _limit_s(size: int) -> float:
         return GRACE_S + size / TRANSFER_BYTES_PER_S
 
 

@@ -75,8 +75,8 @@ class PhoneState:
 
     def clock_hz(self, cores: Sequence[int]) -> int | None:
         """Mean clock of these cores."""
-        known = [self.clocks_hz[core] for core in cores if core in self.clocks_hz]
-        return sum(known) // len(known) if known else None
+        clocks = [self.clocks_hz[core] for core in cores if core in self.clocks_hz]
+        return sum(clocks) // len(clocks) if clocks else None
 
 
 def phone_facts(link: Connection) -> DeviceFacts:
@@ -85,13 +85,13 @@ def phone_facts(link: Connection) -> DeviceFacts:
     Raises:
         DeviceError: the phone was lost, or shows too little of itself to be timed.
     """
-    props = _properties(_said(link, ["getprop"]))
+    props = _properties(_output(link, ["getprop"]))
     files = _files(link, _WHAT)
     limits = {core: khz * 1000 for core, khz in _per_core(files, "cpuinfo_max_freq").items()}
     if not limits:
         raise DeviceError("the phone does not show the clocks of its cores", "Use another phone, or root it.")
     big = big_cores(limits)
-    allowed = _allowed_cores(_said(link, ["cat", "/proc/self/status"]))
+    allowed = _allowed_cores(_output(link, ["cat", "/proc/self/status"]))
     if allowed is not None and not set(big) <= allowed:
         raise DeviceError(
             f"adb's shell may use the cores {sorted(allowed)}, not all big ones of {sorted(limits)}",
@@ -101,7 +101,7 @@ def phone_facts(link: Connection) -> DeviceFacts:
     cores = topology(limits)
     governors = {core: words for core, words in _texts_per_core(files, "scaling_governor").items() if core in big}
     state = read_state(link)
-    known: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "cpu": f"{soc or 'unknown SoC'} ({cores} cores)",
         "soc_model": soc,
         "soc_told_by": told_by,
@@ -113,8 +113,8 @@ def phone_facts(link: Connection) -> DeviceFacts:
         "clock_max_hz": max(limits.values()),
         "governor": " ".join(sorted(set(governors.values()))) or None,
         "cpuset": files.get("/proc/self/cpuset"),
-        "memory_bytes": _memory_bytes(_said(link, ["cat", "/proc/meminfo"])),
-        "power_mode": _power_mode(_said(link, ["settings", "get", "global", "low_power"])),
+        "memory_bytes": _memory_bytes(_output(link, ["cat", "/proc/meminfo"])),
+        "power_mode": _power_mode(_output(link, ["settings", "get", "global", "low_power"])),
         "phone": " ".join(filter(None, (props.get("ro.product.manufacturer"), props.get("ro.product.model")))) or None,
         "os": f"Android {props.get('ro.build.version.release', '?')}",
         "build": props.get("ro.build.fingerprint"),
@@ -125,14 +125,14 @@ def phone_facts(link: Connection) -> DeviceFacts:
         "temperature_c": state.temperature_c,
         "thermal_status": state.thermal_status,
     }
-    return DeviceFacts(known)
+    return DeviceFacts(facts)
 
 
 def read_state(link: Connection) -> PhoneState:
     """How the phone is now."""
     files = _files(link, _HOW)
-    battery = dict(re.findall(r"^\s*([A-Za-z ]+?):\s*(\S+)\s*$", _said(link, ["dumpsys", "battery"]), re.MULTILINE))
-    service = _said(link, ["dumpsys", "thermalservice"])
+    battery = dict(re.findall(r"^\s*([A-Za-z ]+?):\s*(\S+)\s*$", _output(link, ["dumpsys", "battery"]), re.MULTILINE))
+    service = _output(link, ["dumpsys", "thermalservice"])
     status = re.search(r"Thermal Status:\s*(\d+)", service)
     level = battery.get("level", "")
     powered = [
@@ -141,7 +141,7 @@ def read_state(link: Connection) -> PhoneState:
     return PhoneState(
         clocks_hz={core: khz * 1000 for core, khz in _per_core(files, "scaling_cur_freq").items()},
         limits_hz={core: khz * 1000 for core, khz in _per_core(files, "scaling_max_freq").items()},
-        temperature_c=_hottest_zone(files) if _hottest_zone(files) is not None else _hottest_told(service),
+        temperature_c=_hottest_zone(files) if _hottest_zone(files) is not None else _hottest_sensor(service),
         thermal_status=int(status[1]) if status else None,
         battery_percent=int(level) if level.isdigit() else None,
         charging="true" in powered if powered else None,
@@ -218,15 +218,15 @@ def soc_model(props: Mapping[str, str], files: Mapping[str, str]) -> tuple[str |
     return (platform or None), ("ro.board.platform" if platform else None)
 
 
-def _said(link: Connection, argv: Sequence[str]) -> str:
+def _output(link: Connection, argv: Sequence[str]) -> str:
     """What a command says; nothing where it fails or is not there: it is no fact then."""
-    done = link.run(["sh", "-c", '"$@" 2>/dev/null; true', "sh", *argv], timeout_s=READ_LIMIT_S)
-    return done.stdout.replace("\r", "")
+    result = link.run(["sh", "-c", '"$@" 2>/dev/null; true', "sh", *argv], timeout_s=READ_LIMIT_S)
+    return result.stdout.replace("\r", "")
 
 
 def _files(link: Connection, patterns: Sequence[str]) -> dict[str, str]:
-    done = link.run(["sh", "-c", _CAT.format(patterns=" ".join(patterns))], timeout_s=READ_LIMIT_S)
-    pairs = (line.partition("=") for line in done.stdout.replace("\r", "").splitlines() if line.startswith("/"))
+    result = link.run(["sh", "-c", _CAT.format(patterns=" ".join(patterns))], timeout_s=READ_LIMIT_S)
+    pairs = (line.partition("=") for line in result.stdout.replace("\r", "").splitlines() if line.startswith("/"))
     return {name: value.strip() for name, _, value in pairs}
 
 
@@ -257,7 +257,7 @@ def _hottest_zone(files: Mapping[str, str]) -> float | None:
     return max(of_cpu or plausible.values(), default=None)
 
 
-def _hottest_told(service: str) -> float | None:
+def _hottest_sensor(service: str) -> float | None:
     """The hottest CPU sensor of Android's thermal service, of the present readings and not the cached ones."""
     present = service.partition("Current temperatures from HAL:")[2].partition("Current cooling devices")[0]
     readings = re.findall(r"mValue=(-?[\d.]+), mType=(-?\d+)", present)

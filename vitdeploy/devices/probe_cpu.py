@@ -19,21 +19,21 @@ SHORTEST_WINDOW_NS = 200_000_000
 def clock_hz() -> int | None:
     """Mean clock of all cores now."""
     scaling = [integer_of(path) for path in sorted(_CPU.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))]
-    known = [value * 1000 for value in scaling if value]  # the files are in kHz
-    if not known:
-        known = [
+    clocks = [value * 1000 for value in scaling if value]  # the files are in kHz
+    if not clocks:
+        clocks = [
             int(float(line.partition(":")[2]) * 1e6)
             for line in text_of(Path("/proc/cpuinfo")).splitlines()
             if line.startswith("cpu MHz")
         ]
-    return sum(known) // len(known) if known else None
+    return sum(clocks) // len(clocks) if clocks else None
 
 
 def temperature_c() -> float | None:
     """The hottest thermal zone."""
     zones = [integer_of(path) for path in sorted(_THERMAL.glob("thermal_zone*/temp"))]
-    known = [value / 1000 for value in zones if value is not None]
-    return max(known, default=None)
+    temperatures = [value / 1000 for value in zones if value is not None]
+    return max(temperatures, default=None)
 
 
 def headroom_c() -> float | None:
@@ -47,10 +47,10 @@ def headroom_c() -> float | None:
         now = integer_of(zone / "temp")
         kinds = sorted(zone.glob("trip_point_*_type"))
         slowing = [path for path in kinds if text_of(path) in ("passive", "hot")]
-        limits = [integer_of(path.with_name(path.name.replace("_type", "_temp"))) for path in slowing]
-        known = [limit for limit in limits if limit is not None and limit > 0]  # what is switched off is 0 or below
-        if now is not None and known:
-            headrooms.append((min(known) - now) / 1000)
+        readings = [integer_of(path.with_name(path.name.replace("_type", "_temp"))) for path in slowing]
+        limits = [limit for limit in readings if limit is not None and limit > 0]  # what is switched off is 0 or below
+        if now is not None and limits:
+            headrooms.append((min(limits) - now) / 1000)
     return min(headrooms, default=None)
 
 
@@ -61,9 +61,9 @@ def power_mw() -> int | None:
 
 def throttle_count() -> int | None:
     """How often the cores were slowed down for heat since boot; None where no counter exists."""
-    counts = [integer_of(path) for path in sorted(_CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))]
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    readings = [integer_of(path) for path in sorted(_CPU.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))]
+    counts = [count for count in readings if count is not None]
+    return sum(counts) if counts else None
 
 
 def busy_ns() -> int | None:

@@ -62,8 +62,8 @@ def power_mw() -> int | None:
         if name in rails:
             return rails[name]
     parts = [rails.get(name) for name in PART_RAILS]
-    known = [part for part in parts if part is not None]
-    return sum(known) if len(known) == len(parts) else None
+    readings = [part for part in parts if part is not None]
+    return sum(readings) if len(readings) == len(parts) else None
 
 
 def rails_mw() -> dict[str, int]:
@@ -88,13 +88,13 @@ def throttle_count() -> int | None:
 
     Source: docs.nvidia.com/jetson/archives/r36.4, "Over-current event": ``oc*_event_cnt`` of the hwmon device.
     """
-    counts = [integer_of(path) for path in sorted(ROOT.glob("sys/class/hwmon/hwmon*/oc*_event_cnt"))]
-    known = [count for count in [*counts, probe_cpu.throttle_count()] if count is not None]
+    readings = [integer_of(path) for path in sorted(ROOT.glob("sys/class/hwmon/hwmon*/oc*_event_cnt"))]
+    counts = [count for count in [*readings, probe_cpu.throttle_count()] if count is not None]
     alerts = heat_alerts()
     if alerts is not None:
         _slowed[0] += any(alerts.values())
-        known.append(_slowed[0])
-    return sum(known) if known else None
+        counts.append(_slowed[0])
+    return sum(counts) if counts else None
 
 
 def heat_alerts() -> dict[str, bool] | None:

@@ -40,32 +40,32 @@ _slowed = [0]
 
 def clock_hz() -> int | None:
     """The multiprocessors' clock now."""
-    mhz = _asked("nvmlDeviceGetClockInfo", SM_CLOCK)
+    mhz = _query("nvmlDeviceGetClockInfo", SM_CLOCK)
     return None if mhz is None else int(mhz) * 1_000_000
 
 
 def temperature_c() -> float | None:
     """Of the GPU's core."""
-    celsius = _asked("nvmlDeviceGetTemperature", CORE)
+    celsius = _query("nvmlDeviceGetTemperature", CORE)
     return None if celsius is None else float(celsius)
 
 
 def headroom_c() -> float | None:
     """How far the core is below where the GPU slows itself down."""
-    limit, now = _asked("nvmlDeviceGetTemperatureThreshold", SLOWDOWN), temperature_c()
+    limit, now = _query("nvmlDeviceGetTemperatureThreshold", SLOWDOWN), temperature_c()
     return None if limit is None or now is None else float(limit) - now
 
 
 def power_mw() -> int | None:
     """What the GPU draws now."""
-    milliwatts = _asked("nvmlDeviceGetPowerUsage")
+    milliwatts = _query("nvmlDeviceGetPowerUsage")
     return None if milliwatts is None else int(milliwatts)
 
 
 def throttle_count() -> int | None:
     """Nanoseconds for which heat slowed the GPU down, or how often a look found it slowed down; it only grows."""
-    status = _asked("nvmlDeviceGetViolationStatus", THERMAL)
-    reasons = _asked("nvmlDeviceGetCurrentClocksThrottleReasons")
+    status = _query("nvmlDeviceGetViolationStatus", THERMAL)
+    reasons = _query("nvmlDeviceGetCurrentClocksThrottleReasons")
     if reasons is not None and int(reasons) & SLOWING:
         _slowed[0] += 1
     if status is None and reasons is None:
@@ -75,7 +75,7 @@ def throttle_count() -> int | None:
 
 def others() -> int | None:
     """How many other processes compute on the GPU."""
-    processes = _asked("nvmlDeviceGetComputeRunningProcesses")
+    processes = _query("nvmlDeviceGetComputeRunningProcesses")
     return None if processes is None else sum(process.pid != os.getpid() for process in processes)
 
 
@@ -90,7 +90,7 @@ def _gpu() -> tuple[Any, Any] | None:
         return None
 
 
-def _asked(name: str, *given: Any) -> Any:
+def _query(name: str, *arguments: Any) -> Any:
     """What NVML answers; None where the GPU does not support the question."""
     opened = _gpu()
     if opened is None:
@@ -98,6 +98,6 @@ def _asked(name: str, *given: Any) -> Any:
     nvml, handle = opened
     call: Callable[..., Any] = getattr(nvml, name)
     try:
-        return call(handle, *given)
+        return call(handle, *arguments)
     except nvml.NVMLError:
         return None

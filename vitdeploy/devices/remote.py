@@ -30,7 +30,7 @@ def run() -> int:
     """Read ``{"argv", "stdin_bytes", "timeout_s"}`` in one line and the input after it; answer when it ended."""
     source = sys.stdin.buffer
     header: dict[str, Any] = json.loads(source.readline())
-    given = source.read(header["stdin_bytes"])
+    data = source.read(header["stdin_bytes"])
     try:
         process = subprocess.Popen(
             header["argv"],
@@ -45,7 +45,7 @@ def run() -> int:
     threading.Thread(target=_kill_at_end, args=(source, process), daemon=True).start()
     timed_out = False
     try:
-        stdout, stderr = process.communicate(given, timeout=header["timeout_s"])
+        stdout, stderr = process.communicate(data, timeout=header["timeout_s"])
     except subprocess.TimeoutExpired:
         timed_out = True
         kill_group(process.pid)
@@ -65,9 +65,9 @@ def hold(wait_s: float, mode: str | None = None, *, clocks: bool = False) -> int
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)  # the default would end us without putting anything back
     try:
-        with LocalConnection("local").lock(timeout_s=wait_s), jetson_power.power_held(mode, clocks=clocks) as said:
+        with LocalConnection("local").lock(timeout_s=wait_s), jetson_power.power_held(mode, clocks=clocks) as power:
             print(HELD, flush=True)
-            print(json.dumps(said), flush=True)
+            print(json.dumps(power), flush=True)
             with contextlib.suppress(KeyboardInterrupt):
                 sys.stdin.buffer.read()
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):

@@ -151,8 +151,8 @@ def read_transcript(transcript: str) -> TrtexecOutput:
         passed=any(line.startswith("&&&& PASSED") for line in lines),
         device=_first_match(r"Selected Device: (.+)", lines),
         compute_capability=_first_match(r"Compute Capability: ([\d.]+)", lines),
-        warnings=tuple(_marked("W", lines)),
-        errors=tuple(_marked("E", lines)),
+        warnings=tuple(_marked_lines("W", lines)),
+        errors=tuple(_marked_lines("E", lines)),
     )
 
 
@@ -183,6 +183,6 @@ def _first_match(pattern: str, lines: Sequence[str]) -> str | None:
     return next((match[1].strip() for match in matches if match is not None), None)
 
 
-def _marked(mark: str, lines: Sequence[str]) -> list[str]:
+def _marked_lines(mark: str, lines: Sequence[str]) -> list[str]:
     matches = [re.match(rf"\[[\d/:-]+\] \[{mark}\] (.*)", line) for line in lines]
     return [match[1] for match in matches if match is not None and match[1].strip()]

@@ -54,10 +54,10 @@ def make_pool(specs: Sequence[TensorSpec], seed: int) -> list[dict[str, Array]]:
 
 def make_input(specs: Sequence[TensorSpec], seed: int, index: int = 0) -> dict[str, Array]:
     """One input of the pool, without the others; prompts are of another kind each time."""
-    asked = _prompts(specs, index)
+    prompts = _prompts(specs, index)
     return {
-        spec.name: asked[spec.name].astype(spec.dtype)
-        if spec.name in asked
+        spec.name: prompts[spec.name].astype(spec.dtype)
+        if spec.name in prompts
         else _tensor(spec, np.random.Generator(np.random.PCG64([seed, index, place])))
         for place, spec in enumerate(specs)
     }

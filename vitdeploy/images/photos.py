@@ -45,11 +45,11 @@ def bundled() -> list[Path]:
     Raises:
         MissingPackage: one of them is not installed.
     """
-    found = [_folder(package) / path for package, path in BUNDLED]
-    absent = [path for path in found if not path.is_file()]
+    paths = [_folder(package) / path for package, path in BUNDLED]
+    absent = [path for path in paths if not path.is_file()]
     if absent:
         raise MissingPackage(f"the photograph {absent[0]} is not here", "Run `pip install 'vitdeploy[torch]'`.")
-    return found
+    return paths
 
 
 def _folder(package: str) -> Path:
@@ -66,10 +66,10 @@ def in_folder(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UnreadableFile(f"no folder of images at {folder}", "Name a folder that holds PNG or JPEG files.")
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not found:
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
         raise UnreadableFile(f"{folder} holds no image", "Name a folder that holds PNG or JPEG files.")
-    return found
+    return paths
 
 
 SAMPLE = "sample:"
@@ -86,11 +86,11 @@ def open_named(name: str) -> Photo:
     if not name.startswith(SAMPLE):
         return read(Path(name))
     samples = {path.stem: path for path in bundled()}
-    wanted = name.removeprefix(SAMPLE)
-    if wanted not in samples:
-        known = ", ".join(SAMPLE + stem for stem in samples)
-        raise UsageError(f"no bundled photograph is called {wanted!r}", f"There are {known}.")
-    return read(samples[wanted])
+    sample = name.removeprefix(SAMPLE)
+    if sample not in samples:
+        choices = ", ".join(SAMPLE + stem for stem in samples)
+        raise UsageError(f"no bundled photograph is called {sample!r}", f"There are {choices}.")
+    return read(samples[sample])
 
 
 def read(path: Path) -> Photo:

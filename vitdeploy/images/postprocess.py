@@ -104,9 +104,9 @@ def label_map(output: NDArray[Any], size: Size, *, enlarge: str = "bicubic") -> 
 
 def class_shares(labels: Labels) -> list[ClassShare]:
     """The classes of a label map by falling area."""
-    found, counts = np.unique(labels, return_counts=True)
+    values, counts = np.unique(labels, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    return [ClassShare(label=int(found[i]), share=float(counts[i]) / labels.size) for i in order]
+    return [ClassShare(label=int(values[i]), share=float(counts[i]) / labels.size) for i in order]
 
 
 def top_classes(logits: Logits) -> list[ClassShare]:

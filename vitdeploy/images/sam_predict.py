@@ -63,7 +63,7 @@ class SegmentedObject:
     @property
     def best(self) -> Candidate:
         """The one that the model trusts most."""
-        return max(self.candidates, key=lambda one: one.score)
+        return max(self.candidates, key=lambda candidate: candidate.score)
 
 
 def parse_prompts(points: Sequence[str], boxes: Sequence[str], photo: Photo) -> list[Prompt]:
@@ -84,44 +84,44 @@ def parse_prompts(points: Sequence[str], boxes: Sequence[str], photo: Photo) -> 
             f"Point at an object, e.g. --point {width // 2},{height // 2}, or give a --box.",
         )
     if not framed:
-        made = [Prompt(points=tuple(placed))]
+        prompts = [Prompt(points=tuple(placed))]
     else:
         belonging: list[list[Point]] = [[] for _ in framed]
         for point in placed:
             belonging[_nearest(point, framed)].append(point)
-        made = [Prompt(points=tuple(own), box=box) for own, box in zip(belonging, framed, strict=True)]
-    for prompt in made:
+        prompts = [Prompt(points=tuple(own), box=box) for own, box in zip(belonging, framed, strict=True)]
+    for prompt in prompts:
         if prompt.slots > sam_prompts.SLOTS:
             most = sam_prompts.MOST_POINTS if prompt.box else sam_prompts.SLOTS
             beside = "beside a box" if prompt.box else "without a box"
             raise UsageError(
                 f"an object has {len(prompt.points)} points, and its decoder takes {most} {beside}", "Give fewer."
             )
-    return made
+    return prompts
 
 
-def encoder_and_decoder(found: Artifact) -> tuple[Artifact, Artifact]:
+def encoder_and_decoder(artifact: Artifact) -> tuple[Artifact, Artifact]:
     """Encoder and decoder, where one of them was named; the other lies where the same export put it.
 
     Raises:
         UnreadableFile: the other is not there, or was made from other weights.
     """
-    manifest = found.manifest
+    manifest = artifact.manifest
     own = manifest.part or ""
     other = OTHER[own]
     name = f"{manifest.model}.{other}"
     export = f"vitdeploy export {name} --target {manifest.target} --size {manifest.size[0]}x{manifest.size[1]}"
-    folder = found.folder.resolve()
+    folder = artifact.folder.resolve()
     kin = folder.parents[1].name.replace(f"{manifest.model}.{own}", name, 1)
     size = f"{manifest.size[0]}x{manifest.size[1]}"
     places = [place / folder.name for place in sorted((folder.parents[2] / kin).glob(f"{size}*"))]
     near = [place for place in places if (place / "manifest.json").is_file()]
     if not near:
-        raise UnreadableFile(f"{found.folder} is the {own} only, and no {other} lies beside it", f"Run `{export}`.")
+        raise UnreadableFile(f"{artifact.folder} is the {own} only, and no {other} lies beside it", f"Run `{export}`.")
     mate = open_artifact(near[0])
     if mate.manifest.weights != manifest.weights:
-        raise UnreadableFile(f"{mate.folder} was made from other weights than {found.folder}", f"Run `{export}`.")
-    return (found, mate) if own == "encoder" else (mate, found)
+        raise UnreadableFile(f"{mate.folder} was made from other weights than {artifact.folder}", f"Run `{export}`.")
+    return (artifact, mate) if own == "encoder" else (mate, artifact)
 
 
 def image_feed(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str, NDArray[Any]]:
@@ -138,58 +138,58 @@ def image_feed(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str, N
         height, width = photos.inner_size(photo, manifest.size)
         array[:, :, height:] = 0
         array[:, :, :, width:] = 0
-    return {described.name: _entered(np.repeat(array, manifest.batch, axis=0), described)}
+    return {described.name: _as_stored(np.repeat(array, manifest.batch, axis=0), described)}
 
 
 def segment(
     photo: Photo,
-    asked: Sequence[Prompt],
+    prompts: Sequence[Prompt],
     pair: tuple[Manifest, Manifest],
     spec: ModelSpec,
     *,
     run: tuple[Run, Run],
     multimask: bool,
 ) -> list[SegmentedObject]:
-    """What the two parts make of ``asked``, prompts in pixels of the picture.
+    """What the two parts make of ``prompts``, in pixels of the picture.
 
     Args:
         photo: ``(h, w, 3)``.
-        asked: the objects.
+        prompts: one an object.
         pair: encoder and decoder.
         spec: the encoder's row.
         run: how each of them is run.
         multimask: the three masks of an ambiguous prompt, not the one of a clear one.
     """
     encoder, decoder = pair
-    seen = run[0](image_feed(photo, encoder, spec))
-    embedding = _left(seen[encoder.outputs[0].name], encoder.outputs[0])[:1]
+    encoded = run[0](image_feed(photo, encoder, spec))
+    embedding = _as_nchw(encoded[encoder.outputs[0].name], encoder.outputs[0])[:1]
     height, width = photos.inner_size(photo, FRAME)
     across, down = width / photo.shape[1], height / photo.shape[0]
-    wanted = slice(1, None) if multimask else slice(0, 1)
-    found: list[SegmentedObject] = []
-    for start in range(0, len(asked), decoder.batch):
-        group = asked[start : start + decoder.batch]
+    selection = slice(1, None) if multimask else slice(0, 1)
+    objects: list[SegmentedObject] = []
+    for start in range(0, len(prompts), decoder.batch):
+        group = prompts[start : start + decoder.batch]
         feeds = {
             sam_prompts.EMBEDDINGS: embedding,
-            **sam_prompts.arrays([one.scaled(across, down) for one in group], decoder.batch),
+            **sam_prompts.arrays([prompt.scaled(across, down) for prompt in group], decoder.batch),
         }
-        answer = run[1]({one.name: _entered(feeds[one.name], one) for one in decoder.inputs})
-        left = {one.name: _left(answer[one.name], one).astype(np.float32) for one in decoder.outputs}
-        for prompt, masks, scores in zip(group, left[sam_prompts.MASKS], left[sam_prompts.SCORES], strict=False):
+        answer = run[1]({tensor.name: _as_stored(feeds[tensor.name], tensor) for tensor in decoder.inputs})
+        outputs = {tensor.name: _as_nchw(answer[tensor.name], tensor).astype(np.float32) for tensor in decoder.outputs}
+        for prompt, masks, scores in zip(group, outputs[sam_prompts.MASKS], outputs[sam_prompts.SCORES], strict=False):
             candidates = tuple(
                 Candidate(score=float(score), logits=mask)
-                for mask, score in zip(masks[wanted], scores[wanted], strict=True)
+                for mask, score in zip(masks[selection], scores[selection], strict=True)
             )
-            found.append(SegmentedObject(prompt=prompt, candidates=candidates))
-    return found
+            objects.append(SegmentedObject(prompt=prompt, candidates=candidates))
+    return objects
 
 
 def object_map(masks: Sequence[Mask]) -> NDArray[np.uint8]:
     """Masks of one size as one picture: 0 where nothing is, else the object's number; later ones lie on top."""
-    made = np.zeros(masks[0].shape, np.uint8)
+    picture = np.zeros(masks[0].shape, np.uint8)
     for number, mask in enumerate(masks, start=1):
-        made[mask] = min(number, 255)
-    return made
+        picture[mask] = min(number, 255)
+    return picture
 
 
 def resize_bilinear(values: Floats, size: Size) -> Floats:
@@ -206,12 +206,12 @@ def _stretched(values: Floats, rows: int) -> Floats:
     return (values[below] * (1 - weight) + values[np.minimum(below + 1, last)] * weight).astype(np.float32)
 
 
-def _entered(array: NDArray[Any], described: Tensor) -> NDArray[Any]:
+def _as_stored(array: NDArray[Any], described: Tensor) -> NDArray[Any]:
     turned = array.transpose(0, 2, 3, 1) if described.layout == "NHWC" else array
     return np.ascontiguousarray(turned, dtype=described.dtype)
 
 
-def _left(array: NDArray[Any], described: Tensor) -> NDArray[Any]:
+def _as_nchw(array: NDArray[Any], described: Tensor) -> NDArray[Any]:
     return array.transpose(0, 3, 1, 2) if described.layout == "NHWC" else array
 
 

@@ -92,8 +92,8 @@ def _answer(
     # A name of its own: two evaluations may send the same bytes, and each removes its own.
     data = folder / f"feeds-{uuid.uuid4().hex}.bin"
     table, sha256 = _write(feeds, data)
-    there = link.push(data, sha256=sha256)
-    outputs = f"{there}.out"
+    remote_feeds = link.push(data, sha256=sha256)
+    outputs = f"{remote_feeds}.out"
     try:
         digests = push(artifact, link)
         job = worker.InferenceJob(
@@ -106,7 +106,7 @@ def _answer(
             mean=spec.mean,
             std=spec.std,
             feeds=table,
-            data=there,
+            data=remote_feeds,
             outputs=outputs,
         )
         reply = child_reply.ask(
@@ -122,7 +122,7 @@ def _answer(
         back = folder / "outputs.bin"
         link.pull(outputs, back)
     finally:
-        prepared_phone.remove_files(link, (there, outputs))
+        prepared_phone.remove_files(link, (remote_feeds, outputs))
     return [_read(contents, back) for contents in reply.outputs]
 
 

@@ -56,10 +56,10 @@ def _answer(
     files = prepared_phone.write_inputs(specs, arrays, folder)
     with prepared_phone.inputs_on(phone, graph, specs, files, threads=threads) as request:
         argv = benchmark_model.timing_command(request, min_time_s=0, runs=1, warmup_s=0)
-        done = prepared_phone.merged_streams(link.run(argv, timeout_s=LIMIT_S))
-        if done.exit_code:
-            child_reply.keep_log(log, f"{manifest.model} {manifest.target}, one input", done)
-            raise child_reply.failure("benchmark_model", done, log)
+        result = prepared_phone.merged_streams(link.run(argv, timeout_s=LIMIT_S))
+        if result.exit_code:
+            child_reply.keep_log(log, f"{manifest.model} {manifest.target}, one input", result)
+            raise child_reply.failure("benchmark_model", result, log)
         link.pull(request.output_file, folder / "output")
     outputs = prepared_phone.read_outputs(folder / "output", described)
     whole = len(specs) > 1  # a prompt's outputs keep the batch's axis, a picture's lose it

@@ -70,8 +70,8 @@ def run_job(job: InferenceJob) -> dict[str, Any]:
         for feeds, count in _batches(job, source, session.inputs):
             answers = _infer(session, feeds)
             for place in range(count or 1):
-                one = {name: value[place] if count else value for name, value in answers.items()}
-                contents.append([_written(name, value, target) for name, value in one.items()])
+                answer = {name: value[place] if count else value for name, value in answers.items()}
+                contents.append([_written(name, value, target) for name, value in answer.items()])
         facts = dict(session.facts)
     return {"outputs": contents, "facts": facts}
 
@@ -85,14 +85,14 @@ def _infer(session: Session, feeds: Arrays) -> Arrays:
 
 def _batches(job: InferenceJob, source: BinaryIO, specs: Sequence[TensorSpec]) -> Generator[tuple[Arrays, int]]:
     """What the session is fed, and how many pictures are in it; 0 for feeds that fill the session by themselves."""
-    known = {spec.name: spec for spec in specs}
+    by_name = {spec.name: spec for spec in specs}
     waiting: list[NDArray[Any]] = []
     for feed in job.feeds:
         if any(entry["kind"] == ARRAY for entry in feed):
-            yield {e["name"]: _read(e, source).astype(known[e["name"]].dtype, copy=False) for e in feed}, 0
+            yield {e["name"]: _read(e, source).astype(by_name[e["name"]].dtype, copy=False) for e in feed}, 0
             continue
         (entry,) = feed
-        spec = known[entry["name"]]
+        spec = by_name[entry["name"]]
         waiting.append(normalized(_read(entry, source), spec, job.mean, job.std))
         if len(waiting) == spec.shape[0]:
             yield {spec.name: np.ascontiguousarray(np.stack(waiting))}, len(waiting)

@@ -51,7 +51,7 @@ def create(
         checkpoint = read_checkpoint(weights)
         if spec.weight_tensors:
             checkpoint = registry.load(spec.weight_tensors)(checkpoint)
-        complete = fit(checkpoint, _whole(spec, module, chosen), rename=rename, path=weights, model=spec.whole)
+        complete = fit(checkpoint, _whole_model(spec, module, chosen), rename=rename, path=weights, model=spec.whole)
         state = {key: complete[key] for key in module.state_dict()}
     module.load_state_dict(state, strict=True, assign=True)
     unset = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
@@ -61,7 +61,7 @@ def create(
     return module.eval().requires_grad_(False)
 
 
-def _whole(spec: ModelSpec, module: nn.Module, attention: Attention) -> nn.Module:
+def _whole_model(spec: ModelSpec, module: nn.Module, attention: Attention) -> nn.Module:
     """The model that a checkpoint must fit: of a part, all of it."""
     if spec.part is None:
         return module
@@ -72,7 +72,7 @@ def _whole(spec: ModelSpec, module: nn.Module, attention: Attention) -> nn.Modul
 
 def unfilled(spec: ModelSpec) -> tuple[nn.Module, tuple[tuple[int, ...], ...]]:
     """The model without numbers, and the shapes of its inputs at its published size: enough to count."""
-    shapes = tuple(one.shape for one in graph_io.inputs(spec, size=spec.size, batch=1))
+    shapes = tuple(tensor.shape for tensor in graph_io.inputs(spec, size=spec.size, batch=1))
     if is_user_model(spec.name):
         module: nn.Module = registry.load(spec.builder)(spec.variant)
     else:

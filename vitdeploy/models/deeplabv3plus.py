@@ -78,7 +78,7 @@ class Head(nn.Module):
         """Maps at strides 8 and 4 to logits at stride 4."""
         # Enlarging one pixel bilinearly repeats it.
         pooled = self.image_pool(coarse).expand(-1, -1, *coarse.shape[2:])
-        mixed = self.bottleneck(torch.cat([pooled, *(one(coarse) for one in self.aspp_modules)], dim=1))
+        mixed = self.bottleneck(torch.cat([pooled, *(module(coarse) for module in self.aspp_modules)], dim=1))
         large = functional.interpolate(mixed, size=fine.shape[2:], mode="bilinear", align_corners=False)
         return self.conv_seg(self.sep_bottleneck(torch.cat([large, self.c1_bottleneck(fine)], dim=1)))
 

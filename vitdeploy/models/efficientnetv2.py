@@ -100,8 +100,8 @@ class PlainBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, in, h, w)`` to ``(n, width, h / stride, w / stride)``."""
-        made = self.act(self.bn1(self.conv(x)))
-        return x + made if self.shortcut else made
+        maps = self.act(self.bn1(self.conv(x)))
+        return x + maps if self.shortcut else maps
 
 
 class FusedBlock(nn.Module):
@@ -119,8 +119,8 @@ class FusedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, in, h, w)`` to ``(n, width, h / stride, w / stride)``."""
-        made = self.bn2(self.conv_pwl(self.act(self.bn1(self.conv_exp(x)))))
-        return x + made if self.shortcut else made
+        maps = self.bn2(self.conv_pwl(self.act(self.bn1(self.conv_exp(x)))))
+        return x + maps if self.shortcut else maps
 
 
 class ChannelGate(nn.Module):
@@ -157,9 +157,9 @@ class GatedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, in, h, w)`` to ``(n, width, h / stride, w / stride)``."""
-        made = self.act(self.bn2(self.conv_dw(self.act(self.bn1(self.conv_pw(x))))))
-        made = self.bn3(self.conv_pwl(self.se(made)))
-        return x + made if self.shortcut else made
+        maps = self.act(self.bn2(self.conv_dw(self.act(self.bn1(self.conv_pw(x))))))
+        maps = self.bn3(self.conv_pwl(self.se(maps)))
+        return x + maps if self.shortcut else maps
 
 
 KINDS = {"plain": PlainBlock, "fused": FusedBlock, "gated": GatedBlock}
@@ -175,11 +175,11 @@ class EfficientNetV2(nn.Module):
         self.bn1 = _norm(before)
         self.blocks = nn.Sequential()
         for stage in stages:
-            made: list[nn.Module] = []
+            blocks: list[nn.Module] = []
             for index in range(stage.depth):
-                made.append(KINDS[stage.kind](before, stage, 1 if index else stage.stride))
+                blocks.append(KINDS[stage.kind](before, stage, 1 if index else stage.stride))
                 before = stage.width
-            self.blocks.append(nn.Sequential(*made))
+            self.blocks.append(nn.Sequential(*blocks))
         self.conv_head = SameConv(before, LAST_WIDTH, 1)
         self.bn2 = _norm(LAST_WIDTH)
         self.act = nn.SiLU()

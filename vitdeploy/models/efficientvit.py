@@ -138,7 +138,7 @@ class BBackbone(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """``(n, 3, h, w)`` to the maps of the stem and of all stages, at strides 2, 4, 8, 16 and 32."""
-        return _through(x, (self.input_stem, *self.stages))
+        return _stage_maps(x, (self.input_stem, *self.stages))
 
 
 class LBackbone(nn.Module):
@@ -161,7 +161,7 @@ class LBackbone(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """``(n, 3, h, w)`` to the maps of all stages, at strides 2, 4, 8 and so on."""
-        return _through(x, self.stages)
+        return _stage_maps(x, self.stages)
 
 
 class Classifier(nn.Module):
@@ -271,7 +271,7 @@ def _l_block(stage: LStage, *, act: Activation, attention: Attention) -> nn.Modu
             )
 
 
-def _through(x: Tensor, stages: Iterable[nn.Module]) -> tuple[Tensor, ...]:
+def _stage_maps(x: Tensor, stages: Iterable[nn.Module]) -> tuple[Tensor, ...]:
     maps: list[Tensor] = []
     for stage in stages:
         x = stage(x)

@@ -78,7 +78,7 @@ class Neck(nn.Module):
 
     def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
         """The backbone's maps to ``(n, 256, 64, 64)``."""
-        coarse, middle, fine = (op(one) for op, one in zip(self.input_ops, maps[:-4:-1], strict=True))
+        coarse, middle, fine = (op(level) for op, level in zip(self.input_ops, maps[:-4:-1], strict=True))
         return self.output_ops[0](self.middle(coarse + (middle + fine)))
 
 

@@ -53,7 +53,7 @@ _NVIDIA_SEGFORMER: Rules = (
     (r"^decode_head\.linear_fuse\.bn\.", "decode_head.batch_norm."),
     (r"^decode_head\.linear_pred\.", "decode_head.classifier."),
 )
-"""Stages are counted from 1 here, and from 0 by transformers: `_from_zero` comes after."""
+"""Stages are counted from 1 here, and from 0 by transformers: `_counted_from_zero` comes after."""
 
 _HUB_SWIN: Rules = (
     *_HUB_ATTENTION,
@@ -97,17 +97,17 @@ def segformer(checkpoint: StateDict) -> StateDict:
     """NVIDIA's names, and the hub's older and newer ones, as transformers' of today."""
     if any(key.startswith("backbone.patch_embed1.") for key in checkpoint):
         # Every head of mmsegmentation has a classifier, conv_seg; SegFormer's is never run.
-        known = _without(checkpoint, r"^decode_head\.conv_seg\.|^auxiliary_head\.")
-        return _from_zero(_renamed(_cut(known, "kv"), _NVIDIA_SEGFORMER))
+        tensors = _without(checkpoint, r"^decode_head\.conv_seg\.|^auxiliary_head\.")
+        return _counted_from_zero(_renamed(_split_joined(tensors, "kv"), _NVIDIA_SEGFORMER))
     return _renamed(checkpoint, _HUB_SEGFORMER)
 
 
 def swin(checkpoint: StateDict) -> StateDict:
     """Microsoft's names, and the hub's older and newer ones, as transformers' of today."""
-    known = _without(checkpoint, r"relative_position_index$|attn_mask$")
-    if any(key.startswith("patch_embed.") for key in known):
-        return _renamed(_cut(known, "qkv"), _MICROSOFT_SWIN)
-    return _renamed(known, _HUB_SWIN)
+    tensors = _without(checkpoint, r"relative_position_index$|attn_mask$")
+    if any(key.startswith("patch_embed.") for key in tensors):
+        return _renamed(_split_joined(tensors, "qkv"), _MICROSOFT_SWIN)
+    return _renamed(tensors, _HUB_SWIN)
 
 
 def convnext(checkpoint: StateDict) -> StateDict:
@@ -128,7 +128,7 @@ def _mobilenet(key: str) -> str:
     key = re.sub(r"^backbone\.layer1\.0\.conv\.1\.", "mobilenet_v2.conv_stem.reduce_1x1.", key)
     block = re.match(r"^backbone\.layer([2-7])\.(\d)\.conv\.([012])\.", key)
     if block:
-        group, place, part = (int(one) for one in block.groups())
+        group, place, part = (int(digit) for digit in block.groups())
         name = ("expand_1x1", "conv_3x3", "reduce_1x1")[part]
         key = f"mobilenet_v2.layer.{_GROUPS[group] + place}.{name}.{key[block.end() :]}"
     if key.startswith("mobilenet_v2."):
@@ -148,21 +148,21 @@ def renamed_key(key: str, rules: Rules) -> str:
     return key
 
 
-def _cut(checkpoint: StateDict, joined: str) -> StateDict:
+def _split_joined(checkpoint: StateDict, joined: str) -> StateDict:
     """Tensors of ``.attn.kv.`` or ``.attn.qkv.`` cut along their first axis into one for each letter."""
-    made: StateDict = {}
+    tensors: StateDict = {}
     for key, tensor in checkpoint.items():
         if f".attn.{joined}." not in key or len(tensor) % len(joined):
-            made[key] = tensor
+            tensors[key] = tensor
             continue
         for letter, part in zip(joined, tensor.chunk(len(joined)), strict=True):
-            made[key.replace(f".attn.{joined}.", f".attn.{letter}.")] = part
-    return made
+            tensors[key.replace(f".attn.{joined}.", f".attn.{letter}.")] = part
+    return tensors
 
 
-def _from_zero(checkpoint: StateDict) -> StateDict:
+def _counted_from_zero(checkpoint: StateDict) -> StateDict:
     pattern = r"^(segformer\.stages|decode_head\.linear_projections)\.(\d)\."
-    return {re.sub(pattern, lambda m: f"{m[1]}.{int(m[2]) - 1}.", key): one for key, one in checkpoint.items()}
+    return {re.sub(pattern, lambda m: f"{m[1]}.{int(m[2]) - 1}.", key): tensor for key, tensor in checkpoint.items()}
 
 
 def _without(checkpoint: StateDict, pattern: str) -> StateDict:

@@ -100,8 +100,8 @@ def build_segformer(variant: str) -> nn.Module:
     """The SegFormer ``variant-dataset``, with initial weights of no meaning."""
     name, _, dataset = variant.partition("-")
     if name not in SEGFORMERS or dataset not in CLASSES:
-        known = [f"{one}-{data}" for one in SEGFORMERS for data in CLASSES]
-        raise unknown_name("SegFormer variant", variant, known, "vitdeploy models")
+        variants = [f"{key}-{data}" for key in SEGFORMERS for data in CLASSES]
+        raise unknown_name("SegFormer variant", variant, variants, "vitdeploy models")
     shape = SEGFORMERS[name]
     config = _configured(
         SegformerConfig,

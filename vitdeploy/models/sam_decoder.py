@@ -138,8 +138,8 @@ class PromptEncoder(nn.Module):
         padding = (labels == -1).unsqueeze(-1)
         tokens = torch.where(padding, self.not_a_point_embed.weight, self.place(coords))
         for label in (0, 1):
-            given = (labels == label).unsqueeze(-1)
-            tokens = torch.where(given, tokens + self._kind(label), tokens)
+            matches = (labels == label).unsqueeze(-1)
+            tokens = torch.where(matches, tokens + self._kind(label), tokens)
         return tokens
 
 
@@ -156,9 +156,9 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
         """``(n, a, 256)`` attends to ``(n, b, 256)``; ``bias`` ``(n, 1, 1, b)`` is added to the scores."""
-        q, k, v = _apart(self.q_proj(q)), _apart(self.k_proj(k)), _apart(self.v_proj(v))
-        found = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return self.out_proj(found.transpose(1, 2).flatten(2))
+        q, k, v = _split_heads(self.q_proj(q)), _split_heads(self.k_proj(k)), _split_heads(self.v_proj(v))
+        attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
 class TwoWayBlock(nn.Module):
@@ -219,8 +219,8 @@ class TwoWayTransformer(nn.Module):
         token_pe = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, image, token_pe, image_pe, bias)
-        seen = self.final_attn_token_to_image(tokens + token_pe, image + image_pe, image)
-        return self.norm_final_attn(tokens + seen), image
+        attended = self.final_attn_token_to_image(tokens + token_pe, image + image_pe, image)
+        return self.norm_final_attn(tokens + attended), image
 
 
 class Layers(nn.Module):
@@ -290,8 +290,8 @@ class MaskDecoder(nn.Module):
             multimask_output: the three masks of an ambiguous prompt, not the one of a clear one.
         """
         masks, scores = self.candidates(image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings)
-        wanted = slice(1, None) if multimask_output else slice(0, 1)
-        return masks[:, wanted], scores[:, wanted]
+        selection = slice(1, None) if multimask_output else slice(0, 1)
+        return masks[:, selection], scores[:, selection]
 
     def candidates(
         self, image: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor, bias: Tensor | None = None
@@ -357,7 +357,7 @@ class Decoder(nn.Module):
         )
 
 
-def _apart(x: Tensor) -> Tensor:
+def _split_heads(x: Tensor) -> Tensor:
     """``(n, t, width)`` to ``(n, heads, t, width / heads)``."""
     n, count, width = x.shape
     return x.reshape(n, count, HEADS, width // HEADS).transpose(1, 2)

@@ -232,11 +232,11 @@ def named_as_transformers(module: nn.Module) -> nn.Module:
 def transformers_tensors(checkpoint: StateDict) -> StateDict:
     """Meta's checkpoint, or one of the hub, under transformers' keys; the tensor with two keys is given both."""
     authors = any(key.startswith("image_encoder.") for key in checkpoint)
-    made = {transformers_key(key) if authors else key: tensor for key, tensor in checkpoint.items()}
+    tensors = {transformers_key(key) if authors else key: tensor for key, tensor in checkpoint.items()}
     for key, other in ((SHARED, TIED), (TIED, SHARED)):
-        if key in made:
-            made.setdefault(other, made[key])
-    return made
+        if key in tensors:
+            tensors.setdefault(other, tensors[key])
+    return tensors
 
 
 _RULES = (

@@ -257,7 +257,7 @@ class LightHamHead(nn.Module):
         """The backbone's maps to logits ``(n, classes, h / 8, w / 8)``."""
         size = (maps[1].shape[-2], maps[1].shape[-1])
         alike = [maps[1]]
-        alike += [functional.interpolate(one, size=size, mode="bilinear", align_corners=False) for one in maps[2:]]
+        alike += [functional.interpolate(level, size=size, mode="bilinear", align_corners=False) for level in maps[2:]]
         return self.conv_seg(self.align(self.hamburger(self.squeeze(torch.cat(alike, dim=1)))))
 
 
@@ -278,8 +278,8 @@ def build(variant: str) -> nn.Module:
     """The model ``size-dataset``, as ``t-cityscapes``, with torch's own initial weights."""
     size, _, dataset = variant.partition("-")
     if size not in CONFIGS or dataset not in CLASSES:
-        known = [f"{one}-{other}" for one in CONFIGS for other in CLASSES]
-        raise unknown_name("SegNeXt variant", variant, known, "vitdeploy models")
+        variants = [f"{key}-{other}" for key in CONFIGS for other in CLASSES]
+        raise unknown_name("SegNeXt variant", variant, variants, "vitdeploy models")
     return SegNext(CONFIGS[size], CLASSES[dataset])
 
 

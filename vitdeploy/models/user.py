@@ -53,9 +53,9 @@ def first_tensor(output: Any, name: str) -> Tensor:
     if isinstance(output, Tensor):
         return output
     for field in OUTPUT_FIELDS:
-        found = output.get(field) if isinstance(output, Mapping) else getattr(output, field, None)
-        if isinstance(found, Tensor):
-            return found
+        value = output.get(field) if isinstance(output, Mapping) else getattr(output, field, None)
+        if isinstance(value, Tensor):
+            return value
     values = list(output.values()) if isinstance(output, Mapping) else output
     if isinstance(values, list | tuple) and values and isinstance(values[0], Tensor):
         return values[0]
@@ -69,26 +69,26 @@ def build_module(variant: str) -> nn.Module:
     name = f"module:{variant}"
     torch.manual_seed(0)  # so that a model that draws its weights draws the same ones in every process
     try:
-        made = registry.load(variant)()
+        module = registry.load(variant)()
     except AttributeError as error:
         raise UsageError(f"{name}: {error}", "Name a function of the module, without arguments.") from error
     except Exception as error:  # a stranger's code can raise anything at all
         raise Impossible(f"{name} raised {type(error).__name__}: {error}", "Try it alone in Python.") from error
-    if not isinstance(made, nn.Module):
-        raise Impossible(f"{name} returned a {type(made).__name__}, not a torch.nn.Module", "Return the module.")
-    return SingleTensorModel(made.eval().float(), name)
+    if not isinstance(module, nn.Module):
+        raise Impossible(f"{name} returned a {type(module).__name__}, not a torch.nn.Module", "Return the module.")
+    return SingleTensorModel(module.eval().float(), name)
 
 
 def build_timm(variant: str) -> nn.Module:
     """Timm's model of that name, without its weights: those would have to be downloaded."""
     name = f"timm:{variant}"
     try:
-        made: Any = registry.load("timm:create_model")(variant, pretrained=False)
+        module: Any = registry.load("timm:create_model")(variant, pretrained=False)
     except ImportError as error:
         raise Impossible(f"timm does not import here: {error}", "Repair it with `pip install timm`.") from error
     except Exception as error:  # its own errors are of many classes
         raise UsageError(f"{name}: {error}", "Name a model of `timm.list_models()`.") from error
-    return SingleTensorModel(made.eval(), name)
+    return SingleTensorModel(module.eval(), name)
 
 
 def build_hf(variant: str) -> nn.Module:
@@ -105,22 +105,22 @@ def build_hf(variant: str) -> nn.Module:
         raise UnreadableFile(f"{name} is neither a model's folder nor in the cache: {_line(error)}", hint) from error
     import transformers
 
-    kinds = [getattr(transformers, one, None) for one in config.architectures or ()]
+    kinds = [getattr(transformers, architecture, None) for architecture in config.architectures or ()]
     if not kinds or kinds[0] is None:
         raise Impossible(
             f"{name} names no architecture that transformers has: {config.architectures}",
             "Name a model whose config.json has `architectures`.",
         )
     try:
-        made, found = kinds[0].from_pretrained(
+        module, loading_info = kinds[0].from_pretrained(
             variant, config=config, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
     except Exception as error:
         raise UnreadableFile(f"{name} has no weights that load: {_line(error)}", hint) from error
-    if found["missing_keys"]:
-        lacking = sorted(found["missing_keys"])
+    if loading_info["missing_keys"]:
+        lacking = sorted(loading_info["missing_keys"])
         raise UnreadableFile(f"{name} lacks {len(lacking)} of its tensors ({lacking[0]}, …)", hint)
-    return SingleTensorModel(made.eval(), name)
+    return SingleTensorModel(module.eval(), name)
 
 
 def describe(name: str) -> UserModelFacts:
@@ -144,10 +144,10 @@ def describe(name: str) -> UserModelFacts:
             f"{name} does not take an image (1, 3, {size[0]}, {size[1]}): {type(error).__name__}: {_line(error)}",
             "Let it take one float32 tensor (n, 3, h, w).",
         ) from error
-    seen = task_of_output(name, shape, size)
+    task_facts = task_of_output(name, shape, size)
     weights = None if kind == "timm" else _digest(module)
     note = "its weights are random here: timm's would be a download" if kind == "timm" else None
-    return UserModelFacts(size=size, mean=mean, std=std, weights=weights, note=note, **seen)
+    return UserModelFacts(size=size, mean=mean, std=std, weights=weights, note=note, **task_facts)
 
 
 def task_of_output(name: str, shape: tuple[int, ...], size: Size) -> dict[str, Any]:
@@ -188,14 +188,14 @@ def _preprocessing(name: str, module: nn.Module) -> tuple[Size, Any, Any]:
 
     try:  # OSError: neither in the folder nor in the cache
         file = hub.cached_file(name, "preprocessor_config.json", local_files_only=True)
-        said: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
+        config: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
     except (OSError, ValueError):
-        said = {}
-    asked: Any = said.get("crop_size") or said.get("size") or getattr(module.model.config, "image_size", None)  # pyright: ignore[reportAttributeAccessIssue]
-    if isinstance(asked, dict):
-        asked = (asked["height"], asked["width"]) if "height" in asked else asked.get("shortest_edge")
-    size = (asked, asked) if isinstance(asked, int) else tuple(asked or DEFAULT_SIZE)
-    mean, std = said.get("image_mean") or IMAGENET_MEAN, said.get("image_std") or IMAGENET_STD
+        config = {}
+    crop: Any = config.get("crop_size") or config.get("size") or getattr(module.model.config, "image_size", None)  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(crop, dict):
+        crop = (crop["height"], crop["width"]) if "height" in crop else crop.get("shortest_edge")
+    size = (crop, crop) if isinstance(crop, int) else tuple(crop or DEFAULT_SIZE)
+    mean, std = config.get("image_mean") or IMAGENET_MEAN, config.get("image_std") or IMAGENET_STD
     return (int(size[0]), int(size[1])), tuple(mean), tuple(std)
 
 

@@ -73,13 +73,13 @@ class OnnxModule(nn.Module):
         _rename(graph, image_input(proto, self.path).name, IMAGE)
         _rename(graph, graph.output[0].name, output)
         dims = image_input(proto, self.path).type.tensor_type.shape.dim
-        for dim, wanted in zip(dims, shape, strict=True):
-            if dim.dim_value not in (0, wanted):
+        for dim, length in zip(dims, shape, strict=True):
+            if dim.dim_value not in (0, length):
                 raise Impossible(
                     f"{self.path.name} takes images {[d.dim_value or '?' for d in dims]}, not {list(shape)}",
                     "Leave --size and --batch out, or export the file for that size.",
                 )
-            dim.dim_value = wanted
+            dim.dim_value = length
         graph.output[0].type.tensor_type.ClearField("shape")
         graph.ClearField("value_info")
         return onnx.shape_inference.infer_shapes(proto, data_prop=True)
@@ -91,25 +91,25 @@ class OnnxModule(nn.Module):
 
     def parameter_count(self) -> int:
         """How many floating numbers the graph holds as weights."""
-        return sum(math.prod(one.dims) for one in self.proto.graph.initializer if one.data_type in FLOATS)
+        return sum(math.prod(tensor.dims) for tensor in self.proto.graph.initializer if tensor.data_type in FLOATS)
 
     def macs(self, shape: tuple[int, ...]) -> int:
         """Multiply-accumulates of convolutions, linear layers and matmuls for images of ``shape``."""
         graph = self.fixed(shape, "logits").graph
-        weights = {one.name: list(one.dims) for one in graph.initializer}
-        known = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
-        known |= {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.output} | weights
+        weights = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+        shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
+        shapes |= {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.output} | weights
         macs = 0
         for node in graph.node:
-            made = math.prod(known.get(node.output[0], [0])) if node.output else 0
-            first, second = (known.get(name, [0]) for name in (*node.input, "", "")[:2])
+            elements = math.prod(shapes.get(node.output[0], [0])) if node.output else 0
+            first, second = (shapes.get(name, [0]) for name in (*node.input, "", "")[:2])
             if node.op_type == "Conv":
-                macs += made * math.prod(second[1:])
+                macs += elements * math.prod(second[1:])
             elif node.op_type == "ConvTranspose":
-                macs += math.prod(known.get(node.input[0], [0])) * math.prod(second[1:])
+                macs += math.prod(shapes.get(node.input[0], [0])) * math.prod(second[1:])
             elif node.op_type in ("MatMul", "Gemm"):
                 turned = any(a.name == "transA" and a.i for a in node.attribute)
-                macs += made * (first[0] if turned else first[-1])
+                macs += elements * (first[0] if turned else first[-1])
         return macs
 
 
@@ -128,14 +128,14 @@ def read(path: Path) -> Any:
     try:
         proto = onnx.load(str(path), load_external_data=False)
         onnx.checker.check_model(str(path))
-        for tensor in _beside(proto):
+        for tensor in _external(proto):
             if math.prod(tensor.dims) * 8 <= READ_AT_ONCE_BYTES:
                 external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
                 tensor.data_location = onnx.TensorProto.DEFAULT
                 del tensor.external_data[:]
     except Exception as error:  # protobuf, checker and file errors are of many classes
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UnreadableFile(f"{path} is not a valid ONNX file: {said}", "Export it again.") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UnreadableFile(f"{path} is not a valid ONNX file: {reason}", "Export it again.") from error
     dims = image_input(proto, path).type.tensor_type.shape.dim
     kind = image_input(proto, path).type.tensor_type.elem_type
     if len(dims) != 4 or dims[1].dim_value not in (0, 3) or kind != onnx.TensorProto.FLOAT:
@@ -150,25 +150,25 @@ def read(path: Path) -> Any:
 def files_beside(path: Path) -> list[Path]:
     """The files that an ONNX file keeps tensors in."""
     proto = onnx.load(str(path), load_external_data=False)
-    names = {said.value for tensor in _beside(proto) for said in tensor.external_data if said.key == "location"}
+    names = {pair.value for tensor in _external(proto) for pair in tensor.external_data if pair.key == "location"}
     return [path.parent / name for name in sorted(names)]
 
 
-def _beside(proto: Any) -> list[Any]:
+def _external(proto: Any) -> list[Any]:
     """The tensors that lie in other files, constants of nodes too."""
     constants = (a.t for node in proto.graph.node for a in node.attribute if a.type == onnx.AttributeProto.TENSOR)
-    found = (*proto.graph.initializer, *constants)
-    return [one for one in found if external_data_helper.uses_external_data(one)]
+    tensors = (*proto.graph.initializer, *constants)
+    return [tensor for tensor in tensors if external_data_helper.uses_external_data(tensor)]
 
 
 def image_input(proto: Any, path: Path) -> Any:
     """The one input that is no weight."""
-    weights = {one.name for one in proto.graph.initializer}
-    found = [one for one in proto.graph.input if one.name not in weights]
-    if len(found) != 1 or not proto.graph.output:
-        names = ", ".join(one.name for one in found) or "none"
-        raise Impossible(f"{path.name} has {len(found)} inputs ({names}), not one image", "Export it with one input.")
-    return found[0]
+    weights = {entry.name for entry in proto.graph.initializer}
+    inputs = [entry for entry in proto.graph.input if entry.name not in weights]
+    if len(inputs) != 1 or not proto.graph.output:
+        names = ", ".join(entry.name for entry in inputs) or "none"
+        raise Impossible(f"{path.name} has {len(inputs)} inputs ({names}), not one image", "Export it with one input.")
+    return inputs[0]
 
 
 def describe(rest: str) -> UserModelFacts:
@@ -182,9 +182,9 @@ def describe(rest: str) -> UserModelFacts:
     try:
         shape = tuple(module(torch.zeros(1, 3, *size)).shape)
     except Exception as error:  # ONNX Runtime's errors share no public base
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise Impossible(
-            f"ONNX Runtime does not run {path.name} at {size[0]}x{size[1]}: {said}", "Run it alone."
+            f"ONNX Runtime does not run {path.name} at {size[0]}x{size[1]}: {reason}", "Run it alone."
         ) from error
     others = len(module.proto.graph.output) - 1
     beside = files_beside(path)

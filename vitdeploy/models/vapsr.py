@@ -63,7 +63,7 @@ class Vapsr(nn.Module):
         self.conv_first = nn.Conv2d(3, WIDTH, 3, padding=1)
         self.body = nn.Sequential(*(AttentionBlock() for _ in range(BLOCKS)))
         self.conv_body = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
-        self.upsampler = _twice() if scale == 4 else _once(scale)
+        self.upsampler = _two_shuffles() if scale == 4 else _one_shuffle(scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """An RGB image ``(n, 3, h, w)`` on a 0–1 scale to one ``(n, 3, h * scale, w * scale)``."""
@@ -76,7 +76,7 @@ def build(variant: str) -> nn.Module:
     return Vapsr(entry("VapSR variant", variant, SCALES, "vitdeploy models"))
 
 
-def _once(scale: int) -> nn.Sequential:
+def _one_shuffle(scale: int) -> nn.Sequential:
     """One shuffle, behind a second convolution."""
     return nn.Sequential(
         nn.Conv2d(WIDTH, 56, 3, padding=1),
@@ -86,7 +86,7 @@ def _once(scale: int) -> nn.Sequential:
     )
 
 
-def _twice() -> nn.Sequential:
+def _two_shuffles() -> nn.Sequential:
     """A shuffle behind each convolution."""
     return nn.Sequential(
         nn.Conv2d(WIDTH, 64, 3, padding=1),

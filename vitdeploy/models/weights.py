@@ -91,27 +91,27 @@ def fit(
     """
     names = rename(checkpoint) if rename else {key: key for key in checkpoint}
     renamed = {names[key]: tensor for key, tensor in checkpoint.items()}
-    wanted = module.state_dict()
+    expected = module.state_dict()
     twice = len(checkpoint) - len(renamed)
     faults = {
-        "missing": [key for key in wanted if key not in renamed],
-        "unexpected": [key for key in checkpoint if names[key] not in wanted],
+        "missing": [key for key in expected if key not in renamed],
+        "unexpected": [key for key in checkpoint if names[key] not in expected],
         "wrongly shaped": [
             f"{key}: file {_kind(renamed[key])}, model {_kind(tensor)}"
-            for key, tensor in wanted.items()
+            for key, tensor in expected.items()
             if key in renamed and _kind(renamed[key]) != _kind(tensor)
         ],
     }
-    found = [f"{len(keys)} {fault} ({_first(keys)})" for fault, keys in faults.items() if keys]
+    problems = [f"{len(keys)} {fault} ({_first(keys)})" for fault, keys in faults.items() if keys]
     if twice:
-        found.append(f"{twice} given under two names")
-    if found:
+        problems.append(f"{twice} given under two names")
+    if problems:
         raise _unreadable(
             path,
-            f"does not fit {model}: of {len(wanted)} keys, {'; '.join(found)}",
+            f"does not fit {model}: of {len(expected)} keys, {'; '.join(problems)}",
             "Give the checkpoint that belongs to this model, or name the model that the checkpoint belongs to.",
         )
-    return {key: renamed[key].to(tensor.dtype) for key, tensor in wanted.items()}
+    return {key: renamed[key].to(tensor.dtype) for key, tensor in expected.items()}
 
 
 def _seeded_tensor(key: str, like: Tensor, seed: int) -> Tensor:

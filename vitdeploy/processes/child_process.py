@@ -60,8 +60,8 @@ def job_of(kind: type[Any], job: Any) -> Any:
     try:
         return kind(**job)
     except TypeError as error:
-        known = ", ".join(field.name for field in fields(kind))
-        raise UsageError(f"the job does not fit: {error}", f"Give {known}.") from error
+        names = ", ".join(field.name for field in fields(kind))
+        raise UsageError(f"the job does not fit: {error}", f"Give {names}.") from error
 
 
 def die_with_parent() -> None:

@@ -75,24 +75,24 @@ def start(link: Connection, module: str, job: Any, *, timeout_s: float) -> Comma
     return link.run([*link.interpreter(), "-m", module], stdin=encode(job), timeout_s=timeout_s)
 
 
-def read(done: CommandResult, kind: type[T], *, what: str, log: Path | None = None) -> T:
+def read(result: CommandResult, kind: type[T], *, what: str, log: Path | None = None) -> T:
     """The reply of a process that has ended. Arguments and errors as of `ask`."""
-    reply = decode(done, kind)
+    reply = decode(result, kind)
     if not isinstance(reply, ChildError | MissingReply):
         return reply
     if log is not None:
-        keep_log(log, what, done)
-    raise error_of(reply, what, done, log)
+        keep_log(log, what, result)
+    raise error_of(reply, what, result, log)
 
 
-def decode(done: CommandResult, kind: type[T]) -> T | ChildError | MissingReply:
+def decode(result: CommandResult, kind: type[T]) -> T | ChildError | MissingReply:
     """What a process left on stdout: its reply as ``kind``, the error that it met, or what is neither."""
-    if not done.stdout.strip():
+    if not result.stdout.strip():
         return MissingReply("no reply")
-    if len(done.stdout) > documents.LARGEST_BYTES:
-        return MissingReply(f"a reply of {len(done.stdout)} characters, more than any")
+    if len(result.stdout) > documents.LARGEST_BYTES:
+        return MissingReply(f"a reply of {len(result.stdout)} characters, more than any")
     try:
-        answer = msgspec.json.decode(done.stdout, type=_Reply)
+        answer = msgspec.json.decode(result.stdout, type=_Reply)
         if isinstance(answer.reply, msgspec.Raw):
             return msgspec.json.decode(answer.reply, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -145,8 +145,8 @@ def run_local(
             if isinstance(error, subprocess.TimeoutExpired):
                 raise ToolchainFailed(f"{what} took more than {timeout_s:g} s", f"Read {log}.") from error
             raise
-    said = log.read_text(errors="replace")
-    return CommandResult(exit_code=process.returncode, stdout=(stdout or b"").decode(errors="replace"), stderr=said)
+    stderr = log.read_text(errors="replace")
+    return CommandResult(exit_code=process.returncode, stdout=(stdout or b"").decode(errors="replace"), stderr=stderr)
 
 
 def encode(job: Any) -> str:
@@ -154,17 +154,17 @@ def encode(job: Any) -> str:
     return json.dumps(msgspec.to_builtins(job, enc_hook=os.fspath))
 
 
-def error_of(left: ChildError | MissingReply, what: str, done: CommandResult, log: Path | None) -> VitdeployError:
+def error_of(reply: ChildError | MissingReply, what: str, result: CommandResult, log: Path | None) -> VitdeployError:
     """The error that a child met, as itself again, or the one of a child that left no reply."""
-    if isinstance(left, MissingReply):
-        return failure(what, done, log, left)
+    if isinstance(reply, MissingReply):
+        return failure(what, result, log, reply)
     tree = {kind.__name__: kind for kind in errors.error_classes()}
-    return tree.get(left.kind, ToolchainFailed)(left.message, left.hint)
+    return tree.get(reply.kind, ToolchainFailed)(reply.message, reply.hint)
 
 
-def last_line(said: str) -> str:
+def last_line(text: str) -> str:
     """The line of a log that tells most: the last one that names an error, else the last one."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "Error" in line or "error" in line]
     return (telling or lines or ["no output on stderr"])[-1][:LARGEST_LINE]
 
@@ -183,7 +183,7 @@ def log_file(name: str) -> Path:
     return folder / f"{name}-{os.getpid()}.log"
 
 
-def keep_log(log: Path, title: str, done: CommandResult) -> None:
+def keep_log(log: Path, title: str, result: CommandResult) -> None:
     """Append what a command said on stderr to the log.
 
     Raises:
@@ -191,26 +191,27 @@ def keep_log(log: Path, title: str, done: CommandResult) -> None:
     """
     try:
         with log.open("a") as stream:
-            stream.write(f"== {title}: exit code {done.exit_code}\n{done.stderr}\n")
+            stream.write(f"== {title}: exit code {result.exit_code}\n{result.stderr}\n")
     except OSError as error:
         raise documents.cannot_write(log, error) from error
 
 
-def failure(what: str, done: CommandResult, log: Path | None, left: MissingReply | None = None) -> ToolchainFailed:
-    """The error of a process that ended badly; ``left`` is what it left in the place of a reply."""
+def failure(what: str, result: CommandResult, log: Path | None, reply: MissingReply | None = None) -> ToolchainFailed:
+    """The error of a process that ended badly; ``reply`` is what it left in the place of one."""
     hint = f"Read {log}." if log else "Try again."
-    if done.exit_code == -signal.SIGKILL:  # nobody here sends it to a process that is within its time: the system does
+    if result.exit_code == -signal.SIGKILL:  # nobody here sends it to a process within its time: the system does
         return ToolchainFailed(
             f"{what} was killed: the machine ran out of memory, most likely",
             f"Free memory, or choose a smaller --size or --batch. {hint}",
         )
-    how = f"ended with exit code {done.exit_code}" if done.exit_code >= 0 else f"was killed by {signal_name(done)}"
-    return ToolchainFailed(f"{what} {how}{f' and left {left.words}' if left else ''}: {last_line(done.stderr)}", hint)
+    how = f"was killed by {signal_name(result)}" if result.exit_code < 0 else f"ended with exit code {result.exit_code}"
+    left = f" and left {reply.words}" if reply else ""
+    return ToolchainFailed(f"{what} {how}{left}: {last_line(result.stderr)}", hint)
 
 
-def signal_name(done: CommandResult) -> str:
+def signal_name(result: CommandResult) -> str:
     """The signal that ended a process."""
     try:
-        return signal.Signals(-done.exit_code).name
+        return signal.Signals(-result.exit_code).name
     except ValueError:
-        return f"signal {-done.exit_code}"
+        return f"signal {-result.exit_code}"

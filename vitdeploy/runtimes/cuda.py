@@ -44,7 +44,7 @@ THREAD_LOCAL = 1
 class Call(Protocol):
     """Calls a function of the library by name with its inputs; returns its output, if it has one, or raises."""
 
-    def __call__(self, name: str, *given: Any) -> Any:
+    def __call__(self, name: str, *arguments: Any) -> Any:
         """``call("cudaMalloc", 4096)`` → an address."""
         ...
 

@@ -26,11 +26,11 @@ def open_cuda() -> Cuda:
     api = _api()
     succeeded = api.cudaError_t.cudaSuccess
 
-    def call(name: str, *given: Any) -> Any:
+    def call(name: str, *arguments: Any) -> Any:
         if name in ENUMS:
             place, kind = ENUMS[name]
-            given = (*given[:place], getattr(api, kind)(given[place]), *given[place + 1 :])
-        code, *outputs = getattr(api, name)(*given)
+            arguments = (*arguments[:place], getattr(api, kind)(arguments[place]), *arguments[place + 1 :])
+        code, *outputs = getattr(api, name)(*arguments)
         if code != succeeded:
             words = api.cudaGetErrorString(code)[1]
             raise cuda_error(name, int(code), words.decode() if isinstance(words, bytes) else str(words))

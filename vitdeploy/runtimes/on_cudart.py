@@ -51,9 +51,9 @@ def open_cuda() -> Cuda:
     library = load()
 
     def prepared(name: str) -> Callable[..., Any]:
-        given, returned, place = CALLS[name]
+        argument_types, returned, place = CALLS[name]
         function = getattr(library, name)
-        types = list(given)
+        types = list(argument_types)
         if returned is not None:
             types.insert(place, ctypes.POINTER(returned))
         function.argtypes, function.restype = types, _INT
@@ -61,11 +61,11 @@ def open_cuda() -> Cuda:
 
     functions = {name: prepared(name) for name in CALLS}
 
-    def call(name: str, *given: Any) -> Any:
+    def call(name: str, *arguments: Any) -> Any:
         _, returned, place = CALLS[name]
         output = None if returned is None else returned()
         pointers = () if output is None else (ctypes.byref(output),)
-        code = functions[name](*given[:place], *pointers, *given[place:])
+        code = functions[name](*arguments[:place], *pointers, *arguments[place:])
         if code:
             raise cuda_error(name, code, words(library, code))
         return None if output is None else output.value or 0
@@ -79,7 +79,7 @@ def load() -> ctypes.CDLL:
     Raises:
         ImportError: it is nowhere.
     """
-    for place in _places():
+    for place in _library_paths():
         with contextlib.suppress(OSError):
             return ctypes.CDLL(place)
     raise ImportError("libcudart is not found")
@@ -91,7 +91,7 @@ def words(library: ctypes.CDLL, code: int) -> str:
     return (library.cudaGetErrorString(code) or b"").decode(errors="replace")
 
 
-def _places() -> Iterator[str]:
+def _library_paths() -> Iterator[str]:
     yield from ("libcudart.so", "libcudart.so.13", "libcudart.so.12")
     if library := ctypes.util.find_library("cudart"):
         yield library

@@ -93,14 +93,14 @@ class OrtSession(LoadedSession):
             UsageError: a name, shape or type is not the graph's (its memory would be misread).
         """
         self.check(feeds)
-        held: list[Array] = []
+        arrays: list[Array] = []
         for name, (shape, dtype) in self._expected.items():
             array = feeds[name]
             if not array.flags.c_contiguous:
                 array = np.ascontiguousarray(array)
-            held.append(array)
+            arrays.append(array)
             self._binding.bind_input(name, "cpu", 0, dtype, shape, array.ctypes.data)
-        self._held = held  # the binding knows addresses only
+        self._held = arrays  # the binding knows addresses only
 
     def run(self) -> None:
         """Run the graph; on the CPU provider it is done on return."""

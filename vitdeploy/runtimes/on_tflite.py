@@ -97,14 +97,14 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
 def _quiet() -> Generator[None]:
     """Keep what native code says on stderr of every delegate it makes out of the terminal; errors are raised."""
     sys.stderr.flush()
-    kept = os.dup(2)
+    saved_stderr = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(saved_stderr, 2)
+        os.close(saved_stderr)
         os.close(nowhere)
 
 

@@ -56,7 +56,7 @@ class TrtSession(QueuedSession):
     def __init__(self, file: Path, manifest: Mapping[str, Any], options: SessionOptions) -> None:
         package = package_of(manifest)
         trt, version = import_package(package)
-        there = _checked_gpu(manifest, package, version)
+        gpu_facts = _checked_gpu(manifest, package, version)
         api = cuda.open_cuda(graph=options.graph)
         api.enter()
         self._key = (package, str(file))
@@ -69,7 +69,7 @@ class TrtSession(QueuedSession):
                 context.profiler = self._profiler
             own = _own_tensors(trt, self._loaded.engine)
             inputs, outputs = (checked(manifest[key], own[key], file) for key in ("inputs", "outputs"))
-            super().__init__(api, inputs, outputs, options, facts=_facts(package, version, there))
+            super().__init__(api, inputs, outputs, options, facts=_facts(package, version, gpu_facts))
             for name, address in self.addresses.items():
                 if not context.set_tensor_address(name, address):
                     self._refused(f"takes no address for {name}")
@@ -152,17 +152,17 @@ def _context(loaded: _Loaded, words: str) -> "tensorrt.IExecutionContext":
 
 
 def _checked_gpu(manifest: Mapping[str, Any], package: str, version: str) -> gpu.Gpu:
-    there = gpu.first_gpu()
-    if there is None:
+    gpu_facts = gpu.first_gpu()
+    if gpu_facts is None:
         raise DeviceError("no NVIDIA GPU answers here, and an engine runs on nothing else", "Name the device with one.")
     engine_binding.check(
         manifest.get("bound_to") or {},
         package=package,
         version=version,
-        compute_capability=there.compute_capability,
-        gpu=there.name,
+        compute_capability=gpu_facts.compute_capability,
+        gpu=gpu_facts.name,
     )
-    return there
+    return gpu_facts
 
 
 def _load(trt: Any, package: str, version: str, file: Path) -> _Loaded:
@@ -196,11 +196,11 @@ def _own_tensors(trt: Any, engine: "tensorrt.ICudaEngine") -> dict[str, dict[str
     return tensors
 
 
-def _facts(package: str, version: str, there: gpu.Gpu) -> dict[str, str]:
+def _facts(package: str, version: str, gpu_facts: gpu.Gpu) -> dict[str, str]:
     name = "TensorRT for RTX (not TensorRT proper)" if package == "tensorrt_rtx" else "tensorrt"
     return {
         "runtime": f"{name} {version}",
-        "provider": f"CUDA on {there.name}, compute capability {there.compute_capability}",
+        "provider": f"CUDA on {gpu_facts.name}, compute capability {gpu_facts.compute_capability}",
         "unverified": UNVERIFIED,
     }
 

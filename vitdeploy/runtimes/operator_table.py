@@ -29,10 +29,9 @@ def ns_by_type(text: str, *, inferences: int = 1) -> dict[str, int]:
     Raises:
         ToolchainFailed: a row is not what its header says.
     """
-    found: dict[str, float] = {}
-    opened = False
+    times_ms: dict[str, float] = {}
+    opened = inside = False
     columns: list[str] | None = None
-    inside = False
     for line in text.partition(_REGULAR)[2].splitlines() or text.splitlines():
         if section := _SECTION.match(line):
             inside, columns = section["title"] == "Run Order", None
@@ -46,8 +45,8 @@ def ns_by_type(text: str, *, inferences: int = 1) -> dict[str, int]:
             kind = kind.removeprefix(_DELEGATE)
             # An operator that ran less often than once an inference is called 0 times by old versions.
             calls = max(1.0, numbers["times called"])
-            found[kind] = found.get(kind, 0.0) + numbers["avg ms"] * calls / inferences
-    return {kind: round(1e6 * ms) for kind, ms in found.items() if not (opened and kind in _WRAPPERS)}
+            times_ms[kind] = times_ms.get(kind, 0.0) + numbers["avg ms"] * calls / inferences
+    return {kind: round(1e6 * ms) for kind, ms in times_ms.items() if not (opened and kind in _WRAPPERS)}
 
 
 def _row(line: str, columns: list[str]) -> tuple[str, dict[str, float], str]:

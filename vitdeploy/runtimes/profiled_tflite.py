@@ -121,23 +121,23 @@ class ProfiledTflite(LoadedSession):
 
     def _copy(self, buffer: int | None, array: Array, mode: int) -> None:
         """Copy an array into a buffer, or out of it."""
-        handle, there, size = _Handle(buffer), _Handle(), _Index()
+        handle, address, size = _Handle(buffer), _Handle(), _Index()
         self._call("LiteRtGetTensorBufferSize", handle, ctypes.byref(size))
         if size.value < array.nbytes:
             raise ToolchainFailed(
                 f"a buffer has {size.value} bytes, {array.nbytes} expected", "Export the model again."
             )
-        self._call("LiteRtLockTensorBuffer", handle, ctypes.byref(there), mode)
-        assert there.value is not None
-        ends = (there.value, array.ctypes.data) if mode == _WRITE else (array.ctypes.data, there.value)
+        self._call("LiteRtLockTensorBuffer", handle, ctypes.byref(address), mode)
+        assert address.value is not None
+        ends = (address.value, array.ctypes.data) if mode == _WRITE else (array.ctypes.data, address.value)
         ctypes.memmove(*ends, array.nbytes)
         self._call("LiteRtUnlockTensorBuffer", handle)
 
     def _set(self, settings: _Handle, name: str, text: str) -> None:
         """Add one group of options; LiteRT reads its text when the model is compiled, and never frees it."""
-        held = ctypes.create_string_buffer(text.encode())
-        self._kept.append(held)
-        group = self._new("LiteRtCreateOpaqueOptions", name.encode(), held, _NOTHING)
+        buffer = ctypes.create_string_buffer(text.encode())
+        self._kept.append(buffer)
+        group = self._new("LiteRtCreateOpaqueOptions", name.encode(), buffer, _NOTHING)
         self._call("LiteRtAddOpaqueOptions", settings, group)
 
     def _new(self, function: str, *arguments: Any) -> _Handle:
@@ -152,11 +152,11 @@ class ProfiledTflite(LoadedSession):
             raise ToolchainFailed(f"LiteRT's {function} ended with status {status}", "Export the model again.")
 
 
-def _keep(_: int | None) -> None:
+def _free_nothing(_: int | None) -> None:
     """LiteRT's way to free what it was given; ours is Python's."""
 
 
-_NOTHING = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_keep)
+_NOTHING = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_free_nothing)
 
 
 def _library() -> ctypes.CDLL:

@@ -43,8 +43,8 @@ def make_profiler(trt: Any) -> Any:
 
 def total_ns_by_kind(layers: Mapping[str, list[float]]) -> dict[str, int]:
     """Nanoseconds of one launch by kind of layer; each layer counts with its median."""
-    found: dict[str, int] = {}
+    totals: dict[str, int] = {}
     for layer, times_ms in layers.items():
         kind = kind_of(layer)
-        found[kind] = found.get(kind, 0) + round(1e6 * statistics.median(times_ms))
-    return found
+        totals[kind] = totals.get(kind, 0) + round(1e6 * statistics.median(times_ms))
+    return totals

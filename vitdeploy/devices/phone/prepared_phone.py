@@ -112,9 +112,9 @@ def read_outputs(file: Path, specs: Sequence[TensorSpec]) -> list[NDArray[Any]]:
     return [np.frombuffer(part, spec.dtype).reshape(spec.shape) for part, spec in zip(parts, specs, strict=True)]
 
 
-def merged_streams(done: CommandResult) -> CommandResult:
+def merged_streams(result: CommandResult) -> CommandResult:
     """Both streams as one: versions differ in which one they use."""
-    return CommandResult(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}".strip())
+    return CommandResult(exit_code=result.exit_code, stdout="", stderr=f"{result.stdout}\n{result.stderr}".strip())
 
 
 def remove_files(link: Connection, paths: Sequence[str]) -> None:

@@ -44,13 +44,13 @@ def find_tool(device: Device) -> tuple[Path, str]:
                 f"{device.name} is not configured: there is no benchmark_model at {path}",
                 "Correct `benchmark_model` in its file; docs/phones.md says where to get it.",
             )
-    found = digest_of(path)
-    if expected is not None and found != expected:
+    digest = digest_of(path)
+    if expected is not None and digest != expected:
         raise UnreadableFile(
-            f"{path} is not the benchmark_model of {device.name}: sha256 {found[:12]}…, expected {expected[:12]}…",
+            f"{path} is not the benchmark_model of {device.name}: sha256 {digest[:12]}…, expected {expected[:12]}…",
             "Correct its file's `benchmark_model_sha256`, or get the file again.",
         )
-    return path, found
+    return path, digest
 
 
 def _fetch(url: str, path: Path, expected: str) -> None:
@@ -67,10 +67,10 @@ def _fetch(url: str, path: Path, expected: str) -> None:
                 if size_bytes > MOST_BYTES:
                     raise DeviceError(f"{url} has more than {MOST_BYTES // 2**20} MiB", "Check the URL.")
                 target.write(block)
-        found = digest_of(part)
-        if found != expected:
+        digest = digest_of(part)
+        if digest != expected:
             raise UnreadableFile(
-                f"{url} is another file: sha256 {found[:12]}…, the device file says {expected[:12]}…",
+                f"{url} is another file: sha256 {digest[:12]}…, the device file says {expected[:12]}…",
                 "Check the URL and the digest.",
             )
         part.replace(path)
