@@ -27,6 +27,7 @@ from vitdeploy.benchmarks.trial.case_trials import (
 from vitdeploy.benchmarks.trial.prepared_device import PreparedDevice
 from vitdeploy.benchmarks.trial.request import TrialRequest, TrialSlot
 from vitdeploy.benchmarks.trial.resume import check_same
+from vitdeploy.benchmarks.trial.turns_trial import DoesNotFit
 from vitdeploy.devices import computer_facts, device_facts, inventory
 from vitdeploy.errors import NoValidMeasurement, UsageError, VitdeployError
 from vitdeploy.processes.connection import Connection
@@ -49,8 +50,8 @@ LOCK_WAIT_S = 5.0
 class StopRule(Protocol):
     """Called after each pair of a duel, and at its end."""
 
-    def __call__(self, run: Run, pairs: int) -> record.Duel:
-        """The record of the duel after so many pairs; ``stopped`` ends it."""
+    def __call__(self, run: Run, pairs: int, turn_s: float | None) -> record.Duel:
+        """The record of the duel after so many pairs, taken in turns or not; ``stopped`` ends it."""
         ...
 
 
@@ -61,6 +62,19 @@ class _OpenRun:
     frame: Run
     rows: Sequence[CaseTrials]
     out: Path
+
+    def request(self, slot: TrialSlot, protocol: record.Protocol) -> TrialRequest:
+        """What is asked of the device for a slot."""
+        job = self.rows[slot.place].job
+        assert job.artifact is not None
+        return TrialRequest(
+            slot=slot,
+            case=job.case,
+            artifact=job.artifact,
+            compute=job.compute,
+            protocol=protocol,
+            log=self.out.with_suffix(".log"),
+        )
 
     def save(self) -> Run:
         run = run_of(self.frame, self.rows)
@@ -108,6 +122,7 @@ def run(
     out: Path,
     resume: bool = False,
     stop_rule: StopRule | None = None,
+    turn_s: float | None = None,
     connection: Connection | None = None,
     progress: Progress = silent,
     on_trial: OnTrial = silent_trial,
@@ -115,7 +130,8 @@ def run(
     """Time all jobs and keep ``out`` up to date; `exit_code_of` gives the exit code of each row.
 
     ``connection`` is opened from ``device`` when none is given. One failing job does not stop the others.
-    With ``stop_rule`` the two jobs are the sides of a duel: their trials are pairs, and the rule ends it.
+    With ``stop_rule`` the two jobs are the sides of a duel: their trials are pairs, and the rule ends it. With
+    ``turn_s`` the two processes of a pair take turns of that length, where memory holds both.
 
     Raises:
         UsageError: ``out`` exists and is not resumed, or belongs to another protocol, device or set of cases.
@@ -143,34 +159,52 @@ def run(
             _take_over(current, earlier)
             progress(f"going on with {out}: {sum(len(row.trials) for row in current.rows)} trials are there")
         current.save()
-        return _time_all(current, prepared, protocol, stop_rule, on_trial)
+        if stop_rule is not None:
+            return _time_pairs(current, prepared, stop_rule, turn_s, progress, on_trial)
+        return _time_all(current, prepared, on_trial)
 
 
-def _time_all(
+def _time_all(current: _OpenRun, prepared: PreparedDevice, on_trial: OnTrial) -> Run:
+    """Run the trials that are missing."""
+    slots = schedule(len(current.rows), current.frame.id, current.frame.protocol)
+    for done, slot in enumerate(slots, 1):
+        row = current.rows[slot.place]
+        if row.error is None and slot.id not in row.trials:
+            _run_trial(current, slot, prepared)
+        on_trial(done, len(slots), row.job.case.name)
+    return current.save()
+
+
+def _time_pairs(
     current: _OpenRun,
     prepared: PreparedDevice,
-    protocol: record.Protocol,
-    stop_rule: StopRule | None,
+    stop_rule: StopRule,
+    turn_s: float | None,
+    progress: Progress,
     on_trial: OnTrial,
 ) -> Run:
-    """Run the trials that are missing, until all are there or the rule ends the duel."""
-    rows = current.rows
-    slots = schedule(len(rows), current.frame.id, protocol)
-    for done, slot in enumerate(slots, 1):
-        row = rows[slot.place]
-        if row.error is None and slot.id not in row.trials:
-            _run_trial(row, slot, prepared, protocol, current.out.with_suffix(".log"))
-            current.save()
-        on_trial(done, len(slots), row.job.case.name)
-        if stop_rule is not None and done % len(rows) == 0:
-            duel = stop_rule(run_of(current.frame, rows), slot.index + 1)
-            # As many trials as there are pairs were planned after all, so that none counts as missing.
-            current.frame = msgspec.structs.replace(
-                current.frame, duel=duel, protocol=msgspec.structs.replace(protocol, trials=duel.pairs)
-            )
-            current.save()
-            if duel.stopped:
-                break
+    """Run pairs of trials until all were run or the rule ends the duel."""
+    planned = current.frame.protocol
+    slots = schedule(len(current.rows), current.frame.id, planned)
+    sides = len(current.rows)
+    for begin in range(0, len(slots), sides):
+        pair = slots[begin : begin + sides]
+        if turn_s is not None and (words := _run_turns(current, pair, prepared, planned, turn_s)):
+            progress(f"pairs of whole trials are run, without turns: {words}")
+            turn_s = None
+        if turn_s is None:
+            for slot in pair:
+                if current.rows[slot.place].error is None:
+                    _run_trial(current, slot, prepared, planned)
+        for done, slot in enumerate(pair, begin + 1):
+            on_trial(done, len(slots), current.rows[slot.place].job.case.name)
+        duel = stop_rule(run_of(current.frame, current.rows), pair[0].index + 1, turn_s)
+        # As many trials as there are pairs were planned after all, so that none counts as missing.
+        protocol = msgspec.structs.replace(planned, trials=duel.pairs)
+        current.frame = msgspec.structs.replace(current.frame, duel=duel, protocol=protocol)
+        current.save()
+        if duel.stopped:
+            break
     return current.save()
 
 
@@ -221,18 +255,39 @@ def exit_code_of(result: record.Result) -> int:
 
 
 def _run_trial(
-    row: CaseTrials, slot: TrialSlot, prepared: PreparedDevice, protocol: record.Protocol, log: Path
+    current: _OpenRun, slot: TrialSlot, prepared: PreparedDevice, protocol: record.Protocol | None = None
 ) -> None:
-    """Run one trial and add it, or its error, to its row."""
-    job = row.job
-    assert job.artifact is not None
-    request = TrialRequest(
-        slot=slot, case=job.case, artifact=job.artifact, compute=job.compute, protocol=protocol, log=log
-    )
+    """Run one trial, add it, or its error, to its row, and save."""
+    row, protocol = current.rows[slot.place], protocol or current.frame.protocol
     try:
-        add_trial(row, slot.id, prepared.run_trial(request), protocol)
+        add_trial(row, slot.id, prepared.run_trial(current.request(slot, protocol)), protocol)
     except VitdeployError as error:
         row.error = error
+    current.save()
+
+
+def _run_turns(
+    current: _OpenRun, pair: Sequence[TrialSlot], prepared: PreparedDevice, protocol: record.Protocol, turn_s: float
+) -> str | None:
+    """Run one pair by turns, add its trials or errors to their rows, and save; says why where memory is too small."""
+    rows = [current.rows[slot.place] for slot in pair]
+    if any(row.error for row in rows):
+        return None
+    try:
+        outcomes = prepared.run_turns([current.request(slot, protocol) for slot in pair], turn_s)
+    except VitdeployError as error:
+        for row in rows:
+            row.error = error
+        outcomes = []
+    if isinstance(outcomes, DoesNotFit):
+        return outcomes.words
+    for row, slot, outcome in zip(rows, pair, outcomes, strict=False):
+        if isinstance(outcome, VitdeployError):
+            row.error = outcome
+        elif outcome is not None:
+            add_trial(row, slot.id, outcome, protocol)
+    current.save()
+    return None
 
 
 def _take_over(current: _OpenRun, earlier: Run) -> None:

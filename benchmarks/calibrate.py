@@ -73,8 +73,9 @@ def calibrate(run: Run, *, alpha: float, max_slowdown: float, seed: int = 0) -> 
     if len(shared) < FEWEST_PAIRS:
         raise NoValidMeasurement(f"{len(shared)} pairs were measured", "Free the machine, and calibrate again.")
     first, second = (np.array([side[pair] for pair in shared]) for side in medians)
-    spread, drift = _spreads(first, second)
-    slower, above = _false_alarms(second - first, a.case, alpha=alpha, max_slowdown=max_slowdown, seed=seed)
+    differences = np.array(list(verdict.pair_differences(a.trials, b.trials).values()))
+    spread, drift = _spreads(first, second, differences)
+    slower, above = _false_alarms(differences, a.case, alpha=alpha, max_slowdown=max_slowdown, seed=seed)
     needed = {count: _detectable(spread, count, alpha=alpha, max_slowdown=max_slowdown) for count in COUNTS}
     wanted = (1 + max_slowdown) ** 2
     return Calibration(
@@ -113,12 +114,14 @@ def _medians(side: Result) -> dict[int, float]:
     return {t.pair: math.log(float(np.median(t.samples_ns))) for t in side.trials if t.pair is not None}
 
 
-def _spreads(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[float, float]:
+def _spreads(
+    first: NDArray[np.float64], second: NDArray[np.float64], differences: NDArray[np.float64]
+) -> tuple[float, float]:
     """A trial's own spread, from the differences; and the drift that pairs share, from what their means have beside it.
 
     With own variance s² and shared variance d² a difference has 2s², a mean of two d² + s²/2.
     """
-    own = float(np.var(second - first, ddof=1)) / 2
+    own = float(np.var(differences, ddof=1)) / 2
     shared = float(np.var((first + second) / 2, ddof=1)) - own / 2
     return math.sqrt(own), math.sqrt(max(0.0, shared))
 

@@ -6,7 +6,7 @@ looks cost a fifth of the error; the verdict at the end has the rest.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +21,17 @@ from vitdeploy.processes.progress import OnTrial, Progress
 from vitdeploy.results import record, verdict
 from vitdeploy.results.record import Run
 
-PAIRS = 10
-"""Default. Source: peers.md C.5: ten for a claim at 2 %, twenty for one at 1 %."""
+PAIRS: Mapping[record.By, int] = {"turns": 12, "trials": 10}
+"""Default. Source: of whole trials, peers.md C.5: ten for a claim at 2 %, twenty for one at 1 %; of turns, six tell 3 %
+on a quiet machine (benchmarks/studies/shared_machine.py), and as many again are left for a busy one."""
+
+MIN_TIME_S: Mapping[record.By, float] = {"turns": 2.5, "trials": 1.0}
+"""Sampling time of a side in each pair, by default."""
 
 FEWEST_PAIRS = verdict.FEWEST_UNITS
+
+FEWEST_PAIRS_BY_TURNS = 6
+"""Before so many pairs a duel by turns is not looked at: its processes are long. Source: issue "Shared machines"."""
 
 EARLY_LOOKS = ((0.4, 0.1), (0.7, 0.1))
 """Share of the pairs after which the data are looked at, and the share of the error that the look may spend."""
@@ -32,11 +39,13 @@ EARLY_LOOKS = ((0.4, 0.1), (0.7, 0.1))
 _SIDES: tuple[record.Side, record.Side] = ("A", "B")
 
 
-def looks(most_pairs: int) -> dict[int, float]:
+def looks(most_pairs: int, by: record.By = "trials") -> dict[int, float]:
     """Number of pairs → share of the error that a verdict after so many may spend; they sum to 1."""
     shares: dict[int, float] = {}
     for part, share in EARLY_LOOKS:
         pairs = math.ceil(part * most_pairs)
+        if by == "turns":
+            pairs = max(pairs, FEWEST_PAIRS_BY_TURNS)
         if FEWEST_PAIRS < pairs < most_pairs and pairs not in shares:
             shares[pairs] = share
     shares[most_pairs] = 1 - sum(shares.values())
@@ -76,6 +85,7 @@ def run(
         protocol=protocol,
         out=out,
         stop_rule=_stop_rule(planned, early=early),
+        turn_s=planned.turn_s,
         connection=connection,
         progress=progress,
         on_trial=on_trial,
@@ -85,9 +95,9 @@ def run(
 def _stop_rule(planned: record.Duel, *, early: bool) -> bench.StopRule:
     """The rule that ends a duel at a look whose verdict is not ``inconclusive``, or when a side failed."""
     most, alpha = planned.pairs, planned.alpha
-    shares = looks(most) if early else {most: 1.0}
+    shares = looks(most, planned.by) if early else {most: 1.0}
 
-    def duel_after(run: Run, pairs: int) -> record.Duel:
+    def duel_after(run: Run, pairs: int, turn_s: float | None) -> record.Duel:
         share = shares.get(pairs)
         stopped = None
         by_side = {result.side: result for result in run.results}
@@ -98,6 +108,7 @@ def _stop_rule(planned: record.Duel, *, early: bool) -> bench.StopRule:
             if effect.verdict != "inconclusive":
                 stopped = f"{effect.verdict} with a tenth of the allowed error"
         left = alpha * (share if share is not None else shares[most])
-        return msgspec.structs.replace(planned, pairs=pairs, alpha=left, stopped=stopped)
+        by: record.By = "trials" if turn_s is None else "turns"
+        return msgspec.structs.replace(planned, pairs=pairs, alpha=left, stopped=stopped, by=by, turn_s=turn_s)
 
     return duel_after

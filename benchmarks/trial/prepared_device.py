@@ -1,9 +1,11 @@
 """A prepared device: locked, with what its trials need on it; a bench and a worker of a sweep run trials by it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vitdeploy.benchmarks.trial import phone_trial, trtexec_trial, worker_trial
+from vitdeploy.benchmarks.trial import phone_trial, trtexec_trial, turns_trial, worker_trial
 from vitdeploy.benchmarks.trial.request import LostTrial, TrialRequest
+from vitdeploy.benchmarks.trial.turns_trial import DoesNotFit
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.devices import device_facts
 from vitdeploy.devices.inventory import Device
@@ -34,6 +36,26 @@ class PreparedDevice:
             return trtexec_trial.run_trial(request, self.link, self.device.trtexec)
         probe = device_facts.probe_of(request.compute, self.facts)
         return worker_trial.run_trial(request, self.link, probe=probe, cool_c=self.device.cool_c)
+
+    def run_turns(self, requests: Sequence[TrialRequest], turn_s: float) -> list[turns_trial.Outcome] | DoesNotFit:
+        """The trials of one pair, in turns; only where `no_turns` has nothing against it.
+
+        Raises:
+            VitdeployError: the driver's own error, or `ToolchainFailed` where it ended without a reply.
+        """
+        probe = device_facts.probe_of(requests[0].compute, self.facts)
+        return turns_trial.run_turns(requests, self.link, probe=probe, turn_s=turn_s, cool_c=self.device.cool_c)
+
+
+def no_turns(device: Device, *, targets: Sequence[str], streams: int) -> str | None:
+    """Why trials of these cases cannot take turns on the device; None: they can."""
+    if device.link == "adb":
+        return "benchmark_model times a phone, in one piece"
+    if device.trtexec and any(target.startswith("trt-") for target in targets):
+        return "trtexec times engines, in one piece"
+    if streams > 1:
+        return "several streams run at once, in one piece"
+    return None
 
 
 def prepare(device: Device, link: Connection, facts: DeviceFacts) -> PreparedDevice:

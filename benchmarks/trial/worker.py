@@ -121,13 +121,13 @@ def run_job(job: TrialJob) -> dict[str, Any]:
     probe = cast("Probe", importlib.import_module(job.probe))
     cooled = cooling.wait_until_cool(probe, below_c=job.cool_c)
     with contextlib.ExitStack() as stack, child_process.failures_of(job.runtime):
-        streams, load_ns, loaded_bytes = _open_streams(job, runtime, probe, stack)
+        streams, load_ns, loaded_bytes = open_streams(job, runtime, probe, stack)
         probe.forget_peak()  # making inputs needs memory that running does not
         begin, end = loop.host_to_host(streams[0].session, streams[0].pool[0], time.perf_counter_ns)
         sampled, watch = _sample(job, streams, probe)
         for stream in streams:
             check_finite(stream.session, job.file)
-        peak_bytes = max(loaded_bytes, probe.peak_memory_bytes() - _own_bytes(streams))
+        peak_bytes = max(loaded_bytes, probe.peak_memory_bytes() - own_bytes(streams))
         facts = {**streams[0].session.facts, **watch.facts, **cooled}
     return {
         **job.trial,
@@ -153,12 +153,19 @@ def run_job(job: TrialJob) -> dict[str, Any]:
     }
 
 
-def _open_streams(
-    job: TrialJob, runtime: Runtime, probe: Probe, stack: contextlib.ExitStack
+def open_streams(
+    job: TrialJob, runtime: Runtime, probe: Probe, stack: contextlib.ExitStack, *, rests: bool = False
 ) -> tuple[list[loop.Stream], int, int]:
-    """All streams with their inputs; nanoseconds of the first session's load, and the peak memory after it."""
+    """All streams with their inputs; nanoseconds of the first session's load, and the peak memory after it.
+
+    ``rests``: as of `SessionOptions`.
+    """
     options = SessionOptions(
-        threads=max(1, job.threads // job.streams), graph=job.graph, boundary=job.boundary, device=job.device
+        threads=max(1, job.threads // job.streams),
+        graph=job.graph,
+        boundary=job.boundary,
+        device=job.device,
+        rests=rests,
     )
     begin = time.perf_counter_ns()
     sessions = [stack.enter_context(runtime.open_session(Path(job.file), job.manifest, options))]
@@ -174,7 +181,7 @@ def _open_streams(
     return streams, load_ns, loaded_bytes
 
 
-def _own_bytes(streams: Sequence[loop.Stream]) -> int:
+def own_bytes(streams: Sequence[loop.Stream]) -> int:
     """Spare inputs and the samples' places: the benchmark's own memory, not what a deployment needs."""
     return sum(
         (len(stream.pool) - 1) * inputs.input_bytes(stream.session.inputs) + loop.track_bytes(stream)

@@ -109,7 +109,6 @@ def _confirmed(
         progress(f"{case.name}: slower by {suspected.reason}; confirming by a duel of the stored files")
         options = DuelRequest(
             device=case.device,
-            min_time_s=head.protocol.min_time_s,
             max_slowdown=request.max_slowdown,
             alpha=request.alpha,
             out=new_path("runs", "confirm", case.model.replace("/", "-").replace(":", "-"), case.device),

@@ -14,6 +14,7 @@ from vitdeploy.api.jobs import jobs_for
 from vitdeploy.benchmarks import bench as timing
 from vitdeploy.benchmarks import duel as duels
 from vitdeploy.benchmarks.profile import attribution
+from vitdeploy.benchmarks.trial import prepared_device, turns_trial
 from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device
@@ -32,7 +33,9 @@ class DuelRequest:
     size: str | None = None
     threads: int | None = None
     pairs: int | None = None
-    min_time_s: float = 1.0
+    by: record.By | None = None
+    """``turns`` where the worker is ours, unless ``trials`` are asked for."""
+    min_time_s: float | None = None
     max_slowdown: float = 0.02
     alpha: float = 0.01
     early: bool = True
@@ -55,11 +58,13 @@ def duel_plan(a: str, b: str, request: DuelRequest) -> list[str]:
     """What `duel` would do."""
     device = reachable(request.device)
     sides = _sides(a, b, request)
-    pairs = request.pairs or duels.PAIRS
-    looks = ", ".join(str(count) for count in duels.looks(pairs)) if request.early else str(pairs)
+    by = "trials" if _no_turns(request, device, sides) else "turns"
+    pairs, min_time_s = request.pairs or duels.PAIRS[by], request.min_time_s or duels.MIN_TIME_S[by]
+    looks = ", ".join(str(count) for count in duels.looks(pairs, by)) if request.early else str(pairs)
+    way = f"in turns of {1000 * turns_trial.TURN_S:g} ms" if by == "turns" else "one after the other"
     return [
         *(f"side {letter}: {side.words} on {device.name}" for letter, side in zip("AB", sides, strict=True)),
-        f"at most {pairs} pairs of fresh processes, at least {request.min_time_s:g} s each; looked at after {looks}",
+        f"at most {pairs} pairs of fresh processes, at least {min_time_s:g} s each, {way}; looked at after {looks}",
     ]
 
 
@@ -81,7 +86,12 @@ def timed_duel(
 ) -> DuelOutcome:
     """The duel of two cases; a side that cannot be made is an error."""
     out = output_path.checked(request.out, output_path.new_path("runs", "duel", request.device))
-    pairs = request.pairs if request.pairs is not None else duels.PAIRS
+    device = reachable(request.device)
+    obstacle = _no_turns(request, device, sides)
+    if obstacle and request.by is None:
+        progress(f"pairs of whole trials, without turns: {obstacle}")
+    by: record.By = "trials" if obstacle else "turns"
+    pairs = request.pairs if request.pairs is not None else duels.PAIRS[by]
     planned = record.Duel(
         names=names,
         pairs=pairs,
@@ -89,15 +99,16 @@ def timed_duel(
         alpha=checked_share("alpha", request.alpha),
         max_slowdown=checked_share("max-slowdown", request.max_slowdown),
         stopped=None,
+        by=by,
+        turn_s=turns_trial.TURN_S if by == "turns" else None,
     )
-    device = reachable(request.device)
     jobs = jobs_for(
         sides, _bench_request(request), device, device_facts.facts_of(device), progress=progress, keep_going=False
     )
     run = duels.run(
         jobs,
         planned,
-        min_time_s=request.min_time_s,
+        min_time_s=request.min_time_s if request.min_time_s is not None else duels.MIN_TIME_S[by],
         early=request.early,
         device=device,
         out=out,
@@ -132,6 +143,22 @@ def _attributed(run: Run, jobs: Sequence[Job], device: Device, out: Path, progre
     return run
 
 
+def _no_turns(request: DuelRequest, device: Device, sides: Sequence[Planned]) -> str | None:
+    """Why the sides do not take turns; None: they do.
+
+    Raises:
+        UsageError: turns were asked for, and they cannot be taken.
+    """
+    if request.by == "trials":
+        return "--by trials"
+    obstacle = prepared_device.no_turns(
+        device, targets=[side.variant.target for side in sides], streams=max(side.streams for side in sides)
+    )
+    if obstacle and request.by == "turns":
+        raise UsageError(f"--by turns cannot be: {obstacle}", "Use --by trials.")
+    return obstacle
+
+
 def _sides(a: str, b: str, request: DuelRequest) -> list[Planned]:
     return [cases.side(name, _bench_request(request)) for name in (a, b)]
 
@@ -142,7 +169,6 @@ def _bench_request(request: DuelRequest) -> BenchRequest:
         device=request.device,
         size=request.size,
         threads=request.threads,
-        min_time_s=request.min_time_s,
         artifacts=request.artifacts,
     )
     return dataclasses.replace(cases.fitted(options, inventory.find(request.device)), targets=())

@@ -18,6 +18,7 @@ from vitdeploy.devices import probe
 
 PROCESSES = (
     "vitdeploy.benchmarks.trial.worker",
+    "vitdeploy.benchmarks.trial.turns",
     "vitdeploy.inference.worker",
     "vitdeploy.inference.local_reference",
     "vitdeploy.devices.computer_facts",

@@ -43,10 +43,15 @@ def answer(run: Callable[[Any], Any], kind: type[Any] | None = None) -> int:
         reply: dict[str, Any] = {"reply": run(job if kind is None else job_of(kind, job))}
     except VitdeployError as error:
         exit_code = error.exit_code
-        reply = {"error": {"kind": type(error).__name__, "message": error.message, "hint": error.hint}}
+        reply = {"error": described(error)}
     with os.fdopen(reply_to, "w") as stream:
         stream.write(json.dumps(reply))
     return exit_code
+
+
+def described(error: VitdeployError) -> dict[str, str]:
+    """An error on its way to the parent."""
+    return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
 
 
 def job_of(kind: type[Any], job: Any) -> Any:

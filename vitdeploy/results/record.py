@@ -24,6 +24,8 @@ SCHEMA = 1
 Status = Literal["valid", "invalid", "failed"]
 Steady = Literal["steady", "warming", "drifting"]
 Side = Literal["A", "B"]
+By = Literal["turns", "trials"]
+"""How the two processes of a pair are timed: in short turns, or one after the other."""
 Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=10**16)]
 """A time; a third of a year is beyond any run, and what is larger would overflow the statistics."""
 Sample = Annotated[int, msgspec.Meta(ge=1, le=10**16)]
@@ -103,6 +105,17 @@ class Reading(_Record, frozen=True, kw_only=True):
     power_mw: int | None
 
 
+class Turns(_Record, frozen=True, kw_only=True):
+    """How a trial's samples were taken in short turns with the other side of its pair."""
+
+    counts: tuple[int, ...]
+    """Samples of each turn, in sample order."""
+    places: tuple[int, ...]
+    """Position of each turn among all turns of the pair, from 0."""
+    first_ns: tuple[Nanoseconds, ...]
+    """The first inference of each turn, which is no sample: it finds the other side's caches."""
+
+
 class Trial(_Record, frozen=True, kw_only=True):
     """One fresh process that loaded the artifact, warmed up and sampled."""
 
@@ -133,6 +146,8 @@ class Trial(_Record, frozen=True, kw_only=True):
     """Of this trial's own output, where it is fetched from the device."""
     block_inferences: int | None = None
     """Of a block median: how many inferences it is the median of."""
+    turns: Turns | None = None
+    """Where the sides of a duel took turns; None: the trial was sampled in one piece."""
 
     @property
     def inferences(self) -> int:
@@ -234,6 +249,10 @@ class Duel(_Record, frozen=True, kw_only=True):
     max_slowdown: float
     stopped: str | None
     """Why it ended before ``most_pairs``; None: it did not."""
+    by: By = "trials"
+    """The two processes of a pair took short turns, or were run one after the other."""
+    turn_s: float | None = None
+    """How long a turn was sampled; None: there were none."""
     attribution: Attribution | None = None
     """Where a side was slower: what explains it."""
 
@@ -384,7 +403,8 @@ def _reasons(trials: Sequence[Trial], parity: Parity | None) -> Iterator[Reason]
             message=f"the clock was throttled in {throttled} of {len(trials)} trials",
             hint="Let the device cool down, or measure with --sustained.",
         )
-    unsteady = [trial.steady for trial in trials if trial.steady != "steady"]
+    # What both sides of a pair saw in turns cancels in their ratio.
+    unsteady = [trial.steady for trial in trials if trial.steady != "steady" and trial.turns is None]
     if len(unsteady) > MOST_UNSTEADY * len(trials):
         yield Reason(
             code="not-steady",

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from scipy import special
 
+from vitdeploy.results import stats
 from vitdeploy.results.record import Case, Result, Trial
 
 Verdict = Literal["slower", "faster", "same", "inconclusive", "unpaired"]
@@ -155,15 +156,44 @@ def effect(
         interleaved: equal pair numbers of the two sides are pairs: they were run next to each other.
         value: logarithm of a trial's figure; without it, of its median.
     """
-    value = value or _log_median
-    builds = _by_build(base, value), _by_build(head, value)
+    figure = value or _log_median
+    builds = _by_build(base, figure), _by_build(head, figure)
     if builds[0] and builds[1] and max(map(len, builds)) > 1:
         return _welch(list(builds[0].values()), list(builds[1].values()), "build")
-    left, right = _by_pair(base, value), _by_pair(head, value)
-    shared = sorted(left.keys() & right.keys())
-    if interleaved and shared:  # a trial whose other half was lost says nothing of the difference
-        return paired([right[pair] - left[pair] for pair in shared])
-    return _welch([value(t) for t in base], [value(t) for t in head], "trial")
+    differences = list(pair_differences(base, head, value).values())
+    if interleaved and differences:
+        return paired(differences)
+    return _welch([figure(t) for t in base], [figure(t) for t in head], "trial")
+
+
+def pair_differences(
+    base: Sequence[Trial], head: Sequence[Trial], value: Callable[[Trial], float] | None = None
+) -> dict[int, float]:
+    """Pair → head's log figure minus base's; a trial whose other half was lost says nothing of the difference.
+
+    Where the two processes of a pair took turns, the difference is taken turn by turn, so that what the machine did
+    meanwhile cancels, and the pair's difference is the trimmed mean of those.
+    """
+    left, right = ({t.pair: t for t in side if t.pair is not None} for side in (base, head))
+    figure = value or _log_median
+    differences: dict[int, float] = {}
+    for pair in sorted(left.keys() & right.keys()):
+        by_turn = _turn_differences(left[pair], right[pair]) if value is None else []
+        differences[pair] = stats.trimmed_mean(by_turn) if by_turn else figure(right[pair]) - figure(left[pair])
+    return differences
+
+
+def _turn_differences(base: Trial, head: Trial) -> list[float]:
+    """Log median of each turn of ``head`` minus that of the turn of ``base`` beside it; empty without turns."""
+    sides = [_log_turns(trial) for trial in (base, head)]
+    return [after - before for before, after in zip(*sides, strict=False)]
+
+
+def _log_turns(trial: Trial) -> list[float]:
+    if trial.turns is None:
+        return []
+    ends = np.cumsum(trial.turns.counts)
+    return [math.log(float(np.median(part))) for part in np.split(np.asarray(trial.samples_ns), ends[:-1])]
 
 
 def paired(differences: Sequence[float]) -> Effect | None:
@@ -326,10 +356,6 @@ def _log_median(trial: Trial) -> float:
 
 def _log_cycles(trial: Trial) -> float:
     return _log_median(trial) + math.log(_clock_hz(trial) or 1.0)
-
-
-def _by_pair(trials: Sequence[Trial], value: Callable[[Trial], float]) -> dict[int, float]:
-    return {trial.pair: value(trial) for trial in trials if trial.pair is not None}
 
 
 def _by_build(trials: Sequence[Trial], value: Callable[[Trial], float]) -> dict[int, float]:

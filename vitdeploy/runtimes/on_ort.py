@@ -54,6 +54,9 @@ class OrtSession(LoadedSession):
         settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         settings.log_severity_level = 3  # errors: what a user must know is in facts
         settings.add_session_config_entry("session.intra_op.allow_spinning", SPINNING)
+        if options.rests:
+            # Source: onnxruntime_session_options_config_keys.h, ``session.force_spinning_stop``.
+            settings.add_session_config_entry("session.force_spinning_stop", "1")
         if options.profile:
             settings.enable_profiling = True
             settings.profile_file_prefix = str(Path(tempfile.mkdtemp(prefix="vitdeploy-profile-")) / "operators")
@@ -73,7 +76,7 @@ class OrtSession(LoadedSession):
             "provider": ", ".join(self._session.get_providers()),
             "threads": str(options.threads),
             "inter_op_threads": "1",
-            "spinning": "on" if SPINNING == "1" else "off",
+            "spinning": "off between inferences" if options.rests else "on" if SPINNING == "1" else "off",
             "graph_optimization": "all",
         }
         self._results: dict[str, Array] = {t.name: np.empty(t.shape, t.dtype) for t in self.outputs}

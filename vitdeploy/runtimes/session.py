@@ -31,6 +31,8 @@ class SessionOptions:
     once; for ``compute`` alone they are waited for outside of `Session.run` and `Session.wait`."""
     device: Literal["cpu", "cuda"] = "cpu"
     """Where a runtime that knows both computes."""
+    rests: bool = False
+    """Another process uses the same cores between inferences: threads that wait sleep, and do not spin."""
     profile: bool = False
     """Record the time of each operator; never for a timed trial."""
 

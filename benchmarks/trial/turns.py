@@ -1,0 +1,194 @@
+"""Turns: a driver on the device hands short turns to loaded sides, so that both see the same neighbors.
+
+    python -m vitdeploy.benchmarks.trial.turns < job.json
+
+One job in (JSON on stdin), one reply out: for each side its trial or its error. The sides are fresh processes, loaded
+one after the other; then each turn of one is followed by a turn of the other, in an order that is drawn anew for each
+pair of turns. The link to the device is not used between turns. Standard library only: this file runs on devices.
+
+Source: duet benchmarking, Bulej et al., ICPE 2020, arXiv:2001.05811: what disturbs both sides alike cancels.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from vitdeploy.benchmarks.trial import turn_worker
+from vitdeploy.devices.probe import Probe
+from vitdeploy.errors import MissingPackage, ToolchainFailed, VitdeployError
+from vitdeploy.processes import child_process
+
+MEMORY_FACTOR = 2.0
+"""What a side needs beside the bytes of its files, when the next one is judged: weights are repacked by the runtimes.
+Source: peak memory over file size of B0–B3 in ONNX Runtime here is 1.5 to 2."""
+
+LARGEST_LINE = 2**28
+"""Characters of a worker's answer: a million samples are 10 MB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnsJob:
+    """The driver's job."""
+
+    sides: Sequence[Mapping[str, Any]]
+    """A `worker.TrialJob` each, as plain JSON."""
+    probe: str
+    turn_ns: int
+    """How long a turn is sampled, its first inference not counted."""
+    min_time_ns: int
+    """Sampling time of each side."""
+    min_count: int
+    """Samples of each side, at least."""
+    seed: int
+
+
+class _SideFailed(Exception):
+    """A side met an error; the others are ended."""
+
+    def __init__(self, place: int, error: Mapping[str, str]) -> None:
+        super().__init__(place)
+        self.place, self.error = place, error
+
+
+class _Side:
+    """One turn worker."""
+
+    def __init__(self, place: int, job: Mapping[str, Any], turn_ns: int) -> None:
+        self._place = place
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", turn_worker.__name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._send(json.dumps({"side": job, "turn_ns": turn_ns}))
+
+    def ask(self, command: str) -> Any:
+        """The worker's reply to a command.
+
+        Raises:
+            _SideFailed: it answered with an error, or ended.
+        """
+        self._send(command)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline(LARGEST_LINE)
+        if not line.endswith("\n"):
+            code = self._process.wait()
+            cause = f"exit code {code}" if code >= 0 else f"signal {-code}"
+            raise _SideFailed(self._place, child_process.described(ToolchainFailed(
+                f"the turn worker of side {self._place + 1} ended without a reply ({cause})",
+                "Read the worker's log beside the run file; memory may have run out: use --by trials.",
+            )))
+        answer = json.loads(line)
+        if "error" in answer:
+            raise _SideFailed(self._place, answer["error"])
+        return answer["reply"]
+
+    def _send(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # its answer, or the lack of one, says why
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def run_job(job: TurnsJob) -> dict[str, Any]:
+    """Load all sides, hand out turns until each has its time and its samples; returns each side's trial or error.
+
+    The reply has ``sides``, each ``{"trial": …}``, ``{"error": …}`` or ``{}`` where another side's error ended it;
+    ``does_not_fit`` says that memory is too small for all sides at once, and then nothing was timed.
+    """
+    order = list(range(len(job.sides)))
+    generator = random.Random(job.seed)  # noqa: S311 (an order, not a secret)
+    generator.shuffle(order)
+    outcomes: list[dict[str, Any]] = [{} for _ in order]
+    sides: dict[int, _Side] = {}
+    try:
+        for place in order:
+            lacking = _lacking_memory(job.sides[place]) if sides else None
+            if lacking:
+                return {"sides": outcomes, "does_not_fit": lacking}
+            sides[place] = _Side(place, job.sides[place], job.turn_ns)
+            sides[place].ask(turn_worker.LOAD)
+        for place, trial in _take_turns(job, sides, generator).items():
+            outcomes[place] = {"trial": trial}
+    except _SideFailed as failed:
+        outcomes[failed.place] = {"error": failed.error}
+    finally:
+        for side in sides.values():
+            side.end()
+    return {"sides": outcomes, "does_not_fit": None}
+
+
+def _take_turns(job: TurnsJob, sides: Mapping[int, _Side], generator: random.Random) -> dict[int, dict[str, Any]]:
+    """Place → trial."""
+    try:
+        probe = cast("Probe", importlib.import_module(job.probe))
+    except ImportError as error:
+        raise MissingPackage(f"the probe {job.probe} cannot be imported: {error}", "Install it there.") from error
+    began_ns, own_ns, busy_ns = time.perf_counter_ns(), time.process_time_ns(), probe.busy_ns()
+    places = sorted(sides)
+    turns: dict[int, list[int]] = {place: [] for place in places}
+    done = {place: False for place in places}
+    count = 0
+    while not all(done.values()) or count % (2 * len(places)):
+        if count % (2 * len(places)) == 0:
+            generator.shuffle(places)
+        else:
+            places.reverse()  # every order is followed by its mirror image: a steady drift cancels
+        for place in places:
+            progress = sides[place].ask(turn_worker.TURN)
+            turns[place].append(count)
+            count += 1
+            done[place] = progress["wall_ns"] >= job.min_time_ns and progress["samples"] >= job.min_count
+    ended = {place: side.ask(turn_worker.END) for place, side in sides.items()}
+    wall_ns = time.perf_counter_ns() - began_ns
+    own_ns = time.process_time_ns() - own_ns + sum(reply["own_ns"] for reply in ended.values())
+    foreign = probe.foreign_cores(busy_ns, probe.busy_ns(), own_ns, wall_ns)
+    trials: dict[int, dict[str, Any]] = {}
+    for place, reply in ended.items():
+        trial = reply["trial"]
+        trial["turns"]["places"] = turns[place]
+        trial["facts"]["foreign_cores"] = "not visible" if foreign is None else f"{foreign:.3f}"
+        holders = trial["facts"].get("foreign_gpu_processes", "")
+        if holders.isdigit():  # the other sides are ours
+            trial["facts"]["foreign_gpu_processes"] = str(max(0, int(holders) - len(sides) + 1))
+        trials[place] = trial
+    return trials
+
+
+def _lacking_memory(side: Mapping[str, Any]) -> str | None:
+    """Why a side does not fit beside those that are loaded; None: it does, or it cannot be told."""
+    available = _available_bytes()
+    if available is None:
+        return None
+    needed = MEMORY_FACTOR * sum(os.path.getsize(name) for name in side["digests"] if os.path.exists(name))
+    if needed <= available:
+        return None
+    return f"its files need about {needed / 2**20:.0f} MiB, and {available / 2**20:.0f} MiB are free"
+
+
+def _available_bytes() -> int | None:
+    """Memory that can be had without swapping. Source: proc(5), /proc/meminfo, MemAvailable."""
+    with contextlib.suppress(OSError), open("/proc/meminfo") as stream:
+        for line in stream:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(child_process.answer(run_job, TurnsJob))
