@@ -12,18 +12,19 @@ Source: duet benchmarking, Bulej et al., ICPE 2020, arXiv:2001.05811: what distu
 import contextlib
 import importlib
 import json
-import os
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from vitdeploy.benchmarks.trial import turn_worker
 from vitdeploy.devices.probe import Probe
-from vitdeploy.errors import MissingPackage, ToolchainFailed, VitdeployError
+from vitdeploy.devices.system_files import text_of
+from vitdeploy.errors import MissingPackage, ToolchainFailed
 from vitdeploy.processes import child_process
 
 MEMORY_FACTOR = 2.0
@@ -80,10 +81,15 @@ class _Side:
         if not line.endswith("\n"):
             code = self._process.wait()
             cause = f"exit code {code}" if code >= 0 else f"signal {-code}"
-            raise _SideFailed(self._place, child_process.described(ToolchainFailed(
-                f"the turn worker of side {self._place + 1} ended without a reply ({cause})",
-                "Read the worker's log beside the run file; memory may have run out: use --by trials.",
-            )))
+            raise _SideFailed(
+                self._place,
+                child_process.described(
+                    ToolchainFailed(
+                        f"the turn worker of side {self._place + 1} ended without a reply ({cause})",
+                        "Read the worker's log beside the run file; memory may have run out: use --by trials.",
+                    )
+                ),
+            )
         answer = json.loads(line)
         if "error" in answer:
             raise _SideFailed(self._place, answer["error"])
@@ -142,7 +148,7 @@ def _take_turns(job: TurnsJob, sides: Mapping[int, _Side], generator: random.Ran
     began_ns, own_ns, busy_ns = time.perf_counter_ns(), time.process_time_ns(), probe.busy_ns()
     places = sorted(sides)
     turns: dict[int, list[int]] = {place: [] for place in places}
-    done = {place: False for place in places}
+    done = dict.fromkeys(places, False)
     count = 0
     while not all(done.values()) or count % (2 * len(places)):
         if count % (2 * len(places)) == 0:
@@ -175,7 +181,7 @@ def _lacking_memory(side: Mapping[str, Any]) -> str | None:
     available = _available_bytes()
     if available is None:
         return None
-    needed = MEMORY_FACTOR * sum(os.path.getsize(name) for name in side["digests"] if os.path.exists(name))
+    needed = MEMORY_FACTOR * sum(path.stat().st_size for path in map(Path, side["digests"]) if path.exists())
     if needed <= available:
         return None
     return f"its files need about {needed / 2**20:.0f} MiB, and {available / 2**20:.0f} MiB are free"
@@ -183,10 +189,9 @@ def _lacking_memory(side: Mapping[str, Any]) -> str | None:
 
 def _available_bytes() -> int | None:
     """Memory that can be had without swapping. Source: proc(5), /proc/meminfo, MemAvailable."""
-    with contextlib.suppress(OSError), open("/proc/meminfo") as stream:
-        for line in stream:
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
+    for line in text_of(Path("/proc/meminfo")).splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
     return None
 
 

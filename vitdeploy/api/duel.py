@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
@@ -33,8 +34,8 @@ class DuelRequest:
     size: str | None = None
     threads: int | None = None
     pairs: int | None = None
-    by: record.By | None = None
-    """``turns`` where the worker is ours, unless ``trials`` are asked for."""
+    by: str | None = None
+    """``turns`` or ``trials``; None: ``turns``, where the worker is ours."""
     min_time_s: float | None = None
     max_slowdown: float = 0.02
     alpha: float = 0.01
@@ -147,8 +148,10 @@ def _no_turns(request: DuelRequest, device: Device, sides: Sequence[Planned]) ->
     """Why the sides do not take turns; None: they do.
 
     Raises:
-        UsageError: turns were asked for, and they cannot be taken.
+        UsageError: turns were asked for, and they cannot be taken; or it is neither of the two.
     """
+    if request.by not in (None, *get_args(record.By)):
+        raise UsageError(f"--by {request.by!r} is not a valid value", f"Use {' or '.join(get_args(record.By))}.")
     if request.by == "trials":
         return "--by trials"
     obstacle = prepared_device.no_turns(

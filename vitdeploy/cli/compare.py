@@ -9,7 +9,7 @@ import typer
 from vitdeploy import units
 from vitdeploy.cli import console
 from vitdeploy.cli.console import CommandOutput, Table
-from vitdeploy.cli.options import Artifacts, Device, DryRun, MinTime, Out, Size, Threads, request_of
+from vitdeploy.cli.options import Artifacts, Device, DryRun, Out, Size, Threads, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,10 @@ MaxSlowdown = Annotated[
 ]
 Alpha = Annotated[float, typer.Option(metavar="SHARE", parser=_share, help="Chance of a false claim, over all cases.")]
 Baselines = Annotated[Path, typer.Option(metavar="DIR", help="Directory of accepted runs.")]
+DuelTime = Annotated[
+    float | None,
+    typer.Option("--min-time", metavar="S", help="Sampling time of a side in each pair; default 2.5, of trials 1."),
+]
 _SIDE = "An artifact, or MODEL[+softmax][:TARGET][@HxW]."
 
 
@@ -48,15 +52,19 @@ def duel_command(
     device: Device = None,
     size: Size = None,
     threads: Threads = None,
-    pairs: Annotated[int | None, typer.Option(help="At most so many pairs; default 10.")] = None,
-    min_time_s: MinTime = 1.0,
+    pairs: Annotated[int | None, typer.Option(help="At most so many pairs; default 12, of whole trials 10.")] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="turns|trials", help="Short turns of both processes, or whole trials; default turns."),
+    ] = None,
+    min_time_s: DuelTime = None,
     max_slowdown: MaxSlowdown = 0.02,
     alpha: Alpha = 0.01,
     out: Out = None,
     artifacts: Artifacts = Path("artifacts"),
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Time two artifacts against each other in interleaved pairs of fresh processes, until the answer is clear."""
+    """Time two artifacts against each other in pairs of fresh processes that take turns, until the answer is clear."""
     from vitdeploy.api import duel
 
     request = request_of(duel.DuelRequest, locals())
@@ -108,7 +116,7 @@ def calibrate_command(
     device: Device = None,
     threads: Threads = None,
     pairs: Annotated[int | None, typer.Option(help="Pairs of the same file; default 20.")] = None,
-    min_time_s: MinTime = 1.0,
+    min_time_s: DuelTime = None,
     max_slowdown: MaxSlowdown = 0.02,
     alpha: Alpha = 0.01,
     out: Out = None,

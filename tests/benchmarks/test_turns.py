@@ -1,0 +1,257 @@
+"""Turns: two loaded workers and their driver as processes, and what is made of their samples."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from tests.doubles import artifacts
+from tests.doubles.fakes import FakeClock, FakeConnection, FakeSession
+from tests.doubles.worker_job import job_of
+from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.benchmarks import duel
+from vitdeploy.benchmarks.studies import decision
+from vitdeploy.benchmarks.trial import loop, prepared_device, turn_worker, turns
+from vitdeploy.benchmarks.trial.case_trials import Job
+from vitdeploy.devices import inventory
+from vitdeploy.processes.connection import CommandResult
+from vitdeploy.processes.local import LocalConnection
+from vitdeploy.results import comparison, record, stats, verdict
+from vitdeploy.results.record import Trial, Turns
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Artifact:
+    pytest.importorskip("onnx", reason="the toy model is made with onnx")
+    pytest.importorskip("onnxruntime", reason="the toy model runs in ONNX Runtime")
+    return artifacts.conv_relu(tmp_path / "toy")
+
+
+def drive(sides: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+    job = {
+        "sides": sides,
+        "probe": "vitdeploy.devices.probe_cpu",
+        "turn_ns": 5_000_000,
+        "min_time_ns": 40_000_000,
+        "min_count": 10,
+        "seed": 1,
+        **changes,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", turns.__name__],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=ROOT,
+    )
+    return json.loads(done.stdout)["reply"]
+
+
+def test_both_sides_take_turns_in_balanced_order(toy: Artifact):
+    reply = drive([job_of(toy), job_of(toy)])
+    trials = [msgspec.convert(side["trial"], Trial) for side in reply["sides"]]
+    for trial in trials:
+        assert trial.turns is not None
+        assert sum(trial.turns.counts) == len(trial.samples_ns)
+        assert min(trial.turns.counts) >= turn_worker.FEWEST_A_TURN
+        assert len(trial.turns.first_ns) == len(trial.turns.counts) == len(trial.turns.places)
+        assert sum(trial.samples_ns) <= trial.wall_ns
+        assert trial.wall_ns >= 40_000_000
+        assert trial.facts["spinning"] == "off between inferences"
+    first, second = (trial.turns.places for trial in trials if trial.turns)
+    assert sorted((*first, *second)) == list(range(len(first) + len(second)))
+    words = "".join("A" if place in first else "B" for place in range(len(first) + len(second)))
+    assert {words[start : start + 4] for start in range(0, len(words), 4)} <= {"ABBA", "BAAB"}
+
+
+def test_the_other_side_is_no_foreign_load(toy: Artifact):
+    (side, _) = drive([job_of(toy), job_of(toy)], min_time_ns=400_000_000)["sides"]
+    alone = drive([job_of(toy)], min_time_ns=400_000_000)["sides"][0]
+    assert float(side["trial"]["facts"]["foreign_cores"]) < float(alone["trial"]["facts"]["foreign_cores"]) + 0.5
+
+
+def test_an_error_of_one_side_is_that_sides(toy: Artifact):
+    good, bad = job_of(toy), job_of(toy)
+    Path(next(iter(bad["digests"]))).touch()
+    bad["digests"] = {str(toy.file): "0" * 64}
+    reply = drive([good, bad])
+    assert reply["sides"][1]["error"]["kind"] == "UnreadableFile"
+    assert reply["sides"][0] == {}
+
+
+def test_a_worker_that_dies_is_named(tmp_path: Path):
+    plain = artifacts.plain_file(tmp_path / "plain")
+    dying = job_of(plain, runtime="tests.doubles.fakes", fake={"kill": 9})
+    reply = drive([job_of(plain, runtime="tests.doubles.fakes", fake={"kill": 9}), dying])
+    (error,) = [side["error"] for side in reply["sides"] if side]
+    assert "signal 9" in error["message"]
+
+
+def test_output_that_is_not_finite_is_refused(tmp_path: Path):
+    pytest.importorskip("onnxruntime", reason="the toy model runs in ONNX Runtime")
+    reply = drive(
+        [job_of(artifacts.conv_relu(tmp_path / "nan", nan=True)), job_of(artifacts.conv_relu(tmp_path / "b"))]
+    )
+    assert reply["sides"][0]["error"]["kind"] == "ParityFailed"
+
+
+def test_what_does_not_fit_into_memory_is_not_timed(toy: Artifact, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(turns, "_available_bytes", lambda: 1)
+    monkeypatch.chdir(ROOT)
+    job = turns.TurnsJob(
+        sides=[job_of(toy), job_of(toy)],
+        probe="vitdeploy.devices.probe_cpu",
+        turn_ns=5_000_000,
+        min_time_ns=1,
+        min_count=1,
+        seed=0,
+    )
+    reply = turns.run_job(job)
+    assert "MiB are free" in reply["does_not_fit"]
+    assert reply["sides"] == [{}, {}]
+
+
+def test_the_first_inference_of_a_turn_is_kept_apart():
+    clock = FakeClock()
+    session = FakeSession(clock, lambda n: 9_000_000 if n % 4 == 0 else 1_000_000)
+    taken = turn_worker.TurnSamples()
+    stream = loop.Stream(session=session, pool=[{"image": np.zeros((1, 3, 8, 8), np.float32)}])
+    for _ in range(3):
+        turn_worker.take_turn(stream, loop.host_to_host, taken, 3_000_000, clock)
+    assert taken.first_ns == [9_000_000] * 3
+    assert taken.counts == [3, 3, 3]
+    assert set(taken.samples_ns) == {1_000_000}
+    assert taken.wall_ns == 9_000_000
+
+
+def by_turns(trial: Trial, samples_ns: list[int], counts: list[int], pair: int) -> Trial:
+    recorded = Turns(counts=tuple(counts), places=tuple(range(len(counts))), first_ns=(1,) * len(counts))
+    return msgspec.structs.replace(trial, samples_ns=tuple(samples_ns), turns=recorded, pair=pair)
+
+
+def test_a_neighbor_that_both_sides_see_cancels():
+    """Half of the turns are twice as slow for both sides: the medians scatter, the pair's difference does not."""
+    base, head = decision.sides(decision.QUIET, 0.0, np.random.default_rng(0), 6)
+    generator = np.random.default_rng(1)
+    pairs: list[tuple[Trial, Trial]] = []
+    for pair, (a, b) in enumerate(zip(base.trials, head.trials, strict=True)):
+        slow = generator.random(40) < generator.random()
+        turn = np.where(slow, 2.0, 1.0).repeat(3) * 1e7
+        noise = [np.exp(generator.normal(0, 0.01, 120)) for _ in "ab"]
+        pairs.append(
+            (
+                by_turns(a, (turn * noise[0]).astype(int).tolist(), [3] * 40, pair),
+                by_turns(b, (turn * noise[1] * 1.03).astype(int).tolist(), [3] * 40, pair),
+            )
+        )
+    sides = [[pair[place] for pair in pairs] for place in (0, 1)]
+    change = verdict.effect(*sides)
+    assert change is not None
+    assert change.unit == "pair"
+    assert change.count == 6
+    assert change.log_ratio == pytest.approx(math.log(1.03), abs=0.004)
+    assert change.half_width(0.005) < 0.01
+    medians = [math.log(float(np.median(trial.samples_ns))) for trial in sides[0]]
+    assert float(np.std(medians)) > 0.1
+
+
+def test_a_trimmed_mean_resists_a_burst():
+    assert stats.trimmed_mean([1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 50.0, -70.0]) == pytest.approx(1.0)
+    assert stats.trimmed_mean([3.0]) == 3.0
+
+
+def test_unsteady_turns_do_not_void_a_duel():
+    base, _ = decision.sides(decision.QUIET, 0.0, np.random.default_rng(0), 6)
+    drifting = tuple(msgspec.structs.replace(trial, steady="drifting") for trial in base.trials)
+    assert record.rederive(msgspec.structs.replace(base, trials=drifting)).status == "invalid"
+    taking = tuple(by_turns(t, list(t.samples_ns), [len(t.samples_ns)], i) for i, t in enumerate(drifting))
+    assert record.rederive(msgspec.structs.replace(base, trials=taking)).status == "valid"
+
+
+def test_looks_by_turns_begin_at_six():
+    assert duel.looks(12, "turns") == {6: 0.1, 9: 0.1, 12: 0.8}
+    assert duel.looks(6, "turns") == {6: 1.0}
+
+
+@pytest.mark.parametrize(
+    ("device", "targets", "streams", "words"),
+    [
+        ("snapdragon-855", ["tflite-fp32"], 1, "benchmark_model"),
+        ("local", ["onnx-fp32"], 2, "streams"),
+        ("local", ["onnx-fp32", "torch-fp32"], 1, None),
+    ],
+)
+def test_who_cannot_take_turns_says_why(device: str, targets: list[str], streams: int, words: str | None):
+    obstacle = prepared_device.no_turns(inventory.find(device), targets=targets, streams=streams)
+    assert (words is None) == (obstacle is None)
+    assert words is None or (obstacle and words in obstacle)
+
+
+def planned(**changes: Any) -> record.Duel:
+    fixed = {"names": ("a", "b"), "pairs": 3, "most_pairs": 3, "alpha": 0.01, "max_slowdown": 0.02, "stopped": None}
+    return record.Duel(**{**fixed, "by": "turns", "turn_s": 0.005, **changes})
+
+
+def fight(tmp_path: Path, sides: list[Artifact], link: Any) -> record.Run:
+    return duel.run(
+        [Job(case=artifacts.case_of(side), compute="cpu", artifact=side) for side in sides],
+        planned(),
+        min_time_s=0.02,
+        early=True,
+        device=inventory.find("local"),
+        out=tmp_path / "duel.json",
+        progress=lambda _: None,
+        on_trial=lambda done, total, label: None,
+        connection=link,
+    )
+
+
+def test_a_duel_by_turns_is_a_record(tmp_path: Path, toy: Artifact):
+    run = fight(tmp_path, [toy, toy], LocalConnection(lock_folder=tmp_path))
+    assert run.duel is not None
+    assert (run.duel.by, run.duel.turn_s, run.duel.pairs) == ("turns", 0.005, 3)
+    assert record.load(tmp_path / "duel.json") == run
+    assert [len(result.trials) for result in run.results] == [3, 3]
+    (compared,) = comparison.duel(run).comparisons
+    assert (compared.unit, compared.count) == ("pair", 3)
+
+
+def test_a_driver_that_is_killed_loses_its_pair_and_too_many_end_the_duel(tmp_path: Path):
+    plain = artifacts.plain_file(tmp_path / "a")
+    killed = CommandResult(exit_code=-9, stdout="", stderr="")
+    run = fight(tmp_path, [plain, plain], FakeConnection(lambda job: killed))
+    assert run.duel is not None
+    assert run.duel.stopped == "a side failed"
+    assert all("memory" in result.reasons[0].message for result in run.results)
+
+
+def test_without_memory_for_both_the_pairs_are_whole_trials(tmp_path: Path):
+    plain = artifacts.plain_file(tmp_path / "a")
+
+    def answer(job: dict[str, Any]) -> CommandResult | None:
+        if "sides" not in job:
+            return None
+        reply = {"sides": [{}, {}], "does_not_fit": "its files need about 9 MiB, and 1 MiB are free"}
+        return CommandResult(exit_code=0, stdout=json.dumps({"reply": reply}), stderr="")
+
+    run = fight(tmp_path, [plain, plain], FakeConnection(answer))
+    assert run.duel is not None
+    assert (run.duel.by, run.duel.turn_s) == ("trials", None)
+    assert [len(result.trials) for result in run.results] == [3, 3]
+
+
+def test_no_process_is_left(toy: Artifact):
+    drive([job_of(toy), job_of(toy)])
+    mine = str(toy.folder).encode()
+    left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if mine in path.read_bytes()]
+    assert not left
