@@ -55,7 +55,7 @@ class PlantedConnection(LocalConnection):
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
         """Run a process; of a trial's job the runtime is replaced."""
         job: dict[str, Any] = json.loads(stdin) if stdin.startswith("{") else {}
-        sides: list[dict[str, Any]] = job["sides"] if "sides" in job else [job] if "trial" in job else []
+        sides: list[dict[str, Any]] = job.get("sides", [job] if "trial" in job else [])
         for side in sides:
             if side["trial"]["id"].split("/")[1] == "1":
                 self._plant(side)
