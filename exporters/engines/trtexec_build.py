@@ -23,12 +23,13 @@ def version(link: Connection, program: str) -> tuple[int, int, int]:
         ToolchainFailed: it is not there, or prints no version.
     """
     done = link.run([program, "--help"], timeout_s=60)
-    found = trtexec.version_of(done.stdout)
-    if found is None:
+    number = trtexec.version_of(done.stdout)
+    if number is None:
         raise ToolchainFailed(
-            f"{program} tells no version: {child_reply.last_line(done.stderr)}", "Correct `trtexec` in the device file."
+            f"{program} tells no version: {trtexec.readable(child_reply.last_line(done.stderr))}",
+            "Correct `trtexec` in the device file.",
         )
-    return found
+    return number
 
 
 def build(link: Connection, program: str, graph: str, engine: str, precision: str, *, log: Path) -> BuiltEngine:
@@ -67,10 +68,10 @@ def run_trtexec(link: Connection, words: list[str], limit_s: float, log: Path, t
         ToolchainFailed: it failed.
     """
     done = link.run(words, timeout_s=limit_s)
-    output = trtexec.read_transcript(done.stdout)
-    refused = trtexec.refusal(output)
-    if refused is not None or done.exit_code:
+    output = trtexec.read_transcript(done.stdout, done.stderr)
+    refused = trtexec.refusal(output, done.exit_code, log)
+    if refused is not None:
         joined = CommandResult(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}")
         child_reply.keep_log(log, title, joined)
-        raise refused or ToolchainFailed(f"trtexec ended with exit code {done.exit_code}", f"Read {log}.")
+        raise refused
     return output

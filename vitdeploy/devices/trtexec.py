@@ -1,15 +1,14 @@
-"""trtexec: its command line, explicit for each version, its raw times (never its summary) and its transcript.
+"""trtexec: its command line, explicit for each version, and its transcript; its times are read by `trtexec_times`.
 
 Its defaults changed their meaning between TensorRT 10 and 11 (data transfers, CUDA graphs, spinning), so none is relied
-on. Its "Latency" is a sum of three durations and leaves the gaps between them out; `--exportTimes` has the moments,
-from which `TrtexecTimes` gives the round trip too. Standard library only. No trtexec was run by us yet.
+on. Its summary is never read. Standard library only. No trtexec was run by us yet.
 """
 
-import json
 import re
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from pathlib import Path
 
 from vitdeploy.errors import Impossible, ToolchainFailed
 
@@ -25,7 +24,15 @@ EXPLICIT_SINCE = 11
 Source: docs.nvidia.com/deeplearning/tensorrt/11.0.0/api/migration/tensorrt-10x-to-11x.html
 """
 
-FIELDS = ("startH2dMs", "endH2dMs", "startComputeMs", "endComputeMs", "startD2hMs", "endD2hMs")
+
+LONGEST_LINE = 300
+"""Characters of a line that is quoted; the log has it whole. Source: a choice; TensorRT's longest errors are paths."""
+
+MOST_LINES = 20
+"""Warnings, and errors, that are kept of a process. Source: a choice; a run keeps them with every trial."""
+
+SIGNALED = 128
+"""A shell's exit code for a program that a signal killed is this plus the signal. Source: POSIX, ``sh``, 2.8.2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +53,6 @@ class TrtexecRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrtexecTimes:
-    """Each inference, in nanoseconds, in the order run; warm-up is excluded by the tool."""
-
-    round_trip_ns: tuple[int, ...]
-    """From the start of the copy to the GPU to the end of the copy back: the boundary host-to-host."""
-    h2d_ns: tuple[int, ...]
-    compute_ns: tuple[int, ...]
-    d2h_ns: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrtexecOutput:
     """What a transcript says of itself."""
 
@@ -66,6 +62,8 @@ class TrtexecOutput:
     compute_capability: str | None
     warnings: tuple[str, ...]
     errors: tuple[str, ...]
+    last_line: str | None
+    """Of stderr, where nothing is marked as an error: the loader's, the shell's."""
 
 
 def version_of(text: str) -> tuple[int, int, int] | None:
@@ -117,65 +115,42 @@ def timing_command(request: TrtexecRequest, version: tuple[int, int, int], progr
     return [*words, f"--infStreams={request.streams}"]
 
 
-def read_times(text: str) -> TrtexecTimes:
-    """What ``--exportTimes`` wrote.
+def read_transcript(stdout: str, stderr: str = "") -> TrtexecOutput:
+    """What it printed, of any version: facts and its last word on stdout, warnings and errors on stderr.
 
-    Raises:
-        ToolchainFailed: it is no such file, empty, or its moments are out of order.
+    Source: samples/common/logging.h of TensorRT 8 to 11, ``severityOstream``: what is worse than ``[I]`` is on stderr.
     """
-    try:
-        document: Any = json.loads(text)
-    except ValueError as error:
-        raise ToolchainFailed(f"trtexec wrote no JSON: {error}", "Read its transcript.") from error
-    rows = cast("list[Any]", document) if isinstance(document, list) else []
-    if not rows:
-        raise ToolchainFailed("trtexec wrote no times", "Raise --min-time: its warm-up is excluded.")
-    columns: tuple[list[int], ...] = ([], [], [], [])
-    for place, row in enumerate(rows):
-        h2d, uploaded, begun, ended, d2h, done = _moments(row, place)
-        for column, value in zip(columns, (done - h2d, uploaded - h2d, ended - begun, done - d2h), strict=True):
-            column.append(value)
-    return TrtexecTimes(
-        round_trip_ns=tuple(columns[0]),
-        h2d_ns=tuple(columns[1]),
-        compute_ns=tuple(columns[2]),
-        d2h_ns=tuple(columns[3]),
-    )
-
-
-def read_transcript(transcript: str) -> TrtexecOutput:
-    """What a transcript says of itself, of any version."""
-    lines = transcript.splitlines()
+    lines, errors = stdout.splitlines(), stderr.splitlines()
     return TrtexecOutput(
-        version=version_of(transcript),
-        passed=any(line.startswith("&&&& PASSED") for line in lines),
+        version=version_of(stdout),
+        passed=any(line.startswith("&&&& PASSED") for line in (*lines, *errors)),
         device=_first_match(r"Selected Device: (.+)", lines),
         compute_capability=_first_match(r"Compute Capability: ([\d.]+)", lines),
-        warnings=tuple(_marked_lines("W", lines)),
-        errors=tuple(_marked_lines("E", lines)),
+        warnings=_marked_lines("W", (*lines, *errors)),
+        errors=_marked_lines("EF", (*lines, *errors)),
+        last_line=next((line for line in map(readable, reversed(errors)) if line), None),
     )
 
 
-def refusal(output: TrtexecOutput) -> ToolchainFailed | None:
-    """The error of a transcript that did not pass; None for one that did."""
-    if output.passed:
+def refusal(output: TrtexecOutput, exit_code: int, log: Path) -> ToolchainFailed | None:
+    """The error of a process that failed, by its exit code or by its own words; None for one that did not."""
+    if output.passed and exit_code == 0:
         return None
-    return ToolchainFailed(
-        f"trtexec failed: {output.errors[-1] if output.errors else 'it says no reason'}",
-        "Read its transcript in the log.",
-    )
+    if output.errors:  # the first is the cause, the last is what could not be done for it
+        reason = "; ".join(dict.fromkeys((output.errors[0], output.errors[-1])))
+    else:
+        reason = output.last_line or "it says no reason"
+    if exit_code < 0 or exit_code > SIGNALED:
+        number = -exit_code if exit_code < 0 else exit_code - SIGNALED
+        reason = f"it was killed by {_signal_name(number)}; {reason}"
+    return ToolchainFailed(f"trtexec failed with exit code {exit_code}: {reason}", f"Read its transcript in {log}.")
 
 
-def _moments(row: Any, place: int) -> list[int]:
-    try:
-        moments_ns = [round(1e6 * float(row[name])) for name in FIELDS]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ToolchainFailed(
-            f"trtexec's time {place} has not the fields that are read: {error!r}", "Report it."
-        ) from error
-    if moments_ns != sorted(moments_ns):
-        raise ToolchainFailed(f"trtexec's times are not increasing at {place}: {row}", "Report it: its format changed.")
-    return moments_ns
+def readable(text: str) -> str:
+    """Other programs' words in one line of bounded length, without control characters."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(\x07|\x1b\\)?", "", text)  # colors and titles
+    plain = " ".join("".join(character if character.isprintable() else " " for character in plain).split())
+    return plain if len(plain) <= LONGEST_LINE else f"{plain[: LONGEST_LINE - 1]}…"
 
 
 def _first_match(pattern: str, lines: Sequence[str]) -> str | None:
@@ -183,6 +158,16 @@ def _first_match(pattern: str, lines: Sequence[str]) -> str | None:
     return next((match[1].strip() for match in matches if match is not None), None)
 
 
-def _marked_lines(mark: str, lines: Sequence[str]) -> list[str]:
-    matches = [re.match(rf"\[[\d/:-]+\] \[{mark}\] (.*)", line) for line in lines]
-    return [match[1] for match in matches if match is not None and match[1].strip()]
+def _marked_lines(marks: str, lines: Sequence[str]) -> tuple[str, ...]:
+    """Lines of these severities, each once: the first ones, and how many more there are."""
+    matches = [re.match(rf"\s*\[[\d/:-]+\] \[[{marks}]\] (.*)", line) for line in lines]
+    words = list(dict.fromkeys(readable(match[1]) for match in matches if match is not None and match[1].strip()))
+    more = len(words) - MOST_LINES
+    return (*words[:MOST_LINES], *([f"{more} more in its transcript"] if more > 0 else []))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -148,6 +148,8 @@ class Trial(_Record, frozen=True, kw_only=True):
     """Of a block median: how many inferences it is the median of."""
     turns: Turns | None = None
     """Where the sides of a duel took turns; None: the trial was sampled in one piece."""
+    resolution_ns: Sample | None = None
+    """The samples are known only this well: the grid of the tool's clock or file; None: that of our own clock."""
 
     @property
     def inferences(self) -> int:
