@@ -63,11 +63,11 @@ def check(
             f"the engine is bound to {built_by} {bound[built_by]}, and here is {version}",
             "Build it again here: `vitdeploy export` with the same options.",
         )
-    capabilities = [str(one) for one in bound.get("compute_capability", ())]
+    capabilities = [str(capability) for capability in bound.get("compute_capability", ())]
     if capabilities and compute_capability not in capabilities:
-        found = f"the GPU here has {compute_capability}" if compute_capability else "there is no NVIDIA GPU here"
+        actual = f"the GPU here has {compute_capability}" if compute_capability else "there is no NVIDIA GPU here"
         raise Impossible(
-            f"the engine is bound to compute capability {' or '.join(capabilities)}, and {found}",
+            f"the engine is bound to compute capability {' or '.join(capabilities)}, and {actual}",
             "Build it again on the device that is to run it: `vitdeploy export --device` with its name.",
         )
     if gpu is not None and bound.get("gpu") not in (None, gpu):

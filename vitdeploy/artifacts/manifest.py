@@ -223,10 +223,10 @@ def check_digests(artifact: Artifact) -> None:
         UnreadableFile: a file is missing, unreadable, or its bytes were changed.
     """
     for name, expected in artifact.manifest.digests.items():
-        found = digest_of(artifact.folder / name)
-        if found != expected:
+        digest = digest_of(artifact.folder / name)
+        if digest != expected:
             raise UnreadableFile(
-                f"{artifact.folder / name} was changed: sha256 {found[:12]}…, the manifest says {expected[:12]}…",
+                f"{artifact.folder / name} was changed: sha256 {digest[:12]}…, the manifest says {expected[:12]}…",
                 "Export the model again.",
             )
 

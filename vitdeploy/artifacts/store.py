@@ -69,20 +69,20 @@ class Store:
             raise documents.cannot_write(folder, error) from error
         return folder
 
-    def add(self, key: str, made: Path, *, replace: bool = False) -> None:
-        """Take over the finished folder ``made`` (from `workplace`) as the entry of ``key``, in one rename.
+    def add(self, key: str, workplace: Path, *, replace: bool = False) -> None:
+        """Take over a finished folder of `workplace` as the entry of ``key``, in one rename.
 
         Args:
             replace: put it in the place of an entry that is there. Without it, what another process has made of the
-                same ingredients meanwhile stays, since somebody may be reading it, and ``made`` is left to `discard`.
+                same ingredients meanwhile stays, since somebody may be reading it, and ours is left to `discard`.
         """
         folder = self.folder(key)
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             if replace:
                 shutil.rmtree(folder, ignore_errors=True)
-            if not _moved(made, folder) and self.find(key) is None:  # `find` has removed what was damaged
-                made.rename(folder)
+            if not _moved(workplace, folder) and self.find(key) is None:  # `find` has removed what was damaged
+                workplace.rename(folder)
         except OSError as error:
             raise documents.cannot_write(folder, error) from error
 
@@ -100,9 +100,9 @@ class Store:
             raise documents.cannot_write(out, error) from error
         return Artifact(out, manifest)
 
-    def discard(self, made: Path) -> None:
+    def discard(self, workplace: Path) -> None:
         """Remove a workplace whose work failed."""
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(workplace, ignore_errors=True)
 
     def entries(self) -> list[StoreEntry]:
         """All readable entries, the last used first."""
@@ -148,10 +148,10 @@ class Store:
         return self.root / key[:2] / key
 
 
-def _moved(made: Path, folder: Path) -> bool:
+def _moved(workplace: Path, folder: Path) -> bool:
     """Rename, unless an entry is there."""
     try:
-        made.rename(folder)
+        workplace.rename(folder)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise

@@ -246,8 +246,8 @@ def attention_module(name: str) -> ModelSpec | None:
 
     There are too many of them for the table: `vitdeploy attention` asks for the widths that it needs.
     """
-    found = re.fullmatch(r"attention_w([1-9]\d{0,3})", name)
-    width = int(found[1]) if found else 0
+    match = re.fullmatch(r"attention_w([1-9]\d{0,3})", name)
+    width = int(match[1]) if match else 0
     if not 0 < width <= WIDEST_ATTENTION or width % ATTENTION_HEAD_DIM:
         return None
     return ModelSpec(

@@ -47,14 +47,14 @@ IMPORT_LIMIT_S = 120.0
 
 def missing(names: Iterable[str]) -> dict[str, str]:
     """Those of ``names`` (import names) that cannot be imported here, with the reason in a few words."""
-    wanted = list(dict.fromkeys(names))
-    absent = {name: "not installed" for name in wanted if _origin(name) is None}
-    known = _remembered()
-    unproven = [name for name in wanted if name not in absent and known.get(name) != _fingerprint(name)]
+    unique = list(dict.fromkeys(names))
+    absent = {name: "not installed" for name in unique if _origin(name) is None}
+    fingerprints = _remembered()
+    unproven = [name for name in unique if name not in absent and fingerprints.get(name) != _fingerprint(name)]
     if unproven:
         with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
             reasons = dict(zip(unproven, pool.map(_import_elsewhere, unproven), strict=True))
-        _remember({**known, **{name: _fingerprint(name) for name, reason in reasons.items() if reason is None}})
+        _remember({**fingerprints, **{name: _fingerprint(name) for name, reason in reasons.items() if reason is None}})
         absent |= {name: reason for name, reason in reasons.items() if reason is not None}
     return absent
 
@@ -63,8 +63,8 @@ def require(names: Iterable[str]) -> None:
     """Raise `MissingPackage`, naming all that are missing and the one command that installs them."""
     absent = missing(names)
     if absent:
-        said = ", ".join(name if why == "not installed" else f"{name} ({why})" for name, why in absent.items())
-        raise MissingPackage(f"missing here: {said}", f"Run `{advice(list(absent))}`.")
+        described = ", ".join(name if why == "not installed" else f"{name} ({why})" for name, why in absent.items())
+        raise MissingPackage(f"missing here: {described}", f"Run `{advice(list(absent))}`.")
 
 
 def advice(names: Sequence[str]) -> str:
@@ -93,7 +93,7 @@ def _fingerprint(name: str) -> str:
 def _import_elsewhere(name: str) -> str | None:
     """Import ``name`` in a fresh process; why it failed, or None."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", f"import {name}"],
             capture_output=True,
             text=True,
@@ -103,9 +103,9 @@ def _import_elsewhere(name: str) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return f"its import takes more than {IMPORT_LIMIT_S:g} s"
-    if done.returncode == 0:
+    if process.returncode == 0:
         return None
-    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    last = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
     return f"does not import: {last[:160]}"
 
 
@@ -120,8 +120,8 @@ def _remembered() -> Mapping[str, str]:
         return {}
 
 
-def _remember(known: Mapping[str, str]) -> None:
+def _remember(fingerprints: Mapping[str, str]) -> None:
     try:
-        documents.write(_memory(), dict(known))
+        documents.write(_memory(), dict(fingerprints))
     except VitdeployError:
         return  # a cache that cannot be written costs time, not correctness

@@ -60,13 +60,13 @@ def find_model(name: str, part: str | None = None) -> ModelSpec:
         from vitdeploy.catalog import user_models
 
         return user_models.find(name)
-    wanted = f"{name}.{part}" if part else name
-    if (module := attention_module(wanted)) is not None:
+    full_name = f"{name}.{part}" if part else name
+    if (module := attention_module(full_name)) is not None:
         return module
-    found = models().get(wanted) or _parts().get(wanted)
-    if found is None:
-        raise unknown_name("model", wanted, (*models(), *_parts()), "vitdeploy models")
-    return found
+    spec = models().get(full_name) or _parts().get(full_name)
+    if spec is None:
+        raise unknown_name("model", full_name, (*models(), *_parts()), "vitdeploy models")
+    return spec
 
 
 def exported_models(name: str) -> tuple[ModelSpec, ...]:
@@ -75,14 +75,14 @@ def exported_models(name: str) -> tuple[ModelSpec, ...]:
     Raises:
         UsageError: an unknown name; the nearest ones are offered.
     """
-    found = find_model(name)
-    return found.parts or (found,)
+    spec = find_model(name)
+    return spec.parts or (spec,)
 
 
 def notes(names: Iterable[str]) -> list[str]:
     """What has to be said wherever figures of these models stand, a sentence each: whose design it is, and the like."""
-    found = ((name, models().get(name)) for name in dict.fromkeys(names))
-    return [f"{name}: {spec.note}." for name, spec in found if spec is not None and spec.note is not None]
+    specs = ((name, models().get(name)) for name in dict.fromkeys(names))
+    return [f"{name}: {spec.note}." for name, spec in specs if spec is not None and spec.note is not None]
 
 
 def find_target(name: str) -> Target:
@@ -106,18 +106,18 @@ def load(reference: str) -> Any:
     return getattr(loaded, attribute) if attribute else loaded
 
 
-def attention_of(spec: ModelSpec, asked: str | None) -> Attention:
+def attention_of(spec: ModelSpec, attention: str | None) -> Attention:
     """The attention that was asked for; None: the model's first.
 
     Raises:
         Impossible: the model does not have it.
     """
-    for known in spec.attentions:
-        if asked in (None, known):
-            return known
+    for offered in spec.attentions:
+        if attention in (None, offered):
+            return offered
     if spec.attentions == ("own",):
-        raise Impossible(f"the attention of {spec.name} is its own, not {asked}", "Leave --attention out.")
-    raise Impossible(f"{spec.name} has no {asked} attention", f"It can have {' or '.join(spec.attentions)}.")
+        raise Impossible(f"the attention of {spec.name} is its own, not {attention}", "Leave --attention out.")
+    raise Impossible(f"{spec.name} has no {attention} attention", f"It can have {' or '.join(spec.attentions)}.")
 
 
 def module_of(spec: ModelSpec, attention: str) -> Any:
@@ -176,7 +176,7 @@ def check_size(spec: ModelSpec, size: Size) -> None:
             f"Use {'x'.join(str(max(least, -(-side // step) * step)) for side in size)}.",
         )
     if spec.sizes and size not in spec.sizes:
-        near = sorted(spec.sizes, key=lambda one: (abs(one[0] - size[0]) + abs(one[1] - size[1]), one))[:2]
+        near = sorted(spec.sizes, key=lambda other: (abs(other[0] - size[0]) + abs(other[1] - size[1]), other))[:2]
         raise Impossible(
             f"{spec.name} takes {' or '.join(f'{h}x{w}' for h, w in spec.sizes)}, not {size[0]}x{size[1]}",
             f"Use {' or '.join(f'{h}x{w}' for h, w in near)}.",

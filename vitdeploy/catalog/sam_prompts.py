@@ -74,8 +74,8 @@ class Prompt:
     def words(self) -> str:
         """For people: ``2 points and a box``."""
         count = len(self.points)
-        said = [f"{count} point{'s' if count > 1 else ''}"] if count else []
-        return " and ".join([*said, *(["a box"] if self.box else [])])
+        parts = [f"{count} point{'s' if count > 1 else ''}"] if count else []
+        return " and ".join([*parts, *(["a box"] if self.box else [])])
 
 
 def arrays(prompts: Sequence[Prompt], objects: int) -> dict[str, Floats]:

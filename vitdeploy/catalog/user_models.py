@@ -160,8 +160,8 @@ def _dataset(facts: UserModelFacts) -> str:
     """What its classes are called: as many as a known data set has are taken for that one's."""
     if facts.task == "super-resolution":
         return "sr"
-    known = {("classification", 1000): "imagenet", ("segmentation", 19): "cityscapes", ("segmentation", 150): "ade20k"}
-    return known.get((facts.task, facts.classes), f"classes:{facts.classes}")
+    names = {("classification", 1000): "imagenet", ("segmentation", 19): "cityscapes", ("segmentation", 150): "ade20k"}
+    return names.get((facts.task, facts.classes), f"classes:{facts.classes}")
 
 
 def _checked(kind: str, rest: str) -> str:
@@ -186,17 +186,17 @@ def _checked(kind: str, rest: str) -> str:
 
 def _source_of(module: str) -> Path | None:
     """The file of a user's module; it is found from the working directory, as ``python -m`` finds it."""
-    here = os.getcwd()  # noqa: PTH109  # as sys.path spells it
-    added = here not in sys.path and "" not in sys.path
+    folder = os.getcwd()  # noqa: PTH109  # as sys.path spells it
+    added = folder not in sys.path and "" not in sys.path
     if added:
-        sys.path.insert(0, here)
+        sys.path.insert(0, folder)
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError, AttributeError) as error:
         raise UsageError(f"no module {module}: {error}", "Start where its package lies, or install it.") from error
     finally:
         if added:
-            sys.path.remove(here)
+            sys.path.remove(folder)
     if spec is None:
         raise UsageError(f"no module {module}", "Start where its package lies, or install it.")
     return Path(spec.origin) if spec.origin and Path(spec.origin).is_file() else None
@@ -205,9 +205,9 @@ def _source_of(module: str) -> Path | None:
 def _remembered(name: str, kind: str, rest: str) -> UserModelFacts:
     path = Path(platformdirs.user_cache_dir("vitdeploy")) / "user-models" / f"{_fingerprint(name, kind, rest)}.json"
     try:
-        known = msgspec.json.decode(path.read_bytes(), type=UserModelFacts)
-        if all(stamp.holds() for stamp in known.beside):
-            return known
+        stored = msgspec.json.decode(path.read_bytes(), type=UserModelFacts)
+        if all(stamp.holds() for stamp in stored.beside):
+            return stored
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         pass
     facts = _described(name)
@@ -245,13 +245,13 @@ def _hub_files(name: str) -> list[Path]:
 
 def _described(name: str) -> UserModelFacts:
     try:
-        done = child_reply.start(LocalConnection(), "vitdeploy.models.user", name, timeout_s=DESCRIBE_LIMIT_S)
+        process = child_reply.start(LocalConnection(), "vitdeploy.models.user", name, timeout_s=DESCRIBE_LIMIT_S)
     except DeviceError as error:
         raise Impossible(
             f"{name} was not built and run once in {DESCRIBE_LIMIT_S:g} s", "Try it alone in Python."
         ) from error
-    reply = child_reply.decode(done, UserModelFacts)
+    reply = child_reply.decode(process, UserModelFacts)
     if isinstance(reply, UserModelFacts):
         return reply
-    error = child_reply.error_of(reply, f"the process that builds {name}", done, None)
+    error = child_reply.error_of(reply, f"the process that builds {name}", process, None)
     raise error if isinstance(reply, ChildError) else Impossible(error.message, "Try it alone in Python.")

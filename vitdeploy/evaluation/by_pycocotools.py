@@ -39,21 +39,21 @@ def decode(segmentation: Any, height: int, width: int) -> Boolean:
         ValueError: it is none of them.
     """
     if isinstance(segmentation, list):
-        found = runs.merge(runs.frPyObjects(segmentation, height, width))
+        encoded = runs.merge(runs.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
-        found = runs.frPyObjects(segmentation, height, width)
+        encoded = runs.frPyObjects(segmentation, height, width)
     elif isinstance(segmentation, dict) and "counts" in segmentation:
-        found = segmentation
+        encoded = segmentation
     else:
         msg = f"a segmentation is neither polygons nor run lengths: {str(segmentation)[:60]}"
         raise ValueError(msg)
-    return np.asarray(runs.decode(found), np.bool_)
+    return np.asarray(runs.decode(encoded), np.bool_)
 
 
 def encode(mask: Boolean) -> dict[str, Any]:
     """Run lengths of a mask ``(h, w)`` as COCO's results have them."""
-    found = runs.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in found["size"]], "counts": found["counts"].decode("ascii")}
+    encoded = runs.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
 
 
 class _Lvis(COCOeval):
@@ -64,11 +64,11 @@ class _Lvis(COCOeval):
         self._incomplete = incomplete
 
     def evaluateImg(self, imgId, catId, aRng, maxDet) -> Any:  # noqa: N802, N803 (the library's names)
-        found: Any = super().evaluateImg(imgId, catId, aRng, maxDet)
-        if found is not None and catId in self._incomplete.get(imgId, frozenset()):
+        matches: Any = super().evaluateImg(imgId, catId, aRng, maxDet)
+        if matches is not None and catId in self._incomplete.get(imgId, frozenset()):
             # What was not annotated there may still be right: it counts neither way.
-            found["dtIgnore"] = np.logical_or(found["dtIgnore"], np.asarray(found["dtMatches"]) == 0)
-        return found
+            matches["dtIgnore"] = np.logical_or(matches["dtIgnore"], np.asarray(matches["dtMatches"]) == 0)
+        return matches
 
 
 class AveragePrecision:
@@ -84,9 +84,9 @@ class AveragePrecision:
 
     def evaluate(self, results: Iterable[Mapping[str, Any]]) -> "MatchedResults":
         """Match results in COCO's format with the truth."""
-        kept = self._searched(results) if self._lvis else list(results)
+        counted = self._counted_in_lvis(results) if self._lvis else list(results)
         with contextlib.redirect_stdout(io.StringIO()):
-            loaded = self._truth.loadRes(kept) if kept else _nothing(self._truth)
+            loaded = self._truth.loadRes(counted) if counted else _empty_results(self._truth)
             if self._lvis:
                 incomplete = {
                     image: frozenset(self._truth.imgs[image].get("not_exhaustive_category_ids", ()))
@@ -100,18 +100,18 @@ class AveragePrecision:
             run.evaluate()
         return MatchedResults(run, self._images, lvis=self._lvis)
 
-    def _searched(self, results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _counted_in_lvis(self, results: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The best results of each picture, of categories that were looked for in it."""
         by_image: dict[int, list[dict[str, Any]]] = {}
-        for one in results:
-            by_image.setdefault(one["image_id"], []).append(dict(one))
-        kept: list[dict[str, Any]] = []
-        for image, found in by_image.items():
-            best = sorted(found, key=lambda one: -one["score"])[:LVIS_DETECTIONS]
+        for result in results:
+            by_image.setdefault(result["image_id"], []).append(dict(result))
+        counted: list[dict[str, Any]] = []
+        for image, candidates in by_image.items():
+            best = sorted(candidates, key=lambda result: -result["score"])[:LVIS_DETECTIONS]
             present = {note["category_id"] for note in self._truth.imgToAnns.get(image, ())}
             looked_for = present | set(self._truth.imgs[image].get("neg_category_ids", ()))
-            kept += [one for one in best if one["category_id"] in looked_for]
-        return kept
+            counted += [result for result in best if result["category_id"] in looked_for]
+        return counted
 
 
 class MatchedResults:
@@ -131,14 +131,14 @@ class MatchedResults:
         with contextlib.redirect_stdout(io.StringIO()):
             self._run.accumulate(params)
         precision = self._run.eval["precision"]  # thresholds, recalls, categories, areas, most detections
-        found = [_mean(precision[:, :, :, 0, -1]), _mean(precision[0, :, :, 0, -1]), _mean(precision[5, :, :, 0, -1])]
-        found += [_mean(precision[:, :, :, area, -1]) for area in (1, 2, 3)]
+        figures = [_mean(precision[:, :, :, 0, -1]), _mean(precision[0, :, :, 0, -1]), _mean(precision[5, :, :, 0, -1])]
+        figures += [_mean(precision[:, :, :, area, -1]) for area in (1, 2, 3)]
         if self._lvis:
             categories = [self._run.cocoGt.cats[number].get("frequency", "") for number in params.catIds]
             for letter in "rcf":
                 chosen = [place for place, frequency in enumerate(categories) if frequency == letter]
-                found.append(_mean(precision[:, :, chosen, 0, -1]))
-        return found
+                figures.append(_mean(precision[:, :, chosen, 0, -1]))
+        return figures
 
     def classes(self) -> list[tuple[int, float]]:
         """Category and its AP in percent over all pictures; NaN where it does not occur."""
@@ -152,11 +152,11 @@ class MatchedResults:
 
 
 def _mean(precision: Any) -> float:
-    known = precision[precision > -1]
-    return float(100 * known.mean()) if known.size else float("nan")
+    defined = precision[precision > -1]
+    return float(100 * defined.mean()) if defined.size else float("nan")
 
 
-def _nothing(truth: Any) -> Any:
+def _empty_results(truth: Any) -> Any:
     """Results without a single one: the library cannot load an empty list."""
     empty = COCO()
     empty.dataset = {"images": truth.dataset["images"], "categories": truth.dataset["categories"], "annotations": []}

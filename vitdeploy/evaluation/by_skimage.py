@@ -12,9 +12,9 @@ SIGMA = 1.5
 """Of the Gaussian window of 11 pixels. Source: Wang et al., "Image quality assessment", TIP 13 (2004)."""
 
 
-def ssim(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def ssim(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """The mean over all windows that lie inside; luminances ``(h, w)`` on the 0–255 scale."""
-    found: Any = metrics.structural_similarity(
-        one, other, data_range=255.0, gaussian_weights=True, sigma=SIGMA, use_sample_covariance=False
+    similarity: Any = metrics.structural_similarity(
+        first, second, data_range=255.0, gaussian_weights=True, sigma=SIGMA, use_sample_covariance=False
     )
-    return float(found)
+    return float(similarity)

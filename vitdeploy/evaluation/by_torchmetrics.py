@@ -21,8 +21,8 @@ class MeanIou:
 
     def add(self, predicted: NDArray[Any], truth: NDArray[Any]) -> None:
         """Classes and labels ``(h, w)`` of one picture."""
-        said, true = (torch.from_numpy(np.asarray(one, np.int64)) for one in (predicted, truth))
-        self._metric.update(said, true)
+        predictions, labels = (torch.from_numpy(np.asarray(classes, np.int64)) for classes in (predicted, truth))
+        self._metric.update(predictions, labels)
 
     def percent(self) -> float:
         """Of all that was added."""

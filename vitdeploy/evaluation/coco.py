@@ -98,19 +98,19 @@ def find(
         UnreadableFile: there is no annotation file, or it, or the detections, are none.
     """
     path = annotations or _annotations(name, root, split)
-    told = _decode(path, AnnotationFile, "annotation file")
+    annotation_file = _decode(path, AnnotationFile, "annotation file")
     boxes = _by_image(_decode(detections, tuple[Detection, ...], "list of detections")) if detections else None
-    by_image = _by_image(told.annotations)
+    by_image = _by_image(annotation_file.annotations)
     items = [
         _item(picture, root, by_image.get(picture.id, ()), None if boxes is None else boxes.get(picture.id, ()))
-        for picture in sorted(told.images, key=lambda one: one.id)
+        for picture in sorted(annotation_file.images, key=lambda image: image.id)
     ]
     if items and not any(item.problem is None for item in items):
         where = sorted({str(item.image.parent) for item in items})
         raise wrong_layout(
             name.upper(), root, [f"{path.name}'s pictures in {' or '.join(where)}"], "Unpack them there."
         )
-    if boxes is not None and (strange := set(boxes) - {picture.id for picture in told.images}):
+    if boxes is not None and (strange := set(boxes) - {picture.id for picture in annotation_file.images}):
         raise UnreadableFile(
             f"{detections} has boxes for image {min(strange)}, which {path} does not have",
             "Name the detections of this split.",
@@ -120,9 +120,9 @@ def find(
         split=split,
         root=root,
         items=items,
-        classes=tuple(category.name for category in told.categories),
+        classes=tuple(category.name for category in annotation_file.categories),
         layout=f"annotations from {path.name}" + (f", boxes from {detections.name}" if detections else ""),
-        extra=AnnotationSource(annotations=path, categories=told.categories),
+        extra=AnnotationSource(annotations=path, categories=annotation_file.categories),
     )
 
 
@@ -132,8 +132,8 @@ def _annotations(name: str, root: Path, split: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    found = folder_contents(root / "annotations") if (root / "annotations").is_dir() else None
-    more = f"; annotations/ holds {found}" if found else ""
+    contents = folder_contents(root / "annotations") if (root / "annotations").is_dir() else None
+    more = f"; annotations/ holds {contents}" if contents else ""
     raise wrong_layout(
         name.upper(), root, [f"annotations/{file}"], f"Put it there, or name it with --annotations{more}."
     )
@@ -155,7 +155,7 @@ def _by_image(entries: Sequence[Entry]) -> Mapping[int, tuple[Entry, ...]]:
     grouped: dict[int, list[Entry]] = {}
     for entry in entries:
         grouped.setdefault(entry.image_id, []).append(entry)
-    return {image: tuple(found) for image, found in grouped.items()}
+    return {image: tuple(group) for image, group in grouped.items()}
 
 
 def _item(

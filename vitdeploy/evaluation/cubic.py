@@ -24,11 +24,11 @@ def matrix(old: int, new: int) -> Floats:
     """``(new, old)``: each row has the weights of one new pixel."""
     places = (np.arange(new) + 0.5) * (old / new) - 0.5
     base = np.floor(places).astype(np.int64)
-    made = np.zeros((new, old), np.float64)
+    weights = np.zeros((new, old), np.float64)
     for tap in range(-1, 3):
         index = np.clip(base + tap, 0, old - 1)
-        np.add.at(made, (np.arange(new), index), _kernel(np.abs(places - (base + tap))))
-    result: Floats = made.astype(np.float32)
+        np.add.at(weights, (np.arange(new), index), _kernel(np.abs(places - (base + tap))))
+    result: Floats = weights.astype(np.float32)
     result.setflags(write=False)
     return result
 

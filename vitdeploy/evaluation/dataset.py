@@ -48,8 +48,8 @@ class DataSetFiles:
 
 def wrong_layout(what: str, root: Path, looked_for: Iterable[str], hint: str) -> UnreadableFile:
     """The error for a folder that is no data set: what was looked for, and what was found instead."""
-    wanted = " or ".join(looked_for)
-    return UnreadableFile(f"{root} is no {what}: looked for {wanted}, and found {folder_contents(root)}", hint)
+    expected = " or ".join(looked_for)
+    return UnreadableFile(f"{root} is no {what}: looked for {expected}, and found {folder_contents(root)}", hint)
 
 
 def folder_contents(folder: Path) -> str:
@@ -82,11 +82,11 @@ def shard(items: Sequence[DataSetItem], index: int, count: int) -> list[DataSetI
 
 def digest(items: Sequence[DataSetItem]) -> str:
     """SHA-256 of the names of the items and the sizes of their files: another picture is another data set."""
-    told = hashlib.sha256()
-    for item in sorted(items, key=lambda one: one.name):
+    hasher = hashlib.sha256()
+    for item in sorted(items, key=lambda item: item.name):
         sizes = [_size(path) for path in (item.image, item.label) if path is not None]
-        told.update(f"{item.name}\0{sizes}\0{item.truth if isinstance(item.truth, int) else ''}\n".encode())
-    return told.hexdigest()
+        hasher.update(f"{item.name}\0{sizes}\0{item.truth if isinstance(item.truth, int) else ''}\n".encode())
+    return hasher.hexdigest()
 
 
 def _size(path: Path) -> int:

@@ -28,9 +28,9 @@ def figures(
     """
     extra: AnnotationSource = prepared.files.extra
     lvis = prepared.files.name == "lvis"
-    scored = [int(one.image) for one in image_records.records(ours) if one.status == "scored"]
+    scored = [int(record.image) for record in image_records.records(ours) if record.status == "scored"]
     if theirs is not None:
-        other = {int(one.image) for one in image_records.records(theirs) if one.status == "scored"}
+        other = {int(record.image) for record in image_records.records(theirs) if record.status == "scored"}
         scored = [image for image in scored if image in other]
     truth: Any = registry.load("vitdeploy.evaluation.by_pycocotools:AveragePrecision")(
         extra.annotations, scored, lvis=lvis
@@ -58,8 +58,8 @@ def figures(
 def _figure(name: str, value: float, other: float | None, left_out: list[float]) -> Figure:
     if other is None or math.isnan(value) or math.isnan(other):
         return Figure(name=name, unit="%", value=known(value))
-    without = [one for one in left_out if not math.isnan(one)]
-    interval = stats.jackknife_interval(other - value, without) if len(without) == len(left_out) else None
+    drops = [drop for drop in left_out if not math.isnan(drop)]
+    interval = stats.jackknife_interval(other - value, drops) if len(drops) == len(left_out) else None
     return Figure(
         name=name,
         unit="%",
@@ -67,17 +67,17 @@ def _figure(name: str, value: float, other: float | None, left_out: list[float])
         reference=other,
         drop=other - value,
         drop_ci95=interval,
-        interval=f"95 %, jackknife of {len(without)} groups of pictures" if interval else "none: too few pictures",
+        interval=f"95 %, jackknife of {len(drops)} groups of pictures" if interval else "none: too few pictures",
     )
 
 
 def _classes(extra: AnnotationSource, mine: Any, reference: Any) -> tuple[ClassFigure, ...]:
-    found: Mapping[int, float] = dict(mine.classes())
+    ours: Mapping[int, float] = dict(mine.classes())
     others: Mapping[int, float] = {} if reference is None else dict(reference.classes())
     return tuple(
         ClassFigure(
             name=category.name,
-            value=known(found.get(category.id)),
+            value=known(ours.get(category.id)),
             count=mine.count(category.id),
             reference=known(others.get(category.id)),
         )
@@ -90,17 +90,17 @@ def _without_each_group(images: list[int]) -> Iterator[list[int]]:
     groups = min(GROUPS, len(images))
     if groups < stats.FEWEST_FOR_INTERVAL:
         return
-    for left in range(groups):
-        yield [image for place, image in enumerate(images) if place % groups != left]
+    for group in range(groups):
+        yield [image for place, image in enumerate(images) if place % groups != group]
 
 
 def _results(path: Path, images: set[int]) -> Iterator[dict[str, Any]]:
     """The masks of the records, in COCO's results format."""
-    for one in image_records.records(path):
-        image = int(one.image)
+    for record in image_records.records(path):
+        image = int(record.image)
         if image not in images:
             continue
-        for mask in one.masks:
+        for mask in record.masks:
             if mask.segmentation is not None:
-                found = {"image_id": image, "category_id": mask.category, "score": mask.score}
-                yield {**found, "segmentation": dict(mask.segmentation)}
+                entry = {"image_id": image, "category_id": mask.category, "score": mask.score}
+                yield {**entry, "segmentation": dict(mask.segmentation)}

@@ -53,13 +53,13 @@ def evaluate(
     """
     waiting = iter(items)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        ahead: Future[list[_Open]] = pool.submit(_opened, waiting, start, FIRST_GROUP)
+        ahead: Future[list[_Open]] = pool.submit(_open_group, waiting, start, FIRST_GROUP)
         pace_s = 0.0
         while group := ahead.result():
-            largest = max((one.request.size_bytes for one in group if one.request is not None), default=0)
-            ahead = pool.submit(_opened, waiting, start, _next_size(len(group), largest, pace_s))
+            largest = max((picture.request.size_bytes for picture in group if picture.request is not None), default=0)
+            ahead = pool.submit(_open_group, waiting, start, _next_size(len(group), largest, pace_s))
             began = now()
-            yield _finished(group, answers)
+            yield _finish_group(group, answers)
             pace_s = (now() - began) / len(group)
 
 
@@ -79,50 +79,50 @@ def _next_size(last: int, size_bytes: int, pace_s: float) -> int:
     return max(FIRST_GROUP, most)
 
 
-def _opened(items: Iterator[DataSetItem], start: Start, count: int) -> list[_Open]:
+def _open_group(items: Iterator[DataSetItem], start: Start, count: int) -> list[_Open]:
     """The next items, each as far as it comes without an answer."""
-    return [_advanced(_Open(item=item), start, None) for item in itertools.islice(items, count)]
+    return [_advance(_Open(item=item), start, None) for item in itertools.islice(items, count)]
 
 
-def _advanced(one: _Open, start: Start, outputs: Sequence[Outputs] | None) -> _Open:
+def _advance(picture: _Open, start: Start, outputs: Sequence[Outputs] | None) -> _Open:
     """Send the answers, or begin; afterwards it asks again or is done."""
-    if one.item.problem is not None:
-        one.record = ImageRecord(image=one.item.name, status="missing", why=one.item.problem)
-        return one
-    one.request = None
+    if picture.item.problem is not None:
+        picture.record = ImageRecord(image=picture.item.name, status="missing", why=picture.item.problem)
+        return picture
+    picture.request = None
     try:
-        if one.dialogue is None:
-            one.dialogue = start(one.item)
-        one.request = next(one.dialogue) if outputs is None else one.dialogue.send(outputs)
-    except StopIteration as done:
-        one.record = done.value
+        if picture.dialogue is None:
+            picture.dialogue = start(picture.item)
+        picture.request = next(picture.dialogue) if outputs is None else picture.dialogue.send(outputs)
+    except StopIteration as stop:
+        picture.record = stop.value
     except UnreadableFile as error:
-        there = one.item.image.is_file()
-        one.record = ImageRecord(image=one.item.name, status="unreadable" if there else "missing", why=error.message)
-    return one
+        status = "unreadable" if picture.item.image.is_file() else "missing"
+        picture.record = ImageRecord(image=picture.item.name, status=status, why=error.message)
+    return picture
 
 
-def _finished(group: Sequence[_Open], answers: InferenceRunner) -> list[ImageRecord]:
+def _finish_group(group: Sequence[_Open], answers: InferenceRunner) -> list[ImageRecord]:
     """Answer whatever the group asks, round after round, until every picture is done."""
-    while asking := [one for one in group if one.request is not None]:
+    while asking := [picture for picture in group if picture.request is not None]:
         by_artifact: dict[str, list[_Open]] = {}
-        for one in asking:
-            assert one.request is not None
-            by_artifact.setdefault(one.request.artifact.manifest.sha256, []).append(one)
-        for together in by_artifact.values():
-            _answer(together, answers)
-    return [one.record for one in group if one.record is not None]
+        for picture in asking:
+            assert picture.request is not None
+            by_artifact.setdefault(picture.request.artifact.manifest.sha256, []).append(picture)
+        for pictures in by_artifact.values():
+            _answer(pictures, answers)
+    return [picture.record for picture in group if picture.record is not None]
 
 
-def _answer(together: Sequence[_Open], answers: InferenceRunner) -> None:
+def _answer(pictures: Sequence[_Open], answers: InferenceRunner) -> None:
     """Ask one artifact everything that is asked of it, and hand each its part."""
-    requests = [one.request for one in together if one.request is not None]
-    found = answers(requests[0].artifact, [feed for request in requests for feed in request.feeds])
+    requests = [picture.request for picture in pictures if picture.request is not None]
+    outputs = answers(requests[0].artifact, [feed for request in requests for feed in request.feeds])
     place = 0
-    for one, request in zip(together, requests, strict=True):
-        part = found[place : place + len(request.feeds)]
+    for picture, request in zip(pictures, requests, strict=True):
+        part = outputs[place : place + len(request.feeds)]
         place += len(request.feeds)
-        _advanced(one, _never, part)
+        _advance(picture, _never, part)
 
 
 def _never(item: DataSetItem) -> ImageEvaluation:

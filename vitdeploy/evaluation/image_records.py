@@ -64,7 +64,7 @@ class ImageRecords:
         """
         try:
             with self.path.open("ab") as stream:
-                stream.write(b"".join(msgspec.json.encode(one) + b"\n" for one in records))
+                stream.write(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
         except OSError as error:
             raise documents.cannot_write(self.path, error) from error
 
@@ -79,15 +79,15 @@ class ImageRecords:
         names: set[str] = set()
         part = self.path.with_name(f"{self.path.name}.part")
         try:
-            with self.path.open("rb") as stream, part.open("wb") as kept:
-                kept.write(stream.readline())
+            with self.path.open("rb") as stream, part.open("wb") as copy:
+                copy.write(stream.readline())
                 for line in stream:
-                    found = _record(line)
-                    if found is None:
+                    record = _record(line)
+                    if record is None:
                         break
-                    if found.status == "scored":
-                        names.add(found.image)
-                        kept.write(line)
+                    if record.status == "scored":
+                        names.add(record.image)
+                        copy.write(line)
             part.replace(self.path)
         except OSError as error:
             raise documents.cannot_write(self.path, error) from error
@@ -118,20 +118,20 @@ def records(path: Path) -> Iterator[ImageRecord]:
     with path.open("rb") as stream:
         stream.readline()
         for number, line in enumerate(stream, 2):
-            found = _record(line)
-            if found is None:
+            record = _record(line)
+            if record is None:
                 raise UnreadableFile(f"line {number} of {path} is no record of an image", "Run `eval --resume`.")
-            yield found
+            yield record
 
 
 def digest(path: Path) -> str:
     """SHA-256 of a file of records, whatever the order of its lines: parts may have come in any."""
-    told = hashlib.sha256()
+    hasher = hashlib.sha256()
     with path.open("rb") as stream:
-        told.update(stream.readline())
+        hasher.update(stream.readline())
         for line in sorted(hashlib.sha256(line).digest() for line in stream):
-            told.update(line)
-    return told.hexdigest()
+            hasher.update(line)
+    return hasher.hexdigest()
 
 
 def _record(line: bytes) -> ImageRecord | None:

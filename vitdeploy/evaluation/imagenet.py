@@ -76,7 +76,7 @@ def _from_folders(root: Path, folder: Path, split: str) -> DataSetFiles:
     ]
     if not items:
         raise wrong_layout("ImageNet validation set", folder, ["*.JPEG in its class folders"], "Unpack the pictures.")
-    return _found(root, split, items, f"{len(names)} class folders")
+    return _data_set(root, split, items, f"{len(names)} class folders")
 
 
 def _from_devkit(root: Path, truth: Path, split: str) -> DataSetFiles:
@@ -96,7 +96,7 @@ def _from_devkit(root: Path, truth: Path, split: str) -> DataSetFiles:
         problem = None if 1 <= number <= CLASSES else f"{truth.name} says class {number}"
         truth_class = order[number - 1] if problem is None else None
         items.append(DataSetItem(name=name, image=path, truth=truth_class, problem=problem))
-    return _found(root, split, items, f"flat pictures with {truth.name}")
+    return _data_set(root, split, items, f"flat pictures with {truth.name}")
 
 
 def _numbers(truth: Path) -> list[int]:
@@ -121,7 +121,7 @@ def _ilsvrc_order(meta: Path) -> list[int]:
 
     try:
         synsets: Any = io.loadmat(str(meta), squeeze_me=True, struct_as_record=False)["synsets"]
-        wnids = {int(one.ILSVRC2012_ID): str(one.WNID) for one in synsets if int(one.num_children) == 0}
+        wnids = {int(synset.ILSVRC2012_ID): str(synset.WNID) for synset in synsets if int(synset.num_children) == 0}
     except (OSError, ValueError, KeyError, AttributeError, TypeError, NotImplementedError) as error:
         raise UnreadableFile(
             f"{meta} is not the devkit's table of classes: {error}", "Unpack the devkit again."
@@ -147,7 +147,7 @@ def _from_kaggle(root: Path, split: str) -> DataSetFiles:
             name, wnid = f"{row.get('ImageId')}.JPEG", (row.get("PredictionString") or "").split(" ")[0]
             problem = None if wnid in number else f"{KAGGLE} says class {wnid!r}"
             items.append(DataSetItem(name=name, image=folder / name, truth=number.get(wnid), problem=problem))
-    return _found(root, split, sorted(items, key=lambda one: one.name), f"flat pictures with {KAGGLE}")
+    return _data_set(root, split, sorted(items, key=lambda item: item.name), f"flat pictures with {KAGGLE}")
 
 
 def _mapping(folders: Sequence[Path]) -> list[str] | None:
@@ -158,19 +158,19 @@ def _mapping(folders: Sequence[Path]) -> list[str] | None:
         try:
             text = path.read_text(encoding="utf-8")
             if path.suffix == ".json":
-                told: Mapping[str, Sequence[str]] = json.loads(text)
-                found = [str(told[str(place)][0]) for place in range(len(told))]
+                entries: Mapping[str, Sequence[str]] = json.loads(text)
+                wnids = [str(entries[str(place)][0]) for place in range(len(entries))]
             else:
-                found = [line.split(" ")[0] for line in text.splitlines() if line.strip()]
+                wnids = [line.split(" ")[0] for line in text.splitlines() if line.strip()]
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
             raise UnreadableFile(f"{path} is not a list of classes: {error}", "Replace or remove it.") from error
-        if len(found) != CLASSES or len(set(found)) != CLASSES:
-            raise UnreadableFile(f"{path} lists {len(set(found))} classes, not {CLASSES}", "Replace or remove it.")
-        return found
+        if len(wnids) != CLASSES or len(set(wnids)) != CLASSES:
+            raise UnreadableFile(f"{path} lists {len(set(wnids))} classes, not {CLASSES}", "Replace or remove it.")
+        return wnids
     return None
 
 
-def _found(root: Path, split: str, items: Sequence[DataSetItem], layout: str) -> DataSetFiles:
+def _data_set(root: Path, split: str, items: Sequence[DataSetItem], layout: str) -> DataSetFiles:
     checked = [
         item if item.problem or item.image.is_file() else replace(item, problem=f"{item.image} is not there")
         for item in items

@@ -65,8 +65,8 @@ def evaluate_image(item: DataSetItem, plan: MaskTask, on_result: OnResult | None
         on_result: shown the predicted and the true masks, both lists of ``(h, w)``.
     """
     truth: ImageAnnotations = item.truth
-    asked = _asked(truth)
-    if not asked:
+    entries = _entries(truth)
+    if not entries:
         return ImageRecord(image=item.name)
     photo = photos.read(item.image)
     size = (photo.shape[0], photo.shape[1])
@@ -75,51 +75,51 @@ def evaluate_image(item: DataSetItem, plan: MaskTask, on_result: OnResult | None
         return ImageRecord(image=item.name, status="unreadable", why=why)
     feed = {plan.encoder.manifest.inputs[0].name: _resized(photo, plan.encoder.manifest.size)}
     del photo
-    held_bytes = EMBEDDING_BYTES + 2 * len(asked) * size[0] * size[1]
+    held_bytes = EMBEDDING_BYTES + 2 * len(entries) * size[0] * size[1]
     (answer,) = yield InferenceRequest(artifact=plan.encoder, feeds=(feed,), held_bytes=held_bytes)
     described = plan.encoder.manifest.outputs[0]
     embedding = np.array(channels_first(answer[described.name], described.layout))
     finite = bool(np.isfinite(embedding).all())
-    true = [_true_mask(one, plan, size) for one in asked]
+    true = [_true_mask(entry, plan, size) for entry in entries]
     if plan.prompt == "point":
-        found = yield from _by_clicks(plan, embedding, true, size)
+        masks = yield from _by_clicks(plan, embedding, true, size)
     else:
-        corners: list[list[Point]] = [_corners(one) for one in asked]
-        found = yield from _answers(plan, embedding, corners, size)
+        corners: list[list[Point]] = [_corners(entry) for entry in entries]
+        masks = yield from _answers(plan, embedding, corners, size)
     records = tuple(
         MaskRecord(
-            id=getattr(one, "id", place),
-            category=one.category_id,
-            area=float(getattr(one, "area", mask.sum())),
-            iou=None if right is None else iou(mask, right),
+            id=getattr(entry, "id", place),
+            category=entry.category_id,
+            area=float(getattr(entry, "area", mask.sum())),
+            iou=None if true_mask is None else iou(mask, true_mask),
             segmentation=plan.encode(mask) if plan.prompt == "detector" else None,
-            score=getattr(one, "score", None),
+            score=getattr(entry, "score", None),
         )
-        for place, (one, mask, right) in enumerate(zip(asked, found, true, strict=True))
+        for place, (entry, mask, true_mask) in enumerate(zip(entries, masks, true, strict=True))
     )
     if on_result is not None:
-        on_result(found, [right for right in true if right is not None])
-    ious = [one.iou for one in records if one.iou is not None]
+        on_result(masks, [true_mask for true_mask in true if true_mask is not None])
+    ious = [record.iou for record in records if record.iou is not None]
     return ImageRecord(image=item.name, score=float(np.mean(ious)) if ious else None, finite=finite, masks=records)
 
 
-def _asked(truth: ImageAnnotations) -> Sequence[Any]:
+def _entries(truth: ImageAnnotations) -> Sequence[Any]:
     large = [note for note in truth.annotations if note.area >= LEAST_AREA]
     return large if truth.detections is None else truth.detections
 
 
-def _true_mask(one: Any, plan: MaskTask, size: Size) -> Boolean | None:
+def _true_mask(entry: Any, plan: MaskTask, size: Size) -> Boolean | None:
     """The mask of an annotation; None for a detector's box, whose truth is not known."""
     if plan.prompt == "detector":
         return None
     try:
-        return plan.decode(msgspec.json.decode(one.segmentation), *size)
+        return plan.decode(msgspec.json.decode(entry.segmentation), *size)
     except (ValueError, TypeError, msgspec.DecodeError) as error:
-        raise UnreadableFile(f"annotation {one.id} has no mask: {error}", "Check the annotation file.") from error
+        raise UnreadableFile(f"annotation {entry.id} has no mask: {error}", "Check the annotation file.") from error
 
 
-def _corners(one: Any) -> list[Point]:
-    left, top, width, height = one.bbox
+def _corners(entry: Any) -> list[Point]:
+    left, top, width, height = entry.bbox
     return [(left, top, FIRST_CORNER), (left + width, top + height, SECOND_CORNER)]
 
 
@@ -143,14 +143,14 @@ Masks = Generator[InferenceRequest, Sequence[Outputs], list[Boolean]]
 
 def _by_clicks(plan: MaskTask, embedding: NDArray[Any], true: Sequence[Boolean | None], size: Size) -> Masks:
     """Click after click, each where the mask so far is most wrong; returns the last masks."""
-    found = [np.zeros(size, np.bool_) for _ in true]
+    masks = [np.zeros(size, np.bool_) for _ in true]
     clicks: list[list[Point]] = [[] for _ in true]
     for _ in range(plan.clicks):
-        for mine, mask, right in zip(clicks, found, true, strict=True):
-            assert right is not None
-            mine.append(next_click(mask, right, mine))
-        found = yield from _answers(plan, embedding, clicks, size)
-    return found
+        for points, mask, true_mask in zip(clicks, masks, true, strict=True):
+            assert true_mask is not None
+            points.append(next_click(mask, true_mask, points))
+        masks = yield from _answers(plan, embedding, clicks, size)
+    return masks
 
 
 def next_click(mask: Boolean, true: Boolean, before: Sequence[Point]) -> Point:
@@ -189,12 +189,12 @@ def _answers(plan: MaskTask, embedding: NDArray[Any], prompts: Sequence[Sequence
     ]
     layouts = {tensor.name: tensor.layout for tensor in manifest.outputs}
     answers: Sequence[Outputs] = yield InferenceRequest(artifact=plan.decoder, feeds=tuple(feeds))
-    found: list[Boolean] = []
+    masks: list[Boolean] = []
     for place in range(len(prompts)):
         answer, row = answers[place // objects], place % objects
         candidates = channels_first(answer["masks"][row], layouts["masks"])
-        found.append(chosen(candidates, answer["iou_predictions"][row], size))
-    return found
+        masks.append(chosen(candidates, answer["iou_predictions"][row], size))
+    return masks
 
 
 def _laid_out(embedding: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
@@ -241,13 +241,13 @@ def _bilinear(old: int, new: int) -> NDArray[np.float64]:
     places = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0)
     base = np.minimum(places.astype(np.int64), old - 1)
     share = places - base
-    made = np.zeros((new, old))
-    np.add.at(made, (np.arange(new), base), 1 - share)
-    np.add.at(made, (np.arange(new), np.minimum(base + 1, old - 1)), share)
-    return made
+    weights = np.zeros((new, old))
+    np.add.at(weights, (np.arange(new), base), 1 - share)
+    np.add.at(weights, (np.arange(new), np.minimum(base + 1, old - 1)), share)
+    return weights
 
 
-def iou(one: Boolean, other: Boolean) -> float:
+def iou(first: Boolean, second: Boolean) -> float:
     """Intersection over union; 1 for two empty masks."""
-    either = int(np.count_nonzero(one | other))
-    return int(np.count_nonzero(one & other)) / either if either else 1.0
+    either = int(np.count_nonzero(first | second))
+    return int(np.count_nonzero(first & second)) / either if either else 1.0

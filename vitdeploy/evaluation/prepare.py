@@ -82,10 +82,10 @@ def check(name: str, artifacts: Sequence[Artifact]) -> None:
         Impossible: they are not.
     """
     first = artifacts[0].manifest
-    for one in artifacts:
-        manifest = one.manifest
+    for artifact in artifacts:
+        manifest = artifact.manifest
         if manifest.task != TASKS[name]:
-            fitting = " or ".join(known for known, task in TASKS.items() if task == manifest.task)
+            fitting = " or ".join(data_set for data_set, task in TASKS.items() if task == manifest.task)
             raise Impossible(
                 f"{manifest.model} is for {manifest.task}, and {name} for {TASKS[name]}", f"Use --dataset {fitting}."
             )
@@ -99,7 +99,7 @@ def check(name: str, artifacts: Sequence[Artifact]) -> None:
         differing = [field for field in alike if getattr(manifest, field) != getattr(first, field)]
         if differing and manifest.task != "segment-anything":
             raise Impossible(
-                f"{artifacts[0].folder} and {one.folder} differ in {', '.join(differing)}",
+                f"{artifacts[0].folder} and {artifact.folder} differ in {', '.join(differing)}",
                 "Name artifacts of one model and target at several sizes, or evaluate them one by one.",
             )
 
@@ -111,7 +111,7 @@ def _segmentation(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> Prep
     first = _only(artifacts) if city else artifacts[0]
     items = dataset.limited(files.items, request.limit)
     size = first.manifest.size
-    sizes = ", ".join(one.manifest.variant.size_words for one in artifacts)
+    sizes = ", ".join(artifact.manifest.variant.size_words for artifact in artifacts)
     steps = (
         (f"the whole picture at {size[0]}x{size[1]} (cubic, a = -0.75, where it has another size)",)
         if city
@@ -123,7 +123,7 @@ def _segmentation(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> Prep
     plan = segmentation.SegmentationTask(
         artifacts=artifacts,
         classes=len(files.classes),
-        wanted=None if city else ade20k.official_size,
+        official_size=None if city else ade20k.official_size,
         train_ids=cityscapes.train_ids if city else ade20k.train_ids,
     )
     if not city:  # one artifact after the other: a group that mixes sizes starts a process for each
@@ -180,7 +180,7 @@ def _classification(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> Pr
 
 
 def _super_resolution(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> PreparedEvaluation:
-    scales = {super_resolution.scale_of(one) for one in artifacts}
+    scales = {super_resolution.scale_of(artifact) for artifact in artifacts}
     if len(scales) > 1:
         raise Impossible(f"the artifacts enlarge {' and '.join(map(str, sorted(scales)))} times", "Name one kind.")
     (scale,) = scales
@@ -189,7 +189,7 @@ def _super_resolution(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> 
     files = super_resolution.find(request.root, scale, request.split or "")
     ssim = registry.load("vitdeploy.evaluation.by_skimage:ssim")
     plan = super_resolution.SuperResolutionTask(artifacts=artifacts, scale=scale, ssim=ssim)
-    sizes = ", ".join(one.manifest.variant.size_words for one in artifacts)
+    sizes = ", ".join(artifact.manifest.variant.size_words for artifact in artifacts)
     return PreparedEvaluation(
         files=files,
         items=dataset.limited(files.items, request.limit),
@@ -274,10 +274,10 @@ def _parts(artifacts: Sequence[Artifact]) -> tuple[Artifact, Artifact]:
     """The encoder and the decoder of one model; where one is named, the other lies where the same export put it."""
     if len(artifacts) == 1 and artifacts[0].manifest.part is not None:
         artifacts = sam_predict.encoder_and_decoder(artifacts[0])
-    by_part = {one.manifest.part: one for one in artifacts}
+    by_part = {artifact.manifest.part: artifact for artifact in artifacts}
     encoder, decoder = by_part.get("encoder"), by_part.get("decoder")
     if len(artifacts) != 2 or encoder is None or decoder is None:
-        given = ", ".join(f"{one.manifest.model}.{one.manifest.part}" for one in artifacts)
+        given = ", ".join(f"{artifact.manifest.model}.{artifact.manifest.part}" for artifact in artifacts)
         raise Impossible(f"masks take an encoder and a decoder, and {given} is given", "Name both artifacts.")
     differing = [
         name for name in ("model", "weights") if getattr(encoder.manifest, name) != getattr(decoder.manifest, name)

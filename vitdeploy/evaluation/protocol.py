@@ -56,7 +56,7 @@ class InferenceRunner(Protocol):
 
 def smallest_holding(artifacts: Sequence[Artifact], size: Size) -> Artifact | None:
     """The artifact with the smallest input that a picture of this size fits into."""
-    sizes = [one.manifest.size for one in artifacts]
+    sizes = [artifact.manifest.size for artifact in artifacts]
     holding = [place for place, (height, width) in enumerate(sizes) if height >= size[0] and width >= size[1]]
     return artifacts[min(holding, key=lambda place: math.prod(sizes[place]))] if holding else None
 

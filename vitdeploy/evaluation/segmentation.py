@@ -32,17 +32,17 @@ class SegmentationTask:
 
     artifacts: tuple[Artifact, ...]
     classes: int
-    wanted: Callable[[int, int], Size] | None
+    official_size: Callable[[int, int], Size] | None
     """The size that the protocol resizes a picture to; None: the only artifact's, whatever the picture's."""
     train_ids: Callable[[Labels, Path], Labels]
 
 
 def fitting(plan: SegmentationTask, height: int, width: int) -> tuple[Artifact, Size] | None:
     """The artifact for a picture and the size it is resized to: its own size, else the smallest that holds it."""
-    if plan.wanted is None:
+    if plan.official_size is None:
         chosen = plan.artifacts[0]
         return chosen, chosen.manifest.size
-    size = plan.wanted(height, width)
+    size = plan.official_size(height, width)
     artifact = smallest_holding(plan.artifacts, size)
     return None if artifact is None else (artifact, size)
 
@@ -60,13 +60,13 @@ def evaluate_image(item: DataSetItem, plan: SegmentationTask, on_result: OnResul
     if strange.size:
         why = f"{item.label} holds class {int(strange[0])}, and there are {plan.classes}"
         return ImageRecord(image=item.name, status="unreadable", why=why)
-    found = fitting(plan, *photo.shape[:2])
-    if found is None:
-        assert plan.wanted is not None
-        height, width = plan.wanted(*photo.shape[:2])
+    choice = fitting(plan, *photo.shape[:2])
+    if choice is None:
+        assert plan.official_size is not None
+        height, width = plan.official_size(*photo.shape[:2])
         why = f"it becomes {height}x{width}, and no artifact is that large"
         return ImageRecord(image=item.name, status="uncovered", why=why)
-    artifact, size = found
+    artifact, size = choice
     feed = {artifact.manifest.inputs[0].name: cubic.resized(photo, size)}
     del photo
     (answer,) = yield InferenceRequest(artifact=artifact, feeds=(feed,))
@@ -131,23 +131,23 @@ def labels_of(maps: NDArray[Any], size: Size) -> NDArray[np.int32]:
 def count(predicted: NDArray[Any], truth: Labels, classes: int) -> tuple[tuple[int, int, int, int], ...]:
     """Class, pixels in both, predicted and labeled, of the classes that occur; ignored pixels count nowhere."""
     valid = truth != IGNORE
-    said, true = predicted[valid].astype(np.int64), truth[valid].astype(np.int64)
-    both = np.bincount(true[said == true], minlength=classes)
-    as_said, as_true = np.bincount(said, minlength=classes), np.bincount(true, minlength=classes)
-    occurring = np.flatnonzero(as_said + as_true)
-    return tuple((int(c), int(both[c]), int(as_said[c]), int(as_true[c])) for c in occurring)
+    predictions, labels = predicted[valid].astype(np.int64), truth[valid].astype(np.int64)
+    both = np.bincount(labels[predictions == labels], minlength=classes)
+    as_predicted, as_labeled = np.bincount(predictions, minlength=classes), np.bincount(labels, minlength=classes)
+    occurring = np.flatnonzero(as_predicted + as_labeled)
+    return tuple((int(c), int(both[c]), int(as_predicted[c]), int(as_labeled[c])) for c in occurring)
 
 
 def image_iou(counts: Sequence[tuple[int, int, int, int]]) -> float | None:
     """The mean IoU of the classes that one picture's label has."""
-    ious = [both / (said + true - both) for _, both, said, true in counts if true]
+    ious = [both / (predicted + labeled - both) for _, both, predicted, labeled in counts if labeled]
     return float(np.mean(ious)) if ious else None
 
 
 def class_ious(sums: NDArray[Any]) -> NDArray[np.float64]:
     """IoU of each class from ``(…, classes, 3)`` sums of both, predicted, labeled; NaN where a class never occurs."""
-    both, said, true = (sums[..., place].astype(np.float64) for place in range(3))
-    return ratio(both, said + true - both)
+    both, predicted, labeled = (sums[..., place].astype(np.float64) for place in range(3))
+    return ratio(both, predicted + labeled - both)
 
 
 def mean_iou(sums: NDArray[Any]) -> NDArray[np.float64]:

@@ -61,42 +61,42 @@ def summarize(
     row_of = _ROWS[kind]
     others: dict[str, tuple[Rows, float | None]] = {}
     if reference is not None:
-        others = {one.image: (row_of(one, len(classes)), one.score) for one in reference if one.status == "scored"}
-    found = AccuracySummary()
+        others = {r.image: (row_of(r, len(classes)), r.score) for r in reference if r.status == "scored"}
+    summary = AccuracySummary()
     rows: list[Rows] = []
     theirs: list[Rows] = []
     paired: list[int] = []
     worst: list[WorstImage] = []
-    for one in records:
-        if one.status != "scored":
-            found.not_scored += 1
-            found.problems += [one] * (len(found.problems) < MOST_PROBLEMS)
+    for record in records:
+        if record.status != "scored":
+            summary.not_scored += 1
+            summary.problems += [record] * (len(summary.problems) < MOST_PROBLEMS)
             continue
-        found.scored += 1
-        found.not_finite += not one.finite
-        found.adapted += one.how is not None
-        other = others.get(one.image)
-        if other is not None:
+        summary.scored += 1
+        summary.not_finite += not record.finite
+        summary.adapted += record.how is not None
+        their_row, their_score = others.get(record.image, (None, None))
+        if their_row is not None:
             paired.append(len(rows))
-            theirs.append(other[0])
-        rows.append(row_of(one, len(classes)))
-        if one.score is not None:
-            worst.append(WorstImage(image=one.image, score=one.score, reference=None if other is None else other[1]))
+            theirs.append(their_row)
+        rows.append(row_of(record, len(classes)))
+        if record.score is not None:
+            worst.append(WorstImage(image=record.image, score=record.score, reference=their_score))
             worst = sorted(worst, key=_badness)[:WORST] if len(worst) > 4 * WORST else worst
-    found.worst = tuple(sorted(worst, key=_badness)[:WORST])
+    summary.worst = tuple(sorted(worst, key=_badness)[:WORST])
     ours = np.stack(rows) if rows else None
     if ours is None:
-        found.figures = tuple(Figure(name=m.name, unit=m.unit, value=None) for m in METRICS[kind])
-        return found
-    found.paired = None if reference is None else len(paired)
+        summary.figures = tuple(Figure(name=m.name, unit=m.unit, value=None) for m in METRICS[kind])
+        return summary
+    summary.paired = None if reference is None else len(paired)
     sides = (np.stack(theirs), ours[paired]) if paired else None
-    found.figures = tuple(_figure(measure, ours, sides) for measure in METRICS[kind])
-    found.classes = _class_figures(kind, classes, ours, sides[0] if sides else None)
-    return found
+    summary.figures = tuple(_figure(measure, ours, sides) for measure in METRICS[kind])
+    summary.classes = _class_figures(kind, classes, ours, sides[0] if sides else None)
+    return summary
 
 
-def _badness(one: WorstImage) -> tuple[float, str]:
-    return one.score, one.image
+def _badness(picture: WorstImage) -> tuple[float, str]:
+    return picture.score, picture.image
 
 
 def _figure(measure: Metric, ours: Rows, sides: tuple[Rows, Rows] | None) -> Figure:
@@ -123,39 +123,39 @@ def known(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def _counts(one: ImageRecord, classes: int) -> Rows:
+def _counts(record: ImageRecord, classes: int) -> Rows:
     row = np.zeros((classes, 3), np.float64)
-    for label, *counted in one.counts:
+    for label, *counted in record.counts:
         row[label] = counted
     return row
 
 
-def _hits(one: ImageRecord, classes: int) -> Rows:
+def _hits(record: ImageRecord, classes: int) -> Rows:
     del classes
-    first = bool(one.top5) and one.top5[0] == one.label
-    return np.asarray([float(first), float(one.label in one.top5), float(one.label or 0)])
+    first = bool(record.top5) and record.top5[0] == record.label
+    return np.asarray([float(first), float(record.label in record.top5), float(record.label or 0)])
 
 
-def _psnr_and_ssim(one: ImageRecord, classes: int) -> Rows:
+def _psnr_and_ssim(record: ImageRecord, classes: int) -> Rows:
     del classes
-    return np.asarray([one.psnr_db or 0.0, one.ssim or 0.0])
+    return np.asarray([record.psnr_db or 0.0, record.ssim or 0.0])
 
 
 AREAS = ((0.0, math.inf), (0.0, masks.SMALL), (masks.SMALL, masks.MEDIUM), (masks.MEDIUM, math.inf))
 """All masks, small, medium and large ones; borders belong to both sides, as in the official script."""
 
 
-def _overlaps(one: ImageRecord, classes: int) -> Rows:
+def _overlaps(record: ImageRecord, classes: int) -> Rows:
     """Sum of the IoUs and count of the masks of each of `AREAS`, ``(4, 2)``."""
     del classes
-    known = [(mask.area, mask.iou) for mask in one.masks if mask.iou is not None]
-    inside = [[iou for area, iou in known if low <= area <= high] for low, high in AREAS]
+    scored = [(mask.area, mask.iou) for mask in record.masks if mask.iou is not None]
+    inside = [[iou for area, iou in scored if low <= area <= high] for low, high in AREAS]
     return np.asarray([[sum(ious), len(ious)] for ious in inside], np.float64)
 
 
-def _nothing(one: ImageRecord, classes: int) -> Rows:
+def _placeholder_row(record: ImageRecord, classes: int) -> Rows:
     """Average precision is no sum over pictures: pycocotools computes it from all masks."""
-    del one, classes
+    del record, classes
     return np.zeros(1)
 
 
@@ -164,7 +164,7 @@ _ROWS: Mapping[str, Callable[[ImageRecord, int], Rows]] = {
     "classification": _hits,
     "super-resolution": _psnr_and_ssim,
     "masks": _overlaps,
-    "detections": _nothing,
+    "detections": _placeholder_row,
 }
 
 

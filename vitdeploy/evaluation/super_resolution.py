@@ -107,8 +107,8 @@ def _small(base: Path, large: Path, scale: int) -> Path | None:
 def _partner(large: Path, folder: Path, scale: int) -> Path | None:
     names = [large.stem, f"{large.stem}x{scale}", f"{large.stem}_x{scale}", f"{large.stem}_LRBI_x{scale}"]
     names += [large.stem.replace("_HR", "_LR")]
-    found = (folder / f"{name}{suffix}" for name in names for suffix in (large.suffix, ".png"))
-    return next((path for path in found if path.is_file()), None)
+    candidates = (folder / f"{name}{suffix}" for name in names for suffix in (large.suffix, ".png"))
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def evaluate_image(item: DataSetItem, plan: SuperResolutionTask, on_result: OnResult | None = None) -> ImageEvaluation:
@@ -122,7 +122,7 @@ def evaluate_image(item: DataSetItem, plan: SuperResolutionTask, on_result: OnRe
     large = photos.read(item.label)
     height, width = large.shape[0] // scale * scale, large.shape[1] // scale * scale
     large = large[:height, :width]
-    low = _made(large, scale) if item.image == item.label else photos.read(item.image)
+    low = _downscaled(large, scale) if item.image == item.label else photos.read(item.image)
     if (low.shape[0] * scale, low.shape[1] * scale) != (height, width):
         why = f"{item.image.name} is {low.shape[0]}x{low.shape[1]}, not a {scale}th of {height}x{width}"
         return ImageRecord(image=item.name, status="unreadable", why=why)
@@ -134,7 +134,7 @@ def evaluate_image(item: DataSetItem, plan: SuperResolutionTask, on_result: OnRe
     feeds = tuple({name: padded[top : top + size[0], left : left + size[1]]} for top, left in tiles)
     answers = yield InferenceRequest(artifact=artifact, feeds=feeds)
     outputs = [output(answer, artifact) for answer in answers]
-    finite = all(bool(np.isfinite(one).all()) for one in outputs)
+    finite = all(bool(np.isfinite(tile).all()) for tile in outputs)
     picture = _joined(outputs, tiles, size, (padded.shape[0], padded.shape[1]), scale)[:height, :width]
     if on_result is not None:
         on_result(picture, large)
@@ -152,8 +152,8 @@ def evaluate_image(item: DataSetItem, plan: SuperResolutionTask, on_result: OnRe
 
 def compare(picture: Photo, large: Photo, scale: int, ssim: SsimFunction) -> tuple[float, float]:
     """PSNR in dB and SSIM of two pictures ``(h, w, 3)`` on Y, without ``scale`` pixels at each border."""
-    one, other = (luminance(p)[scale:-scale, scale:-scale] for p in (picture, large))
-    return psnr(one, other), ssim(one, other)
+    first, second = (luminance(p)[scale:-scale, scale:-scale] for p in (picture, large))
+    return psnr(first, second), ssim(first, second)
 
 
 def luminance(picture: Photo) -> Luminance:
@@ -165,13 +165,13 @@ PERFECT_DB = 100.0
 """PSNR that stands for equal pictures, whose true one is infinite: JSON has no such number. Source: a choice."""
 
 
-def psnr(one: Luminance, other: Luminance) -> float:
+def psnr(first: Luminance, second: Luminance) -> float:
     """Peak signal-to-noise ratio of luminances on the 0–255 scale."""
-    mse = float(np.mean((one - other) ** 2))
+    mse = float(np.mean((first - second) ** 2))
     return PERFECT_DB if mse == 0 else min(PERFECT_DB, float(10 * np.log10(255.0**2 / mse)))
 
 
-def _made(large: Photo, scale: int) -> Photo:
+def _downscaled(large: Photo, scale: int) -> Photo:
     size = (large.shape[1] // scale, large.shape[0] // scale)
     return np.asarray(Image.fromarray(large).resize(size, Image.Resampling.BICUBIC))
 

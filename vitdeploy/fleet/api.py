@@ -69,15 +69,15 @@ def sweep_plan(path: Path, request: SweepRequest) -> list[str]:
         VitdeployError: the plan cannot be read or names what is not there.
     """
     plan = planning.read(path)
-    wanted, jobs = planning.expand(plan), _evaluations(plan)
-    names = _devices(wanted, jobs)
+    cases, jobs = planning.expand(plan), _evaluations(plan)
+    names = _devices(cases, jobs)
     if request.scheduler is None:
         _reachable(names)
     where = request.scheduler or "a local Dask cluster, a process a device and one with memory"
-    lines = [f"{case.words}: {plan.trials} trials of at least {plan.min_time_s:g} s" for case in wanted]
+    lines = [f"{case.words}: {plan.trials} trials of at least {plan.min_time_s:g} s" for case in cases]
     lines += [f"{job.words}: {job.count} parts of the pictures in {job.request.root}" for job in jobs]
     evaluations = f"{len(jobs)} evaluation{'s' * (len(jobs) != 1)}"
-    counts = [f"{len(wanted) * plan.trials} trials"] * bool(wanted) + [evaluations] * bool(jobs)
+    counts = [f"{len(cases) * plan.trials} trials"] * bool(cases) + [evaluations] * bool(jobs)
     return [*lines, f"{' and '.join(counts)} on {len(names)} devices, by {where}"]
 
 
@@ -97,7 +97,7 @@ def sweep(
     from vitdeploy.results import provenance
 
     plan = planning.read(path)
-    wanted, jobs = planning.expand(plan), _evaluations(plan)
+    cases, jobs = planning.expand(plan), _evaluations(plan)
     name = planning.name_of(path)
     if request.resume and request.out is None:
         raise UsageError("--resume needs the run file", "Name it with --out.")
@@ -105,24 +105,24 @@ def sweep(
     provenance.check_out(out, resume=request.resume)
     provenance.check_out(out.with_suffix(EVALS), resume=request.resume)
     if request.scheduler is None:
-        _reachable(_devices(wanted, jobs))
+        _reachable(_devices(cases, jobs))
     packages.require(("distributed",))
-    with registry.load("vitdeploy.fleet.on_dask:open_pool")(request.scheduler, _resources(plan, wanted, jobs)) as pool:
+    with registry.load("vitdeploy.fleet.on_dask:open_pool")(request.scheduler, _resources(plan, cases, jobs)) as pool:
         if pool.dashboard:
             progress(f"Dask's dashboard: {pool.dashboard}")
         outcome = SweepOutcome(run=None, path=out, exit_code=0, taken=0, found=0, twice=0)
-        if wanted:
-            outcome = _timed(plan, wanted, pool, name, out, request, progress, on_trial)
+        if cases:
+            outcome = _time_cases(plan, cases, pool, name, out, request, progress, on_trial)
         if not jobs:
             return outcome
-        evaluated = _evaluated(plan, jobs, pool, out, (out,) if wanted else (), progress, on_trial)
+        evaluated = _evaluate_jobs(plan, jobs, pool, out, (out,) if cases else (), progress, on_trial)
     codes = (outcome.exit_code, *(result.error.exit_code for result in evaluated if result.error is not None))
     return dataclasses.replace(outcome, evaluated=evaluated, exit_code=worst_exit_code(codes))
 
 
-def _timed(
+def _time_cases(
     plan: SweepPlan,
-    wanted: Sequence[SweepCase],
+    cases: Sequence[SweepCase],
     pool: messages.Pool,
     name: str,
     out: Path,
@@ -139,9 +139,9 @@ def _timed(
         trial_files.remove()  # of a run that was removed
     sweeping = Sweep(
         plan,
-        wanted,
+        cases,
         pool,
-        frame=new_run(plan, wanted, name, earlier, out),
+        frame=new_run(plan, cases, name, earlier, out),
         out=out,
         trial_files=trial_files,
         artifacts=request.artifacts,
@@ -162,7 +162,7 @@ def _timed(
     )
 
 
-def _evaluated(
+def _evaluate_jobs(
     plan: SweepPlan,
     jobs: Sequence[EvalJob],
     pool: messages.Pool,
@@ -201,11 +201,11 @@ def _evaluations(plan: SweepPlan) -> list[EvalJob]:
     return jobs
 
 
-def _devices(wanted: Sequence[SweepCase], jobs: Sequence[EvalJob]) -> list[str]:
-    return list(dict.fromkeys([*planning.devices(wanted), *(job.request.device for job in jobs)]))
+def _devices(cases: Sequence[SweepCase], jobs: Sequence[EvalJob]) -> list[str]:
+    return list(dict.fromkeys([*planning.devices(cases), *(job.request.device for job in jobs)]))
 
 
-def new_run(plan: SweepPlan, wanted: Sequence[SweepCase], name: str, earlier: Run | None, out: Path) -> Run:
+def new_run(plan: SweepPlan, cases: Sequence[SweepCase], name: str, earlier: Run | None, out: Path) -> Run:
     """The run without its results; of an interrupted one, that one's.
 
     Raises:
@@ -221,12 +221,12 @@ def new_run(plan: SweepPlan, wanted: Sequence[SweepCase], name: str, earlier: Ru
         sustained_s=plan.sustained_s,
         order=f"{timing.ORDER}, devices beside each other",
     )
-    names = planning.devices(wanted)
+    names = planning.devices(cases)
     facts = {} if len(names) == 1 else {"title": plan.title, "link": "fleet"}
     device = record.RunDevice(name=names[0] if len(names) == 1 else name, facts=facts)
     if earlier is None:
         return provenance.new_run(device, protocol, datetime.now(timezone.utc), host=computer_facts.read_facts())
-    _check_same(wanted, device, protocol, earlier, out)
+    _check_same(cases, device, protocol, earlier, out)
     return msgspec.structs.replace(earlier, results=())
 
 
@@ -235,7 +235,7 @@ _PLANNED = ("model", "part", "target", "size", "batch", "attention")
 
 
 def _check_same(
-    wanted: Sequence[SweepCase],
+    cases: Sequence[SweepCase],
     device: record.RunDevice,
     protocol: record.Protocol,
     earlier: Run,
@@ -244,21 +244,21 @@ def _check_same(
     """Refuse to go on with a run of another plan; what only its devices can tell is checked when they do."""
     from vitdeploy.benchmarks.trial.resume import check_same
 
-    cases = [
+    expected = [
         msgspec.structs.replace(
             result.case,
             **{name: getattr(case.planned.variant, name) for name in _PLANNED},
             streams=case.planned.streams,
             device=case.device,
         )
-        for case, result in zip(wanted, earlier.results, strict=False)
+        for case, result in zip(cases, earlier.results, strict=False)
     ]
-    cases += [earlier.results[0].case] * (len(wanted) - len(cases)) if earlier.results else []
+    expected += [earlier.results[0].case] * (len(cases) - len(expected)) if earlier.results else []
     check_same(
         earlier,
         protocol=msgspec.structs.replace(protocol, inputs=earlier.protocol.inputs),
         device=record.RunDevice(name=device.name, facts=earlier.device.facts),
-        cases=cases,
+        cases=expected,
         digests=[result.artifact_sha256 for result in earlier.results],
         out=out,
     )
@@ -270,10 +270,10 @@ def _reachable(devices: Sequence[str]) -> None:
         reachable(device)
 
 
-def _resources(plan: SweepPlan, wanted: Sequence[SweepCase], jobs: Sequence[EvalJob]) -> list[Mapping[str, float]]:
+def _resources(plan: SweepPlan, cases: Sequence[SweepCase], jobs: Sequence[EvalJob]) -> list[Mapping[str, float]]:
     """The workers of a local cluster: one a device, and one that exports and runs torch with the memory there is."""
-    workers: list[Mapping[str, float]] = [{messages.resource(name): 1.0} for name in _devices(wanted, jobs)]
-    if any(case.planned.artifact is None for case in wanted) or any(job.request.reference for job in jobs):
+    workers: list[Mapping[str, float]] = [{messages.resource(name): 1.0} for name in _devices(cases, jobs)]
+    if any(case.planned.artifact is None for case in cases) or any(job.request.reference for job in jobs):
         claim = plan.export_memory_gib * messages.GIB
         free_bytes = DeviceFacts(computer_facts.read_facts()).memory_free_bytes or 0
         workers.append({messages.MEMORY: max(claim, float(free_bytes))})

@@ -31,16 +31,16 @@ class ArtifactSupply:
     def __init__(
         self,
         plan: SweepPlan,
-        wanted: Sequence[SweepCase],
+        cases: Sequence[SweepCase],
         out: Dispatch,
         *,
         artifacts: Path,
         earlier: Run | None,
         progress: Callable[[str], None],
     ) -> None:
-        self._plan, self._wanted, self._out = plan, wanted, out
+        self._plan, self._cases, self._out = plan, cases, out
         self._artifacts, self._progress = artifacts, progress
-        self._kept = {case.place: artifact for case in wanted if (artifact := self._at_hand(case, earlier)) is not None}
+        self._kept = {case.place: artifact for case in cases if (artifact := self._at_hand(case, earlier)) is not None}
         self._exports: dict[Variant, SuppliedArtifact] = {}
         self._engines: dict[tuple[str, str], SuppliedArtifact] = {}
         self.claim_bytes = plan.export_memory_gib * messages.GIB
@@ -48,7 +48,7 @@ class ArtifactSupply:
     def begin(self, places: Sequence[int]) -> None:
         """Have exported what these rows lack."""
         for place in places:
-            variant = variant_of(self._wanted[place])
+            variant = variant_of(self._cases[place])
             if variant is not None and place not in self._kept and variant not in self._exports:
                 self._exports[variant] = SuppliedArtifact()
                 self._submit(variant)
@@ -69,10 +69,10 @@ class ArtifactSupply:
         self._exports |= dict.fromkeys(self.exporting, SuppliedArtifact(error=error))
 
     def of(self, place: int) -> SuppliedArtifact:
-        """What a row is to be timed with; an engine where its device has built case."""
-        case = self._wanted[place]
-        if (kept := self._kept.get(place)) is not None:
-            return SuppliedArtifact(kept)
+        """What a row is to be timed with; an engine where its device has built one."""
+        case = self._cases[place]
+        if (artifact := self._kept.get(place)) is not None:
+            return SuppliedArtifact(artifact)
         variant = variant_of(case)
         supplied = (
             self._exports.get(variant, SuppliedArtifact()) if variant else SuppliedArtifact(case.planned.artifact)
@@ -95,11 +95,11 @@ class ArtifactSupply:
             digest, facts = digest_of(artifact), DeviceFacts(survey.facts)
             try:
                 if remote_build.needs_build(device, facts, artifact):
-                    kept = remote_build.stored_engine(artifact, device, facts)
-                    if kept is None:
+                    engine = remote_build.stored_engine(artifact, device, facts)
+                    if engine is None:
                         missing[digest] = artifact
                     else:
-                        self._engines[device.name, digest] = SuppliedArtifact(kept)
+                        self._engines[device.name, digest] = SuppliedArtifact(engine)
             except VitdeployError as error:
                 self._engines[device.name, digest] = SuppliedArtifact(error=error)
         return list(missing.values())

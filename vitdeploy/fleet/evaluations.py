@@ -110,7 +110,7 @@ class ShardedEvaluations:
         while any(group.open for group in self._groups):
             try:
                 self._dispatch.hear()
-                self._dispatch.now_and_then("look", LOOK_EVERY_S, self._look)
+                self._dispatch.now_and_then("look", LOOK_EVERY_S, self._end_unserved)
             except PoolLost as lost:  # noqa: PERF203 (lost once in hours)
                 self._dispatch.find_again(lost, self._plan.wait_s)
                 self._monitor.begin_anew()
@@ -144,7 +144,7 @@ class ShardedEvaluations:
         resource: str,
         amount: float,
     ) -> ShardGroup:
-        digests = [digest_of(one) for one in artifacts]
+        digests = [digest_of(artifact) for artifact in artifacts]
         request = dataclasses.replace(request, runs=(), out=None, weights=None)
         key = hashlib.sha256(repr((digests, request, count)).encode()).hexdigest()[:12]
         parts = ShardFiles(self._folder / PARTS / key, count)
@@ -171,7 +171,7 @@ class ShardedEvaluations:
             key=group.key,
             index=index,
             count=group.count,
-            digests=tuple(digest_of(one) for one in group.artifacts),
+            digests=tuple(digest_of(artifact) for artifact in group.artifacts),
             request=group.request,
             lock_wait_s=self._plan.lock_wait_s,
         )
@@ -221,7 +221,7 @@ class ShardedEvaluations:
         group.error = error
         self._dispatch.cancel(f"shard-{group.key}-")
 
-    def _look(self) -> None:
+    def _end_unserved(self) -> None:
         """End what no worker serves any more."""
         waiting = [group for group in self._groups if group.open]
         for name, error in self._monitor.absent(

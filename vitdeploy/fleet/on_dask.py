@@ -15,10 +15,9 @@ import queue
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
-from unittest import mock
 
 import dask
 import psutil
@@ -81,7 +80,7 @@ class DaskPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cancel(list(self._futures))
-        orphans = self._started_here()
+        orphans = self._child_processes()
         with contextlib.suppress(Exception):  # what is gone needs no goodbye
             self._client.close(timeout=CLOSE_LIMIT_S)
         if self._cluster is not None:
@@ -117,12 +116,12 @@ class DaskPool:
         self, key: str, function: Callable[..., Any], bundle: Callable[[], ArtifactFiles], digest: str, to: str
     ) -> None:
         """As `Pool.send`: it goes from here to one worker, and from worker to worker from there on."""
-        held: Any = self._bundles.get(digest)
+        copy: Any = self._bundles.get(digest)
         try:
-            if held is None or held.status != "finished":
-                held = self._client.scatter(bundle(), workers=[to], hash=False)
-                self._bundles[digest] = held
-            future = self._client.submit(function, held, key=key, workers=[to], allow_other_workers=False, pure=False)
+            if copy is None or copy.status != "finished":
+                copy = self._client.scatter(bundle(), workers=[to], hash=False)
+                self._bundles[digest] = copy
+            future = self._client.submit(function, copy, key=key, workers=[to], allow_other_workers=False, pure=False)
         except (OSError, TimeoutError, ValueError) as error:  # ValueError: the worker has gone meanwhile
             self._finished.put((key, DeviceError(f"the worker at {to} is gone: {error}", "Start it again.")))
             return
@@ -141,10 +140,10 @@ class DaskPool:
             values: dict[Any, Any] = dict(zip((future.key for future in good), gathered, strict=True))
         except Exception:  # noqa: BLE001 (a worker that died with its results: each is asked for alone)
             values = {}
-        found = [self._result(key, future, values) for key, future in ended]
+        results = [self._result(key, future, values) for key, future in ended]
         for key, _ in ended:
             self._forget(key)
-        return found
+        return results
 
     def cancel(self, keys: Sequence[str]) -> None:
         """As `Pool.cancel`."""
@@ -156,15 +155,15 @@ class DaskPool:
     def serving(self) -> Mapping[str, Mapping[str, float]]:
         """As `Pool.serving`."""
         try:
-            told: dict[str, Any] = self._client.scheduler_info(n_workers=-1)
+            scheduler: dict[str, Any] = self._client.scheduler_info(n_workers=-1)
         except Exception as error:
             raise PoolLost(f"the Dask scheduler is gone: {error}", "Start it again, then its workers.") from error
-        found: dict[str, dict[str, float]] = {}
-        for worker in told.get("workers", {}).values():
+        resources: dict[str, dict[str, float]] = {}
+        for worker in scheduler.get("workers", {}).values():
             for name, amount in worker["resources"].items():
-                hosts = found.setdefault(name, {})
+                hosts = resources.setdefault(name, {})
                 hosts[worker["host"]] = max(amount, hosts.get(worker["host"], 0.0))
-        return found
+        return resources
 
     def reopen(self, timeout_s: float) -> None:
         """As `Pool.reopen`."""
@@ -183,13 +182,13 @@ class DaskPool:
         with contextlib.suppress(Exception):
             self._client.run(function, *arguments, on_error="ignore")
 
-    def _started_here(self) -> "list[psutil.Process]":
+    def _child_processes(self) -> "list[psutil.Process]":
         """What the workers of the local cluster have started: it must not go on when they have ended."""
-        found: list[psutil.Process] = []
+        processes: list[psutil.Process] = []
         for worker in self._cluster.workers.values() if self._cluster is not None else ():
             with contextlib.suppress(psutil.Error, AttributeError, TypeError):
-                found += psutil.Process(worker.pid).children(recursive=True)
-        return found
+                processes += psutil.Process(worker.pid).children(recursive=True)
+        return processes
 
     def _connect(self, timeout_s: float) -> Client:
         deadline = time.monotonic() + timeout_s
@@ -271,7 +270,7 @@ def open_pool(address: str | None, resources: Sequence[Mapping[str, float]], *, 
 def _local(resources: Sequence[Mapping[str, float]], folder: str, *, verbose: bool) -> SpecCluster:
     """A scheduler in this process, and one worker process for each of ``resources``; the system chooses all ports."""
     silence: Any = logging.INFO if verbose else logging.CRITICAL
-    with mock.patch.dict(os.environ, {} if verbose else {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}):
+    with _environment({} if verbose else {"DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical"}):
         return SpecCluster(
             scheduler={
                 "cls": Scheduler,
@@ -283,7 +282,7 @@ def _local(resources: Sequence[Mapping[str, float]], folder: str, *, verbose: bo
                     "options": {
                         "host": "127.0.0.1",
                         "nthreads": 1,
-                        "resources": dict(one),
+                        "resources": dict(amounts),
                         "local_directory": folder,
                         "memory_limit": 0,
                         "dashboard_address": None,
@@ -291,10 +290,23 @@ def _local(resources: Sequence[Mapping[str, float]], folder: str, *, verbose: bo
                         "config": CONFIG,
                     },
                 }
-                for place, one in enumerate(resources)
+                for place, amounts in enumerate(resources)
             },
             silence_logs=silence,
         )
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Generator[None]:
+    """Environment variables for the processes that start inside; afterwards they are as before."""
+    before = {name: os.environ[name] for name in variables if name in os.environ}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            os.environ.pop(name, None)
+        os.environ.update(before)
 
 
 def _as_device_error(error: Exception) -> VitdeployError:

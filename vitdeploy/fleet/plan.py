@@ -193,7 +193,7 @@ def expand(plan: SweepPlan) -> list[SweepCase]:
         Impossible: a size or attention that the model cannot have.
         UnreadableFile: a path that is no artifact.
     """
-    wanted: list[SweepCase] = []
+    sweep_cases: list[SweepCase] = []
     numbers: dict[tuple[object, ...], int] = {}
     for number, rows in enumerate(plan.rows, 1):
         try:
@@ -207,12 +207,12 @@ def expand(plan: SweepPlan) -> list[SweepCase]:
                     f"rows {number} and rows {numbers[key]} both name {planned.words} on {device}", "Leave one out."
                 )
             numbers[key] = number
-            wanted.append(SweepCase(place=len(wanted), device=device, planned=planned, request=request))
-    if len(wanted) * plan.trials > MOST_TRIALS:
+            sweep_cases.append(SweepCase(place=len(sweep_cases), device=device, planned=planned, request=request))
+    if len(sweep_cases) * plan.trials > MOST_TRIALS:
         raise UsageError(
-            f"{len(wanted)} cases of {plan.trials} trials are beyond {MOST_TRIALS} trials", "Split the plan."
+            f"{len(sweep_cases)} cases of {plan.trials} trials are beyond {MOST_TRIALS} trials", "Split the plan."
         )
-    return wanted
+    return sweep_cases
 
 
 def evaluations(plan: SweepPlan) -> list[EvalJob]:
@@ -244,9 +244,9 @@ def evaluations(plan: SweepPlan) -> list[EvalJob]:
     return jobs
 
 
-def devices(wanted: Sequence[SweepCase]) -> list[str]:
+def devices(sweep_cases: Sequence[SweepCase]) -> list[str]:
     """The devices of a plan, each once."""
-    return list(dict.fromkeys(case.device for case in wanted))
+    return list(dict.fromkeys(case.device for case in sweep_cases))
 
 
 def _of_rows(plan: SweepPlan, rows: PlanRows) -> list[tuple[str, Planned, BenchRequest]]:

@@ -47,7 +47,7 @@ class Sweep:
     def __init__(
         self,
         plan: SweepPlan,
-        wanted: Sequence[SweepCase],
+        cases: Sequence[SweepCase],
         pool: Pool,
         *,
         frame: Run,
@@ -59,21 +59,21 @@ class Sweep:
         on_trial: OnTrial,
         take: Callable[[TrialTask], Any] = tasks.take_trial,
     ) -> None:
-        self._plan, self._wanted, self._pool = plan, wanted, pool
+        self._plan, self._cases, self._pool = plan, cases, pool
         self._progress, self._on_trial, self._take = progress, on_trial, take
-        self.rows = SweepRows(wanted, frame, out, trial_files, earlier)
+        self.rows = SweepRows(cases, frame, out, trial_files, earlier)
         self._queues = {
             name: DeviceQueue(
                 device=name,
-                places=tuple(case.place for case in wanted if case.device == name),
+                places=tuple(case.place for case in cases if case.device == name),
                 lock_wait_s=plan.lock_wait_s,
             )
-            for name in devices(wanted)
+            for name in devices(cases)
         }
         self._dispatch = Dispatch(pool, progress)
         self._monitor = ResourceMonitor(pool, plan.wait_s)
         self._supply = ArtifactSupply(
-            plan, wanted, self._dispatch, artifacts=artifacts, earlier=earlier, progress=progress
+            plan, cases, self._dispatch, artifacts=artifacts, earlier=earlier, progress=progress
         )
 
     def run(self) -> Run:
@@ -111,14 +111,14 @@ class Sweep:
 
     def _step(self) -> None:
         self._dispatch.hear()
-        self._dispatch.now_and_then("look", LOOK_EVERY_S, self._look)
+        self._dispatch.now_and_then("look", LOOK_EVERY_S, self._end_unserved)
         for queue in self._open_queues():
             if queue.state == "waiting" and self._ready(queue):
                 self._prepare(queue)
         if self.rows.changed:
             self._dispatch.now_and_then("save", 0.0, self.rows.save)
 
-    def _look(self) -> None:
+    def _end_unserved(self) -> None:
         """End what no worker serves any more."""
         served = {queue.resource: queue for queue in self._open_queues() if queue.state != "waiting"}
         needed = dict.fromkeys(served, 1.0)
@@ -187,7 +187,7 @@ class Sweep:
             return
         for place in queue.places:
             supplied = self._supply.of(place)
-            row, case, protocol = self.rows[place], self._wanted[place], self.rows.frame.protocol
+            row, case, protocol = self.rows[place], self._cases[place], self.rows.frame.protocol
             fill_row(row, case, queue.surveyed, protocol, supplied.artifact, supplied.error)
         self.rows.check_resumed(queue.places)
         self.rows.save()
@@ -305,7 +305,7 @@ class Sweep:
     def _fail(self, place: int, error: VitdeployError) -> None:
         """A row has failed for good: its trials that wait are not started."""
         self.rows[place].error = error
-        queue = self._queues[self._wanted[place].device]
+        queue = self._queues[self._cases[place].device]
         waiting = {slot.id for slot in self.rows.missing(place)} & queue.pending
         queue.pending -= waiting
         self._dispatch.cancel(*(f"trial-{trial_id}-" for trial_id in waiting))

@@ -30,13 +30,13 @@ class SweepRows:
     """All rows of a sweep, by their place in the run."""
 
     def __init__(
-        self, wanted: Sequence[SweepCase], frame: Run, out: Path, trial_files: TrialFiles, earlier: Run | None
+        self, sweep_cases: Sequence[SweepCase], frame: Run, out: Path, trial_files: TrialFiles, earlier: Run | None
     ) -> None:
-        self.wanted, self.frame, self.out, self.earlier = wanted, frame, out, earlier
+        self.cases, self.frame, self.out, self.earlier = sweep_cases, frame, out, earlier
         self.files = trial_files
-        self._rows = [empty_row(case, earlier) for case in wanted]
-        self._slots: dict[int, list[TrialSlot]] = {case.place: [] for case in wanted}
-        for slot in bench.schedule(len(wanted), frame.id, frame.protocol):
+        self._rows = [empty_row(case, earlier) for case in sweep_cases]
+        self._slots: dict[int, list[TrialSlot]] = {case.place: [] for case in sweep_cases}
+        for slot in bench.schedule(len(sweep_cases), frame.id, frame.protocol):
             self._slots[slot.place].append(slot)
         self.total = sum(map(len, self._slots.values()))
         self._load_trials()
@@ -63,16 +63,16 @@ class SweepRows:
             UnreadableFile: it cannot be written.
         """
         row = self._rows[place]
-        known = trial.id in row.trials
-        if known or not self.files.keep(trial):
+        in_row = trial.id in row.trials
+        if in_row or not self.files.keep(trial):
             self.duplicates += 1
         else:
             self.taken += 1
-        if not known:
+        if not in_row:
             case_trials.add_trial(row, trial.id, trial, self.frame.protocol)
             row.lost.pop(trial.id, None)
             self.finished += 1
-        return not known
+        return not in_row
 
     def digests(self, places: Sequence[int]) -> tuple[str, ...]:
         """Digests of the manifests of the artifacts that open rows are timed with, each once."""
@@ -176,18 +176,18 @@ def with_device(frame: Run, device: str, survey: DeviceSurvey, *, alone: bool, b
         UsageError: the trials that are there were taken on another machine.
     """
     facts = dict(survey.facts) if alone else prefixed_facts(device, DeviceFacts(survey.facts))
-    known = frame.device.facts
+    recorded = frame.device.facts
     for key in sorted(facts) if begun else ():
-        if known.get(key) != facts[key]:
+        if recorded.get(key) != facts[key]:
             raise UsageError(
-                f"{out} cannot be resumed: device.facts.{key} is {known.get(key)!r} there and {facts[key]!r} now",
+                f"{out} cannot be resumed: device.facts.{key} is {recorded.get(key)!r} there and {facts[key]!r} now",
                 "Resume it as it was begun, or choose another place with --out.",
             )
     protocol = frame.protocol
     if survey.device.link == "adb" and phone_trial.INPUTS not in protocol.inputs:
         others = "" if alone else f"{protocol.inputs}; on phones: "
         protocol = msgspec.structs.replace(protocol, inputs=others + phone_trial.INPUTS)
-    described = msgspec.structs.replace(frame.device, facts={**known, **facts})
+    described = msgspec.structs.replace(frame.device, facts={**recorded, **facts})
     return msgspec.structs.replace(frame, device=described, protocol=protocol)
 
 

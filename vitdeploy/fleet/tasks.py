@@ -63,7 +63,7 @@ def returning_errors(function: Callable[P, R]) -> Callable[P, R | PermanentError
 
 
 @returning_errors
-def survey_device(device: str, version: str, lock_wait_s: float) -> DeviceSurvey:
+def survey_device(name: str, version: str, lock_wait_s: float) -> DeviceSurvey:
     """The device as this worker finds it.
 
     Raises:
@@ -71,33 +71,33 @@ def survey_device(device: str, version: str, lock_wait_s: float) -> DeviceSurvey
     """
     from vitdeploy.devices import device_facts
 
-    here = socket.gethostname()
+    host = socket.gethostname()
     if version != __version__:
         raise DeviceError(
-            f"the worker on {here} has vitdeploy {__version__}, the sweep has {version}",
+            f"the worker on {host} has vitdeploy {__version__}, the sweep has {version}",
             "Install the same version on both.",
         )
-    known = inventory.devices()
-    if device not in known:
+    served = inventory.devices()
+    if name not in served:
         raise DeviceError(
-            f"the worker on {here} serves {device} and has no file for it",
-            f"Put devices/{device}.toml where it starts.",
+            f"the worker on {host} serves {name} and has no file for it",
+            f"Put devices/{name}.toml where it starts.",
         )
     remove_old()
-    found = known[device]
-    if (why_not := inventory.unreachable(found)) is not None:
-        raise inventory.unreachable_error(found, why_not)
-    with contextlib.ExitStack() as held:
-        if found.power_mode is not None or found.hold_clocks:  # what its trials will see is what holds during the lock
-            link = held.enter_context(inventory.connect(found))
-            held.enter_context(link.lock(timeout_s=lock_wait_s))
-            facts = device_facts.read_facts(found, link)
+    device = served[name]
+    if (why_not := inventory.unreachable(device)) is not None:
+        raise inventory.unreachable_error(device, why_not)
+    with contextlib.ExitStack() as stack:
+        if device.power_mode is not None or device.hold_clocks:  # its trials see what holds during the lock
+            link = stack.enter_context(inventory.connect(device))
+            stack.enter_context(link.lock(timeout_s=lock_wait_s))
+            facts = device_facts.read_facts(device, link)
         else:
-            facts = device_facts.facts_of(found)
+            facts = device_facts.facts_of(device)
     return DeviceSurvey(
-        device=found,
-        facts=device_facts.stable_facts(found, facts),
-        threads=inventory.threads_of(found, facts),
+        device=device,
+        facts=device_facts.stable_facts(device, facts),
+        threads=inventory.threads_of(device, facts),
         power_mode=facts.power_mode,
     )
 
@@ -212,24 +212,24 @@ def take_trial(task: TrialTask) -> Trial | MissingArtifacts | DeviceChanged:
     """
     run_id = task.slot.id.partition("/")[0]
     journal = TrialFiles(worker_folder(run_id))
-    if (known := journal.find(task.slot.id)) is not None:
-        return known
+    if (earlier := journal.find(task.slot.id)) is not None:
+        return earlier
     if (missing := not_stored((task.digest,))).digests:
         return missing
     artifact = manifest.open_artifact(Store().folder(task.digest), check_bytes=False)
     device = inventory.find(task.case.device)
     journal.folder.mkdir(parents=True, exist_ok=True)
     with inventory.connect(device) as link, link.lock(timeout_s=task.lock_wait_s):
-        if (known := journal.find(task.slot.id)) is not None:  # another worker of this host was faster
-            return known
-        found = _measured(task, artifact, device, link, journal.folder / "trials.log")
-    if isinstance(found, Trial):
-        found = msgspec.structs.replace(found, facts={**found.facts, "taken_by": socket.gethostname()})
-        journal.keep(found)
-    return found
+        if (earlier := journal.find(task.slot.id)) is not None:  # another worker of this host was faster
+            return earlier
+        outcome = _measure(task, artifact, device, link, journal.folder / "trials.log")
+    if isinstance(outcome, Trial):
+        outcome = msgspec.structs.replace(outcome, facts={**outcome.facts, "taken_by": socket.gethostname()})
+        journal.keep(outcome)
+    return outcome
 
 
-def _measured(
+def _measure(
     task: TrialTask, artifact: Artifact, device: inventory.Device, link: Any, log: Path
 ) -> Trial | DeviceChanged:
     from vitdeploy.benchmarks.trial import prepared_device
@@ -248,10 +248,10 @@ def _measured(
         protocol=task.protocol,
         log=log,
     )
-    found = prepared_device.prepare(device, link, facts).run_trial(request)
-    if not isinstance(found, Trial):
-        raise DeviceError(found.message, found.hint)
-    return found
+    outcome = prepared_device.prepare(device, link, facts).run_trial(request)
+    if not isinstance(outcome, Trial):
+        raise DeviceError(outcome.message, outcome.hint)
+    return outcome
 
 
 def digest_of(artifact: Artifact) -> str:

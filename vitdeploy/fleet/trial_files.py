@@ -54,17 +54,17 @@ class TrialFiles:
     def find(self, trial_id: str) -> Trial | None:
         """The trial of this id; None where there is none, or a file that is not one."""
         try:
-            found = msgspec.json.decode(self._path(trial_id).read_bytes(), type=Trial)
+            trial = msgspec.json.decode(self._path(trial_id).read_bytes(), type=Trial)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
-        return found if found.id == trial_id else None
+        return trial if trial.id == trial_id else None
 
     def trials(self, run_id: str) -> Iterator[Trial]:
         """All readable trials of a run, in no order."""
         for path in self.folder.glob("*.json"):
             place, _, index = path.stem.partition("-")
-            if place.isdigit() and index.isdigit() and (found := self.find(f"{run_id}/{place}/{index}")) is not None:
-                yield found
+            if place.isdigit() and index.isdigit() and (trial := self.find(f"{run_id}/{place}/{index}")) is not None:
+                yield trial
 
     def remove(self) -> None:
         """Remove the folder and all that is in it."""

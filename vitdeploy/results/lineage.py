@@ -43,10 +43,10 @@ def of_run(path: Path, places: Sequence[Path], weights: Path | None) -> list[Lin
         UnreadableFile: it is no run.
     """
     run = record.load(path)
-    known = _artifacts(places)
+    stored = _artifacts(places)
     links = [*_own_figures(path, run), *_acceptance(path), _commit(run)]
     for result in run.results:
-        links += _result(result, known, weights)
+        links += _result(result, stored, weights)
     return links
 
 
@@ -65,8 +65,8 @@ def _own_figures(path: Path, run: Run) -> Iterator[Link]:
     stored = documents.read(path, Run, schema=record.SCHEMA, what="run")
     for before, after in zip(stored.results, run.results, strict=True):
         same = (before.summary, before.status) == (after.summary, after.status)
-        said = "follow from the samples" if same else "do not follow from the samples in the file"
-        yield Link(_name(before), "figures", "ok" if same else "changed", said)
+        message = "follow from the samples" if same else "do not follow from the samples in the file"
+        yield Link(_name(before), "figures", "ok" if same else "changed", message)
 
 
 def _acceptance(path: Path) -> Iterator[Link]:
@@ -86,39 +86,39 @@ def _commit(run: Run) -> Link:
     return Link(run.id, "commit", state, f"vitdeploy {version.commit[:12]}{changes}")
 
 
-def _result(result: Result, known: Sequence[Artifact], weights: Path | None) -> Iterator[Link]:
+def _result(result: Result, stored: Sequence[Artifact], weights: Path | None) -> Iterator[Link]:
     name = _name(result)
     if result.artifact_sha256 is None:
         return
     foreign = [t.id for t in result.trials if t.artifact_sha256 != result.artifact_sha256]
     if foreign:
         yield Link(name, "trials", "changed", f"{foreign[0]} timed another file than its row says")
-    artifact = _of_digest(result.artifact_sha256, known, result.manifest_sha256)
+    artifact = _of_digest(result.artifact_sha256, stored, result.manifest_sha256)
     if artifact is None:
         yield Link(name, "artifact", "not here", f"no artifact {result.artifact_sha256[:12]}… was found")
         return
     if result.manifest_sha256 is not None:
         yield _bytes(name, "manifest", artifact.folder / MANIFEST, result.manifest_sha256)
-    yield from _file(name, artifact, known, weights, 0)
+    yield from _file(name, artifact, stored, weights, 0)
 
 
 def _name(result: Result) -> str:
     return result.case.name + (f" ({result.side})" if result.side else "")
 
 
-def _file(name: str, artifact: Artifact, known: Sequence[Artifact], weights: Path | None, depth: int) -> Iterator[Link]:
+def _file(of: str, artifact: Artifact, stored: Sequence[Artifact], weights: Path | None, depth: int) -> Iterator[Link]:
     manifest = artifact.manifest
-    yield _bytes(name, manifest.target, artifact.file, manifest.sha256)
+    yield _bytes(of, manifest.target, artifact.file, manifest.sha256)
     for beside in manifest.beside:
-        yield _bytes(name, manifest.target, artifact.folder / beside.file, beside.sha256)
+        yield _bytes(of, manifest.target, artifact.folder / beside.file, beside.sha256)
     for digest in manifest.parents if depth < DEEPEST else ():
-        parent = _of_digest(digest, known, None)
+        parent = _of_digest(digest, stored, None)
         if parent is None:
-            yield Link(name, "parent", "not here", f"no artifact {digest[:12]}… was found")
+            yield Link(of, "parent", "not here", f"no artifact {digest[:12]}… was found")
         else:
-            yield from _file(name, parent, known, weights, depth + 1)
+            yield from _file(of, parent, stored, weights, depth + 1)
     if not manifest.parents:
-        yield _weights(name, manifest.weights, weights)
+        yield _weights(of, manifest.weights, weights)
 
 
 def _weights(name: str, recorded: Weights, weights: Path | None) -> Link:
@@ -130,19 +130,19 @@ def _weights(name: str, recorded: Weights, weights: Path | None) -> Link:
     return _bytes(name, "weights", weights, digest)
 
 
-def _bytes(name: str, what: str, path: Path, expected: str, said: str | None = None) -> Link:
+def _bytes(name: str, what: str, path: Path, expected: str, words: str | None = None) -> Link:
     try:
         digest = digest_of(path)
     except UnreadableFile as error:
         return Link(name, what, "not here", error.message)
     if digest != expected:
         return Link(name, what, "changed", f"{path} is {digest[:12]}…, recorded was {expected[:12]}…")
-    return Link(name, what, "ok", f"{said or path} ({digest[:12]}…)")
+    return Link(name, what, "ok", f"{words or path} ({digest[:12]}…)")
 
 
-def _of_digest(sha256: str, known: Sequence[Artifact], manifest_sha256: str | None) -> Artifact | None:
+def _of_digest(sha256: str, stored: Sequence[Artifact], manifest_sha256: str | None) -> Artifact | None:
     """The artifact whose file was recorded with this digest; of several, one whose bytes still are as recorded."""
-    candidates = [artifact for artifact in known if artifact.manifest.sha256 == sha256]
+    candidates = [artifact for artifact in stored if artifact.manifest.sha256 == sha256]
     intact = (artifact for artifact in candidates if _intact(artifact, manifest_sha256))
     return next(intact, candidates[0] if candidates else None)
 
@@ -158,11 +158,11 @@ def _intact(artifact: Artifact, manifest_sha256: str | None) -> bool:
 def _artifacts(places: Iterable[Path]) -> list[Artifact]:
     """All artifacts below ``places`` whose manifest can be read; links out of a place are not followed."""
     folders = {path.parent.resolve() for place in places if place.is_dir() for path in place.rglob(MANIFEST)}
-    artifacts: list[Artifact] = []
+    stored: list[Artifact] = []
     for folder in sorted(folders):
         with contextlib.suppress(UnreadableFile):
-            artifacts.append(open_artifact(folder, check_bytes=False))
-    return artifacts
+            stored.append(open_artifact(folder, check_bytes=False))
+    return stored
 
 
 def is_run(path: Path) -> bool:

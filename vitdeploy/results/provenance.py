@@ -49,7 +49,7 @@ def _version() -> record.Version:
 def git(*words: str, root: Path | None = None) -> str | None:
     """What ``git WORDS`` prints in ``root``, else in the current folder; None where it fails or is not installed."""
     try:
-        done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=False)
+        process = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None

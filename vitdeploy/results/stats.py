@@ -36,11 +36,11 @@ def median_interval(blocks: Sequence[ArrayLike], confidence: float = 0.95) -> tu
 
 def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float] | None:
     """Interval of the mean of independent values: Student's t; None below `FEWEST_FOR_INTERVAL`."""
-    known = np.asarray(values, dtype=np.float64)
-    if known.size < FEWEST_FOR_INTERVAL:
+    sample = np.asarray(values, dtype=np.float64)
+    if sample.size < FEWEST_FOR_INTERVAL:
         return None
-    half = student_t(confidence, known.size - 1) * float(np.std(known, ddof=1)) / math.sqrt(known.size)
-    center = float(np.mean(known))
+    half = student_t(confidence, sample.size - 1) * float(np.std(sample, ddof=1)) / math.sqrt(sample.size)
+    center = float(np.mean(sample))
     return center - half, center + half
 
 
@@ -137,15 +137,15 @@ def change_points(values: ArrayLike) -> list[int]:
     middle = np.median(near, axis=1)
     series = np.clip(series, middle - 3 * noise, middle + 3 * noise)
     totals = np.concatenate([[0.0], np.cumsum(series - series[0])])
-    found: list[int] = []
+    changes: list[int] = []
     waiting = [(0, int(series.size))]
     while waiting:
         begin, end = waiting.pop()
         at, size = _largest_step(totals, begin, end)
         if at is not None and size > limit:
-            found.append(at)
+            changes.append(at)
             waiting += [(begin, at), (at, end)]
-    return sorted(found)
+    return sorted(changes)
 
 
 def _largest_step(totals: NDArray[np.float64], begin: int, end: int) -> tuple[int | None, float]:
@@ -204,18 +204,18 @@ def paired_bootstrap_interval(
     if cases < FEWEST_FOR_INTERVAL:
         return None
     generator = np.random.Generator(np.random.PCG64(seed))
-    found: list[NDArray[np.float64]] = []
+    differences: list[NDArray[np.float64]] = []
     flat = [side.reshape(cases, -1).astype(np.float64) for side in (first, second)]
     for _ in range(RESAMPLES // _TOGETHER):
         drawn = generator.multinomial(cases, np.full(cases, 1 / cases), size=_TOGETHER).astype(np.float64)
         sums = [(drawn @ side).reshape(_TOGETHER, *first.shape[1:]) for side in flat]
-        found.append(statistic(sums[0]) - statistic(sums[1]))
+        differences.append(statistic(sums[0]) - statistic(sums[1]))
     tail = (1 - confidence) / 2
-    known = np.concatenate(found)
-    known = known[~np.isnan(known)]
-    if not known.size:
+    defined = np.concatenate(differences)
+    defined = defined[~np.isnan(defined)]
+    if not defined.size:
         return None
-    low, high = np.quantile(known, [tail, 1 - tail])
+    low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -346,8 +346,8 @@ def _clock_checked(decision: Decision, base: Result, head: Result, max_slowdown:
 
 
 def _clock_hz(trial: Trial) -> float | None:
-    known = [reading.clock_hz for reading in trial.telemetry if reading.clock_hz]
-    return float(np.mean(known)) if known else None
+    clocks_hz = [reading.clock_hz for reading in trial.telemetry if reading.clock_hz]
+    return float(np.mean(clocks_hz)) if clocks_hz else None
 
 
 def _log_median(trial: Trial) -> float:

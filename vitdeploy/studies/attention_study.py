@@ -126,7 +126,7 @@ def study(run: Run, table: published.PublishedTable, kernels: Iterable[Kernel] =
             for kind in ("relu", "softmax")
         }
         series.append(_series(model, "network", sides["relu"], sides["softmax"], run, {}, per_pixel=16 * 16))
-    return Study(run=run, series=tuple(one for one in series if one.points), kernels=tuple(kernels))
+    return Study(run=run, series=tuple(entry for entry in series if entry.points), kernels=tuple(kernels))
 
 
 def module_width(result: Result) -> int | None:
@@ -147,9 +147,9 @@ def macs_per_pixel(width: int, pixels: int, *, softmax: bool) -> int:
 
 def equal_width(pixels: int) -> int:
     """Channels that give linear attention the arithmetic of softmax attention on `WIDTH`, to the nearest head."""
-    wanted = macs_per_pixel(WIDTH, pixels, softmax=True)
+    softmax_macs = macs_per_pixel(WIDTH, pixels, softmax=True)
     widths = range(ATTENTION_HEAD_DIM, 4097, ATTENTION_HEAD_DIM)
-    return min(widths, key=lambda width: abs(macs_per_pixel(width, pixels, softmax=False) - wanted))
+    return min(widths, key=lambda width: abs(macs_per_pixel(width, pixels, softmax=False) - softmax_macs))
 
 
 def _series(
@@ -168,22 +168,22 @@ def _series(
     points: list[Point] = []
     for size in sorted(by_size[0].keys() | by_size[1].keys(), key=lambda size: (size[0] * size[1], size)):
         sides = [results.get(size) for results in by_size]
-        found = [{} if side is None else paired_rounds.latencies(run, side) for side in sides]
-        for one, seen in zip(times, found, strict=True):
-            if seen:
-                one[size[0] * size[1]] = seen
+        latencies = [{} if side is None else paired_rounds.latencies(run, side) for side in sides]
+        for side_times, rounds in zip(times, latencies, strict=True):
+            if rounds:
+                side_times[size[0] * size[1]] = rounds
         points.append(
             Point(
                 size=size,
                 linear=sides[0],
                 softmax=sides[1],
-                linear_ms=paired_rounds.typical(list(found[0].values())),
-                softmax_ms=paired_rounds.typical(list(found[1].values())),
-                speedup=paired_rounds.ratio(found[1], found[0]),
+                linear_ms=paired_rounds.typical(list(latencies[0].values())),
+                softmax_ms=paired_rounds.typical(list(latencies[1].values())),
+                speedup=paired_rounds.ratio(latencies[1], latencies[0]),
                 published=figure_4.get(size),
             )
         )
-    upper = [{size: seen for size, seen in one.items() if size >= UPPER * per_pixel} for one in times]
+    upper = [{size: rounds for size, rounds in side_times.items() if size >= UPPER * per_pixel} for side_times in times]
     return Series(
         name=name,
         kind=kind,
@@ -202,13 +202,13 @@ def _pixels(result: Result) -> int:
 
 def _figure_4(table: published.PublishedTable) -> dict[Size, float]:
     """Size → softmax's time over linear's, as published."""
-    found: dict[Size, float] = {}
+    ratios: dict[Size, float] = {}
     for claim in table.claims:
         ratio = table.published_ratio(claim)
         height, _, width = table.size_of(table.row(claim.slow), quick=False).partition("x")
         if ratio is not None:
-            found[int(height), int(width)] = ratio
-    return found
+            ratios[int(height), int(width)] = ratio
+    return ratios
 
 
 def peak_memory_bytes(result: Result | None) -> int | None:

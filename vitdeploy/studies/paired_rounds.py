@@ -48,9 +48,9 @@ def typical(values: Sequence[float]) -> Estimate | None:
     """Geometric mean over rounds; None without any."""
     if not values:
         return None
-    found = mean([math.log(value) for value in values])
-    interval = None if found.interval is None else (math.exp(found.interval[0]), math.exp(found.interval[1]))
-    return Estimate(value=math.exp(found.value), interval=interval, rounds=found.rounds)
+    logs = mean([math.log(value) for value in values])
+    interval = None if logs.interval is None else (math.exp(logs.interval[0]), math.exp(logs.interval[1]))
+    return Estimate(value=math.exp(logs.value), interval=interval, rounds=logs.rounds)
 
 
 def ratio(over: Mapping[int, float], under: Mapping[int, float]) -> Estimate | None:
@@ -102,7 +102,7 @@ def crossing(over: Mapping[int, Mapping[int, float]], under: Mapping[int, Mappin
     Each round has a crossing of its own, its last one from below; the estimate is over rounds.
     """
     shared = sorted(over.keys() & under.keys())
-    ratios = [(size, known.value) for size in shared if (known := ratio(over[size], under[size])) is not None]
+    ratios = [(size, estimate.value) for size in shared if (estimate := ratio(over[size], under[size])) is not None]
     if not ratios:
         return Crossing()
     sizes = [size for size, _ in ratios]

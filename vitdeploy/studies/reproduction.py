@@ -1,6 +1,6 @@
 """Reproduction of a published table: its rows, the ratios of its claims, and what differs from its protocol."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vitdeploy.catalog import registry
@@ -102,7 +102,7 @@ def reproduce(name: str, table: PublishedTable, run: Run) -> Reproduction:
         smaller=smaller,
         figures=figures,
         answers=tuple(_answer(claim, table, run, parts, by_name) for claim in table.claims),
-        differences=tuple(_differences(table, run, figures, smaller=smaller)),
+        differences=(*_setup(table, run, figures, smaller=smaller), *_procedure(table, run)),
         comparable={name: _comparable(column, table, run, smaller=smaller) for name, column in table.columns.items()},
     )
 
@@ -186,46 +186,46 @@ def _comparable(column: Column, table: PublishedTable, run: Run, *, smaller: boo
     )
 
 
-def _differences(table: PublishedTable, run: Run, figures: Sequence[MeasuredRow], *, smaller: bool) -> list[Difference]:
-    """The checklist: everything that a published figure depends on, as stated there and as found here."""
-    columns, cases = list(table.columns.values()), [result.case for result in run.results]
-    facts, protocol = DeviceFacts(run.device.facts), run.protocol
-    own = [column for column in columns if column.runs_on == run.device.name]
+def _setup(table: PublishedTable, run: Run, figures: Sequence[MeasuredRow], *, smaller: bool) -> Iterator[Difference]:
+    """What a published figure depends on, as published and as found here: what was run, and on what."""
+    facts, cases = DeviceFacts(run.device.facts), [result.case for result in run.results]
+    columns, targets = table.columns.values(), sorted({case.target for case in cases})
     rows = [figure.row for figure in figures if figure.case] or [figure.row for figure in figures]
     published_sizes = sorted({table.size_of(row, quick=False) for row in rows if row.model})
-    published_boundaries = [column.boundary for column in columns]
-    published_batches = [str(column.batch or NOT_STATED) for column in columns]
-    published_version = NOT_STATED if "tflite-fp32" in table.targets else "TensorRT, version not stated"
+    version = NOT_STATED if "tflite-fp32" in table.targets else "TensorRT, version not stated"
     device = f"{run.device.name}: {facts.cpu or facts.title or ''}"
-    sizes = sorted({case.variant.size_words for case in cases})
-    targets = sorted({case.target for case in cases})
-    boundaries, batches = [case.boundary for case in cases], [case.batch for case in cases]
-    threads = [f"{case.threads} of {facts.cores_logical or '?'}" for case in cases]
+    own = any(column.runs_on == run.device.name for column in columns)
+    yield _difference("device", [column.device for column in columns], [device], own)
+    yield _difference("size", published_sizes, sorted({case.variant.size_words for case in cases}), not smaller)
+    yield _difference("target", table.targets, targets, set(targets) <= set(table.targets))
+    yield _difference("runtime version", [version], sorted(run.runtimes))
+    yield _difference("power mode", [], [case.power_mode or NOT_VISIBLE for case in cases])
+
+
+def _procedure(table: PublishedTable, run: Run) -> Iterator[Difference]:
+    """The same of how it was measured."""
+    facts, cases, protocol = DeviceFacts(run.device.facts), [result.case for result in run.results], run.protocol
+    columns = list(table.columns.values())
+    own = [column for column in columns if column.runs_on == run.device.name] or columns
+    published_boundaries, boundaries = [column.boundary for column in columns], [case.boundary for case in cases]
+    published_batches, batches = [str(column.batch or NOT_STATED) for column in columns], [case.batch for case in cases]
     statistic = f"median of medians, {protocol.trials} fresh processes of at least {protocol.min_time_s:g} s"
-    outputs = "the model's own output" if cases else "as published"
     weights = {case.weights for case in cases}
     source = "random, seed 0" if weights == {"random:0"} else "from a file"
     heat = [facts.governor or "governor not visible", f"throttling {facts.throttle or NOT_VISIBLE}"]
-    checklist: list[tuple[str, Iterable[str], Iterable[str], bool | None]] = [
-        ("device", [column.device for column in columns], [device], bool(own)),
-        ("size", published_sizes, sizes, not smaller),
-        ("target", table.targets, targets, set(targets) <= set(table.targets)),
-        ("runtime version", [published_version], sorted(run.runtimes), None),
-        ("power mode", [], [case.power_mode or NOT_VISIBLE for case in cases], None),
-        ("transfers", published_boundaries, boundaries, set(boundaries) <= set(published_boundaries)),
-        ("batch", published_batches, map(str, batches), set(batches) <= {column.batch for column in own or columns}),
-        ("threads", [], threads, None),
-        ("statistic", [], [statistic], None),
-        ("graph outputs", [table.border], [outputs], None),
-        ("weights", ["trained"], [source], "random:0" not in weights),
-        ("clocks, heat", [], heat, None),
-    ]
-    return [
-        Difference(
-            what=what,
-            published=", ".join(dict.fromkeys(published)) or NOT_STATED,
-            measured=", ".join(dict.fromkeys(measured)) or "–",
-            same=same,
-        )
-        for what, published, measured, same in checklist
-    ]
+    yield _difference("transfers", published_boundaries, boundaries, set(boundaries) <= set(published_boundaries))
+    yield _difference("batch", published_batches, map(str, batches), set(batches) <= {column.batch for column in own})
+    yield _difference("threads", [], [f"{case.threads} of {facts.cores_logical or '?'}" for case in cases])
+    yield _difference("statistic", [], [statistic])
+    yield _difference("graph outputs", [table.border], ["the model's own output" if cases else "as published"])
+    yield _difference("weights", ["trained"], [source], "random:0" not in weights)
+    yield _difference("clocks, heat", [], heat)
+
+
+def _difference(what: str, published: Iterable[str], measured: Iterable[str], same: bool | None = None) -> Difference:
+    return Difference(
+        what=what,
+        published=", ".join(dict.fromkeys(published)) or NOT_STATED,
+        measured=", ".join(dict.fromkeys(measured)) or "–",
+        same=same,
+    )
