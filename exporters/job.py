@@ -1,7 +1,7 @@
 """Job and result of one export step: plain data on both sides of a pipe."""
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,8 +35,10 @@ class CatalogRows:
 
     @property
     def spec(self) -> ModelSpec:
-        """Row of the model."""
-        return registry.find_model(self.variant.model, self.variant.part)
+        """Row of the model, with the preprocessing that was given for it."""
+        row = registry.find_model(self.variant.model, self.variant.part)
+        given = self.variant.preprocessing
+        return row if given is None else replace(row, preprocessing=given)
 
     @property
     def target(self) -> Target:

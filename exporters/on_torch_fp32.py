@@ -43,7 +43,7 @@ def samples(job: StepJob) -> Iterator[dict[str, Array]]:
         return
     fit = letterbox if spec.task == "segment-anything" else center_crop
     for photos in parity_batches(variant.size, variant.batch, job.images, fit=fit):
-        image: Array = as_bytes(photos) if variant.io == "uint8" else normalized(photos, spec)
+        image: Array = as_bytes(photos) if variant.io == "uint8" else normalized(photos, spec.preprocessing)
         yield {"image": image}
 
 
@@ -65,7 +65,7 @@ class MaskJudge:
 def _prompted(job: StepJob) -> Iterator[dict[str, Array]]:
     encoder, variant = _part(job, "encoder"), job.variant
     for index, photos in enumerate(parity_batches(variant.size, 1, job.images, fit=letterbox)):
-        embedding = outputs(encoder, {"image": normalized(photos, job.spec)})[0]
+        embedding = outputs(encoder, {"image": normalized(photos, job.spec.preprocessing)})[0]
         prompts = sam_prompts.arrays(sam_prompts.example_prompts(index, variant.batch), variant.batch)
         yield {sam_prompts.EMBEDDINGS: embedding, **prompts}
 

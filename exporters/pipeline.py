@@ -97,7 +97,7 @@ def prove(artifact: Artifact, *, weights: Path | None, images: Path | None) -> t
             (folder / name).symlink_to((artifact.folder / name).resolve())
         _run(
             StepJob(
-                variant=replace(manifest.variant, target=target.name),
+                variant=replace(manifest.variant, target=target.name, preprocessing=manifest.preprocessing),
                 rewrites=manifest.rewrites,
                 folder=folder,
                 weights=weights if manifest.weights.source == "file" and spec.user_weights is None else None,

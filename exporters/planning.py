@@ -13,6 +13,7 @@ from vitdeploy import documents
 from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import import_graph, packages, registry, user_models
+from vitdeploy.catalog.preprocessing import Preprocessing
 from vitdeploy.catalog.spec import ModelSpec, Target
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.devices import gpu
@@ -100,6 +101,7 @@ class Plan:
         words += [variant.io] if variant.io != "fp32" else []
         words += [variant.converter] if variant.converter not in (None, DEFAULT_CONVERTER) else []
         words += [f"sm{capability.replace('.', '')}" for capability in variant.compute_capability]
+        words += [f"pre{_short_digest(variant.preprocessing)}"] if variant.preprocessing else []
         words += [f"without-{name}" for name in sorted(variant.without)]
         return "+".join(words)
 
@@ -213,6 +215,8 @@ def _check_options(request: ArtifactRequest) -> None:
             f"TensorRT for RTX does not build for compute capability {JETSON_ORIN}, a Jetson Orin's",
             "Use --target trt-fp16, whose engine the Orin builds itself.",
         )
+    if variant.io == "uint8" and spec.preprocessing.source == "assumed" and spec.task != "super-resolution":
+        raise user_models.unknown_preprocessing(spec.name, "so it cannot be built into the graph", "Give")
     if variant.io == "uint8" and spec.part == "decoder":
         raise Impossible(f"{spec.name} takes no image, so it has no uint8 input", "Use --io fp32.")
     if variant.head == "labels" and spec.task not in ("classification", "segmentation"):
@@ -239,19 +243,25 @@ def _deferred(request: ArtifactRequest, target: Target) -> bool:
 
 
 def _key(variant: Variant, target: Target, rewrites: Sequence[str], parent: str | None, *, deferred: bool) -> str:
+    spec = registry.find_model(variant.model, variant.part)
     tools: dict[str, str | None] = {**jobs.tool_versions(target)}
     if variant.converter in NEEDS_LITERT_TORCH:
         tools[litert_torch_env.LITERT_TORCH] = litert_torch_env.litert_torch_version()
     parts = {
         **asdict(variant),
+        "preprocessing": asdict(variant.preprocessing or spec.preprocessing),
         "rewrites": list(rewrites),
         "parent": parent,
         "deferred": deferred,
         "gpu": str(gpu.first_gpu()) if target.deferrable and not deferred else None,
         "tools": tools,
-        "source": _source_digest(registry.find_model(variant.model, variant.part), target),
+        "source": _source_digest(spec, target),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _short_digest(preprocessing: Preprocessing) -> str:
+    return hashlib.sha256(json.dumps(asdict(preprocessing)).encode()).hexdigest()[:8]
 
 
 def _source_digest(spec: ModelSpec, target: Target) -> str:

@@ -65,6 +65,7 @@ def _manifest(exported: ExportedFile, model: Any, job: StepJob, *, build_ns: int
         params=count.count_parameters(model),
         macs=count.count_macs(model, *(entry.shape for entry in graph_io.inputs(spec, size=job.variant.size, batch=1))),
         weights=_weights(job),
+        preprocessing=spec.preprocessing,
         parents=exported.parents,
         recipe=exported.recipe,
         rewrites=exported.rewrites,

@@ -207,7 +207,7 @@ def _pictures(size: Size, folder: Path | None) -> Pictures:
     paths = photos.in_folder(folder) if folder else photos.bundled()[:1]
     found = {"noise": photos.noise(size, 1, seed=0)[0]}
     found |= {path.stem: photos.center_crop(photos.read(path), size) for path in paths}
-    return {name: photos.normalized([photo], spec) for name, photo in found.items()}
+    return {name: photos.normalized([photo], spec.preprocessing) for name, photo in found.items()}
 
 
 def _words(share: float | None) -> str:

@@ -287,7 +287,9 @@ def _feeds(spec: ModelSpec, built: Manifest) -> Iterator[list[NDArray[Any]]]:
         return
     entry = next(iter(built.inputs))
     for photos in parity_batches(built.size, built.batch):
-        feed = as_bytes(photos) if built.io == "uint8" else normalized(photos, spec)
+        feed = (
+            as_bytes(photos) if built.io == "uint8" else normalized(photos, built.preprocessing or spec.preprocessing)
+        )
         yield [feed.astype(entry.dtype, copy=False)]
 
 

@@ -7,9 +7,6 @@ from vitdeploy.catalog.spec import Head, Io, ModelSpec
 from vitdeploy.errors import Impossible
 from vitdeploy.models.efficientvit_blocks import Upsample
 
-BYTE = 255.0
-"""The largest value of an 8-bit channel; images are scaled by it before normalization."""
-
 
 class IoWrapper(nn.Module):
     """A model that normalizes 8-bit images, or decides labels, or both, inside its graph."""
@@ -24,13 +21,17 @@ class IoWrapper(nn.Module):
         self.io = io
         # As published: logits are enlarged to the picture's size before the argmax, not labels after it.
         self.enlarge = _enlarging(spec) if spec.output_stride and head == "labels" else None
-        self.register_buffer("mean", torch.tensor(spec.mean).reshape(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(spec.std).reshape(1, 3, 1, 1))
+        self.preprocessing = spec.preprocessing
+        self.register_buffer("mean", torch.tensor(self.preprocessing.mean).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(self.preprocessing.std).reshape(1, 3, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
         """``(n, 3, h, w)`` to the model's output, or to labels ``(n, h, w)`` or ``(n,)``."""
         if self.io == "uint8":
-            image = (image.float() / BYTE - self.mean) / self.std
+            image = image.float() / self.preprocessing.divisor
+            if self.preprocessing.channel_order == "bgr":
+                image = torch.cat([image[:, 2:], image[:, 1:2], image[:, :1]], dim=1)
+            image = (image - self.mean) / self.std
         logits = self.model(image)
         if self.head == "logits":
             return logits

@@ -1,6 +1,7 @@
 """Pictures of predictions: a label map over its photograph with a legend, or the likeliest classes beside it.
 
-A ``note`` is a warning that is printed in the picture, e.g. that the weights are random.
+A ``note`` is a warning that is printed in the picture, e.g. that the weights are random; a ``caption`` says how its
+pixels became the input.
 """
 
 import io
@@ -43,7 +44,12 @@ _GAP = 12
 
 
 def segmentation(
-    photo: Photo, label_map: NDArray[np.integer[Any]], dataset: str, *, note: str | None = None
+    photo: Photo,
+    label_map: NDArray[np.integer[Any]],
+    dataset: str,
+    *,
+    note: str | None = None,
+    caption: str | None = None,
 ) -> Image.Image:
     """``photo`` ``(h, w, 3)`` under its ``label_map`` ``(h, w)``, with a legend of the classes by area."""
     palette, names = labels.palette(dataset), labels.names(dataset)
@@ -56,18 +62,25 @@ def segmentation(
     rest = found[MOST_CLASSES:]
     more = f"and {len(rest)} more, {_percent(sum(one.share for one in rest))}" if rest else None
     picture = Image.fromarray(painted.round().astype(np.uint8))
-    return _beside(picture, "Share of the pixels", rows, note=note, more=more, swatches=True)
+    return _beside(picture, "Share of the pixels", rows, (caption, note), more=more, swatches=True)
 
 
 def classification(
-    photo: Photo, logits: NDArray[np.floating[Any]], names: Sequence[str], *, note: str | None = None
+    photo: Photo,
+    logits: NDArray[np.floating[Any]],
+    names: Sequence[str],
+    *,
+    note: str | None = None,
+    caption: str | None = None,
 ) -> Image.Image:
     """``photo`` ``(h, w, 3)`` with the likeliest classes of ``logits`` ``(classes,)`` and their probabilities."""
     rows = [(names[one.label], one.share, _ACCENT) for one in postprocess.top_classes(logits)]
-    return _beside(Image.fromarray(photo), "Probability", rows, note=note, more=None, swatches=False)
+    return _beside(Image.fromarray(photo), "Probability", rows, (caption, note), more=None, swatches=False)
 
 
-def masks(photo: Photo, objects: Sequence[SegmentedObject], *, note: str | None = None) -> Image.Image:
+def masks(
+    photo: Photo, objects: Sequence[SegmentedObject], *, note: str | None = None, caption: str | None = None
+) -> Image.Image:
     """``photo`` with the masks of ``objects`` and what asked for them; several candidates side by side."""
     panels = [_masked(photo, objects, place) for place in range(len(objects[0].candidates))]
     height, width = panels[0].height, panels[0].width
@@ -82,7 +95,7 @@ def masks(photo: Photo, objects: Sequence[SegmentedObject], *, note: str | None 
     ]
     rest = len(rows) - MOST_CLASSES
     more = f"and {rest} more" if rest > 0 else None
-    return _beside(sheet, "Predicted IoU of object", rows[:MOST_CLASSES], note=note, more=more, swatches=True)
+    return _beside(sheet, "Predicted IoU of object", rows[:MOST_CLASSES], (caption, note), more=more, swatches=True)
 
 
 def _masked(photo: Photo, objects: Sequence[SegmentedObject], place: int) -> Image.Image:
@@ -122,19 +135,23 @@ def _beside(
     picture: Image.Image,
     heading: str,
     rows: Sequence[tuple[str, float, Color]],
+    texts: tuple[str | None, str | None],
     *,
-    note: str | None,
     more: str | None,
     swatches: bool,
 ) -> Image.Image:
-    """``picture`` with a panel on its right: a heading, a bar of its share a row, and the note in warning color."""
+    """``picture`` with a panel on its right: a heading, a bar of its share a row, caption and note."""
     picture = _enlarged(picture)
     size = max(15, picture.height // 30)
     font, small = ImageFont.load_default(size), ImageFont.load_default(round(size * 0.86))
     step, margin, line = round(size * 2.05), round(size * 1.3), round(size * 1.25)
     width = max(round(size * 19), picture.width // 4)
-    said = _wrapped(note, small, width - 2 * margin) if note else []
-    needed = 2 * margin + step * (len(rows) + (more is not None)) + 2 * line + line * (len(said) + 1)
+    lines = [
+        (words, color)
+        for text, color in zip(texts, (_FAINT, _WARNING), strict=True)
+        for words in _wrapped(text or "", small, width - 2 * margin)
+    ]
+    needed = 2 * margin + step * (len(rows) + (more is not None)) + 2 * line + line * (len(lines) + 1)
     sheet = Image.new("RGB", (picture.width + width, max(picture.height, needed)), _PAPER)
     sheet.paste(picture, (0, 0))
     draw = ImageDraw.Draw(sheet)
@@ -156,9 +173,9 @@ def _beside(
         top += step
     if more:
         draw.text((left, top), more, font=small, fill=_FAINT)
-    top = sheet.height - margin - line * len(said)
-    for words in said:
-        draw.text((left, top), words, font=small, fill=_WARNING)
+    top = sheet.height - margin - line * len(lines)
+    for words, color in lines:
+        draw.text((left, top), words, font=small, fill=color)
         top += line
     return sheet
 

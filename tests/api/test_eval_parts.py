@@ -12,7 +12,8 @@ from PIL import Image
 from tests.doubles import eval_sets
 from tests.doubles.doubled import doubled
 from vitdeploy.api import evaluate
-from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, TensorSpec
+from vitdeploy.catalog.preprocessing import Preprocessing
+from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.evaluation import classification, cubic, dataset, segmentation, super_resolution
 from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.images import photos
@@ -43,14 +44,14 @@ def test_pictures_are_normalized_on_the_device_as_here():
 
     photo = np.random.default_rng(2).integers(0, 256, (32, 64, 3), dtype=np.uint8)
     spec = TensorSpec(name="image", shape=(1, 3, 32, 64), dtype="float32", layout="NCHW")
-    found = worker.normalized(photo, spec, IMAGENET_MEAN, IMAGENET_STD)
-    assert (found == photos.normalized([photo], registry.find_model("efficientvit_b0"))[0]).all()
+    found = worker.normalized(photo, spec, Preprocessing())
+    assert (found == photos.normalized([photo], registry.find_model("efficientvit_b0").preprocessing)[0]).all()
     wide = TensorSpec(name="image", shape=(1, 40, 80, 3), dtype="float32", layout="NHWC")
-    padded = worker.normalized(photo, wide, IMAGENET_MEAN, IMAGENET_STD)
+    padded = worker.normalized(photo, wide, Preprocessing())
     assert (padded[:32, :64].transpose(2, 0, 1) == found).all()
     assert (padded[32:] == 0).all()
     raw = TensorSpec(name="image", shape=(1, 3, 40, 64), dtype="uint8", layout="NCHW")
-    bytes_ = worker.normalized(photo, raw, IMAGENET_MEAN, IMAGENET_STD)
+    bytes_ = worker.normalized(photo, raw, Preprocessing())
     assert bytes_.dtype == np.uint8
     assert bytes_[:, 39, 0].tolist() == [124, 116, 104]
 

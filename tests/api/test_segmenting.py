@@ -94,7 +94,7 @@ def test_the_picture_lies_in_the_upper_left_corner_and_nothing_is_beside_it():
     white = np.full((300, 400, 3), 255, np.uint8)
     feed = sam_predict.image_feed(white, manifest, spec)["image"]
     assert feed.shape == (1, 3, 512, 512)
-    expected = (1 - np.asarray(spec.mean)) / np.asarray(spec.std)
+    expected = (1 - np.asarray(spec.preprocessing.mean)) / np.asarray(spec.preprocessing.std)
     np.testing.assert_allclose(feed[0, :, 383, 511], expected, rtol=1e-5)
     assert not feed[:, :, 384:].any()
     last: Any = SimpleNamespace(

@@ -2,28 +2,35 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from vitdeploy.api import cases
+from vitdeploy.api import cases, export, predict
 from vitdeploy.api.cases import BenchRequest
+from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.predict import PredictRequest
 from vitdeploy.artifacts.manifest import digest_of, open_artifact
-from vitdeploy.catalog import registry, user_models
+from vitdeploy.catalog import preprocessing, registry, user_models
+from vitdeploy.catalog.preprocessing import Preprocessing
 from vitdeploy.catalog.spec import Head, Io
 from vitdeploy.errors import Impossible, MissingPackage, UnreadableFile, UsageError
-from vitdeploy.images import labels
+from vitdeploy.images import labels, photos, postprocess
 
 for package in ("torch", "onnx", "onnxscript", "onnxruntime", "skimage"):
     pytest.importorskip(package, reason="user models are built and exported with it")
 
 import onnx
+import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
-from vitdeploy.exporters import step
+from vitdeploy.exporters import pipeline, step
 from vitdeploy.exporters.job import StepJob
-from vitdeploy.models import user, user_onnx
+from vitdeploy.models import user, user_onnx, user_preprocessing
 from vitdeploy.models.create import count_macs, count_parameters, create
 
 USERS_CODE = """
@@ -193,7 +200,7 @@ def test_a_model_of_transformers_in_a_folder(place: Path):
     )
     spec = registry.find_model(f"hf:{place / 'seg'}")
     assert (spec.task, spec.classes, spec.size, spec.output_stride) == ("segmentation", 4, (64, 96), 4)
-    assert (spec.mean, spec.std) == ((0, 0, 0), (1, 1, 1))
+    assert spec.preprocessing == Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), source="file")
     made = step_of(place / "out", spec.name)
     assert made.weights.sha256 == spec.user_weights
 
@@ -272,7 +279,12 @@ def test_timm_by_a_stand_in(place: Path, monkeypatch: pytest.MonkeyPatch):
     StandIn.write(place)
     monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[2]}:{place}")
     spec = registry.find_model("timm:tiny")
-    assert (spec.task, spec.classes, spec.size, spec.mean) == ("classification", 1000, (96, 96), (0.5, 0.5, 0.5))
+    assert (spec.task, spec.classes, spec.size, spec.preprocessing.mean) == (
+        "classification",
+        1000,
+        (96, 96),
+        (0.5, 0.5, 0.5),
+    )
     assert spec.user_weights is None
     assert spec.note is not None
     with pytest.raises(UsageError, match=r"Unknown model \(other\)"):
@@ -477,3 +489,118 @@ def test_meaning_of_shapes():
     for shape in ((1, 5, 4), (2, 10), (1, 7, 60, 60), (1, 7, 32, 16)):
         with pytest.raises(Impossible, match="answers an image"):
             user.task_of_output("m", shape, (64, 64))
+
+
+# How pictures become inputs.
+
+
+def artifact_of(place: Path, name: str, **options: Any) -> Any:
+    (row,) = export.export([name], ExportRequest(target="onnx-fp32", size="32x32", out=place / "artifacts", **options))
+    assert row.error is None, row.error
+    assert row.artifact is not None
+    return row.artifact
+
+
+def test_a_users_enlarger_takes_pictures_as_they_are(place: Path):
+    (place / "twice.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Upsample(scale_factor=2, mode='nearest')\n"
+    )
+    photo = photos.resize(photos.read(photos.bundled()[0]), (32, 32))
+    Image.fromarray(photo).save(place / "photo.png")
+    for io in ("fp32", "uint8"):
+        made = artifact_of(place, "module:twice:make", io=io)
+        used = made.manifest.preprocessing
+        assert (used.mean, used.std, used.source) == ((0, 0, 0), (1, 1, 1), "assumed")
+        shown = predict.predict(PredictRequest(artifact=made.folder, image="photo.png", out=place / "out.png"))
+        assert "mean 0 0 0" in shown.preprocessing
+        enlarged = photo.repeat(2, axis=0).repeat(2, axis=1)
+        assert np.abs(photos.read(place / "out.png").astype(int) - enlarged).max() <= 1
+
+
+def test_what_nobody_says_of_a_classifier_is_asked_for(place: Path):
+    name = "module:users_nets:classifier"
+    made = artifact_of(place, name)
+    assert made.manifest.preprocessing.source == "assumed"
+    with pytest.raises(Impossible, match="not known") as caught:
+        predict.predict(PredictRequest(artifact=made.folder, image="sample:coffee"))
+    assert "--mean" in caught.value.hint
+    with pytest.raises(Impossible, match="not known"):
+        artifact_of(place, name, io="uint8")
+    with pytest.raises(UsageError, match="--scale alone"):
+        artifact_of(place, name, scale="1")
+
+
+def test_given_preprocessing_is_used_inside_and_outside_the_graph(place: Path):
+    name = "module:users_nets:classifier"
+    given: dict[str, Any] = {"mean": "10,20,30", "std": (50, 60, 70), "scale": "1", "channel_order": "bgr"}
+    outside, inside = artifact_of(place, name, **given), artifact_of(place, name, io="uint8", **given)
+    assert outside.folder != artifact_of(place, name).folder
+    used = outside.manifest.preprocessing
+    assert used == Preprocessing(mean=(10, 20, 30), std=(50, 60, 70), scale=1, channel_order="bgr", source="given")
+    photo = photos.resize(photos.read(photos.bundled()[0]), (32, 32))
+    feed = ((photo[..., ::-1].astype(np.float32) - used.mean) / used.std).transpose(2, 0, 1)[None].astype(np.float32)
+    spec = registry.find_model(name)
+    feeds = [postprocess.model_inputs(photo, made.manifest, spec)["image"] for made in (outside, inside)]
+    assert np.abs(feeds[0] - feed).max() < 1e-5
+    answers: list[Any] = [
+        onnxruntime.InferenceSession(made.file, providers=["CPUExecutionProvider"]).run(None, {"image": one})[0]
+        for made, one in zip((outside, inside), feeds, strict=True)
+    ]
+    assert np.abs(answers[0] - answers[1]).max() < 1e-4
+    parity, error = pipeline.prove(inside, weights=None, images=None)
+    assert parity.passed, error
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("mean", "1,2"), ("mean", "a,b,c"), ("std", "1,0,1"), ("scale", "0"), ("scale", "1/0"), ("channel_order", "gbr")],
+)
+def test_values_that_are_no_preprocessing_are_usage_errors(option: str, value: str):
+    with pytest.raises(UsageError, match=option.replace("_", "-")):
+        preprocessing.options(**{option: value})
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (
+            {"do_normalize": False, "image_mean": [0.5] * 3, "image_std": [0.5] * 3},
+            {"mean": (0, 0, 0), "std": (1, 1, 1)},
+        ),
+        ({"do_rescale": True, "rescale_factor": 1 / 255}, {"mean": (0, 0, 0), "std": (1, 1, 1)}),
+        ({"image_mean": [0.5] * 3, "image_std": [0.25] * 3}, {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}),
+        (
+            {"do_rescale": False, "do_normalize": True, "image_mean": [104, 117, 123], "image_std": [1, 1, 1]},
+            {"mean": (104, 117, 123), "std": (1, 1, 1), "scale": 1.0},
+        ),
+        ({"do_flip_channel_order": True}, {"mean": (0, 0, 0), "std": (1, 1, 1), "channel_order": "bgr"}),
+        (
+            {"rescale_factor": 1 / 127.5, "rescale_offset": True},
+            {"mean": (1, 1, 1), "std": (1, 1, 1), "scale": 1 / 127.5},
+        ),
+    ],
+)
+def test_an_image_processor_is_read_whole(fields: dict[str, Any], expected: dict[str, Any]):
+    assert user_preprocessing.of_processor("net", fields) == Preprocessing(**expected, source="file")
+
+
+def test_steps_that_are_not_scale_and_normalize_are_refused():
+    with pytest.raises(Impossible, match="do_color_quantize"):
+        user_preprocessing.of_processor("net", {"do_color_quantize": True})
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({"size": 64}, (64, 64)),
+        ({"size": {"shortest_edge": 72}}, (72, 72)),
+        ({"size": {"height": 64, "width": 96}}, (64, 96)),
+        ({"size": {"shortest_edge": 72}, "crop_size": {"height": 64, "width": 64}}, (64, 64)),
+        ({"size": 48, "crop_size": 64, "do_center_crop": False}, (48, 48)),
+        ({"size": 48, "do_resize": False}, (32, 32)),
+    ],
+)
+def test_the_size_of_an_image_processor(fields: dict[str, Any], size: tuple[int, int], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(user_preprocessing, "_processor", lambda _: fields)
+    config = SimpleNamespace(image_size=32)
+    assert user_preprocessing.of_transformers("net", config, (224, 224))[0] == size

@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.doubles import artifacts
 from vitdeploy.artifacts.manifest import Artifact, Tensor
-from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD
+from vitdeploy.catalog.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 
 def doubled(folder: Path, size: tuple[int, int]) -> Artifact:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.doubles import artifacts
 from vitdeploy.artifacts.manifest import Artifact, Tensor
-from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD
+from vitdeploy.catalog.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from vitdeploy.evaluation import cityscapes
 
 TRAIN_TO_ID = {int(train): place for place, train in enumerate(cityscapes.TRAIN_IDS) if train != 255}

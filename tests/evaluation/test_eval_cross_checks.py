@@ -19,7 +19,7 @@ from PIL import Image
 from tests.doubles import eval_sets, mask_sets
 from tests.doubles.doubled import doubled
 from vitdeploy.api import evaluate
-from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD
+from vitdeploy.catalog.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from vitdeploy.evaluation import detections, prepare
 from vitdeploy.evaluation.image_records import ImageRecords, RecordsHeader
 from vitdeploy.evaluation.request import EvalRequest

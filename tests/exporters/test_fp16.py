@@ -38,7 +38,7 @@ def run(graph: Any, feed: Any, *, rounding: bool = True) -> Any:
 
 def photo(side: tuple[int, int], place: int = 1) -> Any:
     spec = registry.find_model("efficientvit_seg_b0_cityscapes")
-    return photos.normalized(list(photos.parity_batches(side, 1, None))[place], spec)
+    return photos.normalized(list(photos.parity_batches(side, 1, None))[place], spec.preprocessing)
 
 
 @pytest.mark.parametrize(

@@ -365,7 +365,7 @@ def test_the_published_checkpoint_fits_and_sees():
     data = pytest.importorskip("skimage.data")
     spec = registry.find_model(SEG)
     model = create(spec, weights=CHECKPOINT)
-    image = (data.astronaut() / 255 - np.array(spec.mean)) / np.array(spec.std)
+    image = (data.astronaut() / 255 - np.array(spec.preprocessing.mean)) / np.array(spec.preprocessing.std)
     labels = model(torch.from_numpy(image.astype(np.float32)).permute(2, 0, 1)[None]).argmax(1)[0]
     person = 11
     assert labels.shape == (64, 64)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from vitdeploy.api.devices import reachable
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.artifacts.store import Store
-from vitdeploy.catalog import registry
+from vitdeploy.catalog import preprocessing, registry
 from vitdeploy.catalog.spec import Attention, Converter, Head, Io
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.devices import device_facts, inventory
@@ -22,6 +22,9 @@ from vitdeploy.processes.progress import Progress, silent
 
 if TYPE_CHECKING:
     import torch
+
+PREPROCESSING = ("mean", "std", "scale", "channel_order")
+"""The options of a request that are fields of `Preprocessing`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,11 @@ class ExportRequest:
     """None: the first that each model has."""
     head: str = "logits"
     io: str = "fp32"
+    mean: str | Sequence[float] | None = None
+    std: str | Sequence[float] | None = None
+    scale: str | float | None = None
+    channel_order: str | None = None
+    """How 8-bit pixels become the input: as `Preprocessing`; None: as the model has it."""
     converter: str | None = None
     without: tuple[str, ...] = ()
     compute_capability: str | None = None
@@ -48,6 +56,7 @@ class ExportRequest:
     @classmethod
     def of(cls, variant: Variant, **options: Any) -> "ExportRequest":
         """The request for a variant of the model `Variant.full_model`, under its default weights."""
+        given = variant.preprocessing
         return cls(
             target=variant.target,
             size=variant.size_words,
@@ -55,6 +64,7 @@ class ExportRequest:
             attention=variant.attention,
             head=variant.head,
             io=variant.io,
+            **({name: getattr(given, name) for name in PREPROCESSING} if given else {}),
             **options,
         )
 
@@ -163,9 +173,17 @@ def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan]:
         "compute_capability": _capabilities(request.compute_capability),
         "without": request.without,
     }
+    given = preprocessing.options(**{name: getattr(request, name) for name in PREPROCESSING})
     requests = [
         planning.ArtifactRequest(
-            variant=registry.variant_of(spec, target.name, size=size, attention=request.attention, **options),
+            variant=registry.variant_of(
+                spec,
+                target.name,
+                size=size,
+                attention=request.attention,
+                preprocessing=given.over(spec.preprocessing),
+                **options,
+            ),
             weights=request.weights,
             weights_sha256=request.weights_sha256,
             out=request.out,

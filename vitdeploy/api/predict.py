@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class Prediction:
     psnr_db: tuple[tuple[str, float], ...] = ()
     """Of an image, by what it was upsampled: its PSNR against the image at that size."""
     note: str | None
+    preprocessing: str
+    """How the pixels became the input, in words."""
     masks: tuple[Path, ...] = ()
     """Of objects: images of their numbers, at the image's size and in the model's frame."""
 
@@ -75,31 +77,34 @@ def predict(request: PredictRequest) -> Prediction:
             "Export the same model to onnx-fp32 or onnx-fp16, which run here, or bench it on its device.",
         )
     photo = photos.open_named(request.image)
+    used = manifest.preprocessing or spec.preprocessing
+    if used.source == "assumed" and spec.task != "super-resolution":
+        raise user_models.unknown_preprocessing(manifest.model, "so a picture cannot be its input", "Export it with")
     if prompted:
-        return _masks(request, photo, artifact)
+        return _masks(request, photo, artifact, used.words)
     with _sessions(artifact) as (infer,):
         outputs = infer(postprocess.model_inputs(photo, manifest, spec))
     described = manifest.outputs[0]
     answer = postprocess.first_output(outputs[described.name], described.layout)
     picture = _picture_path(request, artifact)
     if spec.task == "super-resolution":
-        return _upsampled(request, photo, postprocess.to_photo(answer), artifact, spec)
+        return _upsampled(request, photo, postprocess.to_photo(answer), artifact, replace(spec, preprocessing=used))
     notes = [f"{manifest.weights.words}: the classes mean nothing"] if manifest.weights.source == "random" else []
     note = "; ".join([*notes, *([spec.note] if spec.note else [])]) or None
     names = labels.names(spec.dataset)
     if spec.task == "segmentation":
         classes = postprocess.label_map(answer, (photo.shape[0], photo.shape[1]), enlarge=spec.enlarge)
         shares, measure = postprocess.class_shares(classes), "share of the pixels"
-        drawn = overlay.segmentation(photo, classes, spec.dataset, note=note)
+        drawn = overlay.segmentation(photo, classes, spec.dataset, note=note, caption=f"input: {used.words}")
     else:
         shares, measure = postprocess.top_classes(answer), "probability"
-        drawn = overlay.classification(photo, answer, names, note=note)
+        drawn = overlay.classification(photo, answer, names, note=note, caption=f"input: {used.words}")
     overlay.save(drawn, picture)
     shown = tuple((names[row.label], row.share) for row in shares)
-    return Prediction(picture=picture, measure=measure, classes=shown, note=note)
+    return Prediction(picture=picture, measure=measure, classes=shown, note=note, preprocessing=used.words)
 
 
-def _masks(request: PredictRequest, photo: Any, artifact: Artifact) -> Prediction:
+def _masks(request: PredictRequest, photo: Any, artifact: Artifact, preprocessing: str) -> Prediction:
     """Run encoder and decoder on an image and its prompts, and draw the masks."""
     prompts = sam_predict.parse_prompts(request.points, request.boxes, photo)
     parts = sam_predict.encoder_and_decoder(artifact)
@@ -115,7 +120,7 @@ def _masks(request: PredictRequest, photo: Any, artifact: Artifact) -> Predictio
     weights = artifact.manifest.weights
     note = f"{weights.words}: the masks mean nothing" if weights.source == "random" else None
     picture = _picture_path(request, artifact)
-    overlay.save(overlay.masks(photo, objects, note=note), picture)
+    overlay.save(overlay.masks(photo, objects, note=note, caption=f"input: {preprocessing}"), picture)
     numbered = (
         picture.with_name(f"{picture.stem}-masks.png"),
         picture.with_name(f"{picture.stem}-masks-{sam_predict.FRAME[0]}.png"),
@@ -128,7 +133,14 @@ def _masks(request: PredictRequest, photo: Any, artifact: Artifact) -> Predictio
         for number, region in enumerate(objects, start=1)
         for place, candidate in enumerate(region.candidates, start=1)
     )
-    return Prediction(picture=picture, measure="predicted IoU", classes=shown, note=note, masks=numbered)
+    return Prediction(
+        picture=picture,
+        measure="predicted IoU",
+        classes=shown,
+        note=note,
+        preprocessing=preprocessing,
+        masks=numbered,
+    )
 
 
 def _upsampled(request: PredictRequest, photo: Any, image: Any, artifact: Artifact, spec: ModelSpec) -> Prediction:
@@ -147,6 +159,7 @@ def _upsampled(request: PredictRequest, photo: Any, image: Any, artifact: Artifa
         classes=(),
         psnr_db=tuple(zip((spec.name, "bicubic"), psnr_db, strict=True)) if psnr_db else (),
         note="; ".join(notes) or None,
+        preprocessing=spec.preprocessing.words,
     )
 
 

@@ -8,7 +8,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import msgspec
 
 from vitdeploy import documents
 from vitdeploy.catalog import user_models
+from vitdeploy.catalog.preprocessing import Preprocessing
 from vitdeploy.catalog.spec import Attention, Head, Io, Layout, Size, Task
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.errors import UnreadableFile
@@ -144,6 +145,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
     params: int
     macs: int
     weights: Weights
+    preprocessing: Preprocessing | None = None
+    """How 8-bit pixels become the input, outside the graph or, with bytes as input, in it; None: an older record."""
     parents: tuple[str, ...]
     recipe: str
     rewrites: tuple[str, ...]
@@ -172,7 +175,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
     @property
     def variant(self) -> Variant:
         """What it is; which converter made it and which rewrites were left out is not kept."""
-        return Variant.of(self, self.weights.identity)
+        given = self.preprocessing if self.preprocessing and self.preprocessing.source == "given" else None
+        return replace(Variant.of(self, self.weights.identity), preprocessing=given)
 
 
 @dataclass(frozen=True, slots=True)

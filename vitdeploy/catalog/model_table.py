@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from vitdeploy.catalog.preprocessing import ZERO_TO_ONE, Preprocessing
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
 
 _PAPER = "arXiv 2205.14756v6; github.com/mit-han-lab/efficientvit"
@@ -86,8 +87,7 @@ def _super_resolver(
         output="enlarged",
         scale=int(variant[-1]),
         attentions=attentions,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
+        preprocessing=ZERO_TO_ONE,
         note=note,
         source=source,
     )
@@ -229,8 +229,11 @@ def _segnext(variant: str, dataset: str) -> ModelSpec:
 def _efficientnetv2(variant: str, side: int) -> ModelSpec:
     source = "arXiv 2104.00298; github.com/google/automl; timm's tf_efficientnetv2"
     row = _classifier("efficientnetv2", variant, side, builder="efficientnetv2:build", source=source)
-    return replace(row, attentions=("own",), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    return replace(row, attentions=("own",), preprocessing=Preprocessing(mean=_HALF, std=_HALF))
 
+
+_HALF = (0.5, 0.5, 0.5)
+"""Mean and deviation that map 0–1 to -1–1. Source: timm's ``IMAGENET_INCEPTION_MEAN``."""
 
 _VAPSR = "arXiv 2210.05960; github.com/zhoumumu/VapSR"
 _SWINIR = "arXiv 2108.10257; github.com/JingyunLiang/SwinIR"

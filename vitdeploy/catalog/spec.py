@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from vitdeploy.catalog.preprocessing import IMAGENET, Preprocessing
+
 Task = Literal["classification", "segmentation", "super-resolution", "segment-anything", "attention"]
 Attention = Literal["relu", "softmax", "own"]
 """What stands in EfficientViT's attention modules; ``own``: another model, whose attention is not ours to choose."""
@@ -22,10 +24,6 @@ Part = Literal["encoder", "decoder"]
 """Of a segment-anything model: what sees the picture once, and what answers each prompt."""
 Size = tuple[int, int]
 """Input height and width in pixels, in this order everywhere."""
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""RGB mean and deviation that every ImageNet-trained model here was trained with, on a 0–1 scale."""
 
 USER_MODEL_KINDS = ("onnx", "hf", "timm", "module")
 """Prefixes of user models, before the colon."""
@@ -80,8 +78,7 @@ class ModelSpec:
     scale: int | None = None
     """How many times higher and wider than the input an output is that is an image."""
     attentions: tuple[Attention, ...] = ("relu", "softmax")
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    preprocessing: Preprocessing = IMAGENET
     requires: tuple[str, ...] = ("torch",)
     """Import names of the packages that building it needs."""
     weight_names: str | None = None

@@ -17,6 +17,7 @@ import msgspec
 import platformdirs
 
 from vitdeploy import documents
+from vitdeploy.catalog.preprocessing import Preprocessing
 from vitdeploy.catalog.spec import Head, Io, ModelSpec, Size, Task, is_user_model
 from vitdeploy.errors import DeviceError, Impossible, MissingPackage, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.processes import child_reply
@@ -43,7 +44,7 @@ DESCRIBE_LIMIT_S = 600.0
 
 _FORMS = {"onnx": "onnx:FILE", "hf": "hf:FOLDER", "timm": "timm:NAME", "module": "module:package.module:function"}
 _NAME = re.compile(r"[\w.]+:[\w.]+")
-_SCHEMA = 2
+_SCHEMA = 3
 """Counted up whenever a description means something else, so that remembered ones are not believed."""
 
 
@@ -78,8 +79,7 @@ class UserModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     classes: int = 0
     output_stride: int | None = None
     scale: int | None = None
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    preprocessing: Preprocessing
     weights: str | None
     """Digest of the weights it comes with; None: it has none, and they are seeded."""
     note: str | None = None
@@ -132,8 +132,7 @@ def find(name: str) -> ModelSpec:
         scale=facts.scale,
         enlarge="bilinear",
         attentions=("own",),
-        mean=facts.mean,
-        std=facts.std,
+        preprocessing=facts.preprocessing,
         requires=REQUIRES[kind],
         user_weights=facts.weights,
         note=facts.note,
@@ -154,6 +153,14 @@ def check(spec: ModelSpec, target: str, *, weights: bool, head: Head, io: Io) ->
         raise Impossible(f"{spec.name} is no torch module, so there is no {target} of it", "Use --target onnx-fp32.")
     if kind == "onnx" and (head != "logits" or io == "uint8"):
         raise Impossible(f"{spec.name} keeps its graph inputs and outputs", "Leave --head and --io out.")
+
+
+def unknown_preprocessing(name: str, so: str, verb: str) -> Impossible:
+    """The refusal of pictures for a model of which nobody says how pixels become its input."""
+    return Impossible(
+        f"how pixels become the input of {name} is not known: neither its files nor its package say it, {so}",
+        f"{verb} --mean R,G,B --std R,G,B (and --scale, --channel-order where they are not 1/255 and rgb).",
+    )
 
 
 def _dataset(facts: UserModelFacts) -> str:

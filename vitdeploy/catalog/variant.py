@@ -7,6 +7,7 @@ Standard library only, and it does nothing. Records (manifests, cases, subjects)
 from dataclasses import dataclass
 from typing import Any, Final
 
+from vitdeploy.catalog.preprocessing import Preprocessing
 from vitdeploy.catalog.spec import Attention, Converter, Head, Io, Size
 
 RANDOM: Final = "random:0"
@@ -35,6 +36,8 @@ class Variant:
     """For targets that have several; None: the default one. Records do not keep it."""
     compute_capability: tuple[str, ...] = ()
     """What an engine is built for ahead of time; empty: all that the builder can. Records do not keep it."""
+    preprocessing: Preprocessing | None = None
+    """Given by options; None: the model's own. A record keeps what was used."""
     without: tuple[str, ...] = ()
     """Default rewrites of the target that are left out. Records keep those that were applied."""
 

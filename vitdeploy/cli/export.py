@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitdeploy import units
+from vitdeploy.catalog.spec import is_user_model
 from vitdeploy.cli import console
 from vitdeploy.cli.console import CommandOutput, Table
 from vitdeploy.cli.options import ArtifactPath, Attention, Device, DryRun, Models, Size, Weights, request_of
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from vitdeploy.api.check import CheckOutcome
     from vitdeploy.api.export import ExportResult
-    from vitdeploy.artifacts.manifest import Delegation
+    from vitdeploy.artifacts.manifest import Delegation, Manifest
 
 
 def export_command(
@@ -32,6 +33,12 @@ def export_command(
     io: Annotated[
         str, typer.Option(metavar="fp32|fp16|uint8", help="Element type of the graph's inputs and outputs.")
     ] = "fp32",
+    mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Input = (pixel x scale - mean) / std.")] = None,
+    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Deviation, in the channel order.")] = None,
+    scale: Annotated[str | None, typer.Option(metavar="S", help="Of 8-bit pixels; default: 1/255.")] = None,
+    channel_order: Annotated[
+        str | None, typer.Option(metavar="rgb|bgr", help="Of the model's input; default: as its files say, else rgb.")
+    ] = None,
     converter: Annotated[str | None, typer.Option(metavar="onnx2tf|litert-torch|best")] = None,
     without: Annotated[list[str] | None, typer.Option(metavar="REWRITE", help="Leave a rewrite out.")] = None,
     compute_capability: Annotated[str | None, typer.Option(metavar="8.0")] = None,
@@ -75,8 +82,17 @@ def export_output(rows: "Sequence[ExportResult]") -> CommandOutput:
     weights = sorted({row.artifact.manifest.weights.words for row in rows if row.artifact})
     notes = [f"Made with {words}: the outputs mean nothing." for words in weights if words.startswith("random")]
     notes += registry.notes(row.model for row in rows if row.artifact)
+    notes += sorted({words for row in rows if row.artifact for words in _preprocessing_words(row.artifact.manifest)})
     failures = [row.error for row in rows if row.error is not None]
     return CommandOutput(document=[_export_document(row) for row in rows], human=[table, *notes], failures=failures)
+
+
+def _preprocessing_words(manifest: "Manifest") -> list[str]:
+    """How pixels become the input, where that is not the catalog's own."""
+    used = manifest.preprocessing
+    if used is None or (used.source == "known" and not is_user_model(manifest.model)):
+        return []
+    return [f"{manifest.model}: pixels become its input by {used.words}."]
 
 
 def _export_cells(row: "ExportResult") -> tuple[str, ...]:
@@ -117,6 +133,7 @@ def check_output(outcome: "CheckOutcome") -> CommandOutput:
     answers = (
         ("artifact", f"{manifest.model} {manifest.target} {manifest.size[0]}x{manifest.size[1]}"),
         ("weights", manifest.weights.words),
+        ("preprocessing", manifest.preprocessing.words if manifest.preprocessing else units.MISSING),
         ("inputs", outcome.inputs),
         ("reference", parity.reference),
         ("finite", "yes" if parity.finite else "NO"),

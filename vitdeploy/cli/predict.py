@@ -37,13 +37,14 @@ def prediction_output(prediction: "Prediction") -> CommandOutput:
     classes = [(name, f"{share:.1%}") for name, share in prediction.classes]
     psnr = [(name, f"{decibel:.2f} dB") for name, decibel in prediction.psnr_db]
     masks = [str(path) for path in prediction.masks]
-    notes = [prediction.note] if prediction.note else []
+    notes = [*([prediction.note] if prediction.note else []), f"input: {prediction.preprocessing}"]
     document = {
         "picture": str(prediction.picture),
         "measure": prediction.measure,
         "classes": prediction.classes,
         "psnr_db": prediction.psnr_db,
         "note": prediction.note,
+        "preprocessing": prediction.preprocessing,
         "masks": masks,
     }
     kinds = (("object" if prediction.masks else "class", classes), ("enlarged by", psnr))

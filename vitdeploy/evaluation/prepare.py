@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from vitdeploy.artifacts.manifest import Artifact
-from vitdeploy.catalog import registry
-from vitdeploy.catalog.spec import Task
+from vitdeploy.catalog import registry, user_models
+from vitdeploy.catalog.spec import Task, is_user_model
 from vitdeploy.errors import Impossible, UsageError, unknown_name
 from vitdeploy.evaluation import (
     ade20k,
@@ -72,7 +72,11 @@ def prepare(request: EvalRequest, artifacts: tuple[Artifact, ...]) -> PreparedEv
         raise dataset.wrong_layout(
             request.dataset, request.root, ["a folder"], "Name the folder that the data set was unpacked into."
         )
-    return _PREPARE[request.dataset](request, artifacts)
+    prepared = _PREPARE[request.dataset](request, artifacts)
+    used = artifacts[0].manifest.preprocessing
+    if used is None or not is_user_model(artifacts[0].manifest.model):
+        return prepared
+    return replace(prepared, protocol=(*prepared.protocol, f"input: {used.words}"))
 
 
 def check(name: str, artifacts: Sequence[Artifact]) -> None:
@@ -90,6 +94,11 @@ def check(name: str, artifacts: Sequence[Artifact]) -> None:
                 f"{manifest.model} is for {manifest.task}, and {name} for {TASKS[name]}", f"Use --dataset {fitting}."
             )
         spec = registry.find_model(manifest.model)
+        used = manifest.preprocessing or spec.preprocessing
+        if used.source == "assumed" and manifest.task != "super-resolution":
+            raise user_models.unknown_preprocessing(
+                manifest.model, "so pictures cannot be its inputs", "Export it with"
+            )
         if manifest.task in ("segmentation", "classification") and spec.dataset != name:
             raise Impossible(
                 f"{manifest.model} knows the {spec.classes} classes of {spec.dataset}, not those of {name}",

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitdeploy.catalog import sam_prompts
-from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, TensorSpec
+from vitdeploy.catalog.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from vitdeploy.catalog.spec import TensorSpec
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vitdeploy.catalog.spec import IMAGENET_MEAN, ModelSpec, Size
+from vitdeploy.catalog.preprocessing import IMAGENET_MEAN, Preprocessing
+from vitdeploy.catalog.spec import Size
 from vitdeploy.errors import MissingPackage, UnreadableFile, UsageError
+from vitdeploy.images.normalize import normalize
 
 Photo = NDArray[np.uint8]
 """An RGB image, ``(h, w, 3)``."""
@@ -151,11 +153,9 @@ def inner_size(photo: Photo, size: Size) -> Size:
     return min(height, size[0]), min(width, size[1])
 
 
-def normalized(photos: Sequence[Photo], spec: ModelSpec) -> NDArray[np.float32]:
-    """``photos`` of one size as the model's fp32 input, ``(n, 3, h, w)``."""
-    stacked = np.stack(photos).astype(np.float32) / np.float32(255)
-    mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
-    return np.ascontiguousarray(((stacked - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
+def normalized(photos: Sequence[Photo], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """``photos`` of one size as a model's fp32 input, ``(n, 3, h, w)``."""
+    return np.ascontiguousarray(normalize(np.stack(photos), preprocessing).transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 def noise(size: Size, batch: int, seed: int) -> list[Photo]:

@@ -40,7 +40,9 @@ def model_inputs(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str,
     if described.dtype == "uint8":
         array: NDArray[Any] = np.stack([fitted.transpose(2, 0, 1)] * manifest.batch)
     else:
-        array = photos.normalized([fitted] * manifest.batch, spec).astype(described.dtype)
+        array = photos.normalized([fitted] * manifest.batch, manifest.preprocessing or spec.preprocessing).astype(
+            described.dtype
+        )
     if described.layout == "NHWC":
         array = array.transpose(0, 2, 3, 1)
     return {described.name: np.ascontiguousarray(array)}

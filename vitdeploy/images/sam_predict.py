@@ -134,7 +134,7 @@ def image_feed(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str, N
     if described.dtype == "uint8":
         array: NDArray[Any] = photos.as_bytes([boxed])
     else:
-        array = photos.normalized([boxed], spec)
+        array = photos.normalized([boxed], manifest.preprocessing or spec.preprocessing)
         height, width = photos.inner_size(photo, manifest.size)
         array[:, :, height:] = 0
         array[:, :, :, width:] = 0

@@ -1,5 +1,6 @@
 """Inference client: inputs to an artifact on any device, and its outputs back."""
 
+import dataclasses
 import hashlib
 import tempfile
 import uuid
@@ -103,8 +104,7 @@ def _answer(
             runtime=target.runtime,
             device=compute,
             threads=threads,
-            mean=spec.mean,
-            std=spec.std,
+            preprocessing=dataclasses.asdict(manifest.preprocessing or spec.preprocessing),
             feeds=table,
             data=remote_feeds,
             outputs=outputs,

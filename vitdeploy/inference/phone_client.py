@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog import registry
-from vitdeploy.catalog.spec import ModelSpec, TensorSpec
+from vitdeploy.catalog.preprocessing import Preprocessing
+from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices.phone import benchmark_model, prepared_phone
 from vitdeploy.devices.phone.prepared_phone import PreparedPhone
 from vitdeploy.errors import Impossible
@@ -51,8 +52,8 @@ def _answer(
     link, manifest = phone.link, artifact.manifest
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
     specs, described = tensors_of(plain["inputs"]), tensors_of(plain["outputs"])
-    row = registry.find_model(manifest.model)
-    arrays = {spec.name: _array(feed[spec.name], spec, row) for spec in specs}
+    preprocessing = manifest.preprocessing or registry.find_model(manifest.model).preprocessing
+    arrays = {spec.name: _array(feed[spec.name], spec, preprocessing) for spec in specs}
     files = prepared_phone.write_inputs(specs, arrays, folder)
     with prepared_phone.inputs_on(phone, graph, specs, files, threads=threads) as request:
         argv = benchmark_model.timing_command(request, min_time_s=0, runs=1, warmup_s=0)
@@ -66,8 +67,8 @@ def _answer(
     return {spec.name: array if whole else array[0] for spec, array in zip(described, outputs, strict=True)}
 
 
-def _array(value: NDArray[Any], spec: TensorSpec, row: ModelSpec) -> NDArray[Any]:
+def _array(value: NDArray[Any], spec: TensorSpec, preprocessing: Preprocessing) -> NDArray[Any]:
     """An input as the file takes it; a picture fills the batch."""
     if value.dtype == np.uint8 and value.ndim == 3:
-        value = np.stack([worker.normalized(value, spec, row.mean, row.std)] * spec.shape[0])
+        value = np.stack([worker.normalized(value, spec, preprocessing)] * spec.shape[0])
     return np.ascontiguousarray(value.astype(spec.dtype, copy=False))

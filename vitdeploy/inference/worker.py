@@ -16,7 +16,9 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from vitdeploy.catalog.preprocessing import Preprocessing
 from vitdeploy.catalog.spec import TensorSpec
+from vitdeploy.images.normalize import fill_bytes, normalize
 from vitdeploy.processes import child_process
 from vitdeploy.runtimes.session import Arrays, Runtime, Session, SessionOptions
 
@@ -39,9 +41,8 @@ class InferenceJob:
     device: Literal["cpu", "cuda"]
     """Where a runtime that knows both computes."""
     threads: int
-    mean: Sequence[float]
-    std: Sequence[float]
-    """On a 0–1 scale, one a channel."""
+    preprocessing: Mapping[str, Any]
+    """Fields of `Preprocessing`, for pictures."""
     feeds: Sequence[Sequence[Mapping[str, Any]]]
     """For each feed its inputs: ``name``, ``kind``, ``dtype``, ``shape`` and the ``offset`` in ``data``."""
     data: str
@@ -86,6 +87,7 @@ def _infer(session: Session, feeds: Arrays) -> Arrays:
 def _batches(job: InferenceJob, source: BinaryIO, specs: Sequence[TensorSpec]) -> Generator[tuple[Arrays, int]]:
     """What the session is fed, and how many pictures are in it; 0 for feeds that fill the session by themselves."""
     by_name = {spec.name: spec for spec in specs}
+    preprocessing = Preprocessing(**job.preprocessing)
     waiting: list[NDArray[Any]] = []
     for feed in job.feeds:
         if any(entry["kind"] == ARRAY for entry in feed):
@@ -93,7 +95,7 @@ def _batches(job: InferenceJob, source: BinaryIO, specs: Sequence[TensorSpec]) -
             continue
         (entry,) = feed
         spec = by_name[entry["name"]]
-        waiting.append(normalized(_read(entry, source), spec, job.mean, job.std))
+        waiting.append(normalized(_read(entry, source), spec, preprocessing))
         if len(waiting) == spec.shape[0]:
             yield {spec.name: np.ascontiguousarray(np.stack(waiting))}, len(waiting)
             waiting = []
@@ -103,23 +105,19 @@ def _batches(job: InferenceJob, source: BinaryIO, specs: Sequence[TensorSpec]) -
         yield {spec.name: np.ascontiguousarray(np.stack(filled))}, len(waiting)
 
 
-def normalized(
-    picture: NDArray[np.uint8], spec: TensorSpec, mean: Sequence[float], std: Sequence[float]
-) -> NDArray[Any]:
+def normalized(picture: NDArray[np.uint8], spec: TensorSpec, preprocessing: Preprocessing) -> NDArray[Any]:
     """``picture`` ``(h, w, 3)`` as one image of an input, padded at its right and bottom to the input's size.
 
     What is padded is zero after normalization, as in SAM's preprocessing; bytes get the mean's nearest color.
     """
     height, width = spec.shape[1:3] if spec.layout == "NHWC" else spec.shape[2:4]
     if spec.dtype == "uint8":
-        fill = np.rint(np.asarray(mean, np.float64) * 255).astype(np.uint8)
+        fill = fill_bytes(preprocessing)
         image: NDArray[Any] = np.broadcast_to(fill, (height, width, len(fill))).copy()
         image[: picture.shape[0], : picture.shape[1]] = picture
     else:
         image = np.zeros((height, width, picture.shape[2]), np.float32)
-        scaled = picture.astype(np.float32) / np.float32(255)
-        shifted = (scaled - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-        image[: picture.shape[0], : picture.shape[1]] = shifted
+        image[: picture.shape[0], : picture.shape[1]] = normalize(picture, preprocessing)
     return (image if spec.layout == "NHWC" else image.transpose(2, 0, 1)).astype(spec.dtype, copy=False)
 
 

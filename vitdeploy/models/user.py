@@ -7,11 +7,9 @@ Such a model becomes a module from one image ``(n, 3, h, w)`` to one tensor, wha
 # pyright: reportMissingTypeStubs=false
 
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from vitdeploy.catalog import registry
-from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, Size, Task
+from vitdeploy.catalog.spec import Size, Task
 from vitdeploy.catalog.user_models import BUILDERS, UserModelFacts
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
+from vitdeploy.models import user_preprocessing
 from vitdeploy.processes import child_process
 
 DEFAULT_SIZE: Size = (224, 224)
@@ -133,7 +132,10 @@ def describe(name: str) -> UserModelFacts:
     if kind == "onnx":
         return registry.load("vitdeploy.models.user_onnx:describe")(rest)
     module: nn.Module = registry.load(BUILDERS[kind])(rest)
-    size, mean, std = _preprocessing(rest, module) if kind == "hf" else _marked(module)
+    if kind == "hf":
+        size, known = user_preprocessing.of_transformers(rest, _inner(module).config, DEFAULT_SIZE)
+    else:
+        size, known = user_preprocessing.of_marks(getattr(_inner(module), "pretrained_cfg", None) or {}, DEFAULT_SIZE)
     try:
         with torch.inference_mode():
             shape = tuple(module(torch.zeros(1, 3, *size)).shape)
@@ -147,7 +149,8 @@ def describe(name: str) -> UserModelFacts:
     task_facts = task_of_output(name, shape, size)
     weights = None if kind == "timm" else _digest(module)
     note = "its weights are random here: timm's would be a download" if kind == "timm" else None
-    return UserModelFacts(size=size, mean=mean, std=std, weights=weights, note=note, **task_facts)
+    preprocessing = known or user_preprocessing.assumed(task_facts["task"])
+    return UserModelFacts(size=size, preprocessing=preprocessing, weights=weights, note=note, **task_facts)
 
 
 def task_of_output(name: str, shape: tuple[int, ...], size: Size) -> dict[str, Any]:
@@ -175,28 +178,9 @@ def task_of_output(name: str, shape: tuple[int, ...], size: Size) -> dict[str, A
     )
 
 
-def _marked(module: nn.Module) -> tuple[Size, Any, Any]:
-    """Input size and normalization, as timm marks its models (``pretrained_cfg``); else ImageNet's."""
-    marks: Any = getattr(getattr(module, "model", module), "pretrained_cfg", None) or {}
-    size = tuple(marks.get("input_size", (3, *DEFAULT_SIZE)))[-2:]
-    return (int(size[0]), int(size[1])), marks.get("mean", IMAGENET_MEAN), marks.get("std", IMAGENET_STD)
-
-
-def _preprocessing(name: str, module: nn.Module) -> tuple[Size, Any, Any]:
-    """Input size and normalization from ``preprocessor_config.json``; else the configuration's size and ImageNet's."""
-    from transformers.utils import hub
-
-    try:  # OSError: neither in the folder nor in the cache
-        file = hub.cached_file(name, "preprocessor_config.json", local_files_only=True)
-        config: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8")) if file else {}
-    except (OSError, ValueError):
-        config = {}
-    crop: Any = config.get("crop_size") or config.get("size") or getattr(module.model.config, "image_size", None)  # pyright: ignore[reportAttributeAccessIssue]
-    if isinstance(crop, dict):
-        crop = (crop["height"], crop["width"]) if "height" in crop else crop.get("shortest_edge")
-    size = (crop, crop) if isinstance(crop, int) else tuple(crop or DEFAULT_SIZE)
-    mean, std = config.get("image_mean") or IMAGENET_MEAN, config.get("image_std") or IMAGENET_STD
-    return (int(size[0]), int(size[1])), tuple(mean), tuple(std)
+def _inner(module: nn.Module) -> Any:
+    """The user's module in ours."""
+    return getattr(module, "model", module)
 
 
 def _digest(module: nn.Module) -> str:

@@ -19,10 +19,11 @@ from onnx import external_data_helper
 from torch import Tensor, nn
 
 from vitdeploy.artifacts import manifest
-from vitdeploy.catalog.spec import IMAGENET_MEAN, IMAGENET_STD, Size
+from vitdeploy.catalog.spec import Size
 from vitdeploy.catalog.user_models import Stamp, UserModelFacts
 from vitdeploy.errors import Impossible, UnreadableFile
 from vitdeploy.models.user import DEFAULT_SIZE, task_of_output
+from vitdeploy.models.user_preprocessing import assumed, of_onnx
 
 IMAGE = "image"
 FLOATS = frozenset(
@@ -192,15 +193,15 @@ def describe(rest: str) -> UserModelFacts:
     if beside:
         weights = hashlib.sha256("".join([weights, *map(manifest.digest_of, beside)]).encode()).hexdigest()
     note = f"of its {others + 1} outputs the first is taken, {module.proto.graph.output[0].name}" if others else None
+    task_facts = task_of_output(path.name, shape, size)
     return UserModelFacts(
         size=size,
         sizes=(size,) if dims[2] and dims[3] else (),
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
         weights=weights,
         note=note,
         beside=tuple(map(Stamp.of, beside)),
-        **task_of_output(path.name, shape, size),
+        preprocessing=of_onnx(module.proto) or assumed(task_facts["task"]),
+        **task_facts,
     )
 
 
