@@ -1,7 +1,7 @@
-"""What all tests share: a cache folder and an adb server of their own, so that nothing of the user's is touched."""
+"""What all tests share: folders and an adb server of their own, so that nothing of the user's is touched."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,15 +12,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Point the store, the logs and the memory of imports to a temporary folder."""
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Point the store, the logs and the memory of imports to a temporary folder, and the machine's lock to another."""
+    own = {"XDG_CACHE_HOME": "cache", "VITDEPLOY_LOCK_DIR": "lock"}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update({name: str(tmp_path_factory.mktemp(folder)) for name, folder in own.items()})
     yield
-    if before is None:
-        del os.environ["XDG_CACHE_HOME"]
-    else:
-        os.environ["XDG_CACHE_HOME"] = before
+    _restore(before)
 
 
 @pytest.fixture(scope="session")
@@ -37,11 +35,7 @@ def adb_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[AdbServer]
     server.adb("start-server")
     yield server
     server.adb("kill-server")
-    for key, value in before.items():
-        if value is None:
-            del os.environ[key]
-        else:
-            os.environ[key] = value
+    _restore(before)
 
 
 @pytest.fixture
@@ -73,3 +67,11 @@ def say(
         return code, captured.out, captured.err
 
     return run
+
+
+def _restore(before: Mapping[str, str | None]) -> None:
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value

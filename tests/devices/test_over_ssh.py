@@ -135,11 +135,16 @@ def test_what_was_damaged_on_the_way_is_not_left_there(server: SshServer, tmp_pa
 
 
 def test_a_full_disk_is_named(server: SshServer, tmp_path: Path):
-    """Planted: the file's first place is /dev/full, whose every write ends with ENOSPC."""
+    """Planted: the device's `cat` writes this one file to /dev/full, whose every write ends with ENOSPC."""
     made = artifacts.conv_relu(tmp_path / "artifact")
     place = server.home / ".cache" / "vitdeploy" / "files" / made.manifest.sha256
-    place.mkdir(parents=True)
-    (place / ".model.onnx.part").symlink_to("/dev/full")
+    cat = tmp_path / "tools" / "cat"
+    cat.parent.mkdir()
+    case = f"case $(readlink /proc/$$/fd/1) in *{made.manifest.sha256}*) exec /bin/cat > /dev/full;; esac"
+    cat.write_text(f'#!/bin/sh\n{case}\nexec /bin/cat "$@"\n')
+    cat.chmod(0o755)
+    server.stop()
+    server.start(environment={"PATH": f"{cat.parent}:{os.environ['PATH']}"})
     run = timed(server, tmp_path, trials=1)
     (row,) = run.results
     assert row.status == "failed"
@@ -147,6 +152,7 @@ def test_a_full_disk_is_named(server: SshServer, tmp_path: Path):
     assert "cannot copy model.onnx" in row.reasons[0].message
     assert "No space left on device" in row.reasons[0].message
     assert not list(place.iterdir()), "nothing half-written is left"
+    cat.unlink()
     assert len(timed(server, tmp_path / "freed", trials=1).results[0].trials) == 1
 
 

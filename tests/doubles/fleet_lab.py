@@ -35,7 +35,8 @@ class Lab:
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "XDG_CACHE_HOME": str(folder / "cache"),
-            "TMPDIR": str(folder),  # the devices' locks lie there: another test's lab is another machine
+            "TMPDIR": str(folder),
+            "VITDEPLOY_LOCK_DIR": str(folder),  # another test's lab is another machine
         }
         self.address = ""
         self._started: list[subprocess.Popen[str]] = []

@@ -340,7 +340,7 @@ def _orphans(place: Place) -> int:
 
 def _locked(place: Place) -> int:
     held = 0
-    for path in Path(place.environment["TMPDIR"]).glob("*.lock"):
+    for path in Path(place.environment["VITDEPLOY_LOCK_DIR"]).glob("*.lock"):
         with path.open("r+") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -367,7 +367,8 @@ def place_of(root: Path, number: int, *, mounted: bool, faked: bool) -> Place:
     clock = root / "clock"
     clock.write_text("0")
     faking = {"LD_PRELOAD": str(root / "clock.so"), "VITDEPLOY_SOAK_CLOCK": str(clock)}
-    own = {"TMPDIR": str(root / "tmp"), "XDG_CACHE_HOME": str(root / "cache"), MARK: f"{root.name}-{number}"}
+    own = {name: str(root / "tmp") for name in ("TMPDIR", "VITDEPLOY_LOCK_DIR")}
+    own |= {"XDG_CACHE_HOME": str(root / "cache"), MARK: f"{root.name}-{number}"}
     environment = {**os.environ, **own, **(faking if faked else {})}
     return Place(root=root, folder=folder, environment=environment, clock=clock)
 

@@ -40,7 +40,8 @@ class SshServer:
     def start(self, *, environment: Mapping[str, str] | None = None) -> None:
         """Listen; ``environment`` is what every command on the device finds set."""
         # A lock folder of its own: tests run beside each other, and the machine has one lock.
-        found = {"HOME": str(self.home), "TMPDIR": str(self.home), **(environment or {})}
+        own = {name: str(self.home) for name in ("HOME", "TMPDIR", "VITDEPLOY_LOCK_DIR")}
+        variables = {**own, **(environment or {})}
         lines = [
             f"Port {self.port}",
             "ListenAddress 127.0.0.1",
@@ -52,7 +53,7 @@ class SshServer:
             "PasswordAuthentication no",
             "KbdInteractiveAuthentication no",
             "PermitRootLogin prohibit-password",
-            "SetEnv " + " ".join(f'"{name}={value}"' for name, value in found.items()),
+            "SetEnv " + " ".join(f'"{name}={value}"' for name, value in variables.items()),
         ]
         (self.folder / "sshd_config").write_text("\n".join(lines) + "\n")
         if os.getuid() == 0:

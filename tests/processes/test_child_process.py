@@ -237,4 +237,4 @@ def test_a_job_is_held_against_its_dataclass():
         child_process.job_of(CommandResult, [])
     with pytest.raises(UsageError, match="unexpected keyword argument 'more'") as caught:
         child_process.job_of(CommandResult, {"more": 1})
-    assert caught.value.hint == "Give exit_code, stdout, stderr."
+    assert caught.value.hint == "Give exit_code, stdout, stderr, device."

@@ -1,24 +1,29 @@
 """SSH connection by the system's OpenSSH: the user's own configuration, keys, jump hosts and known hosts hold.
 
-Files lie below ``~/.cache/vitdeploy`` there, under their content hash. The worker travels in a zip of ours. Every
-wait is bounded; what was started on the device ends when the link does.
+Files lie below ``~/.cache/vitdeploy`` there, under their content hash. The worker travels in a zip of ours. What was
+started on the device ends when the link does. The device is a stranger: each of its answers has a limit of time, a
+limit of length and a schema, and whatever it says else is an error of the device.
 """
 
 import contextlib
 import json
 import re
+import secrets
 import shlex
 import shutil
 import subprocess
 import tempfile
-import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated
 
-from vitdeploy.devices import agent, remote
+import msgspec
+
+from vitdeploy.devices import agent, ssh_errors
+from vitdeploy.devices.ssh_client import SshClient
 from vitdeploy.errors import DeviceError, MissingPackage, UnreadableFile, UsageError
-from vitdeploy.processes.connection import CommandResult, Connection, timed_out
+from vitdeploy.processes.connection import CommandResult, Connection, cannot_start, timed_out, wrote_too_much
+from vitdeploy.processes.device_words import last_line, one_line
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device
@@ -32,46 +37,64 @@ GRACE_S = 30.0
 TRANSFER_BYTES_PER_S = 100_000
 """A slower link than this is a lost one; a file may take its size by this, and `GRACE_S`."""
 
+LARGEST_FILE_BYTES = 8 * 2**30
+"""No file of ours is larger; a device that says so is not believed."""
+
 _ALIVE_S = 5
 """A silent link is asked so often whether it lives; three answers that do not come end it."""
 
-_NAME = re.compile(r"^[A-Za-z0-9_.:%\[\]-]+$")
-"""What a host or a user can be called; a dash in front would be an option."""
+_LONGEST_SOCKET_FOLDER = 40
+"""A socket's path has at most 103 bytes (macOS), of which ssh takes 58 for its name and a suffix while it makes it."""
 
-_SSH_ERRORS: Final = (
-    (
-        "REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "its host key changed",
-        "Find out why, then correct ~/.ssh/known_hosts.",
-    ),
-    ("Host key verification failed", "its host key is not known", "Connect once by hand: `ssh {target}`."),
-    ("Permission denied", "it refused the key", "Put your public key there: `ssh-copy-id {target}`."),
-    ("Could not resolve hostname", "its name is not known", "Check `host` in the device file."),
-    ("Connection refused", "nothing listens on its SSH port", "Start sshd there, or correct `port`."),
-    ("timed out", "it does not answer", "Check that it is on and in reach."),
-    ("No route to host", "there is no route to it", "Check the network."),
-)
-"""What OpenSSH says, what that means, and what to do."""
+_HOST = re.compile(r"^(?!-)[A-Za-z0-9_.:%\[\]-]+$")
+_USER = re.compile(r"^(?![-+])[\w.@+$-]+(?:\\[\w.@+$-]+)?$")
+"""What a host and a user can be called; a dash in front would be an option. Users of a domain: ``DOMAIN\\user``."""
+
+
+class _CommandAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `remote.run` answers with."""
+
+    exit_code: Annotated[int, msgspec.Meta(ge=-255, le=255)]
+    stdout: str = ""
+    stderr: str = ""
+    timed_out: bool = False
+    too_much: bool = False
+    failed: str | None = None
+    """Why it could not be started; the other fields mean nothing then."""
+    errno: int | None = None
+
+
+class _LockAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `remote.hold` answers with."""
+
+    held: bool
+    power: dict[str, str] = {}
+    refused: str = ""
 
 
 class SshConnection(Connection):
     """One device, over one shared connection."""
 
     def __init__(self, device: "Device") -> None:
-        for word in filter(None, (device.host, device.user)):
-            if not _NAME.match(word) or word.startswith("-"):
+        for word, names in ((device.host, _HOST), (device.user, _USER)):
+            if word and not names.match(word):
                 raise UsageError(f"{word!r} is no name of a host or user", f"Correct the device file of {device.name}.")
         self._name = device.name
-        self._target = f"{device.user}@{device.host}" if device.user else device.host
+        self._target = shlex.quote(f"{device.user}@{device.host}" if device.user else device.host)
         self._python = device.python
-        self._folder = Path(tempfile.mkdtemp(prefix="vd-"))  # short: a socket's path has at most 107 bytes
+        self._folder = _socket_folder()
         self._ssh = [
             *("ssh", "-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"),
             *("-o", "StrictHostKeyChecking=yes"),  # ours comes first: no configuration of the user loosens it
+            *("-o", "LogLevel=ERROR"),  # no banner: its words are not ssh's
+            *("-o", "RemoteCommand=none", "-o", "RequestTTY=no", "-o", "ClearAllForwardings=yes"),
             *("-o", f"ServerAliveInterval={_ALIVE_S}", "-o", "ServerAliveCountMax=3"),
             *("-o", "ControlMaster=auto", "-o", f"ControlPath={self._folder}/%C", "-o", "ControlPersist=60"),
             *(("-p", str(device.port)) if device.port else ()),
+            *(("-l", device.user) if device.user else ()),  # not USER@HOST: the user of a domain has an @ of its own
+            device.host,
         ]
+        self._client = SshClient(self._name, self._target, self._ssh)
         self._home = ""
         self._agent = ""
         self._holder: subprocess.Popen[bytes] | None = None
@@ -86,24 +109,12 @@ class SshConnection(Connection):
             DeviceError: it is not reachable, refuses us, or is full.
             MissingPackage: it has no python3, too old a one, or no numpy.
         """
-        self._home = self._shell('printf %s "$HOME"', timeout_s=2 * CONNECT_S).stdout
-        if not self._home.startswith("/"):
-            raise DeviceError(f"{self._name} has no home folder: {self._home!r}", "Log in there and check $HOME.")
-        source = "import sys; print(*sys.version_info[:2]); import numpy"
-        result = self._shell(f"{shlex.quote(self._python)} -c {shlex.quote(source)}", timeout_s=60)
-        version = tuple(int(word) for word in result.stdout.split() if word.isdigit())
-        oldest = ".".join(map(str, agent.OLDEST_PYTHON))
-        if not version:
-            raise MissingPackage(f"{self._name} has no {self._python}", f"Install Python {oldest} or newer there.")
-        if version < agent.OLDEST_PYTHON:
-            shown = ".".join(map(str, version))
-            raise MissingPackage(
-                f"{self._python} on {self._name} is {shown}, older than {oldest}", "Name a newer one as `python`."
+        self._home = self._client.shell('printf %s "$HOME"', timeout_s=2 * CONNECT_S).stdout
+        if not re.fullmatch(r"/[^\x00-\x1f\x7f]{0,1000}", self._home):
+            raise DeviceError(
+                f"{self._name} has no home folder: {one_line(self._home)!r}", "Log in there and check $HOME."
             )
-        if result.exit_code:
-            raise MissingPackage(
-                f"numpy is missing on {self._name}", f"Run `ssh {self._target} {self._python} -m pip install numpy`."
-            )
+        self._check_python()
         path, sha256 = agent.build(self._folder)
         self._agent = self.push(path, sha256=sha256)
 
@@ -115,26 +126,28 @@ class SshConnection(Connection):
         """Run ``argv`` there in a process group of its own, which ends with its time or with the link.
 
         Raises:
-            DeviceError: it cannot be started, took too long, or the link was lost.
+            DeviceError: it cannot be started, took too long or printed too much, or the link was lost.
         """
         if self._holder is not None and self._holder.poll() is not None:
             raise DeviceError(f"the link to {self._name} was lost, and its lock with it", "Go on with --resume.")
+        what = f"{Path(argv[0]).name} {' '.join(argv[1:3])}"
         data = stdin.encode()
         header = {"argv": list(argv), "stdin_bytes": len(data), "timeout_s": timeout_s}
-        command = shlex.join([*self.interpreter(), "-m", "vitdeploy.devices.remote", "run"])
-        with self._started(command) as process:
-            answer = _conversation(process, json.dumps(header).encode() + b"\n" + data, timeout_s + GRACE_S)
-            stderr = process.stderr.read().decode(errors="replace") if process.stderr else ""
-        if answer is None:
-            if self._holder is not None:  # what cut this one cuts the lock's too, a moment later
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._holder.wait(timeout=2)
-            raise self._lost(stderr, f"{Path(argv[0]).name} {' '.join(argv[1:3])}")
-        if "failed" in answer:
-            raise DeviceError(f"cannot start {argv[0]} on {self._name}: {answer['failed']}", "Install it there.")
-        if answer["timed_out"]:
+        with self._client.question(self._remote("run"), json.dumps(header).encode() + b"\n" + data) as question:
+            try:
+                answer = question.answer(_CommandAnswer, what, timeout_s=timeout_s + GRACE_S)
+            except DeviceError:
+                if self._holder is not None:  # what cut this one cuts the lock's too, a moment later
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        self._holder.wait(timeout=2)
+                raise
+        if answer.failed is not None:
+            raise cannot_start(argv[0], one_line(answer.failed), answer.errno, self._name)
+        if answer.timed_out:
             raise timed_out(argv, timeout_s, self._name)
-        return CommandResult(exit_code=answer["exit_code"], stdout=answer["stdout"], stderr=answer["stderr"])
+        if answer.too_much:
+            raise wrote_too_much(argv, self._name)
+        return CommandResult(exit_code=answer.exit_code, stdout=answer.stdout, stderr=answer.stderr, device=self._name)
 
     def push(self, path: Path, *, sha256: str) -> str:
         """Put a file there under its content hash, unless it lies there whole; returns where.
@@ -143,16 +156,20 @@ class SshConnection(Connection):
             DeviceError: the link was lost, or the device cannot write it (full, read-only).
         """
         folder = f"{self._home}/.cache/vitdeploy/files/{sha256}"
-        place, part = shlex.quote(f"{folder}/{path.name}"), shlex.quote(f"{folder}/.{path.name}.part")
+        place = shlex.quote(f"{folder}/{path.name}")
+        # Each push writes a file of its own: two clients may bring the same one at once.
+        part = shlex.quote(f"{folder}/.{secrets.token_hex(6)}.part")
         size = path.stat().st_size
         # Files get their name only when they are whole, so a name with the right size is the file.
-        if self._shell(f'[ "$(wc -c < {place})" -eq {size} ]', timeout_s=60).exit_code == 0:
+        if self._client.shell(f'[ "$(wc -c < {place})" -eq {size} ]', timeout_s=60).exit_code == 0:
             return f"{folder}/{path.name}"
         check = f'[ "$(sha256sum {part} | cut -d" " -f1)" = {shlex.quote(sha256)} ]'
         script = f"mkdir -p {shlex.quote(folder)} && cat > {part} && {check} && mv -f {part} {place}"
-        result = self._shell(f"{script} || {{ rm -f {part}; exit 1; }}", source=path, timeout_s=self._limit_s(size))
+        result = self._client.shell(
+            f"{script} || {{ rm -f {part}; exit 1; }}", source=path, timeout_s=self._limit_s(size)
+        )
         if result.exit_code:
-            reason = next(reversed(result.stderr.strip().splitlines()), "its digest is wrong")
+            reason = last_line(result.stderr, "its digest is wrong")
             raise DeviceError(
                 f"cannot copy {path.name} ({size} bytes) to {self._name}: {reason}",
                 "Free space there, or check its disk.",
@@ -160,22 +177,31 @@ class SshConnection(Connection):
         return f"{folder}/{path.name}"
 
     def pull(self, remote: str, path: Path) -> None:
-        """Fetch ``remote`` into ``path``, whole or not at all.
+        """Fetch ``remote`` into ``path``, whole or not at all, and never more than the device said it has.
 
         Raises:
-            DeviceError: it is not there, or the link was lost.
+            DeviceError: it is not there, another size than was said, or the link was lost.
             UnreadableFile: ``path`` cannot be written.
         """
-        part = path.with_name(f".{path.name}.part")
-        size = self._shell(f"wc -c < {shlex.quote(remote)}", timeout_s=60)
-        if size.exit_code or not size.stdout.strip().isdigit():
+        size = self._client.shell(f"wc -c < {shlex.quote(remote)}", timeout_s=60)
+        shown = size.stdout.strip()
+        if size.exit_code or not re.fullmatch(r"\d{1,15}", shown):
             raise DeviceError(f"{self._name} has no {remote}", "Run the command again.")
-        expected = int(size.stdout)
+        expected = int(shown)
+        part = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
         try:
+            if expected > min(LARGEST_FILE_BYTES, shutil.disk_usage(part.parent).free):
+                raise DeviceError(
+                    f"{remote} on {self._name} has {expected} bytes, it says: more than fits here",
+                    "Free space here, or look at that file.",
+                )
             with part.open("wb") as target:
-                self._shell(f"cat {shlex.quote(remote)}", target=target, timeout_s=self._limit_s(expected))
-            if part.stat().st_size != expected:
-                raise DeviceError(f"{remote} was copied from {self._name} incompletely", "Check the link. Try again.")
+                whole = self._client.fetch(remote, expected, target.write, timeout_s=self._limit_s(expected))
+            if not whole:
+                raise DeviceError(
+                    f"{remote} was copied from {self._name} with another size than the {expected} bytes it said",
+                    "Check the link. Try again.",
+                )
             part.replace(path)
         except OSError as error:
             raise UnreadableFile(f"cannot write {path}: {error.strerror}", "Choose another place.") from error
@@ -184,14 +210,19 @@ class SshConnection(Connection):
 
     def clear(self) -> None:
         """Remove all files of ours from the device."""
-        self._shell(f"rm -rf {shlex.quote(f'{self._home}/.cache/vitdeploy/files')}", timeout_s=60)
+        self._client.shell(f"rm -rf {shlex.quote(f'{self._home}/.cache/vitdeploy/files')}", timeout_s=60)
 
     def close(self) -> None:
         """End the shared connection; idempotent."""
         if self._folder.exists():
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            with contextlib.suppress(subprocess.TimeoutExpired, OSError):
                 subprocess.run(
-                    [*self._ssh, "-O", "exit", self._target], capture_output=True, timeout=CONNECT_S, check=False
+                    [*self._ssh[:-1], "-O", "exit", self._ssh[-1]],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    timeout=CONNECT_S,
+                    check=False,
                 )
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -202,77 +233,75 @@ class SshConnection(Connection):
         Raises:
             DeviceError: another process holds it; the message says which.
         """
-        command = [*self.interpreter(), "-m", "vitdeploy.devices.remote", "hold", f"{timeout_s:g}", *self._power]
-        with self._started(shlex.join(command)) as process:
-            reply = _line(process, timeout_s + GRACE_S)
-            if reply != remote.HELD:
-                message = reply or self._lost(_rest(process), "taking the lock").message
+        command = self._remote("hold", f"{timeout_s:g}", *self._power)
+        with self._client.question(command, b"") as question:
+            answer = question.answer(_LockAnswer, "taking the lock", timeout_s=timeout_s + GRACE_S)
+            if not answer.held:
+                message = one_line(answer.refused) or "its lock was refused, without a reason"
                 raise DeviceError(message.replace("local is", f"{self._name} is"), "Wait for it, or stop it.")
-            self.power = json.loads(_line(process, GRACE_S) or "{}")
-            self._holder = process
+            self.power = {one_line(name, 40): one_line(words) for name, words in list(answer.power.items())[:8]}
+            self._holder = question.process
             try:
                 yield
             finally:
                 self._holder = None
 
-    @contextlib.contextmanager
-    def _started(self, command: str) -> "Generator[subprocess.Popen[bytes]]":
-        """A command there with pipes; it is ended with the block."""
-        process = subprocess.Popen(
-            [*self._ssh, self._target, command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is ours: the far side ends with its stdin
-        )
-        try:
-            yield process
-        finally:
-            for stream in (process.stdin, process.stdout, process.stderr):
-                if stream is not None:
-                    with contextlib.suppress(OSError):
-                        stream.close()
-            try:
-                process.wait(timeout=2)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    def _check_python(self) -> None:
+        """See that the interpreter is there, new enough, and has a numpy that works."""
+        source = "import sys; print(*sys.version_info[:2], flush=True); import numpy"
+        result = self._client.shell(f"{shlex.quote(self._python)} -c {shlex.quote(source)}", timeout_s=60)
+        shown = re.search(r"^(\d{1,2}) (\d{1,3})$", result.stdout, re.MULTILINE)
+        signal = ssh_errors.signal_of(result.exit_code)
+        oldest = ".".join(map(str, agent.OLDEST_PYTHON))
+        last = last_line(result.stderr, "")
+        if signal is not None:
+            during = "while it imported numpy" if shown else "at its start"
+            raise DeviceError(
+                f"{self._python} on {self._name} was killed by {signal} {during}",
+                "Free memory there."
+                if signal == "SIGKILL"
+                else "Install a numpy that is built for its processor; on a Jetson, set OPENBLAS_CORETYPE=ARMV8.",
+            )
+        if shown is None and result.exit_code == 127:
+            raise MissingPackage(f"{self._name} has no {self._python}", f"Install Python {oldest} or newer there.")
+        if shown is None:
+            raise DeviceError(
+                f"{self._python} on {self._name} does not run: {last or f'exit code {result.exit_code}'}",
+                f"Try `ssh {self._target} {self._python} -V`.",
+            )
+        if (int(shown[1]), int(shown[2])) < agent.OLDEST_PYTHON:
+            raise MissingPackage(
+                f"{self._python} on {self._name} is {shown[1]}.{shown[2]}, older than {oldest}",
+                "Name a newer one as `python`.",
+            )
+        if result.exit_code and (not last or "No module named 'numpy'" in last):
+            raise MissingPackage(
+                f"numpy is missing on {self._name}", f"Run `ssh {self._target} {self._python} -m pip install numpy`."
+            )
+        if result.exit_code:
+            raise MissingPackage(
+                f"numpy on {self._name} is broken: {last}",
+                f"Run `ssh {self._target} {self._python} -m pip install --force-reinstall numpy`.",
+            )
 
-    def _shell(self, script: str, *, source: Path | None = None, target: Any = None, timeout_s: float) -> CommandResult:
-        """A line for the device's own shell: before the agent is there, and for files."""
-        try:
-            with source.open("rb") if source else contextlib.nullcontext(subprocess.DEVNULL) as stream:
-                result = subprocess.run(
-                    [*self._ssh, self._target, script],
-                    stdin=stream,
-                    stdout=target or subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    timeout=timeout_s,
-                    check=False,
-                )
-        except FileNotFoundError as error:
-            raise MissingPackage("ssh is not here", "Install OpenSSH's client.") from error
-        except OSError as error:
-            raise UnreadableFile(f"cannot read {source}: {error.strerror}", "Check the file.") from error
-        except subprocess.TimeoutExpired as error:
-            raise DeviceError(f"{self._name} did not answer in {timeout_s:.0f} s", "Check the link.") from error
-        stderr = result.stderr.decode(errors="replace")
-        if result.returncode == 255:  # what ssh itself ends with, ssh(1)
-            raise self._lost(stderr, "a command")
-        return CommandResult(
-            exit_code=result.returncode, stdout=(result.stdout or b"").decode(errors="replace"), stderr=stderr
-        )
-
-    def _lost(self, stderr: str, what: str) -> DeviceError:
-        for sign, meaning, hint in _SSH_ERRORS:
-            if sign in stderr:
-                return DeviceError(f"{self._name} ({self._target}): {meaning}", hint.format(target=self._target))
-        last = next(reversed(stderr.strip().splitlines()), "no output")
-        return DeviceError(f"the link to {self._name} was lost during {what}: {last}", "Go on with --resume.")
+    def _remote(self, verb: str, *words: str) -> Callable[[str], Sequence[str]]:
+        """The words that start our remote side there, from the mark of its answer."""
+        return lambda mark: [*self.interpreter(), "-m", "vitdeploy.devices.remote", verb, mark, *words]
 
     @staticmethod
     def _limit_s(size: int) -> float:
         return GRACE_S + size / TRANSFER_BYTES_PER_S
+
+
+def _socket_folder() -> Path:
+    """A folder for the shared connection's socket, whose path must be short; TMPDIR may be long (macOS)."""
+    parent = Path(tempfile.gettempdir())
+    if len(str(parent)) > _LONGEST_SOCKET_FOLDER - len("/vd-12345678"):
+        parent = Path("/tmp")  # noqa: S108 (a folder of our own in it, closed to others)
+    try:
+        return Path(tempfile.mkdtemp(prefix="vd-", dir=parent))
+    except OSError as error:
+        raise UnreadableFile(f"cannot make a folder in {parent}: {error.strerror}", "Free space there.") from error
 
 
 def open_connection(device: "Device") -> Connection:
@@ -291,45 +320,3 @@ def open_connection(device: "Device") -> Connection:
         connection.close()
         raise
     return connection
-
-
-def _conversation(process: "subprocess.Popen[bytes]", data: bytes, limit_s: float) -> dict[str, Any] | None:
-    """Send ``data`` and wait for the answer, keeping stdin open; None where none came."""
-    lines: list[str] = []
-
-    def ask() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            assert process.stdin is not None
-            process.stdin.write(data)
-            process.stdin.flush()
-            lines.append(_line(process, None))
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(limit_s)
-    if thread.is_alive():
-        process.kill()
-        thread.join()
-    try:
-        answer: dict[str, Any] = json.loads(lines[0]) if lines else {}
-    except ValueError:
-        return None
-    return answer or None
-
-
-def _line(process: "subprocess.Popen[bytes]", limit_s: float | None) -> str:
-    """One line of what it says; empty where it ended, or said nothing in time."""
-    assert process.stdout is not None
-    timer = threading.Timer(limit_s, process.kill) if limit_s is not None else None
-    if timer is not None:
-        timer.start()
-    try:
-        return process.stdout.readline().decode(errors="replace").rstrip("\n")
-    finally:
-        if timer is not None:
-            timer.cancel()
-
-
-def _rest(process: "subprocess.Popen[bytes]") -> str:
-    assert process.stderr is not None
-    return process.stderr.read().decode(errors="replace")

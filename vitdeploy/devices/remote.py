@@ -1,10 +1,11 @@
 """Remote side of an SSH connection: run one command that ends with the link, or hold the device's lock while it lasts.
 
-    python -m vitdeploy.devices.remote run     header and input on stdin, a JSON answer on stdout
-    python -m vitdeploy.devices.remote hold SECONDS [POWER_MODE|-] [clocks|-]
+    python -m vitdeploy.devices.remote run MARK        header and input on stdin, a JSON answer on stdout
+    python -m vitdeploy.devices.remote hold MARK SECONDS POWER_MODE|- clocks|-
 
-Standard library only: the agent carries it. The near side keeps stdin open until it has the answer, so its end
-means that the link was cut, and what was started is killed.
+An answer is one line that begins with MARK: what a login shell prints stands before it. Standard library only: the
+agent carries it. The near side keeps stdin open until it has the answer, so its end means that the link was cut, and
+what was started is killed.
 """
 
 import contextlib
@@ -19,14 +20,12 @@ from typing import Any
 
 from vitdeploy.devices import jetson_power
 from vitdeploy.errors import DeviceError
+from vitdeploy.processes.bounded_streams import OutOfTime, TooMuch, communicate
 from vitdeploy.processes.connection import kill_group
 from vitdeploy.processes.local import LocalConnection
 
-HELD = "held"
-"""Said when the lock is ours."""
 
-
-def run() -> int:
+def run(mark: str) -> int:
     """Read ``{"argv", "stdin_bytes", "timeout_s"}`` in one line and the input after it; answer when it ended."""
     source = sys.stdin.buffer
     header: dict[str, Any] = json.loads(source.readline())
@@ -40,42 +39,47 @@ def run() -> int:
             start_new_session=True,
         )
     except OSError as error:
-        print(json.dumps({"failed": error.strerror}))
+        _answer(mark, {"exit_code": 127, "failed": error.strerror or str(error), "errno": error.errno})
         return 0
     threading.Thread(target=_kill_at_end, args=(source, process), daemon=True).start()
-    timed_out = False
+    stdout, stderr, ended_by = b"", b"", None
     try:
-        stdout, stderr = process.communicate(data, timeout=header["timeout_s"])
-    except subprocess.TimeoutExpired:
-        timed_out = True
+        stdout, stderr = communicate(process, data, timeout_s=header["timeout_s"])
+    except OutOfTime:
+        ended_by = "timed_out"
+    except TooMuch:
+        ended_by = "too_much"
+    if ended_by is not None:
         kill_group(process.pid)
-        stdout, stderr = process.communicate()
-    answer = {
+        process.wait()
+    answer: dict[str, Any] = {
         "exit_code": process.returncode,
         "stdout": stdout.decode(errors="replace"),
         "stderr": stderr.decode(errors="replace"),
-        "timed_out": timed_out,
     }
-    print(json.dumps(answer), flush=True)
+    _answer(mark, {**answer, **({ended_by: True} if ended_by else {})})
     return 0
 
 
-def hold(wait_s: float, mode: str | None = None, *, clocks: bool = False) -> int:
+def hold(mark: str, wait_s: float, mode: str | None = None, *, clocks: bool = False) -> int:
     """Hold this machine's lock, and its power mode and clocks, until stdin ends; say so, or who has it."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)  # the default would end us without putting anything back
     try:
         with LocalConnection("local").lock(timeout_s=wait_s), jetson_power.power_held(mode, clocks=clocks) as power:
-            print(HELD, flush=True)
-            print(json.dumps(power), flush=True)
+            _answer(mark, {"held": True, "power": power})
             with contextlib.suppress(KeyboardInterrupt):
                 sys.stdin.buffer.read()
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)  # what is put back now is put back whole
     except DeviceError as error:
-        print(error.message, flush=True)
+        _answer(mark, {"held": False, "refused": error.message})
         return error.exit_code
     return 0
+
+
+def _answer(mark: str, answer: dict[str, Any]) -> None:
+    print(f"\n{mark}{json.dumps(answer)}", flush=True)
 
 
 def _interrupted(number: int, frame: object) -> None:
@@ -92,12 +96,10 @@ def _kill_at_end(source: Any, process: "subprocess.Popen[bytes]") -> None:
 def main(arguments: Sequence[str]) -> int:
     """Do what is asked for; returns the exit code."""
     match arguments:
-        case ["run"]:
-            return run()
-        case ["hold", wait_s]:
-            return hold(float(wait_s))
-        case ["hold", wait_s, mode, clocks]:
-            return hold(float(wait_s), None if mode == "-" else mode, clocks=clocks == "clocks")
+        case ["run", mark]:
+            return run(mark)
+        case ["hold", mark, wait_s, mode, clocks]:
+            return hold(mark, float(wait_s), None if mode == "-" else mode, clocks=clocks == "clocks")
         case _:
             print(__doc__, file=sys.stderr)
             return 2

@@ -17,13 +17,27 @@ import msgspec
 import platformdirs
 
 from vitdeploy import documents, errors
-from vitdeploy.errors import ToolchainFailed, VitdeployError
-from vitdeploy.processes.connection import CommandResult, Connection, kill_group
+from vitdeploy.errors import DeviceError, ToolchainFailed, VitdeployError
+from vitdeploy.processes.connection import CommandResult, Connection, cannot_start, kill_group
+from vitdeploy.processes.device_words import one_line
 
 T = TypeVar("T")
 
 LARGEST_LINE = 300
 """Characters of a log's line in a message."""
+
+
+LONGEST_MESSAGE = 2000
+"""Characters of a child's message or hint."""
+
+_KINDS: Mapping[str, type[VitdeployError]] = {
+    kind.__name__: kind
+    for kind in errors.error_classes()
+    if kind not in (VitdeployError, errors.Interrupted, errors.Regression, errors.NothingToCompare, errors.Inconclusive)
+}
+"""Errors that a child can have met. The others are verdicts on a command of ours, or the user's own Ctrl-C: no device
+may end us with them.
+"""
 
 
 class ChildError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,6 +53,8 @@ class MissingReply:
     """What a child left that is no reply."""
 
     words: str
+    unreadable: bool = False
+    """Whether there was one, which cannot be read."""
 
 
 class _Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,16 +104,16 @@ def read(result: CommandResult, kind: type[T], *, what: str, log: Path | None = 
 def decode(result: CommandResult, kind: type[T]) -> T | ChildError | MissingReply:
     """What a process left on stdout: its reply as ``kind``, the error that it met, or what is neither."""
     if not result.stdout.strip():
-        return MissingReply("no reply")
+        return MissingReply("no reply", unreadable=result.exit_code == 0)
     if len(result.stdout) > documents.LARGEST_BYTES:
-        return MissingReply(f"a reply of {len(result.stdout)} characters, more than any")
+        return MissingReply(f"a reply of {len(result.stdout)} characters, more than any", unreadable=True)
     try:
         answer = msgspec.json.decode(result.stdout, type=_Reply)
         if isinstance(answer.reply, msgspec.Raw):
             return msgspec.json.decode(answer.reply, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        return MissingReply(f"a reply that cannot be read ({error})")
-    return answer.error or MissingReply("an empty reply")
+        return MissingReply(f"a reply that cannot be read ({one_line(str(error))})", unreadable=True)
+    return answer.error or MissingReply("an empty reply", unreadable=True)
 
 
 def run_local(
@@ -120,6 +136,7 @@ def run_local(
         environment: its variables; None: ours.
 
     Raises:
+        DeviceError: the process cannot be started.
         ToolchainFailed: time was up.
         UnreadableFile: the log cannot be written.
     """
@@ -128,15 +145,18 @@ def run_local(
     except OSError as error:
         raise documents.cannot_write(log, error) from error
     with stream:
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL if job is None else subprocess.PIPE,
-            stdout=stream if job is None else subprocess.PIPE,
-            stderr=stream,
-            start_new_session=own_group,
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL if job is None else subprocess.PIPE,
+                stdout=stream if job is None else subprocess.PIPE,
+                stderr=stream,
+                start_new_session=own_group,
+            )
+        except OSError as error:
+            raise cannot_start(command[0], error.strerror or str(error), error.errno) from error
         try:
             stdout, _ = process.communicate(None if job is None else encode(job).encode(), timeout=timeout_s)
         except BaseException as error:
@@ -158,15 +178,15 @@ def error_of(reply: ChildError | MissingReply, what: str, result: CommandResult,
     """The error that a child met, as itself again, or the one of a child that left no reply."""
     if isinstance(reply, MissingReply):
         return failure(what, result, log, reply)
-    tree = {kind.__name__: kind for kind in errors.error_classes()}
-    return tree.get(reply.kind, ToolchainFailed)(reply.message, reply.hint)
+    kind = _KINDS.get(reply.kind, ToolchainFailed)
+    return kind(one_line(reply.message, LONGEST_MESSAGE), one_line(reply.hint, LONGEST_MESSAGE))
 
 
 def last_line(text: str) -> str:
     """The line of a log that tells most: the last one that names an error, else the last one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "Error" in line or "error" in line]
-    return (telling or lines or ["no output on stderr"])[-1][:LARGEST_LINE]
+    return one_line((telling or lines or ["no output on stderr"])[-1], LARGEST_LINE)
 
 
 def log_file(name: str) -> Path:
@@ -196,7 +216,9 @@ def keep_log(log: Path, title: str, result: CommandResult) -> None:
         raise documents.cannot_write(log, error) from error
 
 
-def failure(what: str, result: CommandResult, log: Path | None, reply: MissingReply | None = None) -> ToolchainFailed:
+def failure(
+    what: str, result: CommandResult, log: Path | None, reply: MissingReply | None = None
+) -> ToolchainFailed | DeviceError:
     """The error of a process that ended badly; ``reply`` is what it left in the place of one."""
     hint = f"Read {log}." if log else "Try again."
     if result.exit_code == -signal.SIGKILL:  # nobody here sends it to a process within its time: the system does
@@ -204,6 +226,8 @@ def failure(what: str, result: CommandResult, log: Path | None, reply: MissingRe
             f"{what} was killed: the machine ran out of memory, most likely",
             f"Free memory, or choose a smaller --size or --batch. {hint}",
         )
+    if reply is not None and reply.unreadable and result.device:  # what answers so is not a toolchain's failure
+        return DeviceError(f"{what} on {result.device} left {one_line(reply.words)}", hint)
     how = f"was killed by {signal_name(result)}" if result.exit_code < 0 else f"ended with exit code {result.exit_code}"
     left = f" and left {reply.words}" if reply else ""
     return ToolchainFailed(f"{what} {how}{left}: {last_line(result.stderr)}", hint)

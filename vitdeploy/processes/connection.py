@@ -4,6 +4,7 @@ Every wait has a timeout; a lost link is a `DeviceError` with a name, never a ha
 """
 
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from types import TracebackType
 from typing import Protocol, TypeVar
 
 from vitdeploy.errors import DeviceError
+from vitdeploy.processes.bounded_streams import LARGEST_OUTPUT_BYTES
 
 ConnectionT = TypeVar("ConnectionT", bound="Connection")
 
@@ -26,6 +28,8 @@ class CommandResult:
     """Negative: killed by that signal."""
     stdout: str
     stderr: str
+    device: str = ""
+    """Who says so: the device behind the link; empty: a process of this computer."""
 
 
 class Connection(Protocol):
@@ -80,6 +84,36 @@ def timed_out(argv: Sequence[str], timeout_s: float, device: str = "") -> Device
     """The error of a command that was killed at its limit."""
     words, place = " ".join([Path(argv[0]).name, *argv[1:3]]), f" on {device}" if device else ""
     return DeviceError(f"{words} was killed after {timeout_s:g} s{place}", "Raise the limit, or choose a smaller case.")
+
+
+def wrote_too_much(argv: Sequence[str], device: str = "") -> DeviceError:
+    """The error of a command that was killed because its output had no end."""
+    words, place = " ".join([Path(argv[0]).name, *argv[1:3]]), f" on {device}" if device else ""
+    return DeviceError(
+        f"{words}{place} printed more than {LARGEST_OUTPUT_BYTES // 2**20} MiB and was killed",
+        "Run it by hand, and look at what it prints.",
+    )
+
+
+def cannot_start(program: str, why: str, number: int | None, device: str = "") -> DeviceError:
+    """The error of a program that could not be started.
+
+    Args:
+        why: the system's words.
+        number: its ``errno``, where it is known.
+        device: where; empty: here.
+    """
+    hints = {
+        errno.EMFILE: "Too many files are open: raise the limit, `ulimit -n 4096`.",
+        errno.ENFILE: "Too many files are open on that machine: close what holds them.",
+        errno.EAGAIN: "Too many processes run: raise the limit, `ulimit -u`, or end some.",
+        errno.ENOMEM: "Free memory on that machine.",
+        errno.EACCES: "Make it executable.",
+        errno.ENOEXEC: "Use a program that is built for that machine.",
+    }
+    missing = "Install it there." if device else "Install it, or check its path."
+    place = f" on {device}" if device else ""
+    return DeviceError(f"cannot start {program}{place}: {why}", hints.get(number or 0, missing))
 
 
 def kill_group(leader: int) -> None:
