@@ -90,7 +90,7 @@ def test_a_rectangle_in_the_frame_lies_where_it_was_in_the_picture(shape: tuple[
 def test_the_picture_lies_in_the_upper_left_corner_and_nothing_is_beside_it():
     spec = registry.find_model("efficientvit_sam_l0.encoder")
     entry = Tensor(name="image", shape=(1, 3, 512, 512), dtype="float32", layout="NCHW")
-    manifest: Any = SimpleNamespace(inputs=(entry,), size=(512, 512), batch=1)
+    manifest: Any = SimpleNamespace(inputs=(entry,), size=(512, 512), batch=1, preprocessing=None)
     white = np.full((300, 400, 3), 255, np.uint8)
     feed = sam_predict.image_feed(white, manifest, spec)["image"]
     assert feed.shape == (1, 3, 512, 512)
@@ -98,7 +98,10 @@ def test_the_picture_lies_in_the_upper_left_corner_and_nothing_is_beside_it():
     np.testing.assert_allclose(feed[0, :, 383, 511], expected, rtol=1e-5)
     assert not feed[:, :, 384:].any()
     last: Any = SimpleNamespace(
-        inputs=(Tensor(name="image", shape=(1, 512, 512, 3), dtype="float32", layout="NHWC"),), size=(512, 512), batch=1
+        inputs=(Tensor(name="image", shape=(1, 512, 512, 3), dtype="float32", layout="NHWC"),),
+        size=(512, 512),
+        batch=1,
+        preprocessing=None,
     )
     turned = sam_predict.image_feed(white, last, spec)["image"]
     np.testing.assert_array_equal(turned.transpose(0, 3, 1, 2), feed)
@@ -137,7 +140,7 @@ def decoder_manifest(batch: int) -> Any:
         Tensor(name=sam_prompts.MASKS, shape=(batch, 4, side, side), dtype="float32", layout="NCHW"),
         Tensor(name=sam_prompts.SCORES, shape=(batch, 4), dtype="float32", layout="NC"),
     )
-    return SimpleNamespace(inputs=inputs, outputs=outputs, batch=batch)
+    return SimpleNamespace(inputs=inputs, outputs=outputs, batch=batch, preprocessing=None)
 
 
 def encoder_manifest() -> Any:
@@ -147,6 +150,7 @@ def encoder_manifest() -> Any:
             Tensor(name=sam_prompts.EMBEDDINGS, shape=(1, *sam_prompts.EMBEDDING), dtype="float32", layout="NCHW"),
         ),
         size=(512, 512),
+        preprocessing=None,
         batch=1,
     )
 
