@@ -7,15 +7,22 @@ fields that can be undefined are nullable; a newer schema is looked at before th
 """
 
 import contextlib
+import errno
 import glob
+import hashlib
+import json
 import os
+import re
+import socket
+import stat
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from vitdeploy.errors import UnreadableFile
+from vitdeploy.errors import UnreadableFile, UsageError
 
 T = TypeVar("T")
 
@@ -24,6 +31,15 @@ LARGEST_BYTES = 512 * 2**20
 
 
 _PART = ".part"
+
+_LONGEST_NAME = 200
+"""Bytes of a file name that are left room for marks around it: file systems allow 255."""
+
+_MOST_LINKS = 40
+"""Links that are followed. Source: Linux, MAXSYMLINKS."""
+
+_OPEN_FILE = re.compile(r"(?:/dev|/proc/(?:self|thread-self))/fd/([0-9]+)")
+"""Names of this process's open files; ``/dev/stdout`` is a link to one."""
 
 
 class _Head(msgspec.Struct):
@@ -74,57 +90,166 @@ def decode(data: bytes, kind: type[T], *, schema: int, what: str, name: str) -> 
         raise UnreadableFile(f"{name} is not a valid {what} file: {error}", f"Make the {what} file again.") from error
 
 
+def encode(document: Any) -> bytes:
+    """``document`` as indented JSON; characters that UTF-8 cannot hold (parts of file names) are replaced."""
+    try:
+        data = msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        data = json.dumps(msgspec.to_builtins(document), ensure_ascii=False).encode(errors="replace")
+    return msgspec.json.format(data, indent=1)
+
+
 def write(path: Path, document: Any) -> None:
-    """Write ``document`` as indented JSON, whole or not at all.
+    """Write ``document`` as indented JSON, as `write_bytes` does.
 
     Raises:
+        UsageError: the place is a folder.
         UnreadableFile: the place cannot be written (no such folder, read-only, disk full).
     """
-    write_bytes(path, msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
+    write_bytes(path, encode(document) + b"\n")
+
+
+def check_place(path: Path) -> None:
+    """Refuse, before any work, a place that cannot be written.
+
+    Raises:
+        UsageError: it is a folder.
+        UnreadableFile: its name is too long, or its folder cannot be written to.
+    """
+    place, descriptor = _followed(path)
+    try:
+        if descriptor is not None:
+            os.fstat(descriptor)
+        elif _mode(place) is None:
+            _check_folder(place)
+    except (OSError, ValueError) as error:
+        raise cannot_write(path, error) from error
+    if place.is_dir():
+        raise UsageError(f"{path} is a folder, not a file", "Name a file in it.")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``: a regular file is replaced whole or not at all, and a link's target, not the link.
+
+    A device, a pipe, a socket or an open file (``/dev/stdout``) is written to.
+
+    Raises:
+        UsageError: the place is a folder.
+        UnreadableFile: the place cannot be written (no such folder, read-only, disk full).
+    """
+    check_place(path)
+    place, descriptor = _followed(path)
+    try:
+        mode = _mode(place)
+        if descriptor is not None:
+            _write_through(os.dup(descriptor), data)
+        elif mode is not None and not stat.S_ISREG(mode):
+            _write_through(_opened(place, mode), data)
+        else:
+            _replace(place, data, mode)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _followed(path: Path) -> tuple[Path, int | None]:
+    """What ``path`` is when its links are followed, and the number of the open file that it names, if it names one."""
+    place = path
+    for _ in range(_MOST_LINKS):
+        named = _OPEN_FILE.fullmatch(str(place))
+        if named is not None:
+            return place, int(named[1])
+        if not place.is_symlink():
+            return place, None
+        place = place.parent / place.readlink()
+    raise cannot_write(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
+
+
+def _mode(place: Path) -> int | None:
+    """The file's type and permissions; None: there is none yet."""
+    try:
+        return place.stat().st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _check_folder(place: Path) -> None:
+    """Raise the error that making the file would end in, as far as it is known without making it."""
+    folder = place.absolute().parent  # fails in a working folder that was deleted
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _opened(place: Path, mode: int) -> int:
+    if not stat.S_ISSOCK(mode):
+        return os.open(place, os.O_WRONLY)
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(place))
+        return link.detach()
+
+
+def _write_through(descriptor: int, data: bytes) -> None:
+    """Write into what is open already, and close it; a reader that went away has read what it wanted."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # pyright: ignore[reportUnnecessaryComparison] (None where it is closed)
+            stream.flush()
+    with contextlib.suppress(BrokenPipeError), os.fdopen(descriptor, "wb", buffering=0) as stream:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[stream.write(rest) or 0 :]
+
+
+def _replace(path: Path, data: bytes, mode: int | None) -> None:
     """Write ``data`` beside ``path`` and rename it into place, so that readers see old or new, never half."""
     part: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.{os.getpid()}-", suffix=_PART)
+        prefix = f".{_short(path.name)}.{os.getpid()}-"
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=_PART)
         part = Path(name)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        part.chmod(0o644)
+        part.chmod(0o644 if mode is None else stat.S_IMODE(mode))
         part.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from error
     finally:
         if part is not None:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
 
 
+def _short(name: str) -> str:
+    """``name``, or a shorter one where the marks around it would make it longer than file systems allow."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= _LONGEST_NAME else hashlib.sha256(encoded).hexdigest()
+
+
 def _sweep(path: Path) -> None:
     """Remove what writers of ``path`` left behind that were killed in the middle of it."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*{_PART}"):
-        writer = leftover.name.removeprefix(f".{path.name}.").partition("-")[0]
-        if writer.isdigit() and not _alive(int(writer)):
+    name = _short(path.name)
+    for leftover in path.parent.glob(f".{glob.escape(name)}.*{_PART}"):
+        writer = leftover.name.removeprefix(f".{name}.").partition("-")[0]
+        if writer.isdigit() and not alive(int(writer)):
             leftover.unlink(missing_ok=True)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process of that number runs."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True  # somebody else's
     return True
 
 
-def cannot_write(path: Path, error: OSError) -> UnreadableFile:
+def cannot_write(path: Path, error: OSError | ValueError) -> UnreadableFile:
     """The error for a place that cannot be written."""
-    return UnreadableFile(
-        f"cannot write {path}: {error.strerror or error}", "Choose another place with --out, or free space there."
-    )
+    reason = getattr(error, "strerror", None) or error
+    return UnreadableFile(f"cannot write {path}: {reason}", "Choose another place with --out, or free space there.")

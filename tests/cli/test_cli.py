@@ -14,7 +14,7 @@ from vitdeploy.api.duel import DuelRequest
 from vitdeploy.api.export import ExportRequest
 from vitdeploy.api.predict import PredictRequest
 from vitdeploy.api.studies import StudyRequest
-from vitdeploy.cli.main import COMMANDS
+from vitdeploy.cli.app import COMMANDS
 from vitdeploy.cli.options import request_of
 from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.fleet.api import SweepRequest

@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from vitdeploy import documents
 from vitdeploy.api.devices import only_here
 from vitdeploy.artifacts.manifest import Artifact, as_json, open_artifact
 from vitdeploy.catalog import packages, registry, user_models
@@ -76,6 +77,7 @@ def predict(request: PredictRequest) -> Prediction:
             f"{artifact.folder} has still to be built on its device",
             "Export the same model to onnx-fp32 or onnx-fp16, which run here, or bench it on its device.",
         )
+    documents.check_place(_picture_path(request, artifact))
     photo = photos.open_named(request.image)
     used = manifest.preprocessing or spec.preprocessing
     if used.source == "assumed" and spec.task != "super-resolution":

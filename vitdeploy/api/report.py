@@ -41,6 +41,8 @@ def report(
     """
     module = registry.find_format(form)
     path = _report_path(form, out)
+    if path is not None:
+        documents.check_place(path)
     evaluations = [run for run in runs if is_evaluation(run)]
     if evaluations:
         if form != "html":

@@ -171,6 +171,7 @@ def compare_output(outcome: "CompareOutcome") -> CommandOutput:
         document={"exit_code": outcome.exit_code, **asdict(outcome.compared)},
         human=_verdicts(outcome.compared),
         exit_code=outcome.exit_code,
+        verdict=True,
     )
 
 

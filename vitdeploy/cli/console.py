@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vitdeploy import units
+from vitdeploy.cli import streams
 from vitdeploy.errors import VitdeployError, worst_exit_code
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 NOT_A_TERMINAL_WIDTH = 160
 """Columns when stdout is a pipe or a file: tables there are read unwrapped."""
+
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
+"""Values of ``--json`` that take stdout from the tables."""
 
 _settings = {"quiet": False, "verbose": 0}
 
@@ -62,6 +66,8 @@ class CommandOutput:
     """Of the whole; 0: that of the worst failure, if there is one."""
     failures: Sequence[VitdeployError] = ()
     """Errors of the rows that failed, printed on stderr."""
+    verdict: bool = False
+    """The exit code answers a question, so it holds even if the output cannot be printed."""
 
     @property
     def code(self) -> int:
@@ -108,25 +114,40 @@ def bar() -> "Generator[OnTrial]":
         yield advance
 
 
-def show(output: CommandOutput, json: str | None) -> None:
-    """Print an output: tables on stdout unless JSON takes it, failed rows on stderr."""
-    from rich.console import Console
+def show(output: CommandOutput, json: str | None) -> int:
+    """Print an output: tables on stdout unless JSON takes it, failed rows on stderr; returns the exit code.
 
+    The code of the output stays what it is if the output cannot be written; success does not.
+    """
     from vitdeploy import documents
 
-    if json == "-":
-        import msgspec
-
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(output.document), indent=1).decode() + "\n")
+    if output.verdict:
+        streams.keep_verdict()
+    failures = list(output.failures)
+    if json in STDOUT:
+        sys.stdout.write(documents.encode(output.document).decode() + "\n")
     else:
-        width = None if sys.stdout.isatty() else NOT_A_TERMINAL_WIDTH
-        stdout = Console(width=width, highlight=False, markup=False)
-        for part in output.human:
-            stdout.print(part, soft_wrap=isinstance(part, str))  # documents and annotations keep their lines
+        sys.stdout.write(_rendered(output.human))
         if json is not None:
-            documents.write(Path(json), output.document)
-    for error in output.failures:
+            try:
+                documents.write(Path(json), output.document)
+            except VitdeployError as error:
+                failures.append(error)
+    for error in failures:
         print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+    return output.code or worst_exit_code(error.exit_code for error in failures)
+
+
+def _rendered(parts: "Sequence[Table | str]") -> str:
+    """Tables and lines as the text that stdout takes; rich itself would end the program when nobody reads it."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else NOT_A_TERMINAL_WIDTH
+    stdout = Console(width=width, highlight=False, markup=False)
+    with stdout.capture() as capture:
+        for part in parts:
+            stdout.print(part, soft_wrap=isinstance(part, str))  # documents and annotations keep their lines
+    return capture.get()
 
 
 def plan(lines: Sequence[str]) -> CommandOutput:

@@ -4,13 +4,13 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
 from vitdeploy.cli import console
 from vitdeploy.cli.console import CommandOutput
-from vitdeploy.errors import Interrupted
+from vitdeploy.errors import Interrupted, UsageError
 
 Models = Annotated[list[str] | None, typer.Argument(metavar="[MODEL…]", help="Names from `vitdeploy models`.")]
 ArtifactPath = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="Its folder, manifest or model file.")]
@@ -47,6 +47,23 @@ def request_of(kind: type[Request], options: Mapping[str, Any]) -> Request:
     return kind(**{name: tuple(options[name]) if isinstance(options[name], list) else options[name] for name in names})
 
 
+def _check_text(options: Mapping[str, Any]) -> None:
+    """Refuse text of other encodings; paths may have any bytes.
+
+    Raises:
+        UsageError: an option is no UTF-8 text.
+    """
+    for name, value in options.items():
+        words = cast("list[Any]", value) if isinstance(value, list) else [value]
+        if any(isinstance(word, str) and not _is_text(word) for word in words):
+            raise UsageError(f"--{name.replace('_', '-')} is not UTF-8 text", "Give it in UTF-8.")
+
+
+def _is_text(word: str) -> bool:
+    """Whether no byte of the command line was left undecoded."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in word)
+
+
 def verb(function: Callable[..., CommandOutput]) -> Callable[..., None]:
     """A command from ``function``: with the options of every command; it shows the output and exits with its code."""
 
@@ -56,6 +73,11 @@ def verb(function: Callable[..., CommandOutput]) -> Callable[..., None]:
     ) -> None:
         del debug  # read from argv by `main`, so that usage errors know it too
         console.configure(quiet=quiet, verbose=verbose)
+        _check_text({**options, "json": json})
+        if json is not None and json != "-":
+            from vitdeploy import documents
+
+            documents.check_place(Path(json))
         try:
             output = function(*args, **options)
         except KeyboardInterrupt as error:  # the parser would end without a word
@@ -63,9 +85,8 @@ def verb(function: Callable[..., CommandOutput]) -> Callable[..., None]:
                 "interrupted",
                 "Run the same command again; `bench`, `eval`, `attention` and `reproduce` go on by --resume.",
             ) from error
-        console.show(output, json)
-        if output.code:
-            raise typer.Exit(output.code)
+        if code := console.show(output, json):
+            raise typer.Exit(code)
 
     own = inspect.signature(function)
     added = [
