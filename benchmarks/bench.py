@@ -316,8 +316,8 @@ def check_distinct(jobs: Sequence[Job]) -> None:
     Raises:
         UsageError: it is.
     """
-    seen: dict[Case, Job] = {}
+    by_case: dict[Case, Job] = {}
     for job in jobs:
-        if job.case in seen:
+        if job.case in by_case:
             raise UsageError(f"{job.case.name} is named twice", "Time two files of one case with `vitdeploy duel`.")
-        seen[job.case] = job
+        by_case[job.case] = job

@@ -77,7 +77,7 @@ def calibrate(run: Run, *, alpha: float, max_slowdown: float, seed: int = 0) -> 
     spread, drift = _spreads(first, second, differences)
     slower, above = _false_alarms(differences, a.case, alpha=alpha, max_slowdown=max_slowdown, seed=seed)
     needed = {count: _detectable(spread, count, alpha=alpha, max_slowdown=max_slowdown) for count in COUNTS}
-    wanted = (1 + max_slowdown) ** 2
+    threshold = (1 + max_slowdown) ** 2
     return Calibration(
         schema=calibration.SCHEMA,
         device=run.device.name,
@@ -97,15 +97,15 @@ def calibrate(run: Run, *, alpha: float, max_slowdown: float, seed: int = 0) -> 
         false_alarm_any_rate_ci95=binomial_interval(above, COMPARISONS),
         max_slowdown=max_slowdown,
         detectable={str(count): value for count, value in needed.items()},
-        recommended_pairs=next((count for count, value in needed.items() if value <= wanted), None),
+        recommended_pairs=next((count for count, value in needed.items() if value <= threshold), None),
         recommended_max_slowdown=_recommended_bound(spread, alpha=alpha),
     )
 
 
-def binomial_interval(found: int, tried: int, confidence: float = 0.95) -> tuple[float, float]:
+def binomial_interval(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """Clopper and Pearson's exact interval of a rate. Source: doi:10.1093/biomet/26.4.404."""
-    low = 0.0 if found == 0 else float(distributions.beta.ppf((1 - confidence) / 2, found, tried - found + 1))
-    high = 1.0 if found == tried else float(distributions.beta.ppf((1 + confidence) / 2, found + 1, tried - found))
+    low = 0.0 if count == 0 else float(distributions.beta.ppf((1 - confidence) / 2, count, total - count + 1))
+    high = 1.0 if count == total else float(distributions.beta.ppf((1 + confidence) / 2, count + 1, total - count))
     return low, high
 
 

@@ -107,8 +107,8 @@ def _stop_rule(planned: record.Duel, *, early: bool) -> bench.StopRule:
             effect = verdict.versus(by_side["A"], by_side["B"], max_slowdown=planned.max_slowdown, alpha=alpha * share)
             if effect.verdict != "inconclusive":
                 stopped = f"{effect.verdict} with a tenth of the allowed error"
-        left = alpha * (share if share is not None else shares[most])
+        look_alpha = alpha * (share if share is not None else shares[most])
         by: record.By = "trials" if turn_s is None else "turns"
-        return msgspec.structs.replace(planned, pairs=pairs, alpha=left, stopped=stopped, by=by, turn_s=turn_s)
+        return msgspec.structs.replace(planned, pairs=pairs, alpha=look_alpha, stopped=stopped, by=by, turn_s=turn_s)
 
     return duel_after

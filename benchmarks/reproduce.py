@@ -50,14 +50,14 @@ def find(name: str) -> PublishedTable:
         raise UnreadableFile(f"cannot read the table {path}: {error.strerror}", "Check its permissions.") from error
 
 
-def target_of(table: PublishedTable, device: Device, asked: str | None) -> str:
+def target_of(table: PublishedTable, device: Device, requested: str | None) -> str:
     """The target that is run: what is asked for, the published one where the device has it, else its first that runs.
 
     Raises:
         Impossible: nothing of the device's can be run in this version.
     """
-    if asked is not None:
-        return registry.find_target(asked).name
+    if requested is not None:
+        return registry.find_target(requested).name
     for name in (*table.targets, *device.targets):
         target = registry.find_target(name)
         if name in device.targets and target.runtime is not None and _runs(target, device):
@@ -91,14 +91,14 @@ def _runs(target: Target, device: Device) -> bool:
 def wanted(table: PublishedTable, *, quick: bool, target: str, device: str, free_bytes: int | None) -> list[Wanted]:
     """The files to time, each once however many rows it stands in; what cannot be run is refused with its reason."""
     batch = next((column.batch for column in table.columns.values() if column.runs_on == device), None) or 1
-    found: dict[tuple[str, Size, str | None], Wanted] = {}
+    by_file: dict[tuple[str, Size, str | None], Wanted] = {}
     for row in table.rows:
         if quick and not row.in_quick:
             continue
         for spec in _files(row):
             size = registry.parse_size(table.size_of(row, quick=quick))
             entry = Entry(model=spec.name, targets=(target,), size=size, batch=batch, attention=row.attention)
-            found.setdefault(
+            by_file.setdefault(
                 (spec.name, size, row.attention),
                 Wanted(
                     entry=entry,
@@ -106,7 +106,7 @@ def wanted(table: PublishedTable, *, quick: bool, target: str, device: str, free
                     macs=None if spec.part == "decoder" else _macs(row, table, quick=quick),
                 ),
             )
-    return list(found.values())
+    return list(by_file.values())
 
 
 def known(model: str) -> bool:
@@ -122,7 +122,7 @@ def _files(row: PublishedRow) -> list[ModelSpec]:
     """The rows of the catalogue that a table's row consists of; none for a model that is not there yet."""
     if row.model is None or not known(row.model):
         return []
-    return [one for one in registry.exported_models(row.model) if not row.parts or one.part in row.parts]
+    return [spec for spec in registry.exported_models(row.model) if not row.parts or spec.part in row.parts]
 
 
 def _refused(row: PublishedRow, spec: ModelSpec, size: Size, free_bytes: int | None) -> VitdeployError | None:
@@ -150,11 +150,11 @@ def _macs(row: PublishedRow, table: PublishedTable, *, quick: bool) -> float | N
 
 def scout(rows: list[Wanted]) -> Wanted | None:
     """The row whose speed stands for the device's; None where no arithmetic is known."""
-    known = [row for row in rows if row.macs is not None and row.refused is None]
-    small = [row for row in known if (row.macs or 0) <= SCOUT_MACS]
+    counted = [row for row in rows if row.macs is not None and row.refused is None]
+    small = [row for row in counted if (row.macs or 0) <= SCOUT_MACS]
     if small:
         return max(small, key=lambda row: row.macs or 0)
-    return min(known, key=lambda row: row.macs or 0, default=None)
+    return min(counted, key=lambda row: row.macs or 0, default=None)
 
 
 def in_time(rows: list[Wanted], macs_per_s: float, *, quick: bool, trials: int) -> Mapping[int, Impossible]:

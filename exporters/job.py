@@ -101,13 +101,13 @@ class Exporter(Protocol):
         ...
 
 
-def decode(given: Any) -> StepJob:
+def decode(document: Any) -> StepJob:
     """The job from plain JSON.
 
     Raises:
         UsageError: it does not fit.
     """
     try:
-        return msgspec.convert(given, StepJob, dec_hook=lambda kind, value: kind(value))
+        return msgspec.convert(document, StepJob, dec_hook=lambda kind, value: kind(value))
     except msgspec.ValidationError as error:
         raise UsageError(f"the job does not fit: {error}", "Write the fields of StepJob.") from error

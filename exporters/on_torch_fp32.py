@@ -26,8 +26,8 @@ Array = NDArray[Any]
 def called(model: nn.Module, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """The outputs of a module that returns one tensor or several, without gradients."""
     with torch.inference_mode():
-        found: torch.Tensor | tuple[torch.Tensor, ...] = model(*inputs)
-    return (found,) if isinstance(found, torch.Tensor) else found
+        result: torch.Tensor | tuple[torch.Tensor, ...] = model(*inputs)
+    return (result,) if isinstance(result, torch.Tensor) else result
 
 
 def outputs(model: nn.Module, feeds: Mapping[str, Array]) -> tuple[Array, ...]:

@@ -171,8 +171,8 @@ def _run(job: StepJob) -> None:
     log = child_reply.log_file(f"{name}-{variant.target}-{variant.size_words}")
     what = f"exporting {variant.full_model} to {variant.target}"
     command = [sys.executable, "-m", "vitdeploy.exporters.step"]
-    done = child_reply.run_local(command, job, what=what, timeout_s=STEP_LIMIT_S, log=log)
-    left = child_reply.decode(done, type(None))
-    if left is not None:
-        error = child_reply.error_of(left, what, done, log)
+    result = child_reply.run_local(command, job, what=what, timeout_s=STEP_LIMIT_S, log=log)
+    reply = child_reply.decode(result, type(None))
+    if reply is not None:
+        error = child_reply.error_of(reply, what, result, log)
         raise type(error)(error.message, error.hint.replace("the step's log", str(log)))

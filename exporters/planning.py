@@ -116,8 +116,8 @@ def plans(requests: Sequence[ArtifactRequest]) -> list[Plan]:
     """
     for request in requests:
         _check(request)
-    known = {request.weights: request.weights_sha256 for request in requests if request.weights}
-    digests: dict[Path | None, str] = {path: digest or manifest.digest_of(path) for path, digest in known.items()}
+    stated = {request.weights: request.weights_sha256 for request in requests if request.weights}
+    digests: dict[Path | None, str] = {path: digest or manifest.digest_of(path) for path, digest in stated.items()}
     return [_plan(request, digests.get(request.weights)) for request in requests]
 
 

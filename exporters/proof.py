@@ -36,12 +36,12 @@ def prove(reference: Any, file: Path, manifest: Mapping[str, Any], job: StepJob)
         for index, feeds in enumerate(torch_fp32.samples(job)):
             expected = torch_fp32.outputs(reference, feeds)
             outputs = infer(session, laid_out(feeds, entries))
-            found = [_channels_first(outputs[tensor.name], tensor) for tensor in results]
+            actual = [_channels_first(outputs[tensor.name], tensor) for tensor in results]
             masks = None
-            if judge is not None and np.isfinite(found[0]).all():
-                masks = judge.masks(expected[0], index), judge.masks(found[0], index)
-            evidence.add(expected[0], found[0], judged=masks)
-            for pair in zip(expected[1:], found[1:], strict=True):
+            if judge is not None and np.isfinite(actual[0]).all():
+                masks = judge.masks(expected[0], index), judge.masks(actual[0], index)
+            evidence.add(expected[0], actual[0], judged=masks)
+            for pair in zip(expected[1:], actual[1:], strict=True):
                 evidence.add_further(*pair)
     how = f"; every tensor rounded to {target.precision} after every node" if target.proof else ""
     return parity.verdict(evidence, target.tolerance, f"torch fp32, as published{how}")

@@ -99,13 +99,13 @@ def _full_disk(error: BaseException | None) -> OSError | None:
     return None
 
 
-def answer(given: Any) -> None:
+def answer(document: Any) -> None:
     """Do the job that came as JSON.
 
     Raises:
         VitdeployError: an error that a user can meet; a disk that is full is one, whatever wraps it.
     """
-    job = jobs.decode(given)
+    job = jobs.decode(document)
     try:
         run(job)
     except VitdeployError:

@@ -1,4 +1,4 @@
-"""``onnx-fp32``: a static ONNX graph by way of torch.export; a leaf over onnx, untyped at its border."""
+"""``onnx-fp32``: a static ONNX graph by way of torch.export; a leaf over onnx, which is partly untyped."""
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false
@@ -104,7 +104,7 @@ def write(graph: Any, folder: Path, *, rewrites: tuple[str, ...], precision: str
 def zeros(spec: ModelSpec, job: StepJob) -> dict[str, torch.Tensor]:
     """Tensors shaped and typed as the inputs of the job's graph, by name."""
     entries = graph_io.inputs(spec, size=job.variant.size, batch=job.variant.batch, io=job.variant.io)
-    return {one.name: torch.zeros(one.shape, dtype=getattr(torch, one.dtype)) for one in entries}
+    return {entry.name: torch.zeros(entry.shape, dtype=getattr(torch, entry.dtype)) for entry in entries}
 
 
 def exported(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], outputs: Sequence[str]) -> Any:
@@ -156,13 +156,13 @@ def folded(proto: Any) -> Any:
 
 def _drop_idle_casts(graph: Any) -> None:
     """Take out ``CastLike`` nodes between equal types, which torch leaves in group norms and onnx2tf does not know."""
-    found = [node for node in graph.graph if node.op_type == "CastLike"]
-    if found:
+    casts = [node for node in graph.graph if node.op_type == "CastLike"]
+    if casts:
         common_passes.ShapeInferencePass()(graph)
-    for node in found:
-        given, like = node.inputs
-        if given.dtype is not None and given.dtype == like.dtype:
-            ir.convenience.replace_all_uses_with(node.outputs[0], given)
+    for node in casts:
+        source, like = node.inputs
+        if source.dtype is not None and source.dtype == like.dtype:
+            ir.convenience.replace_all_uses_with(node.outputs[0], source)
             graph.graph.remove(node)
 
 

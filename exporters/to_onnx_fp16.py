@@ -22,7 +22,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     """
     precision = job.target.precision
     whole, applied = widened(model, spec, job)
-    graph = halved(whole, half_border=job.variant.io == "fp16", precision=precision)
+    graph = halved(whole, half_io=job.variant.io == "fp16", precision=precision)
     norms = any(node.op_type == "LayerNormalization" for node in graph.graph.node)
     words = f"; all tensors in {precision}, with one cast at each fp32 input and output"
     words += "; a layer norm is one operator with its statistics in fp32" * norms

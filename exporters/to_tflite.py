@@ -119,7 +119,7 @@ def faster_conversion(
             rejection = f"failed: {error.message}"
         files.append(ConvertedFile(converter=converter, file=file, rejection=rejection))
     sessions: dict[str, Any] = {
-        one.converter: proof.open_for_proof(job.target, one.file, manifest) for one in files if one.rejection is None
+        file.converter: proof.open_for_proof(job.target, file.file, manifest) for file in files if not file.rejection
     }
     inputs = msgspec.convert(manifest["inputs"], tuple[Tensor, ...])
     feeds = proof.laid_out(next(samples(job)), inputs)

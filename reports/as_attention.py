@@ -33,7 +33,7 @@ EQUAL_ARITHMETIC = (
 
 def render(study: Study) -> bytes:
     """The study as HTML; every text in it is escaped, and nothing is fetched."""
-    invalid = [point for one in study.series for point in one.points if point.why_not]
+    invalid = [point for series in study.series for point in series.points if point.why_not]
     return study_page.render(
         title="ReLU linear attention against softmax attention",
         lead=_lead(study),
@@ -45,7 +45,7 @@ def render(study: Study) -> bytes:
                 words=(RATIOS,),
                 chart=charts.speedups(study),
             ),
-            *(_panel(one) for one in study.series),
+            *(_panel(series) for series in study.series),
             Panel(id="kernels", title="What ran", words=tuple(map(study_words.kernel_words, study.kernels))),
         ],
         run=study.run,
@@ -56,19 +56,19 @@ def render(study: Study) -> bytes:
 def _lead(study: Study) -> list[str]:
     """The answers, before anything else."""
     lines: list[str] = []
-    for one in study.series:
-        last = next((point for point in reversed(one.points) if point.speedup), None)
+    for series in study.series:
+        last = next((point for point in reversed(series.points) if point.speedup), None)
         if last is not None and last.speedup is not None:
             side = "×".join(map(str, last.size))
-            lines.append(f"{one.name}: {study_words.ratio(last.speedup)} times faster at {side}")
+            lines.append(f"{series.name}: {study_words.ratio(last.speedup)} times faster at {side}")
     return lines
 
 
-def _panel(one: Series) -> Panel:
+def _panel(series: Series) -> Panel:
     return Panel(
-        id=one.kind.replace(" ", "-") + "-" + "".join(c for c in one.name if c.isalnum())[:24],
-        title=one.name if one.kind == "network" else one.name.capitalize(),
-        words=((EQUAL_ARITHMETIC,) if one.kind == "equal arithmetic" else ()) + tuple(study_words.series_words(one)),
-        table=PageTable(heads=HEADS, rows=tuple(map(study_words.point_cells, one.points)), texts=(0,)),
-        after=tuple(f"{'×'.join(map(str, p.size))}: {p.why_not}" for p in one.points if p.why_not),
+        id=series.kind.replace(" ", "-") + "-" + "".join(c for c in series.name if c.isalnum())[:24],
+        title=series.name if series.kind == "network" else series.name.capitalize(),
+        words=(EQUAL_ARITHMETIC,) * (series.kind == "equal arithmetic") + tuple(study_words.series_words(series)),
+        table=PageTable(heads=HEADS, rows=tuple(map(study_words.point_cells, series.points)), texts=(0,)),
+        after=tuple(f"{'×'.join(map(str, p.size))}: {p.why_not}" for p in series.points if p.why_not),
     )

@@ -13,8 +13,8 @@ SUFFIX = ".json"
 
 def render(report: Report) -> bytes:
     """``{case: {measure: {value, lower_value, upper_value}}}``; what cannot be quoted is left out."""
-    found = {row.label: _measures(row) for row in report.rows if row.quotable}
-    return json.dumps(found, indent=1, ensure_ascii=False).encode() + b"\n"
+    measures = {row.label: _measures(row) for row in report.rows if row.quotable}
+    return json.dumps(measures, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def _measures(row: ReportRow) -> dict[str, dict[str, float]]:

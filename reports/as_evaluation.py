@@ -11,7 +11,7 @@ from vitdeploy.reports.pages import chart_page, page
 
 def render(shown: Sequence[Shown]) -> bytes:
     """The page; every text in it is escaped, and nothing is fetched."""
-    datasets = list(dict.fromkeys(one.evaluation.dataset.name for one in shown))
+    datasets = list(dict.fromkeys(entry.evaluation.dataset.name for entry in shown))
     specifications = {name: latency_against_accuracy(name, shown) for name in datasets}
     figures = {name: chart for name, chart in specifications.items() if chart is not None}
     return chart_page.render(
@@ -31,10 +31,10 @@ def render(shown: Sequence[Shown]) -> bytes:
 
 def _title(shown: Sequence[Shown]) -> str:
     if len(shown) == 1:
-        one = shown[0]
-        figure = one.headline
-        said = f": {figure.name} {units.metric(figure.value, figure.unit)}" if figure else ""
-        return f"{one.evaluation.subjects[0].model} {one.evaluation.subjects[0].target}{said}"
+        entry = shown[0]
+        figure = entry.headline
+        result = f": {figure.name} {units.metric(figure.value, figure.unit)}" if figure else ""
+        return f"{entry.evaluation.subjects[0].model} {entry.evaluation.subjects[0].target}{result}"
     return f"Accuracy of {len(shown)} files"
 
 

@@ -58,8 +58,8 @@ def _verdicts(report: Report) -> Iterator[str]:
         if row.explained:
             yield f"- **{as_markdown.plain(row.label)}**: {as_markdown.plain('; '.join(row.explained))}."
     for row in broken[:MOST_ROWS]:
-        said = "; ".join(as_markdown.plain(reason.message) for reason in row.result.reasons)
-        yield f"- {row.result.status}: **{as_markdown.plain(row.label)}**: {said}"
+        reasons = "; ".join(as_markdown.plain(reason.message) for reason in row.result.reasons)
+        yield f"- {row.result.status}: **{as_markdown.plain(row.label)}**: {reasons}"
     for warning in report.warnings:
         yield f"- {as_markdown.plain(warning)}"
 
@@ -69,8 +69,8 @@ def _sentence(report: Report) -> str:
     for row in report.rows:
         if row.change is not None:
             counts[row.change.verdict] = counts.get(row.change.verdict, 0) + 1
-    told = ", ".join(f"**{count} {verdict}**" for verdict, count in sorted(counts.items())) or "not compared"
-    return f"{report.tally.quotable} of {report.tally.cases} cases have a valid figure; {told}."
+    verdicts = ", ".join(f"**{count} {verdict}**" for verdict, count in sorted(counts.items())) or "not compared"
+    return f"{report.tally.quotable} of {report.tally.cases} cases have a valid figure; {verdicts}."
 
 
 def _line(row: ReportRow) -> str:
@@ -86,9 +86,9 @@ def _line(row: ReportRow) -> str:
 def _annotation(row: ReportRow) -> str | None:
     result, change = row.result, row.change
     if result.status != "valid":
-        said = "; ".join(f"{reason.message}. {reason.hint}" for reason in result.reasons)
+        text = "; ".join(f"{reason.message}. {reason.hint}" for reason in result.reasons)
         wrong = any(reason.code == "parity-failed" for reason in result.reasons)
-        return _command("error" if wrong else "warning", f"{result.status}: {row.label}", said)
+        return _command("error" if wrong else "warning", f"{result.status}: {row.label}", text)
     if change is None or change.verdict in ("same", "faster"):
         return None
     kind = "error" if change.verdict == "slower" else "warning"

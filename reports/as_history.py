@@ -37,10 +37,10 @@ class Curve:
 
 def render(history: History) -> bytes:
     """The page; every text in it is escaped, and nothing is fetched."""
-    curves = [_curve(one, len(history.moments)) for one in history.series if one.medians_ms]
+    curves = [_curve(series, len(history.moments)) for series in history.series if series.medians_ms]
     changed = sorted(
         ((curve, change) for curve in curves for change in curve.series.changes),
-        key=lambda found: (found[1].first.started_utc, -found[1].ratio),
+        key=lambda pair: (pair[1].first.started_utc, -pair[1].ratio),
         reverse=True,
     )
     return page.render(
@@ -49,7 +49,7 @@ def render(history: History) -> bytes:
         scripts=[page.asset("history.js")],
         history=history,
         curves=curves,
-        silent=[one for one in history.series if not one.medians_ms],
+        silent=[series for series in history.series if not series.medians_ms],
         changed=changed,
         width=WIDTH,
         height=HEIGHT,

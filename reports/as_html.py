@@ -139,7 +139,7 @@ def _group(rows: Sequence[ReportRow]) -> Group:
         name=cells.name(rows[0]),
         family=rows[0].family,
         size=", ".join(filter(None, (shown[0].size, shown[0].conditions))),
-        bars=tuple(Bar(cells=one, percent=round(100 * _median(one) / slowest, 2)) for one in shown),
+        bars=tuple(Bar(cells=entry, percent=round(100 * _median(entry) / slowest, 2)) for entry in shown),
     )
 
 

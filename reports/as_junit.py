@@ -49,11 +49,11 @@ def _case(row: ReportRow) -> ET.Element:
         _child(case, "failure", "has no figure to quote", reasons)
     elif row.change is not None and row.change.verdict == "slower":
         _child(case, "failure", "slower", row.change.reason)
-    told = [] if row.change is None else [f"{row.change.verdict}: {row.change.reason}"]
-    told += registry.notes([row.result.case.model])
-    if told or (reasons and row.quotable):
+    lines = [] if row.change is None else [f"{row.change.verdict}: {row.change.reason}"]
+    lines += registry.notes([row.result.case.model])
+    if lines or (reasons and row.quotable):
         output = ET.SubElement(case, "system-out")
-        output.text = _text("\n".join([*told, *([reasons] if row.quotable and reasons else [])]))
+        output.text = _text("\n".join([*lines, *([reasons] if row.quotable and reasons else [])]))
     return case
 
 

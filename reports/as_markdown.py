@@ -93,11 +93,11 @@ def _notes(shown: Sequence[Cells]) -> Iterator[str]:
     """Why a row has no figures, what to know about one that has, and why a figure is missing."""
     for row in shown:
         result = row.row.result
-        said = " ".join(f"{_prose(reason.message)}. {_prose(reason.hint)}" for reason in result.reasons)
-        if said and row.row.quotable:
-            yield f"- {cells.remark(row.row)} **{plain(row.row.label)}**: {said}"
-        elif said:
-            yield f"- **{plain(row.row.label)}**, {result.status}: {said}"
+        reasons = " ".join(f"{_prose(reason.message)}. {_prose(reason.hint)}" for reason in result.reasons)
+        if reasons and row.row.quotable:
+            yield f"- {cells.remark(row.row)} **{plain(row.row.label)}**: {reasons}"
+        elif reasons:
+            yield f"- **{plain(row.row.label)}**, {result.status}: {reasons}"
         if row.row.explained:
             yield f"- **{plain(row.row.label)}**: {plain('; '.join(row.row.explained))}."
         if row.row.lacking:

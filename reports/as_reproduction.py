@@ -21,37 +21,37 @@ FOREIGN_COLUMNS = (
 SIGNS = {True: "same", False: "differs", None: "not stated"}
 
 
-def render(found: Reproduction) -> bytes:
+def render(reproduction: Reproduction) -> bytes:
     """The table as HTML; every text in it is escaped, and nothing is fetched."""
     return study_page.render(
-        title=found.table.title,
-        lead=[_short(answer) for answer in found.answers if answer.measured and answer.claim.column][:4],
+        title=reproduction.table.title,
+        lead=[_short(answer) for answer in reproduction.answers if answer.measured and answer.claim.column][:4],
         panels=[
             Panel(
                 id="claims",
                 title="Speed-ups, published and measured",
                 words=(RATIOS,),
-                chart=charts.claims(found),
-                table=_claims(found),
-                after=tuple(dict.fromkeys(study_words.claim_notes(found.answers))),
+                chart=charts.claims(reproduction),
+                table=_claims(reproduction),
+                after=tuple(dict.fromkeys(study_words.claim_notes(reproduction.answers))),
             ),
             Panel(
                 id="figures",
                 title="Every row",
-                words=() if all(found.comparable.values()) else (FOREIGN_COLUMNS,),
-                table=_figures(found),
-                after=study_words.row_notes(found),
+                words=() if all(reproduction.comparable.values()) else (FOREIGN_COLUMNS,),
+                table=_figures(reproduction),
+                after=study_words.row_notes(reproduction),
             ),
             Panel(
                 id="protocol",
                 title="What differs from the published protocol",
                 words=("Ratios can be compared despite most of these differences; absolute latencies cannot.",),
-                table=_checklist(found),
+                table=_checklist(reproduction),
             ),
-            Panel(id="sources", title="Where the published figures come from", words=_sources(found)),
+            Panel(id="sources", title="Where the published figures come from", words=_sources(reproduction)),
         ],
-        run=found.run,
-        notes=["--quick: at a smaller size than published; leave it out for the table's own."] if found.smaller else [],
+        run=reproduction.run,
+        notes=["--quick: at a smaller size than published; leave it out for the table's own."] * reproduction.smaller,
     )
 
 
@@ -60,17 +60,17 @@ def _short(answer: ClaimOutcome) -> str:
     return f"{answer.claim.slow} ÷ {answer.claim.fast}: {study_words.ratio(answer.measured)}{published}"
 
 
-def _claims(found: Reproduction) -> PageTable:
+def _claims(reproduction: Reproduction) -> PageTable:
     rows = tuple(
         (
             answer.claim.words,
             f"{answer.claim.slow} ÷ {answer.claim.fast}",
             _published(answer),
             study_words.ratio(answer.measured),
-            _column_words(answer.claim, found),
+            _column_words(answer.claim, reproduction),
             answer.claim.source,
         )
-        for answer in found.answers
+        for answer in reproduction.answers
     )
     heads = ("claim", "pair", "published", "measured here", "published for", "source")
     return PageTable(heads=heads, rows=rows, texts=(0, 1, 4, 5))
@@ -83,18 +83,18 @@ def _published(answer: ClaimOutcome) -> str:
     return f"{answer.published:.3g}" + ("" if answer.claim.ratio is not None else " (derived)")
 
 
-def _column_words(claim: Claim, found: Reproduction) -> str:
+def _column_words(claim: Claim, reproduction: Reproduction) -> str:
     if claim.column is None:
         return ""
-    column = found.table.columns[claim.column]
+    column = reproduction.table.columns[claim.column]
     return f"{column.device}, batch {column.batch or 'not stated'}"
 
 
-def _figures(found: Reproduction) -> PageTable:
-    columns = found.table.columns
+def _figures(reproduction: Reproduction) -> PageTable:
+    columns = reproduction.table.columns
     heads = (
-        *("model", "size run", "measured here", "peak memory", found.table.quality or "quality"),
-        *(f"{name}{'' if found.comparable[name] else ' *'}" for name in columns),
+        *("model", "size run", "measured here", "peak memory", reproduction.table.quality or "quality"),
+        *(f"{name}{'' if reproduction.comparable[name] else ' *'}" for name in columns),
         "why there is no figure",
     )
     rows = tuple(
@@ -105,19 +105,19 @@ def _figures(found: Reproduction) -> PageTable:
             *study_words.published_cells(figure, columns),
             figure.why_not or "",
         )
-        for figure in found.figures
+        for figure in reproduction.figures
     )
     return PageTable(heads=heads, rows=rows, texts=(0, len(heads) - 1))
 
 
-def _checklist(found: Reproduction) -> PageTable:
-    rows = tuple((one.what, one.published, one.measured, SIGNS[one.same]) for one in found.differences)
+def _checklist(reproduction: Reproduction) -> PageTable:
+    rows = tuple((row.what, row.published, row.measured, SIGNS[row.same]) for row in reproduction.differences)
     return PageTable(heads=("", "published", "here", ""), rows=rows, texts=(0, 1, 2, 3))
 
 
-def _sources(found: Reproduction) -> tuple[str, ...]:
+def _sources(reproduction: Reproduction) -> tuple[str, ...]:
     return tuple(
         f"{name}: {column.device}, {column.unit}, batch {column.batch or 'not stated'}, {column.boundary}"
         f"{', read from a chart' if column.chart else ''}; {column.source}"
-        for name, column in found.table.columns.items()
+        for name, column in reproduction.table.columns.items()
     )

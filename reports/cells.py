@@ -36,7 +36,7 @@ class Cells:
 def of(rows: Sequence[ReportRow]) -> list[Cells]:
     """The rows of one table; the precision of a column fits its smallest figure."""
     shown = [row.result.summary if row.quotable else None for row in rows]
-    known = [summary.median_ms for summary in shown if summary]
+    medians = [summary.median_ms for summary in shown if summary]
     columns = zip(
         rows,
         units.milliseconds([s.median_ms if s else None for s in shown]),
@@ -57,7 +57,7 @@ def of(rows: Sequence[ReportRow]) -> list[Cells]:
             size=f"{row.result.case.size[0]}×{row.result.case.size[1]}",
             conditions=conditions(row),
             median=median,
-            interval=_interval(row, like=min(known, default=1.0)),
+            interval=_interval(row, like=min(medians, default=1.0)),
             p90=p90,
             p99=p99,
             per_second=rate,
@@ -77,8 +77,8 @@ def of(rows: Sequence[ReportRow]) -> list[Cells]:
 
 def per_second(values: Sequence[float | None]) -> list[str]:
     """A column of rates: three significant digits of its smallest value, at most two decimals."""
-    known = [value for value in values if value]
-    decimals = min(2, max(0, 2 - math.floor(math.log10(min(known))))) if known else 0
+    nonzero = [value for value in values if value]
+    decimals = min(2, max(0, 2 - math.floor(math.log10(min(nonzero))))) if nonzero else 0
     return [units.MISSING if value is None else f"{value:.{decimals}f}" for value in values]
 
 
@@ -137,21 +137,21 @@ def name(row: ReportRow) -> str:
 
 def parity(row: ReportRow) -> str:
     """``ok 3.2e-06 σ``: passed, and the largest error in standard deviations of the output."""
-    found = row.result.parity
-    if found is None:
+    proof = row.result.parity
+    if proof is None:
         return units.MISSING
-    error = "" if found.error_std is None else f" {found.error_std:.1e} σ" if found.error_std else " 0 σ"
-    return ("ok" if found.passed else "FAILED") + error
+    error = "" if proof.error_std is None else f" {proof.error_std:.1e} σ" if proof.error_std else " 0 σ"
+    return ("ok" if proof.passed else "FAILED") + error
 
 
 def metric(row: ReportRow) -> str:
     """``pixel agreement 99.98 %``: the task's own measure of agreement with the reference."""
-    found = row.result.parity.metric if row.result.parity else None
-    if found is None or found.value is None:
+    agreement = row.result.parity.metric if row.result.parity else None
+    if agreement is None or agreement.value is None:
         return ""
-    if "dB" in found.name:
-        return f"{found.name} {found.value:.1f}"
-    return f"{found.name} {found.value:.2%}".replace("%", " %")
+    if "dB" in agreement.name:
+        return f"{agreement.name} {agreement.value:.1f}"
+    return f"{agreement.name} {agreement.value:.2%}".replace("%", " %")
 
 
 def remark(row: ReportRow) -> str:

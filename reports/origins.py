@@ -39,27 +39,27 @@ def of(run: Run, *, baseline: bool = False) -> Origin:
 
 def facts(run: Run) -> DeviceFacts:
     """What is known of the machine that was timed; its state at the start only where that is the host itself."""
-    known = DeviceFacts(run.device.facts)
-    return DeviceFacts({**run.host, **known}) if known.link in (None, "local") else known
+    device_facts = DeviceFacts(run.device.facts)
+    return DeviceFacts({**run.host, **device_facts}) if device_facts.link in (None, "local") else device_facts
 
 
 def place(run: Run) -> str:
     """The machine in a few words: the device's name, and its processor where that name is only ``local``."""
-    known = facts(run)
-    if run.device.name != "local" or not known.cpu:
+    device_facts = facts(run)
+    if run.device.name != "local" or not device_facts.cpu:
         return run.device.name
-    return known.cpu + (f", {known.cores_physical} cores" if known.cores_physical else "")
+    return device_facts.cpu + (f", {device_facts.cores_physical} cores" if device_facts.cores_physical else "")
 
 
 def _machine(run: Run) -> Iterator[tuple[str, str]]:
-    known = facts(run)
-    if not known:
+    device_facts = facts(run)
+    if not device_facts:
         yield "facts", "none were recorded"
-    yield from known.listed()
+    yield from device_facts.listed()
     for runtime in run.runtimes:
         yield "runtime", runtime
-    if known.packages:
-        yield "packages", fact_table.listed(known.packages)
+    if device_facts.packages:
+        yield "packages", fact_table.listed(device_facts.packages)
 
 
 def _protocol(run: Run) -> Iterator[tuple[str, str]]:

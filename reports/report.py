@@ -258,9 +258,9 @@ def _labeled(rows: Sequence[ReportRow]) -> list[ReportRow]:
 def _faster(result: Result, run: Run) -> Ratio | None:
     """The ratio to the reference target of the same case, where both may be quoted."""
     group = [other for other in run.results if but_target(other) == but_target(result) and other.status == "valid"]
-    known = [other for name in REFERENCES for other in group if other.case.target == name]
+    references = [other for name in REFERENCES for other in group if other.case.target == name]
     slowest = sorted(group, key=lambda other: -other.summary.median_ms if other.summary else 0.0)
-    reference = next(iter(known or slowest), result)
+    reference = next(iter(references or slowest), result)
     if result.status != "valid" or result.case.target == reference.case.target:
         return None
     if result.summary is None or reference.summary is None:

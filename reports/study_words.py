@@ -73,8 +73,8 @@ def series_words(series: Series) -> list[str]:
             lines.append(f"{name} attention's time grows with pixels to the power {ratio(whole)}{more}")
     at, words = series.crossing.at, crossing_words(series.crossing)
     if at is not None:
-        known = "" if at.interval is None else f" [{at.interval[0] ** 0.5:.1f} … {at.interval[1] ** 0.5:.1f}]"
-        return [*lines, f"They cross at a side of {at.value**0.5:.1f}{known} pixels{words and f'; {words}'}."]
+        interval = "" if at.interval is None else f" [{at.interval[0] ** 0.5:.1f} … {at.interval[1] ** 0.5:.1f}]"
+        return [*lines, f"They cross at a side of {at.value**0.5:.1f}{interval} pixels{words and f'; {words}'}."]
     return [*lines, f"They cross {words}." if series.crossing.ends else f"{words[0].upper()}{words[1:]}."]
 
 

@@ -33,8 +33,8 @@ def attribute(a: Artifact, b: Artifact, measure: Profile) -> Attribution:
         times = [measure(side) for side in (a, b)]
     except VitdeployError as error:
         return Attribution(operators=(), graph=_changed(a, b), said=error.message)
-    said = None if all(times) else f"{' and '.join(sorted({a.manifest.target, b.manifest.target}))}: no operator times"
-    return Attribution(operators=largest(*times) if all(times) else (), graph=_changed(a, b), said=said)
+    note = None if all(times) else f"{' and '.join(sorted({a.manifest.target, b.manifest.target}))}: no operator times"
+    return Attribution(operators=largest(*times) if all(times) else (), graph=_changed(a, b), said=note)
 
 
 def largest(base_ns: Mapping[str, int], head_ns: Mapping[str, int]) -> tuple[OperatorShare, ...]:

@@ -34,12 +34,12 @@ def by_tool(side: Artifact, phone: PreparedPhone, *, threads: int) -> dict[str, 
         files = prepared_phone.write_inputs(specs, inputs.make_input(specs, 0), Path(folder))
         with prepared_phone.inputs_on(phone, graph, specs, files, threads=threads) as request:
             argv = benchmark_model.timing_command(request, min_time_s=MIN_TIME_S, profile=True)
-            done = prepared_phone.merged_streams(phone.link.run(argv, timeout_s=LIMIT_S))
-    if done.exit_code:
-        last = child_reply.last_line(done.stderr)
+            result = prepared_phone.merged_streams(phone.link.run(argv, timeout_s=LIMIT_S))
+    if result.exit_code:
+        last = child_reply.last_line(result.stderr)
         raise ToolchainFailed(
-            f"benchmark_model ended with exit code {done.exit_code} while it profiled: {last}",
+            f"benchmark_model ended with exit code {result.exit_code} while it profiled: {last}",
             "Use a build with operator profiling.",
         )
-    benchmark_model.parse_output(done.stderr)
-    return operator_table.ns_by_type(done.stderr)
+    benchmark_model.parse_output(result.stderr)
+    return operator_table.ns_by_type(result.stderr)

@@ -134,13 +134,13 @@ class Memory:
         self._free = total_bytes
         self._changed = threading.Condition()
 
-    def take(self, wanted: int) -> int:
+    def take(self, size_bytes: int) -> int:
         """Wait for so many bytes, or for all of them where that is more."""
-        asked = min(wanted, self._total)
+        taken_bytes = min(size_bytes, self._total)
         with self._changed:
-            self._changed.wait_for(lambda: self._free >= asked)
-            self._free -= asked
-        return asked
+            self._changed.wait_for(lambda: self._free >= taken_bytes)
+            self._free -= taken_bytes
+        return taken_bytes
 
     def give(self, taken: int) -> None:
         """Give back what `take` returned."""
@@ -179,16 +179,16 @@ def export(work: Work, place: Path) -> Cell:
         seconds = time.monotonic() - started
         out.seek(0)
         err.seek(0)
-        said, failed = out.read(), err.read().decode(errors="replace")
-    known: dict[str, Any] = {"seconds": seconds, "peak_bytes": used.ru_maxrss * 1024}
-    rows: list[dict[str, Any]] = json.loads(said) if said.strip().startswith(b"[") else []
+        output, log = out.read(), err.read().decode(errors="replace")
+    cost: dict[str, Any] = {"seconds": seconds, "peak_bytes": used.ru_maxrss * 1024}
+    rows: list[dict[str, Any]] = json.loads(output) if output.strip().startswith(b"[") else []
     manifest = rows[0]["manifest"] if rows else None
     if manifest is None:
-        lines = [line for line in failed.splitlines() if line.startswith("error:")] or failed.splitlines()[-1:]
+        lines = [line for line in log.splitlines() if line.startswith("error:")] or log.splitlines()[-1:]
         why = lines[0].removeprefix("error: ") if lines else f"exit code {process.returncode}"
         # Exit 4: the target cannot take this model, and says why; trying again would say the same.
         state = "left out" if process.returncode == Impossible.exit_code else "failed"
-        return Cell(model=work.spec.name, target=work.target, size=work.size, state=state, said=why, **known)
+        return Cell(model=work.spec.name, target=work.target, size=work.size, state=state, said=why, **cost)
     parity: dict[str, Any] | None = manifest["parity"]
     error: dict[str, Any] = rows[0]["error"] or {}
     return Cell(
@@ -199,9 +199,9 @@ def export(work: Work, place: Path) -> Cell:
         said=error.get("message") or manifest["parity_skipped"],
         parity_passed=parity["passed"] if parity else None,
         error_std=parity["error_std"] if parity else None,
-        size_bytes=manifest["size_bytes"] + sum(one["size_bytes"] for one in manifest["beside"]),
+        size_bytes=manifest["size_bytes"] + sum(entry["size_bytes"] for entry in manifest["beside"]),
         rewrites=tuple(manifest["rewrites"]),
-        **known,
+        **cost,
     )
 
 
@@ -213,22 +213,22 @@ def run(specs: Sequence[ModelSpec], targets: Sequence[str], out: Path, *, jobs: 
     else:
         keys = ("cpu", "cores_logical", "memory_bytes", "python", "packages")
         book = Book(machine={key: facts[key] for key in keys})
-    known = {one.model for one in book.counts}
-    book.counts += counts(spec for spec in specs if spec.name not in known)
-    parameters = {one.model: one.parameters for one in book.counts}
-    done = {(cell.model, cell.target, cell.size) for cell in book.cells if cell.state != "failed"}
+    counted = {count.model for count in book.counts}
+    book.counts += counts(spec for spec in specs if spec.name not in counted)
+    parameters = {count.model: count.parameters for count in book.counts}
+    finished = {(cell.model, cell.target, cell.size) for cell in book.cells if cell.state != "failed"}
     works: list[Work] = []
     for spec in specs:
         for target in targets:
             size = ELSEWHERE.get((spec.name, target), smallest(spec))
-            if (spec.name, target, size) in done:
+            if (spec.name, target, size) in finished:
                 continue
             book.cells = [c for c in book.cells if (c.model, c.target, c.size) != (spec.name, target, size)]
             if target == "tflite-fp32" and 4 * parameters[spec.name] > PHONE_BYTES:
-                said = (
+                reason = (
                     f"{units.size_bytes(4 * parameters[spec.name])} of fp32 weights exceed this table's limit of 400 MB"
                 )
-                book.cells.append(Cell(model=spec.name, target=target, size=size, state="left out", said=said))
+                book.cells.append(Cell(model=spec.name, target=target, size=size, state="left out", said=reason))
                 continue
             needs = needed_bytes(parameters[spec.name], target)
             works.append(Work(spec=spec, target=target, size=size, memory_bytes=needs))
@@ -256,7 +256,7 @@ def run(specs: Sequence[ModelSpec], targets: Sequence[str], out: Path, *, jobs: 
 def table(book: Book, names: Sequence[str], targets: Sequence[str]) -> str:
     """The catalogue as a Markdown table, models in the catalog's order, and below it why what is missing is missing."""
     cells = {(cell.model, cell.target): cell for cell in book.cells}
-    counted = {one.model: one for one in book.counts}
+    counted = {count.model: count for count in book.counts}
     heads = ["model", "parameters", "published", "GMACs", "published", "at", "exported at", *targets, "seconds", "peak"]
     rows: list[list[str]] = []
     notes: list[str] = []
@@ -285,7 +285,7 @@ def table(book: Book, names: Sequence[str], targets: Sequence[str]) -> str:
         differ = (printed.parameters_differ, printed.macs_differ) if printed else ()
         notes += [f"- {name}: {why}." for why in dict.fromkeys(differ) if why]
     unproven = {cell.said for cell in book.cells if cell.state == "ready" and cell.parity_passed is None and cell.said}
-    notes += [f"- built, not run: {said}." for said in sorted(unproven)]
+    notes += [f"- built, not run: {reason}." for reason in sorted(unproven)]
     return "\n".join([*command_line.markdown(heads, rows), "", *notes, ""])
 
 
@@ -293,8 +293,8 @@ def _verdict(cell: Cell | None, usual: Size) -> str:
     if cell is None:
         return "not run"
     if cell.parity_passed is not None:
-        found = f"{'yes' if cell.parity_passed else '**no**'} {cell.error_std:.0e}" if cell.error_std else "yes 0"
-        return found if cell.size == usual else f"{found} at {size_words(cell.size)}"
+        agreement = f"{'yes' if cell.parity_passed else '**no**'} {cell.error_std:.0e}" if cell.error_std else "yes 0"
+        return agreement if cell.size == usual else f"{agreement} at {size_words(cell.size)}"
     return {"ready": "built", "deferred": "deferred"}.get(cell.state, cell.state)
 
 
@@ -315,18 +315,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("build/catalogue/catalogue.json"))
     parser.add_argument("--table", type=Path, help="write the table there as well")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="exports at once")
-    given = parser.parse_args(arguments)
-    names = given.models or (CI_MODELS if given.ci else list(registry.models()))
-    targets = ("onnx-fp32",) if given.ci else tuple(registry.find_target(name).name for name in given.targets)
+    options = parser.parse_args(arguments)
+    names = options.models or (CI_MODELS if options.ci else list(registry.models()))
+    targets = ("onnx-fp32",) if options.ci else tuple(registry.find_target(name).name for name in options.targets)
     specs = expanded(names)
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    book = run(specs, targets, given.out, jobs=given.jobs)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    book = run(specs, targets, options.out, jobs=options.jobs)
     markdown = table(book, [spec.name for spec in specs], targets)
     print(markdown)
-    if given.table:
-        documents.write_bytes(given.table, markdown.encode())
-    wanted = {spec.name for spec in specs}
-    return int(any(cell.state == "failed" and cell.model in wanted for cell in book.cells))
+    if options.table:
+        documents.write_bytes(options.table, markdown.encode())
+    selected = {spec.name for spec in specs}
+    return int(any(cell.state == "failed" and cell.model in selected for cell in book.cells))
 
 
 if __name__ == "__main__":

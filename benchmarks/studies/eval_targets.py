@@ -78,15 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--targets", nargs="+", default=list(TARGETS))
     parser.add_argument("--out", type=Path, help="where files and pages are kept; default: a folder that is removed")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="vitdeploy-eval-targets-") as temporary:
-        folder: Path = given.out or Path(temporary)
-        write_set(folder / "photos", exported("torch-fp32", given.weights, folder / "artifacts"))
+        folder: Path = options.out or Path(temporary)
+        write_set(folder / "photos", exported("torch-fp32", options.weights, folder / "artifacts"))
         rows: list[tuple[str, ...]] = []
-        for target in given.targets:
-            artifact = exported(target, given.weights, folder / "artifacts")
+        for target in options.targets:
+            artifact = exported(target, options.weights, folder / "artifacts")
             request = EvalRequest(
-                dataset="cityscapes", root=folder / "photos", weights=given.weights, out=folder / f"{target}.json"
+                dataset="cityscapes", root=folder / "photos", weights=options.weights, out=folder / f"{target}.json"
             )
             figures = evaluate.evaluate_artifact([artifact.folder], request).evaluation.figures
             rows.append(cells(target, figures[0]))

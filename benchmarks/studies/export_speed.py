@@ -84,7 +84,7 @@ def half_duels(spec: ModelSpec, size: Size, attention: Attention, *, pairs: int,
         module = registry.load("vitdeploy.models.create:create")(spec, attention=attention)
         ours, applied = _widened(module, spec, size, names, Path(place) / "ours")
         for name in applied:
-            without, _ = _widened(module, spec, size, [one for one in names if one != name], Path(place) / name)
+            without, _ = _widened(module, spec, size, [other for other in names if other != name], Path(place) / name)
             yield _duel(without, ours, spec, size, f"{name} alone", pairs=pairs, threads=threads)
 
 
@@ -103,8 +103,8 @@ def _duel(first: Path, second: Path, spec: ModelSpec, size: Size, what: str, *, 
 
 
 def _export(module: torch.nn.Module, spec: ModelSpec, size: Size, names: Sequence[str], file: Path) -> None:
-    made = registry.load("vitdeploy.exporters.to_onnx:make")(module, spec, _job(spec, TARGET, size, names, file.parent))
-    (file.parent / made.file).replace(file)
+    job = _job(spec, TARGET, size, names, file.parent)
+    (file.parent / registry.load("vitdeploy.exporters.to_onnx:make")(module, spec, job).file).replace(file)
 
 
 def _widened(
@@ -177,20 +177,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--each", action="store_true", help="also the cost of leaving each rewrite out")
     parser.add_argument("--target", default=TARGET, choices=(TARGET, HALF_TARGET))
-    given = parser.parse_args(arguments)
-    if given.pairs < stats.FEWEST_FOR_INTERVAL:
-        raise UsageError(f"--pairs {given.pairs} gives no interval", f"Use {stats.FEWEST_FOR_INTERVAL} or more.")
-    specs = [registry.find_model(name) for name in given.models] if given.models else list(registry.models().values())
+    options = parser.parse_args(arguments)
+    if options.pairs < stats.FEWEST_FOR_INTERVAL:
+        raise UsageError(f"--pairs {options.pairs} gives no interval", f"Use {stats.FEWEST_FOR_INTERVAL} or more.")
+    specs = [registry.find_model(name) for name in options.models or ()] or list(registry.models().values())
     rows: list[Duel] = []
     for spec in specs:
-        size = size_of(spec, given.size)
-        how = {"pairs": given.pairs, "threads": given.threads}
-        attention = registry.attention_of(spec, given.attention if "relu" in spec.attentions else None)
-        timed = duels(spec, size, attention, **how, each=given.each)
-        for row in half_duels(spec, size, attention, **how) if given.target == HALF_TARGET else timed:
+        size = size_of(spec, options.size)
+        how = {"pairs": options.pairs, "threads": options.threads}
+        attention = registry.attention_of(spec, options.attention if "relu" in spec.attentions else None)
+        timed = duels(spec, size, attention, **how, each=options.each)
+        for row in half_duels(spec, size, attention, **how) if options.target == HALF_TARGET else timed:
             print(f"{row.model} {row.what}: {row.times.ratio:.2f}x", file=sys.stderr)
             rows.append(row)
-    _print(rows, given.threads, given.pairs, given.attention)
+    _print(rows, options.threads, options.pairs, options.attention)
     return 0
 
 

@@ -79,15 +79,15 @@ def measure(artifact: Path, workers: int, jobs: int) -> Cost:
             f'title = "Nothing"\ntrials = {each}\n[[rows]]\nmodels = ["{artifact}"]\ndevices = [{listed}]\n'
         )
         plan = planning.read(path)
-        wanted = planning.expand(plan)
+        rows = planning.expand(plan)
         out = Path(place) / "run.json"
         with on_dask.open_pool(None, [{messages.resource(name): 1.0} for name in names]) as pool:
             started: list[float] = []
             sweep = Sweep(
                 plan,
-                wanted,
+                rows,
                 pool,
-                frame=new_run(plan, wanted, "overhead", None, out),
+                frame=new_run(plan, rows, "overhead", None, out),
                 out=out,
                 trial_files=TrialFiles(out.with_suffix(".trials")),
                 artifacts=Path(place),
@@ -112,13 +112,13 @@ def simulate(devices: int, jobs: int, *, trial_s: float, client_s: float, delay_
     free = [(trial_s, place) for place in range(min(devices, jobs))]
     heapq.heapify(free)
     client_free_s = ended_s = 0.0
-    left = jobs - len(free)
+    remaining = jobs - len(free)
     while free:
         done_s, place = heapq.heappop(free)
         client_free_s = max(done_s, client_free_s) + client_s
         ended_s = client_free_s
-        if left:
-            left -= 1
+        if remaining:
+            remaining -= 1
             heapq.heappush(free, (client_free_s + delay_s + trial_s, place))
     return ended_s
 
@@ -168,8 +168,8 @@ def main() -> int:
     parser.add_argument("artifact", type=Path)
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
-    given = parser.parse_args()
-    _print([measure(given.artifact.resolve(), workers, given.jobs) for workers in given.workers])
+    options = parser.parse_args()
+    _print([measure(options.artifact.resolve(), workers, options.jobs) for workers in options.workers])
     return 0
 
 

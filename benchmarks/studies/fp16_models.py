@@ -106,15 +106,15 @@ def errors(model: Any, spec: ModelSpec, attention: Attention, size: Size, graphs
     )
     feeds = list(itertools.islice(reference.samples(job), SAMPLES))
     expected = [reference.outputs(model, feed) for feed in feeds]
-    found: dict[str, float | None] = {}
+    by_graph: dict[str, float | None] = {}
     for kind, graph in graphs:
         session = fp16_stress.session(graph)
         evidence = parity.Evidence(spec.task)
         for feed, outputs in zip(feeds, expected, strict=True):
-            for want, got in zip(outputs, session.run(list(spec.outputs), feed), strict=True):
-                evidence.add_further(want, got)
-        found[kind] = evidence.error_std if evidence.finite else None
-    return found
+            for exact, actual in zip(outputs, session.run(list(spec.outputs), feed), strict=True):
+                evidence.add_further(exact, actual)
+        by_graph[kind] = evidence.error_std if evidence.finite else None
+    return by_graph
 
 
 def built(graph: Any) -> tuple[int, int]:
@@ -126,7 +126,7 @@ def built(graph: Any) -> tuple[int, int]:
     builder = registry.load("vitdeploy.exporters.engines.build")
     with tempfile.TemporaryDirectory(prefix="vitdeploy-fp16-") as place:
         registry.load("vitdeploy.exporters.to_onnx:save")(graph, Path(place))
-        made = builder.build(
+        engine = builder.build(
             builder.BuildRequest(
                 graph=str(Path(place) / "model.onnx"),
                 engine=str(Path(place) / "model.engine"),
@@ -135,19 +135,19 @@ def built(graph: Any) -> tuple[int, int]:
                 compute_capability=[COMPUTE_CAPABILITY],
             )
         )
-    return made.build_ns, made.size_bytes
+    return engine.build_ns, engine.size_bytes
 
 
 def row(spec: ModelSpec, attention: Attention, *, build: bool) -> ModelRow:
     """One row; what refuses it is in the row."""
     size = small(spec)
-    found: dict[str, float | None] = {}
+    by_graph: dict[str, float | None] = {}
     engine: tuple[int | None, int | None] = (None, None)
     failed = None
     model = registry.load("vitdeploy.models.create:create")(spec, attention=attention)
     try:
         graphs = dict(fp16_stress.graphs(model, spec, attention, size))
-        found = errors(model, spec, attention, size, graphs.items())
+        by_graph = errors(model, spec, attention, size, graphs.items())
         if build and size == spec.size:
             engine = built(graphs["ours"])
         elif build:
@@ -159,7 +159,7 @@ def row(spec: ModelSpec, attention: Attention, *, build: bool) -> ModelRow:
         model=spec.name,
         attention=attention,
         size=size,
-        errors=found,
+        errors=by_graph,
         built_at=spec.size if build else None,
         build_ns=engine[0],
         engine_bytes=engine[1],
@@ -198,16 +198,16 @@ def alone(spec: ModelSpec, attention: Attention, *, build: bool) -> ModelRow:
 
 def run(todo: Sequence[tuple[ModelSpec, Attention]], out: Path | None, *, build: bool) -> Iterator[ModelRow]:
     """A row for each of `cases`, those of ``out`` that did not fail as they are; it is rewritten after each."""
-    kept = msgspec.json.decode(out.read_bytes(), type=list[ModelRow]) if out is not None and out.is_file() else []
-    done = {(one.model, one.attention): one for one in kept}
+    earlier = msgspec.json.decode(out.read_bytes(), type=list[ModelRow]) if out is not None and out.is_file() else []
+    by_case = {(row.model, row.attention): row for row in earlier}
     for spec, attention in todo:
-        found = done.get((spec.name, attention))
-        if found is None or found.failed or (build and found.built_at is None):
-            found = alone(spec, attention, build=build)
-            done[spec.name, attention] = found
+        row = by_case.get((spec.name, attention))
+        if row is None or row.failed or (build and row.built_at is None):
+            row = alone(spec, attention, build=build)
+            by_case[spec.name, attention] = row
             if out is not None:
-                documents.write(out, list(done.values()))
-        yield found
+                documents.write(out, list(by_case.values()))
+        yield row
 
 
 def table(rows: Sequence[ModelRow]) -> str:
@@ -230,10 +230,10 @@ def table(rows: Sequence[ModelRow]) -> str:
     return "\n".join([*lines, "", *(f"- {row.model} {row.attention}: {row.failed}" for row in rows if row.failed), ""])
 
 
-def _error(found: dict[str, float | None], kind: str) -> str:
-    if kind not in found:
-        return "the same" if found and kind != "ours" else "–"
-    error = found[kind]
+def _error(by_graph: dict[str, float | None], kind: str) -> str:
+    if kind not in by_graph:
+        return "the same" if by_graph and kind != "ours" else "–"
+    error = by_graph[kind]
     return "NaN or Inf" if error is None else f"{error:.4f}"
 
 
@@ -241,11 +241,11 @@ def _size(size: Size | None) -> str:
     return f"{size[0]}×{size[1]}" if size else "–"
 
 
-def right(one: ModelRow) -> bool:
+def right(row: ModelRow) -> bool:
     """Whether ours is finite and within the target's tolerance, and nothing refused it."""
-    error = one.errors.get("ours")
-    limit = registry.find_target(TARGET).tolerance.error_of(registry.find_model(one.model).task)
-    return one.failed is None and error is not None and error <= limit
+    error = row.errors.get("ours")
+    limit = registry.find_target(TARGET).tolerance.error_of(registry.find_model(row.model).task)
+    return row.failed is None and error is not None and error <= limit
 
 
 @with_errors
@@ -256,10 +256,10 @@ def main() -> int:
     parser.add_argument("--attentions", nargs="+", choices=get_args(Attention), default=get_args(Attention))
     parser.add_argument("--out", type=Path, help="JSON with the finished rows, which are not made again")
     parser.add_argument("--no-build", action="store_true", help="look at the numbers only")
-    given = parser.parse_args()
-    build = not given.no_build and not packages.missing(["tensorrt_rtx"])
+    options = parser.parse_args()
+    build = not options.no_build and not packages.missing(["tensorrt_rtx"])
     rows: list[ModelRow] = []
-    for row in run(cases(given.models or list(registry.models()), given.attentions), given.out, build=build):
+    for row in run(cases(options.models or list(registry.models()), options.attentions), options.out, build=build):
         rows.append(row)
         print(table([row]).splitlines()[2], row.failed or "", file=sys.stderr, flush=True)
     print(table(rows))

@@ -83,20 +83,20 @@ def stretched(model: Any, factor: float) -> Any:
 
 def largest_divisor(model: Any, image: NDArray[np.float32]) -> float:
     """The largest sum that the published attention divides by, in fp32."""
-    found = [0.0]
+    maxima = [0.0]
 
     def look(module: Any, inputs: tuple[Any, ...]) -> None:
         n, _, h, w = inputs[0].shape
         q, k, _ = torch.split(inputs[0].reshape(n, -1, 3 * module.dim, h * w), module.dim, dim=2)
         divisors = torch.relu(k).sum(dim=-1).unsqueeze(-2) @ torch.relu(q)
-        found.append(float(divisors.max()))
+        maxima.append(float(divisors.max()))
 
     hooks = [m.register_forward_pre_hook(look) for m in model.modules() if isinstance(m, ReluLinearAttention)]
     with torch.inference_mode():
         model(torch.from_numpy(image))
     for hook in hooks:
         hook.remove()
-    return max(found)
+    return max(maxima)
 
 
 def graphs(
@@ -117,19 +117,19 @@ def graphs(
     )
     whole, applied = exporter.widened(model, spec, job)
     if "ours" in kinds:
-        yield "ours", halved(whole, half_border=False)
+        yield "ours", halved(whole, half_io=False)
     if set(kinds) == {"ours"}:
         return
     # What fp32 is rewritten by, too, has nothing to do with half precision.
-    kept = tuple(name for name in ours if name in registry.find_target("onnx-fp32").rewrites)
-    if set(applied) <= set(kept):
+    shared = tuple(name for name in ours if name in registry.find_target("onnx-fp32").rewrites)
+    if set(applied) <= set(shared):
         return
-    whole, _ = exporter.widened(model, spec, replace(job, rewrites=kept))
+    whole, _ = exporter.widened(model, spec, replace(job, rewrites=shared))
     if "plain" in kinds:
-        yield "plain", halved(whole, half_border=False)
+        yield "plain", halved(whole, half_io=False)
     if GRAPHS[1] in kinds:
         _raise_constants(whole)
-        yield GRAPHS[1], halved(whole, half_border=False)
+        yield GRAPHS[1], halved(whole, half_io=False)
 
 
 def rows(weights: Path | None, pictures: Pictures, size: Size, factors: Sequence[float]) -> Iterator[StressRow]:
@@ -145,9 +145,9 @@ def rows(weights: Path | None, pictures: Pictures, size: Size, factors: Sequence
     for factor in factors:
         model = stretched(create(spec, weights=weights), factor)
         largest = max(largest_divisor(model, image) for image in pictures.values())
-        made = dict(graphs(model, spec, "relu", size))
+        by_kind = dict(graphs(model, spec, "relu", size))
         for kind in GRAPHS:
-            agreement, broken = _judged(made[kind], pictures, expected)
+            agreement, broken = _judged(by_kind[kind], pictures, expected)
             yield StressRow(factor=factor, graph=kind, largest=largest, broken=broken, agreement=agreement)
 
 
@@ -159,10 +159,10 @@ def _judged(
     agreement: dict[str, float | None] = {}
     broken = values = 0
     for name, image in pictures.items():
-        (logits, *found), (_, *wide) = (session.run(None, {"image": image}) for session in sessions)
+        (logits, *rounded), (_, *wide) = (session.run(None, {"image": image}) for session in sessions)
         same = logits.argmax(axis=1) == expected[name].argmax(axis=1)
         agreement[name] = float(same.mean()) if np.isfinite(logits).all() else None
-        for narrow, exact in zip(found, wide, strict=True):
+        for narrow, exact in zip(rounded, wide, strict=True):
             broken += count_broken(narrow, exact)
             values += narrow.size
     return agreement, broken / max(1, values)
@@ -188,9 +188,9 @@ def session(graph: Any, more: Sequence[str] = (), *, rounding: bool = True) -> A
         more: tensors to return after the outputs.
         rounding: False: the same graph in fp32.
     """
-    made = registry.load("vitdeploy.exporters.half.graph:rounded")(graph, rounding=rounding)
-    made.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in more)
-    return registry.load("vitdeploy.exporters.half.on_rounded:session")(made, os.cpu_count() or 1)
+    model = registry.load("vitdeploy.exporters.half.graph:rounded")(graph, rounding=rounding)
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in more)
+    return registry.load("vitdeploy.exporters.half.on_rounded:session")(model, os.cpu_count() or 1)
 
 
 def _raise_constants(graph: Any) -> None:
@@ -205,9 +205,9 @@ def _raise_constants(graph: Any) -> None:
 def _pictures(size: Size, folder: Path | None) -> Pictures:
     spec = registry.find_model(MODEL)
     paths = photos.in_folder(folder) if folder else photos.bundled()[:1]
-    found = {"noise": photos.noise(size, 1, seed=0)[0]}
-    found |= {path.stem: photos.center_crop(photos.read(path), size) for path in paths}
-    return {name: photos.normalized([photo], spec.preprocessing) for name, photo in found.items()}
+    pictures = {"noise": photos.noise(size, 1, seed=0)[0]}
+    pictures |= {path.stem: photos.center_crop(photos.read(path), size) for path in paths}
+    return {name: photos.normalized([photo], spec.preprocessing) for name, photo in pictures.items()}
 
 
 def _words(share: float | None) -> str:
@@ -222,20 +222,20 @@ def main() -> int:
     parser.add_argument("--images", type=Path, help="folder of photographs; default: one that scikit-learn ships")
     parser.add_argument("--size", default="1024x2048")
     parser.add_argument("--factors", default="1,2,4,8")
-    given = parser.parse_args()
-    size = registry.parse_size(given.size)
+    options = parser.parse_args()
+    size = registry.parse_size(options.size)
     try:
-        factors = [float(factor) for factor in given.factors.split(",")]
+        factors = [float(factor) for factor in options.factors.split(",")]
     except ValueError:
-        raise UsageError(f"--factors {given.factors!r} are no numbers", "Write them as 1,2,4,8.") from None
-    pictures = _pictures(size, given.images)
-    weights = None if given.weights == "random" else Path(given.weights)
+        raise UsageError(f"--factors {options.factors!r} are no numbers", "Write them as 1,2,4,8.") from None
+    pictures = _pictures(size, options.images)
+    weights = None if options.weights == "random" else Path(options.weights)
     cells: list[tuple[str, ...]] = []
     for row in rows(weights, pictures, size, factors):
         shares = (_words(row.agreement[name]) for name in pictures)
         cells.append((f"{row.factor:g}", row.graph, f"{row.largest:,.0f}", f"{row.broken:.2%}", *shares))
     heads = ("factor", "graph", "largest divisor", "broken", *pictures)
-    print_table(f"{MODEL} {given.size}, pixel agreement with fp32", heads, cells, left=("graph",))
+    print_table(f"{MODEL} {options.size}, pixel agreement with fp32", heads, cells, left=("graph",))
     return 0
 
 

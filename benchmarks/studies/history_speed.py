@@ -70,17 +70,17 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--cases", type=int, default=50)
     parser.add_argument("--times", type=int, default=5)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "runs"
         folder.mkdir()
-        write_runs(record.load(given.run), folder, runs=given.runs, cases=given.cases)
+        write_runs(record.load(options.run), folder, runs=options.runs, cases=options.cases)
         size_mib = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
-        seconds = measure(folder, given.times)
+        seconds = measure(folder, options.times)
         page_kib = (folder.parent / "history.html").stat().st_size / 1024
-    print(f"{given.runs} runs of {given.cases} cases, {size_mib:.0f} MiB, to a page of {page_kib:.0f} KiB:")
+    print(f"{options.runs} runs of {options.cases} cases, {size_mib:.0f} MiB, to a page of {page_kib:.0f} KiB:")
     middle, least, most = statistics.median(seconds), min(seconds), max(seconds)
-    print(f"{middle:.2f} s ({least:.2f} … {most:.2f}), median of {given.times} whole processes")
+    print(f"{middle:.2f} s ({least:.2f} … {most:.2f}), median of {options.times} whole processes")
     return 0
 
 

@@ -149,18 +149,18 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        artifact = artifacts.open_artifact(given.artifact) if given.artifact else _export(Path(folder))
-        if given.bare:
-            print(_bare_median(artifact, given.threads))
+        artifact = artifacts.open_artifact(options.artifact) if options.artifact else _export(Path(folder))
+        if options.bare:
+            print(_bare_median(artifact, options.threads))
             return 0
         manifest = artifact.manifest
-        print(f"{manifest.model} {manifest.target} {manifest.size}, {given.threads} thread(s)")
+        print(f"{manifest.model} {manifest.target} {manifest.size}, {options.threads} thread(s)")
         print(f"{'':18} {'pairs':>5} {'ours ms':>10} {'bare ms':>10} {'ratio':>8}  95 % interval")
         print(row("empty session", *alternating_blocks(EmptySession(), [{}, {}], 40, 10_000)))
-        print(row("one process", *in_one_process(artifact, given.pairs, given.threads)), flush=True)
-        print(row("fresh processes", *in_fresh_processes(artifact, given.processes, given.threads)))
+        print(row("one process", *in_one_process(artifact, options.pairs, options.threads)), flush=True)
+        print(row("fresh processes", *in_fresh_processes(artifact, options.processes, options.threads)))
     return 0
 
 

@@ -139,11 +139,11 @@ def visit(file: Path, threads: int) -> float:
         ToolchainFailed: the file does not run.
     """
     command = [sys.executable, "-m", "vitdeploy.benchmarks.studies.tflite_visit", str(file), str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=VISIT_LIMIT_S, check=False)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no output"])[-1]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=VISIT_LIMIT_S, check=False)
+    if result.returncode != 0:
+        last = (result.stderr.strip().splitlines() or ["no output"])[-1]
         raise ToolchainFailed(f"{file} does not run: {last[:200]}", "Make the files again.")
-    return float(done.stdout) / 1e6
+    return float(result.stdout) / 1e6
 
 
 def _file(make: Any, spec: ModelSpec, size: Size, attention: Attention, converter: str, folder: Path) -> File:
@@ -154,8 +154,8 @@ def _file(make: Any, spec: ModelSpec, size: Size, attention: Attention, converte
         print(f"making {path.name}", file=sys.stderr)
         module = registry.load("vitdeploy.models.create:create")(spec, attention=attention)
         with tempfile.TemporaryDirectory(prefix="vitdeploy-tflite-speed-") as place:
-            made: Path = make(module, spec, size, converter, Path(place))
-            path.write_bytes(made.read_bytes())
+            file: Path = make(module, spec, size, converter, Path(place))
+            path.write_bytes(file.read_bytes())
     inspect = registry.load("vitdeploy.exporters.tflite.inspect_file")
     return File(path=path, operators=inspect.operators(path), delegation=inspect.delegation(path))
 
@@ -225,22 +225,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--converter", default=PLAIN[0], choices=PLAIN, help="who makes our file")
     parser.add_argument("--files", type=Path, default=None, help="a folder that keeps the files for the next time")
-    given = parser.parse_args(arguments)
-    if min(given.pairs, *given.threads) < 1:
+    options = parser.parse_args(arguments)
+    if min(options.pairs, *options.threads) < 1:
         raise UsageError("--pairs and --threads are whole numbers from 1", "Use --pairs 10 --threads 1 2.")
     registry.load("vitdeploy.exporters.tflite.litert_torch_env:require_litert_torch")()
-    specs = [registry.find_model(name) for name in given.models]
-    done: list[SpeedRow] = []
+    specs = [registry.find_model(name) for name in options.models]
+    timed: list[SpeedRow] = []
     with tempfile.TemporaryDirectory(prefix="vitdeploy-tflite-speed-") as place:
-        folder: Path = given.files or Path(place)
+        folder: Path = options.files or Path(place)
         folder.mkdir(parents=True, exist_ok=True)
-        how = {"converter": given.converter, "pairs": given.pairs, "threads": given.threads}
+        how = {"converter": options.converter, "pairs": options.pairs, "threads": options.threads}
         for spec in specs:
-            for row in rows(spec, size_of(spec, given.size), given.attention, folder, **how):
+            for row in rows(spec, size_of(spec, options.size), options.attention, folder, **how):
                 ratio = f"{row.times.ratio:.2f}x"
                 print(f"{row.model} {row.threads} threads against {row.against}: {ratio}", file=sys.stderr)
-                done.append(row)
-    _print(done, given.converter, given.pairs, given.attention)
+                timed.append(row)
+    _print(timed, options.converter, options.pairs, options.attention)
     return 0
 
 

@@ -88,16 +88,16 @@ def _time_block(
     with prepared_phone.inputs_on(phone, graph, specs, files, threads=threads) as tool_request:
         argv = benchmark_model.timing_command(tool_request, min_time_s=request.protocol.min_time_s)
         before, begin, started = phone_state.wait_until_cool(link), time.perf_counter_ns(), datetime.now(timezone.utc)
-        done = link.run(argv, timeout_s=request.limit_s)
+        result = link.run(argv, timeout_s=request.limit_s)
         after = phone_state.read_state(link)
         took_ns = time.perf_counter_ns() - begin
-        printed = prepared_phone.merged_streams(done)
+        printed = prepared_phone.merged_streams(result)
         child_reply.keep_log(log, f"{request.case.name}, {request.slot.name}", printed)
-        if done.exit_code < 0:
+        if result.exit_code < 0:
             return LostTrial(
-                message=f"benchmark_model was killed by {child_reply.signal_name(done)}", hint=f"Read {log}."
+                message=f"benchmark_model was killed by {child_reply.signal_name(result)}", hint=f"Read {log}."
             )
-        if done.exit_code:
+        if result.exit_code:
             raise child_reply.failure("benchmark_model", printed, log)
         output = benchmark_model.parse_output(printed.stderr)
         link.pull(tool_request.output_file, folder / "output")

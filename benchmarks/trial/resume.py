@@ -25,9 +25,9 @@ def check_same(
     Raises:
         UsageError: it differs; the message names the first field that does.
     """
-    found = next(_differences(earlier, protocol, device, cases, digests), None)
-    if found is not None:
-        name, before, after = found
+    difference = next(_differences(earlier, protocol, device, cases, digests), None)
+    if difference is not None:
+        name, before, after = difference
         raise UsageError(
             f"{out} cannot be resumed: {name} is {before!r} there and {after!r} now",
             "Resume it as it was begun, or choose another place with --out.",

@@ -94,9 +94,9 @@ def _noise(logs: Floats, segments: Floats) -> float:
     whose variances give the correlation of a first-order autoregressive process, 1 + ρ = D₂ / D₁.
     """
     between = _deviation(np.diff(segments)) / np.sqrt(2)
-    one, two = _deviation(np.diff(logs)), _deviation(logs[2:] - logs[:-2])
-    rho = float(np.clip((two / one) ** 2 - 1, 0, LARGEST_CORRELATION)) if one else 0.0
-    sample = one / np.sqrt(2 * (1 - rho))
+    lag_one, lag_two = _deviation(np.diff(logs)), _deviation(logs[2:] - logs[:-2])
+    rho = float(np.clip((lag_two / lag_one) ** 2 - 1, 0, LARGEST_CORRELATION)) if lag_one else 0.0
+    sample = lag_one / np.sqrt(2 * (1 - rho))
     length = logs.size / segments.size
     inflation = np.pi / 2 * (1 + rho) / (1 - rho)  # a median scatters more than a mean, by π / 2
     within = sample * min(1.0, float(np.sqrt(inflation / length)))

@@ -24,19 +24,19 @@ def run_trial(request: TrialRequest, link: Connection, *, probe: str, cool_c: fl
     job = worker_job(request, link, probe=probe, cool_c=cool_c)
     slot, log = request.slot, request.log
     try:
-        done = child_reply.start(link, worker.__name__, job, timeout_s=cooling.WAIT_S + request.limit_s)
+        result = child_reply.start(link, worker.__name__, job, timeout_s=cooling.WAIT_S + request.limit_s)
     except DeviceError as error:
         return slot.lost(error)
-    reply = child_reply.decode(done, Trial)
+    reply = child_reply.decode(result, Trial)
     if isinstance(reply, Trial):
         return reply
-    child_reply.keep_log(log, f"{request.case.name}, {slot.name}", done)
-    if isinstance(reply, MissingReply) and done.exit_code < 0:
+    child_reply.keep_log(log, f"{request.case.name}, {slot.name}", result)
+    if isinstance(reply, MissingReply) and result.exit_code < 0:
         return LostTrial(
-            message=f"the worker of {slot.name} was killed by {child_reply.signal_name(done)}",
+            message=f"the worker of {slot.name} was killed by {child_reply.signal_name(result)}",
             hint=f"Look for the cause in {log}, and for the out-of-memory killer in `dmesg`.",
         )
-    raise child_reply.error_of(reply, f"the worker of {slot.name}", done, log)
+    raise child_reply.error_of(reply, f"the worker of {slot.name}", result, log)
 
 
 def worker_job(request: TrialRequest, link: Connection, *, probe: str, cool_c: float | None = None) -> worker.TrialJob:

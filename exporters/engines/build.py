@@ -202,13 +202,13 @@ def _gpu_for(version: str) -> gpu.Gpu:
 
 def _set_capabilities(trt: Any, version: str, config: Any, requested: list[str]) -> list[str]:
     """Have TensorRT for RTX compile for the requested compute capabilities, or for all it can; returns them."""
-    known = {
+    supported = {
         f"{name[2:-1]}.{name[-1]}": value
         for name, value in trt.ComputeCapability.__members__.items()
         if name.startswith("SM")
     }
-    every = sorted(known, key=float)
-    unknown = [capability for capability in requested if capability not in known]
+    every = sorted(supported, key=float)
+    unknown = [capability for capability in requested if capability not in supported]
     if unknown:
         raise Impossible(
             f"TensorRT for RTX {version} does not build for compute capability {', '.join(unknown)}",
@@ -217,14 +217,14 @@ def _set_capabilities(trt: Any, version: str, config: Any, requested: list[str])
     capabilities = requested or every
     config.num_compute_capabilities = len(capabilities)
     for index, capability in enumerate(capabilities):
-        config.set_compute_capability(known[capability], index)
+        config.set_compute_capability(supported[capability], index)
     return capabilities
 
 
 def _load_timings(config: "tensorrt.IBuilderConfig", path: Path) -> bool:
     """Let the builder use the timings that are kept, and say whether it does; damaged or foreign ones are left out."""
-    kept = path.read_bytes() if path.is_file() else b""
-    for data in (kept, b""):
+    timings = path.read_bytes() if path.is_file() else b""
+    for data in (timings, b""):
         cache = cast("tensorrt.ITimingCache | None", config.create_timing_cache(data))
         if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
             return bool(data)

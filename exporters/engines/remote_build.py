@@ -69,10 +69,10 @@ def stored_engine(artifact: Artifact, device: Device, facts: DeviceFacts) -> Art
     """The engine that this device built of this graph earlier, unless its TensorRT or GPU is another now."""
     folder, store = engine_folder(artifact, device.name), Store()
     if (folder / MANIFEST).is_file():
-        kept = open_artifact(folder)
-        if _fits(kept.manifest, artifact.manifest, facts):
-            store_engine(kept, device.name)
-            return kept
+        engine = open_artifact(folder)
+        if _fits(engine.manifest, artifact.manifest, facts):
+            store_engine(engine, device.name)
+            return engine
     for entry in store.entries():
         fits = _fits(entry.manifest, artifact.manifest, facts) and entry.key == store_key(entry.manifest, device.name)
         if fits and store.find(entry.key) is not None:
@@ -114,15 +114,15 @@ def store_engine(built: Artifact, device: str, *, replace: bool = False) -> None
         store.discard(place)
 
 
-def _fits(kept: Manifest, graph: Manifest, facts: DeviceFacts) -> bool:
+def _fits(engine: Manifest, graph: Manifest, facts: DeviceFacts) -> bool:
     """Whether an engine was built of this graph, is right, and is bound to the GPU and TensorRT that are there now."""
-    if kept.state != "ready" or kept.parents[:1] != (graph.sha256,) or kept.target != graph.target:
+    if engine.state != "ready" or engine.parents[:1] != (graph.sha256,) or engine.target != graph.target:
         return False
-    if kept.parity is not None and not kept.parity.passed:
+    if engine.parity is not None and not engine.parity.passed:
         return False
     version = (facts.packages or {}).get("tensorrt")
-    capable = facts.compute_capability in kept.bound_to.get("compute_capability", ())
-    return capable and version in (None, kept.bound_to.get("tensorrt"))
+    capable = facts.compute_capability in engine.bound_to.get("compute_capability", ())
+    return capable and version in (None, engine.bound_to.get("tensorrt"))
 
 
 def build(
@@ -153,8 +153,8 @@ def build(
         ParityFailed: the engine computes something else than its graph.
         DeviceError: the device was lost, or is in use.
     """
-    if not force and (kept := stored_engine(artifact, device, facts)) is not None:
-        return kept
+    if not force and (earlier := stored_engine(artifact, device, facts)) is not None:
+        return earlier
     if artifact.manifest.beside:
         raise Impossible(
             f"{artifact.folder} is in several files, which are not built on devices yet", "Build it there."
@@ -191,31 +191,31 @@ def _build(link: Connection, artifact: Artifact, device: Device, work: Path) -> 
     graph = link.push(artifact.file, sha256=artifact.manifest.sha256)
     folder = work if device.link == "local" else PurePosixPath(graph).parent
     target = registry.find_target(artifact.manifest.target)
-    there, here = str(folder / f"{target.file}.{os.getpid()}"), work / target.file
+    remote_file, local_file = str(folder / f"{target.file}.{os.getpid()}"), work / target.file
     log = work.with_name(f"{target.name}@{device.name}.log")
     try:
         if device.trtexec:
-            built = trtexec_build.build(link, device.trtexec, graph, there, target.precision, log=log)
+            built = trtexec_build.build(link, device.trtexec, graph, remote_file, target.precision, log=log)
         else:
             built = child_reply.ask(
                 link,
                 "vitdeploy.exporters.engines.build",
-                BuildRequest(graph=graph, engine=there, precision=target.precision),
+                BuildRequest(graph=graph, engine=remote_file, precision=target.precision),
                 BuiltEngine,
                 what="the builder",
                 timeout_s=trtexec_build.BUILD_LIMIT_S,
                 log=log,
             )
-        link.pull(there, here)
-        sha256 = digest_of(here)
+        link.pull(remote_file, local_file)
+        sha256 = digest_of(local_file)
         if built.sha256 not in ("", sha256):
             raise ToolchainFailed(f"the engine from {device.name} has a wrong digest after the copy", "Check the link.")
-        manifest = _engine_manifest(artifact.manifest, built, device, here, sha256)
+        manifest = _engine_manifest(artifact.manifest, built, device, local_file, sha256)
         if manifest.parity_skipped is not None:
             return manifest
-        return msgspec.structs.replace(manifest, parity=_parity(link, artifact, manifest, there, folder, log))
+        return msgspec.structs.replace(manifest, parity=_parity(link, artifact, manifest, remote_file, folder, log))
     finally:
-        link.run(["rm", "-f", there], timeout_s=60)
+        link.run(["rm", "-f", remote_file], timeout_s=60)
 
 
 def _engine_manifest(graph: Manifest, built: BuiltEngine, device: Device, engine: Path, sha256: str) -> Manifest:
@@ -260,13 +260,13 @@ def _parity(
             for path, feed in zip(inputs, feeds, strict=True):
                 feed.tofile(path)
             pushed = [link.push(path, sha256=digest_of(path)) for path in inputs]
-            there = str(folder / f"outputs.{os.getpid()}.npz")
+            remote_outputs = str(folder / f"outputs.{os.getpid()}.npz")
             try:
-                _infer(link, file, engine, target.runtime or "", "cuda", pushed, there, log)
-                link.pull(there, outputs)
+                _infer(link, file, engine, target.runtime or "", "cuda", pushed, remote_outputs, log)
+                link.pull(remote_outputs, outputs)
             finally:
                 copies = [path for path in pushed if Path(path) not in inputs]
-                link.run(["rm", "-f", there, *copies], timeout_s=60)
+                link.run(["rm", "-f", remote_outputs, *copies], timeout_s=60)
             runtime, paths = parent.runtime or parent.proof or "", [str(path) for path in inputs]
             graph = str(artifact.file)
             _infer(LocalConnection(), graph, artifact.manifest, runtime, "cpu", paths, str(expected), log)
@@ -299,7 +299,7 @@ def _infer(
     manifest: Manifest,
     runtime: str,
     device: Literal["cpu", "cuda"],
-    given: list[str],
+    inputs: list[str],
     outputs: str,
     log: Path,
 ) -> None:
@@ -308,7 +308,7 @@ def _infer(
         manifest=as_json(manifest),
         runtime=runtime,
         device=device,
-        inputs=given,
+        inputs=inputs,
         outputs=outputs,
         threads=computer_facts.cores_physical(),
     )

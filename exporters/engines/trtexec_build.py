@@ -22,11 +22,11 @@ def version(link: Connection, program: str) -> tuple[int, int, int]:
     Raises:
         ToolchainFailed: it is not there, or prints no version.
     """
-    done = link.run([program, "--help"], timeout_s=60)
-    number = trtexec.version_of(done.stdout)
+    result = link.run([program, "--help"], timeout_s=60)
+    number = trtexec.version_of(result.stdout)
     if number is None:
         raise ToolchainFailed(
-            f"{program} tells no version: {trtexec.readable(child_reply.last_line(done.stderr))}",
+            f"{program} tells no version: {trtexec.readable(child_reply.last_line(result.stderr))}",
             "Correct `trtexec` in the device file.",
         )
     return number
@@ -67,11 +67,11 @@ def run_trtexec(link: Connection, words: list[str], limit_s: float, log: Path, t
     Raises:
         ToolchainFailed: it failed.
     """
-    done = link.run(words, timeout_s=limit_s)
-    output = trtexec.read_transcript(done.stdout, done.stderr)
-    refused = trtexec.refusal(output, done.exit_code, log)
+    result = link.run(words, timeout_s=limit_s)
+    output = trtexec.read_transcript(result.stdout, result.stderr)
+    refused = trtexec.refusal(output, result.exit_code, log)
     if refused is not None:
-        joined = CommandResult(exit_code=done.exit_code, stdout="", stderr=f"{done.stdout}\n{done.stderr}")
+        joined = CommandResult(exit_code=result.exit_code, stdout="", stderr=f"{result.stdout}\n{result.stderr}")
         child_reply.keep_log(log, title, joined)
         raise refused
     return output

@@ -3,7 +3,7 @@
 The second is how such a graph is proven on a CPU: ONNX Runtime's own half-precision path keeps whole
 chains of nodes in fp32, so that agreement there says nothing of a GPU. Rounding after every node is what a GPU does
 at worst: it computes each node in fp32 or wider and stores the result in 16 bits; fused nodes round less often.
-A leaf over onnx, untyped at its border.
+A leaf over onnx, which is partly untyped.
 """
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
@@ -33,23 +33,23 @@ LARGEST = 65504.0
 _SUFFIX = "_fp32"
 
 
-def halved(graph: Any, *, half_border: bool, precision: str = "fp16") -> Any:
+def halved(graph: Any, *, half_io: bool, precision: str = "fp16") -> Any:
     """``graph`` with every fp32 tensor in 16 bits; strongly typed, so that no runtime chooses for itself.
 
     Args:
         graph: a ``ModelProto``; it is not changed.
-        half_border: inputs and outputs in 16 bits too; else they stay fp32, with one cast each.
+        half_io: inputs and outputs in 16 bits too; else they stay fp32, with one cast each.
         precision: ``fp16`` or ``bf16``.
 
     Raises:
         ToolchainFailed: a weight does not fit into half precision.
     """
     kind = KINDS[precision]
-    made = onnx.ModelProto()
-    made.CopyFrom(graph)
+    model = onnx.ModelProto()
+    model.CopyFrom(graph)
     if kind == TensorProto.BFLOAT16:
-        _raise_versions(made)
-    inner = made.graph
+        _raise_versions(model)
+    inner = model.graph
     inner.ClearField("value_info")
     for tensor in inner.initializer:
         _halve(tensor, kind)
@@ -59,14 +59,14 @@ def halved(graph: Any, *, half_border: bool, precision: str = "fp16") -> Any:
                 _halve(attribute.t, kind)
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
                 attribute.i = kind
-    for border, entering in ((inner.input, True), (inner.output, False)):
-        for value in border:
+    for values, entering in ((inner.input, True), (inner.output, False)):
+        for value in values:
             if value.type.tensor_type.elem_type == TensorProto.FLOAT:
-                if half_border:
+                if half_io:
                     value.type.tensor_type.elem_type = kind
                 else:
-                    _cast_at_border(inner, value.name, kind, entering=entering)
-    return made
+                    _add_io_cast(inner, value.name, kind, entering=entering)
+    return model
 
 
 def rounded(graph: Any, *, rounding: bool = True) -> Any:
@@ -76,11 +76,11 @@ def rounded(graph: Any, *, rounding: bool = True) -> Any:
         graph: a ``ModelProto`` from `halved`; it is not changed.
         rounding: False: the same graph without it, the reference that a divergence is told against.
     """
-    known = onnx.shape_inference.infer_shapes(graph, strict_mode=True).graph
-    halves = {v.name: _kind(v) for v in (*known.value_info, *known.input, *known.output) if is_half(v)}
-    made = onnx.ModelProto()
-    made.CopyFrom(graph)
-    inner = made.graph
+    inferred = onnx.shape_inference.infer_shapes(graph, strict_mode=True).graph
+    halves = {v.name: _kind(v) for v in (*inferred.value_info, *inferred.input, *inferred.output) if is_half(v)}
+    model = onnx.ModelProto()
+    model.CopyFrom(graph)
+    inner = model.graph
     inner.ClearField("value_info")
     for tensor in inner.initializer:
         _widen(tensor)
@@ -97,16 +97,16 @@ def rounded(graph: Any, *, rounding: bool = True) -> Any:
                 attribute.i = TensorProto.FLOAT
         nodes.append(node)
         if rounding:
-            nodes += [one for name in node.output if name in halves for one in _rounders(node, name, halves[name])]
+            nodes += [cast for name in node.output if name in halves for cast in _rounders(node, name, halves[name])]
     for value in inner.output:
-        if is_half(value):  # it stays as it is: widened inside, narrowed at the border
+        if is_half(value):  # it stays as it is: widened inside, narrowed before the output
             for node in nodes:
                 _rename(node.output, value.name, value.name + _SUFFIX)
                 _rename(node.input, value.name, value.name + _SUFFIX)
             nodes.append(helper.make_node("Cast", [value.name + _SUFFIX], [value.name], to=_kind(value)))
     inner.ClearField("node")
     inner.node.extend(nodes)
-    return made
+    return model
 
 
 def is_half(value: Any) -> bool:
@@ -118,12 +118,12 @@ def _kind(value: Any) -> int:
     return int(value.type.tensor_type.elem_type)
 
 
-def _raise_versions(made: Any) -> None:
+def _raise_versions(model: Any) -> None:
     """Say that the graph is of the first opset that knows bf16 everywhere; what it uses did not change in between."""
-    for opset in made.opset_import:
+    for opset in model.opset_import:
         if not opset.domain:
             opset.version = max(opset.version, BF16_OPSET)
-    made.ir_version = max(made.ir_version, BF16_IR_VERSION)
+    model.ir_version = max(model.ir_version, BF16_IR_VERSION)
 
 
 def _rounders(node: Any, output: str, kind: int) -> list[Any]:
@@ -155,8 +155,8 @@ def _widen(tensor: Any) -> None:
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
 
 
-def _cast_at_border(inner: Any, name: str, kind: int, *, entering: bool) -> None:
-    """A cast behind an fp32 input, or before an fp32 output; the name at the border stays."""
+def _add_io_cast(inner: Any, name: str, kind: int, *, entering: bool) -> None:
+    """A cast behind an fp32 input, or before an fp32 output; the input or output keeps its name."""
     inside = f"{name}_half"
     if entering:
         _rename_uses(inner, name, inside)

@@ -133,15 +133,15 @@ def first_divergence(file: Path, feeds: Arrays, threads: int) -> Divergence | No
     """
     graph: Any = onnx.load(str(file))
     operators = {output: str(node.op_type) for node in graph.graph.node for output in node.output}
-    known: Any = onnx.shape_inference.infer_shapes(graph, strict_mode=True).graph
-    halves = {v.name for v in known.value_info if is_half(v)}
+    inferred: Any = onnx.shape_inference.infer_shapes(graph, strict_mode=True).graph
+    halves = {v.name for v in inferred.value_info if is_half(v)}
     waiting = [name for name in operators if name in halves and operators[name] != "Constant"]
     pair = [rounded(graph, rounding=rounding) for rounding in (True, False)]
     for begin in range(0, len(waiting), AT_ONCE):
         names = waiting[begin : begin + AT_ONCE]
-        found, expected = (_values(made, names, feeds, threads) for made in pair)
+        actual, expected = (_values(model, names, feeds, threads) for model in pair)
         for name in names:
-            error = _error(found[name], expected[name])
+            error = _error(actual[name], expected[name])
             if error is None or error > WORST:
                 finite = np.abs(expected[name][np.isfinite(expected[name])])
                 largest = float(finite.max(initial=0.0))
@@ -159,35 +159,35 @@ def _layer_before(inner: Any, output: str) -> str | None:
     """The nearest layer on the way back from a tensor to the input: weights keep the names that the model has."""
     makers = {name: node for node in inner.node for name in node.output}
     weights = {tensor.name for tensor in inner.initializer}
-    waiting, seen = [output], {output}
+    waiting, visited = [output], {output}
     for name in waiting:  # grows while it is walked: the nearest come first
         node = makers.get(name)
-        for given in node.input if node is not None else ():
-            if given in weights and given.endswith(WEIGHT):
-                return str(given).removesuffix(WEIGHT)
-            if given not in seen:
-                seen.add(given)
-                waiting.append(given)
+        for source in node.input if node is not None else ():
+            if source in weights and source.endswith(WEIGHT):
+                return str(source).removesuffix(WEIGHT)
+            if source not in visited:
+                visited.add(source)
+                waiting.append(source)
     return None
 
 
-def _error(found: Array, expected: Array) -> float | None:
-    if not np.isfinite(found).all():
+def _error(actual: Array, expected: Array) -> float | None:
+    if not np.isfinite(actual).all():
         return None
     deviation = float(expected.std())
-    return float(np.sqrt(np.mean((found - expected) ** 2))) / deviation if deviation else 0.0
+    return float(np.sqrt(np.mean((actual - expected) ** 2))) / deviation if deviation else 0.0
 
 
 def _values(graph: Any, names: list[str], feeds: Arrays, threads: int) -> dict[str, Array]:
-    made: Any = onnx.ModelProto()
-    made.CopyFrom(graph)
-    made.graph.ClearField("output")
-    made.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
-    return dict(zip(names, session(made, threads).run(names, dict(feeds)), strict=True))
+    model: Any = onnx.ModelProto()
+    model.CopyFrom(graph)
+    model.graph.ClearField("output")
+    model.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    return dict(zip(names, session(model, threads).run(names, dict(feeds)), strict=True))
 
 
 def session(graph: Any, threads: int) -> Any:
-    """ONNX Runtime's session of a graph from `fp16_graph.rounded`.
+    """ONNX Runtime's session of a graph from `rounded`.
 
     Raises:
         ToolchainFailed: ONNX Runtime refuses the graph.

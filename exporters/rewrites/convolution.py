@@ -59,14 +59,14 @@ def padded_stem(model: nn.Module, shapes: Shapes) -> bool:
             continue
         stem = _layers(backbone.input_stem)
         following = _layers(backbone.stages[0])[0]
-        made: dict[nn.Module, nn.Module] = {
+        replacements: dict[nn.Module, nn.Module] = {
             stem[0]: PaddedConvolution(stem[0], stem[0].conv.in_channels, BLOCK),
             **{layer: PaddedConvolution(layer, BLOCK, BLOCK) for layer in stem[1:]},
             following: PaddedConvolution(following, BLOCK, following.conv.out_channels),
         }
         for name, module in named_modules(backbone):
-            if module in made:
-                backbone.set_submodule(name, made[module])
+            if module in replacements:
+                backbone.set_submodule(name, replacements[module])
         changed = True
     return changed
 

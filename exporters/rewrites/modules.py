@@ -30,16 +30,16 @@ def input_shapes(model: nn.Module, *inputs: Tensor) -> Shapes:
     """The input shape of every module when the model is called on tensors like these; computed on meta tensors."""
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def noting(name: str) -> Callable[[nn.Module, tuple[object, ...]], None]:
-        def note(module: nn.Module, inputs: tuple[object, ...]) -> None:
+    def recorder(name: str) -> Callable[[nn.Module, tuple[object, ...]], None]:
+        def record(module: nn.Module, inputs: tuple[object, ...]) -> None:
             del module
             if inputs and isinstance(inputs[0], Tensor):
                 shapes[name] = tuple(inputs[0].shape)
 
-        return note
+        return record
 
     hooks: list[RemovableHandle] = [
-        module.register_forward_pre_hook(noting(name)) for name, module in named_modules(model)
+        module.register_forward_pre_hook(recorder(name)) for name, module in named_modules(model)
     ]
     state = {
         name: torch.empty_like(tensor, device="meta")
@@ -47,7 +47,7 @@ def input_shapes(model: nn.Module, *inputs: Tensor) -> Shapes:
     }
     try:
         with torch.no_grad():
-            functional_call(model, state, tuple(torch.empty_like(one, device="meta") for one in inputs))
+            functional_call(model, state, tuple(torch.empty_like(tensor, device="meta") for tensor in inputs))
     finally:
         for hook in hooks:
             hook.remove()
@@ -67,10 +67,10 @@ def replacing(kind: type[M], make: Callable[[M, tuple[int, ...]], nn.Module | No
     """
 
     def rewrite(model: nn.Module, shapes: Shapes) -> bool:
-        def made(name: str, module: nn.Module) -> nn.Module | None:
+        def replacement(name: str, module: nn.Module) -> nn.Module | None:
             return make(module, shapes.get(name, ())) if isinstance(module, kind) else None
 
-        return replace_modules(model, made)
+        return replace_modules(model, replacement)
 
     return rewrite
 
@@ -123,7 +123,7 @@ def convolution(
 ) -> nn.Conv2d:
     """A convolution with these constants in float32, ready to run."""
     out, per_group, height, width = weight.shape
-    made = nn.Conv2d(
+    layer = nn.Conv2d(
         per_group * groups,
         out,
         (height, width),
@@ -133,7 +133,7 @@ def convolution(
         bias=bias is not None,
         device="meta",
     )
-    made.weight = nn.Parameter(weight.float().contiguous(), requires_grad=False)
+    layer.weight = nn.Parameter(weight.float().contiguous(), requires_grad=False)
     if bias is not None:
-        made.bias = nn.Parameter(bias.float().contiguous(), requires_grad=False)
-    return made.eval()
+        layer.bias = nn.Parameter(bias.float().contiguous(), requires_grad=False)
+    return layer.eval()

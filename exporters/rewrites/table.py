@@ -46,7 +46,7 @@ def rewritten(model: nn.Module, names: Sequence[str], *inputs: torch.Tensor) -> 
         names: keys of `REWRITES`; their order does not matter.
         inputs: tensors shaped and typed as the inputs that the graph is made for.
     """
-    made = sharing_copy(model)
+    copy = sharing_copy(model)
     shapes = input_shapes(model, *inputs)
-    applied = tuple(name for name, rewrite in REWRITES.items() if name in names and rewrite(made, shapes))
-    return made.eval(), applied
+    applied = tuple(name for name, rewrite in REWRITES.items() if name in names and rewrite(copy, shapes))
+    return copy.eval(), applied

@@ -29,8 +29,8 @@ class PixelUpscaling(nn.Module):
     def __init__(self, block: Upscaling) -> None:
         super().__init__()
         layers = [cast("nn.ConvTranspose2d", block[0]), cast("nn.ConvTranspose2d", block[3])]
-        self.weights = nn.ParameterList(_constant(one.weight.permute(0, 2, 3, 1).flatten(1)) for one in layers)
-        self.biases = nn.ParameterList(_constant(cast("Tensor", one.bias).repeat(SCALE * SCALE)) for one in layers)
+        self.weights = nn.ParameterList(_constant(layer.weight.permute(0, 2, 3, 1).flatten(1)) for layer in layers)
+        self.biases = nn.ParameterList(_constant(cast("Tensor", layer.bias).repeat(SCALE * SCALE)) for layer in layers)
         self.norm = cast("LayerNorm2d", block[1])
 
     def forward(self, places: Tensor) -> Tensor:
@@ -52,8 +52,8 @@ class PixelUpscaling(nn.Module):
 
     def squares(self, places: Tensor, layer: int) -> Tensor:
         """``(n, h * w, c)`` to ``(n, h * w * 4, out)``, the four pixels of a place in a row."""
-        made = places @ self.weights[layer] + self.biases[layer]
-        return made.reshape(places.shape[0], places.shape[1] * SCALE**2, -1)
+        pixels = places @ self.weights[layer] + self.biases[layer]
+        return pixels.reshape(places.shape[0], places.shape[1] * SCALE**2, -1)
 
 
 def _constant(value: Tensor) -> nn.Parameter:

@@ -30,34 +30,34 @@ def norms_in_place(graph: Any) -> None:
     for node in [node for node in graph.graph if node.op_type == "LayerNormalization"]:
         turned = node.inputs[0].producer()
         back = [user for user, _ in node.outputs[0].uses()]
-        if not back or not _turns(turned, CHANNELS_LAST) or not all(_turns(one, CHANNELS_FIRST) for one in back):
+        if not back or not _turns(turned, CHANNELS_LAST) or not all(_turns(user, CHANNELS_FIRST) for user in back):
             continue
-        if any(one.outputs[0].is_graph_output() for one in back):
+        if any(user.outputs[0].is_graph_output() for user in back):
             continue  # it is turned once more there, which cancels
         weights = [value.const_value for value in node.inputs[1:] if value is not None]
         if any(value is None for value in weights):
             continue
-        made = _Sums(turned.inputs[0], node.name or f"norm_{node.outputs[0].name}")
-        normed = made.norm(_epsilon(node), [value.numpy() for value in weights])
-        for value in made.constants:
+        sums = _Sums(turned.inputs[0], node.name or f"norm_{node.outputs[0].name}")
+        normed = sums.norm(_epsilon(node), [value.numpy() for value in weights])
+        for value in sums.constants:
             graph.graph.register_initializer(value)
-        graph.graph.insert_before(node, made.nodes)
-        for one in back:
-            ir.convenience.replace_all_uses_with(one.outputs[0], normed)
+        graph.graph.insert_before(node, sums.nodes)
+        for user in back:
+            ir.convenience.replace_all_uses_with(user.outputs[0], normed)
 
 
 class _Sums:
     """The nodes of one norm."""
 
-    def __init__(self, given: Any, name: str) -> None:
-        self.given, self.name = given, name
+    def __init__(self, source: Any, name: str) -> None:
+        self.source, self.name = source, name
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
     def norm(self, epsilon: float, weights: Sequence[Any]) -> Any:
         """Source: Ba et al., https://arxiv.org/abs/1607.06450, equation 3, over the channels of each pixel."""
         axes = self._constant("axes", np.array([1], np.int64))
-        centered = self._node("Sub", self.given, self._mean(self.given, axes))
+        centered = self._node("Sub", self.source, self._mean(self.source, axes))
         variance = self._mean(self._node("Mul", centered, centered), axes)
         guarded = self._node("Add", variance, self._constant("epsilon", np.array(epsilon, np.float32)))
         result = self._node("Div", centered, self._node("Sqrt", guarded))
@@ -68,10 +68,10 @@ class _Sums:
     def _mean(self, value: Any, axes: Any) -> Any:
         return self._node("ReduceMean", value, axes, keepdims=1)
 
-    def _node(self, kind: str, *given: Any, **attributes: Any) -> Any:
-        node = ir.node(kind, given, attributes, name=f"{self.name}_{len(self.nodes)}")
+    def _node(self, kind: str, *inputs: Any, **attributes: Any) -> Any:
+        node = ir.node(kind, inputs, attributes, name=f"{self.name}_{len(self.nodes)}")
         (result,) = node.outputs
-        result.name, result.type = f"{self.name}_{len(self.nodes)}_out", self.given.type
+        result.name, result.type = f"{self.name}_{len(self.nodes)}_out", self.source.type
         self.nodes.append(node)
         return result
 
@@ -89,5 +89,5 @@ def _turns(node: Any, order: tuple[int, ...]) -> bool:
 
 
 def _epsilon(node: Any) -> float:
-    found = node.attributes.get("epsilon")
-    return EPSILON if found is None else found.as_float()
+    attribute = node.attributes.get("epsilon")
+    return EPSILON if attribute is None else attribute.as_float()

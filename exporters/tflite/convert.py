@@ -1,7 +1,7 @@
 """Both TFLite converters behind one call: each in a process and a directory of its own, its log kept.
 
 They print pages, may crash or kill their interpreter, and litert-torch wants packages that do not live beside
-tensorflow; so neither is imported here. A leaf over onnx, untyped at its border.
+tensorflow; so neither is imported here. A leaf over onnx, which is partly untyped.
 """
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
@@ -135,7 +135,7 @@ def _lift_constants(graph: Any) -> None:
 
 def _run(converter: SingleConverter, command: Sequence[str], folder: Path, file: Path, job: Any = None) -> None:
     log = child_reply.log_file(converter)
-    done = child_reply.run_local(
+    result = child_reply.run_local(
         command,
         job,
         what=converter,
@@ -145,11 +145,12 @@ def _run(converter: SingleConverter, command: Sequence[str], folder: Path, file:
         folder=folder,
         environment=os.environ | OFFLINE | {"TMPDIR": str(folder), "PYTHONPATH": _import_path()},
     )
-    if done.exit_code != 0 or not file.is_file():
-        left = None if job is None else child_reply.decode(done, type(None))
-        failed = child_reply.error_of(left, converter, done, log) if left else child_reply.failure(converter, done, log)
+    if result.exit_code != 0 or not file.is_file():
+        error = child_reply.failure(converter, result, log)
+        if job is not None and (reply := child_reply.decode(result, type(None))):
+            error = child_reply.error_of(reply, converter, result, log)
         other = " Try --converter litert-torch." if converter == "onnx2tf" else ""
-        raise ToolchainFailed(failed.message, failed.hint + other)
+        raise ToolchainFailed(error.message, error.hint + other)
 
 
 def _import_path() -> str:

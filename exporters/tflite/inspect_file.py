@@ -1,6 +1,6 @@
 """What a TFLite file holds and who runs it: operators with counts, and the share of the XNNPACK delegate.
 
-A leaf over ai-edge-litert, untyped, converted at its border.
+A leaf over ai-edge-litert, which is untyped.
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -57,10 +57,10 @@ def refuse_foreign(file: Path) -> None:
     Raises:
         ToolchainFailed: it needs others; the message names them.
     """
-    found = foreign(operators(file))
-    if found:
+    names = foreign(operators(file))
+    if names:
         raise ToolchainFailed(
-            f"the file needs {', '.join(found)}, which TFLite does not have", "Leave all rewrites in."
+            f"the file needs {', '.join(names)}, which TFLite does not have", "Leave all rewrites in."
         )
 
 
@@ -83,14 +83,14 @@ def delegation(file: Path) -> Delegation:
     maker = {int(tensor): index for index, node in originals.items() for tensor in node["outputs"]}
     taken: set[int] = set()
     for part in parts:
-        border = {int(tensor) for tensor in part["inputs"]}
+        inputs = {int(tensor) for tensor in part["inputs"]}
         waiting = [int(tensor) for tensor in part["outputs"]]
         while waiting:
             index = maker.get(waiting.pop())
             if index is None or index in taken:
                 continue
             taken.add(index)
-            waiting += [int(t) for t in originals[index]["inputs"] if int(t) not in border]
+            waiting += [int(t) for t in originals[index]["inputs"] if int(t) not in inputs]
     names = {index: str(node["op_name"]) for index, node in originals.items()}
     return Delegation(
         delegate=DELEGATE,

@@ -46,7 +46,7 @@ def require_litert_torch() -> None:
         MissingPackage: it does not, with the reason in a few words.
     """
     python = litert_torch()
-    failed = _asked(python, "import litert_torch")[1]
+    failed = _python_output(python, "import litert_torch")[1]
     if failed is not None:
         raise MissingPackage(f"missing here: litert_torch, in {python} ({failed})", _ADVICE)
 
@@ -62,14 +62,14 @@ def litert_torch_version() -> str | None:
 
 @cache
 def _version(python: Path) -> str | None:
-    answer, failed = _asked(python, f"from importlib.metadata import version; print(version({LITERT_TORCH!r}))")
+    answer, failed = _python_output(python, f"from importlib.metadata import version; print(version({LITERT_TORCH!r}))")
     return None if failed else answer.strip()
 
 
-def _asked(python: Path, code: str) -> tuple[str, str | None]:
+def _python_output(python: Path, code: str) -> tuple[str, str | None]:
     """What the interpreter printed, and why it failed or None."""
     try:
-        done = subprocess.run(
+        result = subprocess.run(
             [str(python), "-I", "-c", code],
             capture_output=True,
             text=True,
@@ -81,5 +81,5 @@ def _asked(python: Path, code: str) -> tuple[str, str | None]:
         return "", f"it takes more than {LIMIT_S:g} s"
     except OSError as error:
         return "", f"{error.strerror}"
-    last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-    return done.stdout, None if done.returncode == 0 else last[:160]
+    last = (result.stderr.strip().splitlines() or [f"exit code {result.returncode}"])[-1]
+    return result.stdout, None if result.returncode == 0 else last[:160]

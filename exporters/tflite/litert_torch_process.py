@@ -18,19 +18,19 @@ import torch
 
 
 def convert(program: str, file: str) -> None:
-    """Convert, with every map at the border channels last, as onnx2tf makes them."""
+    """Convert, the channels of every input and output map last, as onnx2tf makes them."""
     loaded = torch.export.load(program)
     module = loaded.module()
     inputs = loaded.example_inputs
     assert inputs is not None, "torch.export keeps what it was called with"
     entries = inputs[0]
     with torch.no_grad():
-        found = module(*entries)
-    results = (found,) if isinstance(found, torch.Tensor) else tuple(found)
-    maps_in, maps_out = ([place for place, one in enumerate(side) if one.ndim == 4] for side in (entries, results))
+        output = module(*entries)
+    results = (output,) if isinstance(output, torch.Tensor) else tuple(output)
+    maps_in, maps_out = ([place for place, value in enumerate(side) if value.ndim == 4] for side in (entries, results))
     turned = litert_torch.to_channel_last_io(_Called(module), args=maps_in, outputs=maps_out or None)
-    given = tuple(one.permute(0, 2, 3, 1).contiguous() if one.ndim == 4 else one for one in entries)
-    litert_torch.convert(turned.eval(), given).export(file)
+    arguments = tuple(tensor.permute(0, 2, 3, 1).contiguous() if tensor.ndim == 4 else tensor for tensor in entries)
+    litert_torch.convert(turned.eval(), arguments).export(file)
 
 
 class _Called(torch.nn.Module):

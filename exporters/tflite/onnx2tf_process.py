@@ -48,7 +48,7 @@ def convert(graph: Path, file: Path, *, plain: bool) -> None:
 
     entries = onnx.load(str(graph), load_external_data=False).graph.input
     # Where it is not told otherwise it also turns lists of points, which have three axes and no channels.
-    lists = [one.name for one in entries if len(one.type.tensor_type.shape.dim) != MAP_RANK]
+    lists = [entry.name for entry in entries if len(entry.type.tensor_type.shape.dim) != MAP_RANK]
 
     model: Any = onnx2tf.convert(
         input_onnx_file_path=str(graph),

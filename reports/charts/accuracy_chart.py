@@ -13,7 +13,7 @@ def latency_against_accuracy(dataset: str, shown: Sequence[Shown]) -> Specificat
     values = [*_published(dataset), *_measured(dataset, shown)]
     if not values:
         return None
-    figure = next((one.headline.name for one in shown if one.headline), "accuracy")
+    figure = next((entry.headline.name for entry in shown if entry.headline), "accuracy")
     latency = alt.Scale(type="log", nice=False, padding=40)
     accuracy = alt.Scale(zero=False, nice=True, padding=20)
     base = chart_of(values).encode(
@@ -48,15 +48,15 @@ def _published(dataset: str) -> list[dict[str, Any]]:
 def _measured(dataset: str, shown: Sequence[Shown]) -> list[dict[str, Any]]:
     return [
         {
-            "name": one.label,
-            "value": one.headline.value,
+            "name": entry.label,
+            "value": entry.headline.value,
             "ms": latency.median_ms,
             "where": f"measured: {latency.device}",
             "kind": "measured",
-            "said": f"{one.headline.value:.3f} at {latency.median_ms:.3g} ms",
+            "said": f"{entry.headline.value:.3f} at {latency.median_ms:.3g} ms",
         }
-        for one in shown
-        if one.evaluation.dataset.name == dataset and one.headline is not None and one.headline.value is not None
-        for latency in one.latencies
+        for entry in shown
+        if entry.evaluation.dataset.name == dataset and entry.headline is not None and entry.headline.value is not None
+        for latency in entry.latencies
         if latency.part != "decoder"
     ]

@@ -37,15 +37,15 @@ def bars(row: ReportRow) -> dict[str, Any]:
     assert row.result.summary is not None
     median = row.result.summary.median_ms
     samples = np.concatenate([np.asarray(trial.samples_ns) for trial in row.result.trials]) / 1e6
-    found = np.quantile(samples, CENTRAL)
-    at = {name: _distance(value, median) for name, value in zip(("p05", "p25", "p75", "p95"), found, strict=True)}
+    quantiles = np.quantile(samples, CENTRAL)
+    at = {name: _distance(value, median) for name, value in zip(("p05", "p25", "p75", "p95"), quantiles, strict=True)}
     return {
         "case": row.label,
         "family": row.family,
         "said": _ms(median),
         "samples": f"{len(samples)}",
-        "central": f"{_ms(found[1])} … {_ms(found[2])}",
-        "wide": f"{_ms(found[0])} … {_ms(found[3])}",
+        "central": f"{_ms(quantiles[1])} … {_ms(quantiles[2])}",
+        "wide": f"{_ms(quantiles[0])} … {_ms(quantiles[3])}",
         **at,
     }
 
@@ -114,8 +114,8 @@ def speeds(across: Sequence[float], up: Sequence[float]) -> tuple[Points, Points
 def ticks(span: Sequence[float]) -> list[float]:
     """Round values in ``span``: powers of ten, and 2 and 5 of each where few of those fit."""
     digits = (1,) if math.log10(span[1] / span[0]) > 2.5 else (1, 2, 5)
-    found = (digit * 10.0**exponent for exponent in range(-6, 16) for digit in digits)
-    return [value for value in found if span[0] <= value <= span[1]]
+    candidates = (digit * 10.0**exponent for exponent in range(-6, 16) for digit in digits)
+    return [value for value in candidates if span[0] <= value <= span[1]]
 
 
 def span(values: Sequence[float], margin: float) -> list[float]:

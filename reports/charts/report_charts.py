@@ -121,13 +121,13 @@ def distribution(rows: Sequence[ReportRow]) -> Specification | None:
         )
         .add_params(chosen)
     )
-    said = (
+    caption = (
         chart_of(words)
         .transform_filter(f"datum.case === {SHOWN}")
         .mark_text(style="soft", align="right", baseline="top")
         .encode(x=alt.value("width"), y=alt.value(280 + 44), text="words:N")
     )
-    return finished(alt.layer(lines, said).properties(height=280))
+    return finished(alt.layer(lines, caption).properties(height=280))
 
 
 def drift(rows: Sequence[ReportRow]) -> Specification | None:
@@ -156,8 +156,8 @@ def drift(rows: Sequence[ReportRow]) -> Specification | None:
 
 
 def _shape(target: str) -> str:
-    known = list(registry.targets())
-    return SHAPES[known.index(target) % len(SHAPES)] if target in known else "stroke"
+    names = list(registry.targets())
+    return SHAPES[names.index(target) % len(SHAPES)] if target in names else "stroke"
 
 
 def _hues(rows: Sequence[ReportRow]) -> Any:

@@ -81,7 +81,7 @@ def speedups(study: Study) -> Specification | None:
 def claims(reproduction: Reproduction) -> Specification | None:
     """Each claim's measured ratio with its interval, and the published one; None where nothing was measured."""
     # Two columns of one table may claim different ratios of one pair: each has a line of its own.
-    shown = [(_label(one.claim, reproduction), one) for one in reproduction.answers if one.measured is not None]
+    shown = [(_label(outcome.claim, reproduction), outcome) for outcome in reproduction.answers if outcome.measured]
     if not shown:
         return None
     values: list[dict[str, Any]] = [

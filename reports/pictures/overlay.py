@@ -57,12 +57,12 @@ def segmentation(
     border = _borders(label_map)
     if border.mean() <= MOST_BORDERS:
         painted[border] = 255
-    found = postprocess.class_shares(label_map)
-    rows = [(names[one.label], one.share, palette[one.label]) for one in found[:MOST_CLASSES]]
-    rest = found[MOST_CLASSES:]
-    more = f"and {len(rest)} more, {_percent(sum(one.share for one in rest))}" if rest else None
+    shares = postprocess.class_shares(label_map)
+    rows = [(names[entry.label], entry.share, palette[entry.label]) for entry in shares[:MOST_CLASSES]]
+    rest = shares[MOST_CLASSES:]
+    more = f"and {len(rest)} more, {_percent(sum(entry.share for entry in rest))}" if rest else None
     picture = Image.fromarray(painted.round().astype(np.uint8))
-    return _beside(picture, "Share of the pixels", rows, (caption, note), more=more, swatches=True)
+    return _with_panel(picture, "Share of the pixels", rows, (caption, note), more=more, swatches=True)
 
 
 def classification(
@@ -74,8 +74,8 @@ def classification(
     caption: str | None = None,
 ) -> Image.Image:
     """``photo`` ``(h, w, 3)`` with the likeliest classes of ``logits`` ``(classes,)`` and their probabilities."""
-    rows = [(names[one.label], one.share, _ACCENT) for one in postprocess.top_classes(logits)]
-    return _beside(Image.fromarray(photo), "Probability", rows, (caption, note), more=None, swatches=False)
+    rows = [(names[entry.label], entry.share, _ACCENT) for entry in postprocess.top_classes(logits)]
+    return _with_panel(Image.fromarray(photo), "Probability", rows, (caption, note), more=None, swatches=False)
 
 
 def masks(
@@ -89,20 +89,20 @@ def masks(
         sheet.paste(panel, (place * (width + _GAP), 0))
     several = len(panels) > 1
     rows = [
-        (f"{number}{f', mask {place + 1}' if several else ''}: {one.prompt.words}", candidate.score, color)
-        for number, (one, color) in enumerate(zip(objects, itertools.cycle(_OBJECTS), strict=False), start=1)
-        for place, candidate in enumerate(one.candidates)
+        (f"{number}{f', mask {place + 1}' if several else ''}: {segmented.prompt.words}", candidate.score, color)
+        for number, (segmented, color) in enumerate(zip(objects, itertools.cycle(_OBJECTS), strict=False), start=1)
+        for place, candidate in enumerate(segmented.candidates)
     ]
     rest = len(rows) - MOST_CLASSES
     more = f"and {rest} more" if rest > 0 else None
-    return _beside(sheet, "Predicted IoU of object", rows[:MOST_CLASSES], (caption, note), more=more, swatches=True)
+    return _with_panel(sheet, "Predicted IoU of object", rows[:MOST_CLASSES], (caption, note), more=more, swatches=True)
 
 
 def _masked(photo: Photo, objects: Sequence[SegmentedObject], place: int) -> Image.Image:
     """``photo`` with one candidate of every object."""
     painted = photo.astype(np.float32)
-    for one, color in zip(objects, itertools.cycle(_OBJECTS), strict=False):
-        mask = one.candidates[place].at(photo)
+    for segmented, color in zip(objects, itertools.cycle(_OBJECTS), strict=False):
+        mask = segmented.candidates[place].at(photo)
         painted[mask] = painted[mask] * (1 - OPACITY) + np.asarray(color, np.float32) * OPACITY
         border = _borders(mask.astype(np.int32))
         if border.mean() <= MOST_BORDERS:
@@ -110,10 +110,10 @@ def _masked(photo: Photo, objects: Sequence[SegmentedObject], place: int) -> Ima
     picture = Image.fromarray(painted.round().astype(np.uint8))
     draw = ImageDraw.Draw(picture)
     thick = max(2, round(max(picture.size) / 320))
-    for one, color in zip(objects, itertools.cycle(_OBJECTS), strict=False):
-        if one.prompt.box is not None:
-            draw.rectangle(one.prompt.box, outline=color, width=thick)
-        for x, y, wanted in one.prompt.points:
+    for segmented, color in zip(objects, itertools.cycle(_OBJECTS), strict=False):
+        if segmented.prompt.box is not None:
+            draw.rectangle(segmented.prompt.box, outline=color, width=thick)
+        for x, y, wanted in segmented.prompt.points:
             radius = 2.2 * thick
             around = (x - radius, y - radius, x + radius, y + radius)
             draw.ellipse(around, fill=_WANTED if wanted else _UNWANTED, outline=_PAPER, width=max(1, thick // 2))
@@ -131,7 +131,7 @@ def save(picture: Image.Image, path: Path) -> None:
     documents.write_bytes(path, buffer.getvalue())
 
 
-def _beside(
+def _with_panel(
     picture: Image.Image,
     heading: str,
     rows: Sequence[tuple[str, float, Color]],

@@ -30,23 +30,23 @@ def segmentation(photo: Photo, predicted: NDArray[Any], truth: NDArray[Any], dat
     ground = np.asarray(Image.fromarray(photo).resize(size, Image.Resampling.BILINEAR), np.float32)
     palette = np.asarray(labels.palette(dataset), np.float32)
     counted = truth != IGNORE
-    seen = ground * (1 - OPACITY) + palette[predicted] * OPACITY
+    prediction = ground * (1 - OPACITY) + palette[predicted] * OPACITY
     true = np.where(counted[..., None], ground * (1 - OPACITY) + palette[np.where(counted, truth, 0)] * OPACITY, ground)
     wrong = counted & (predicted != truth)
     errors = np.where(wrong[..., None], ground * 0.25 + np.asarray(_WRONG, np.float32) * 0.75, ground * 0.6 + 90)
-    return _sheet([("label", true), ("seen", seen), ("wrong", errors)])
+    return _sheet([("label", true), ("seen", prediction), ("wrong", errors)])
 
 
-def enlargement(made: Photo, large: Photo) -> bytes:
+def enlargement(output: Photo, large: Photo) -> bytes:
     """What was made, what it should be, and how far apart they are."""
-    apart = np.abs(made.astype(np.float32) - large.astype(np.float32)) * GAIN
-    return _sheet([("made", made), ("original", large), (f"difference ×{GAIN}", apart)])
+    apart = np.abs(output.astype(np.float32) - large.astype(np.float32)) * GAIN
+    return _sheet([("made", output), ("original", large), (f"difference ×{GAIN}", apart)])
 
 
-def masks(photo: Photo, seen: Sequence[NDArray[Any]], true: Sequence[NDArray[Any]]) -> bytes:
+def masks(photo: Photo, predicted: Sequence[NDArray[Any]], true: Sequence[NDArray[Any]]) -> bytes:
     """The masks in blue and the annotations in green, each over the photograph."""
     panels = [("annotations", _filled(photo, true, _RIGHT))] if true else []
-    return _sheet([("picture", photo), *panels, ("seen", _filled(photo, seen, _SEEN))])
+    return _sheet([("picture", photo), *panels, ("seen", _filled(photo, predicted, _SEEN))])
 
 
 def picture(photo: Photo) -> bytes:
@@ -54,9 +54,9 @@ def picture(photo: Photo) -> bytes:
     return _sheet([("", photo)])
 
 
-def _filled(photo: Photo, found: Sequence[NDArray[Any]], color: tuple[int, int, int]) -> NDArray[np.float32]:
+def _filled(photo: Photo, regions: Sequence[NDArray[Any]], color: tuple[int, int, int]) -> NDArray[np.float32]:
     painted = photo.astype(np.float32)
-    for mask in found:
+    for mask in regions:
         inside = mask.astype(bool)
         painted[inside] = painted[inside] * 0.55 + np.asarray(color, np.float32) * 0.45
         edge = inside & ~(
@@ -74,9 +74,9 @@ def _sheet(panels: Sequence[tuple[str, NDArray[Any]]]) -> bytes:
     head = 22 if any(name for name, _ in panels) else 0
     sheet = Image.new("RGB", (len(panels) * (PANEL_PX + 6) - 6, height + head), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    for place, ((name, _), one) in enumerate(zip(panels, drawn, strict=True)):
+    for place, ((name, _), image) in enumerate(zip(panels, drawn, strict=True)):
         left = place * (PANEL_PX + 6)
-        sheet.paste(one.resize((PANEL_PX, height), Image.Resampling.LANCZOS), (left, head))
+        sheet.paste(image.resize((PANEL_PX, height), Image.Resampling.LANCZOS), (left, head))
         draw.text((left, 2), name, font=font, fill=_INK)
     buffer = io.BytesIO()
     sheet.save(buffer, format="JPEG", quality=QUALITY)

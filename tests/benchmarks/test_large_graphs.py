@@ -56,13 +56,13 @@ def ran(session: Any, image: Any) -> Any:
 
 
 def described(graph: Any) -> dict[str, Any]:
-    border = {"inputs": graph.graph.input, "outputs": graph.graph.output}
+    graph_io = {"inputs": graph.graph.input, "outputs": graph.graph.output}
     return {
         name: [
             {"name": one.name, "shape": list(one.shape), "dtype": one.dtype, "layout": one.layout}
             for one in map(to_onnx.tensor, values)
         ]
-        for name, values in border.items()
+        for name, values in graph_io.items()
     }
 
 
@@ -71,7 +71,7 @@ def test_tensors_beside_the_graph_give_the_same_outputs(
     encoder: Any, graph: Any, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     image = golden.image([1, 3, SMALL.side, SMALL.side])
-    whole = copied(graph) if precision == "fp32" else halved(graph, half_border=False)
+    whole = copied(graph) if precision == "fp32" else halved(graph, half_io=False)
     described_whole = described(whole)
     assert to_onnx.save(copied(whole), tmp_path) == ()
     opener = on_ort.open_session if precision == "fp32" else on_rounded.open_session

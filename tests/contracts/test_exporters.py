@@ -181,7 +181,7 @@ def test_a_batch_is_computed_image_by_image(make: Make):
     assert manifest.macs == make("efficientvit_seg_b0_cityscapes").manifest.macs, "MACs are those of one image"
 
 
-def test_labels_and_bytes_at_the_border(make: Make):
+def test_labels_out_and_bytes_in(make: Make):
     made = make("efficientvit_seg_b0_cityscapes", head="labels", io="uint8")
     manifest = made.manifest
     assert (manifest.inputs[0].dtype, manifest.inputs[0].shape) == ("uint8", (1, 3, *SIZE))

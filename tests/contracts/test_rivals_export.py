@@ -57,7 +57,7 @@ def half_graph(model: str, size: tuple[int, int]) -> Any:
     names = registry.find_target("trt-rtx-fp16").rewrites
     ready, _ = table.rewritten(create(spec), names, image)
     graph: Any = to_onnx.exported(ready, {"image": image}, [spec.output])
-    return halved(graph, half_border=False)
+    return halved(graph, half_io=False)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def pool_of(session: Session) -> list[dict[str, Array]]:
     return inputs.make_pool(session.inputs, seed=3)[:3]
 
 
-def test_the_border_is_what_the_manifest_says(made: Artifact):
+def test_inputs_and_outputs_are_what_the_manifest_says(made: Artifact):
     with opened(made) as session:
         for tensors, described in ((session.inputs, made.manifest.inputs), (session.outputs, made.manifest.outputs)):
             assert [(t.name, t.shape, t.dtype, t.layout) for t in tensors] == [

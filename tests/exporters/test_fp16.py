@@ -48,11 +48,11 @@ def test_the_rounding_is_real_and_the_comparison_graph_has_none(precision: str, 
     helper = onnx.helper
     value = onnx.TensorProto.FLOAT
     nodes = [helper.make_node("Identity", ["image"], ["a"]), helper.make_node("Identity", ["a"], ["logits"])]
-    borders = [[helper.make_tensor_value_info(name, value, [3])] for name in ("image", "logits")]
+    graph_io = [[helper.make_tensor_value_info(name, value, [3])] for name in ("image", "logits")]
     graph = helper.make_model(
-        helper.make_graph(nodes, "g", *borders), opset_imports=[helper.make_opsetid("", 20)], ir_version=9
+        helper.make_graph(nodes, "g", *graph_io), opset_imports=[helper.make_opsetid("", 20)], ir_version=9
     )
-    half = halved(graph, half_border=False, precision=precision)
+    half = halved(graph, half_io=False, precision=precision)
     feed = np.array([1.0001, 70000.0, 1e-9], np.float32)
     assert run(half, feed).tolist() == pytest.approx(expected, rel=1e-5)
     assert run(half, feed, rounding=False).tolist() == feed.tolist()
@@ -96,7 +96,7 @@ def test_a_divisor_that_overflows_leaves_silent_zeros_that_no_check_for_nan_find
     expected = ReluLinearAttention(16)(qkv).numpy()
 
     def found(attention: Any) -> Any:
-        graph = halved(to_onnx.exported(attention, {"image": qkv}, ["logits"]), half_border=False)
+        graph = halved(to_onnx.exported(attention, {"image": qkv}, ["logits"]), half_io=False)
         return run(graph, qkv.numpy())
 
     plain, ours = found(ReluLinearAttention(16, eps=1e-7)), found(NormalizedAttention(16, 64 * 128))
@@ -205,7 +205,7 @@ def test_a_weight_beyond_half_precision_is_told():
         graph_of(model, OURS, (64, 64))
 
 
-def test_every_tensor_of_the_graph_is_half_but_the_border():
+def test_every_tensor_of_the_graph_is_half_but_inputs_and_outputs():
     graph = graph_of(create(registry.find_model("efficientvit_b0")), OURS, (64, 64))
     floats = [tensor.name for tensor in graph.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
     assert not floats
@@ -213,7 +213,7 @@ def test_every_tensor_of_the_graph_is_half_but_the_border():
     assert sum(node.op_type == "Cast" for node in graph.graph.node) == 2
 
 
-def test_fp32_has_no_half_border_but_fp16_has():
+def test_fp32_has_no_half_inputs_and_outputs_but_fp16_has():
     from vitdeploy.api import export
 
     with pytest.raises(Impossible, match="onnx-fp32 has no --io fp16"):

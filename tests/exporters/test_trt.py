@@ -361,7 +361,7 @@ def test_one_graph_of_each_kind_is_taken_by_nvidias_own_parser_and_builder(name:
 
 @pytest.mark.skipif(bool(packages.missing(["tensorrt_rtx"])), reason="TensorRT for RTX is not installed")
 def test_a_cameras_bytes_in_and_labels_out_are_taken_by_it_too(tmp_path: Path):
-    """What stands at the borders has types of its own: unsigned bytes, and whole numbers of an argmax."""
+    """The graph's inputs and outputs have types of their own: unsigned bytes, and whole numbers of an argmax."""
     command = ["export", "efficientvit_seg_b0_cityscapes", "--target", "trt-rtx-fp16", "--size", "64x128"]
     options = ["--io", "uint8", "--head", "labels", "--compute-capability", "8.0"]
     assert main([*command, *options, "--out", str(tmp_path)]) == 0

@@ -99,7 +99,7 @@ GOOD = b"""
 title = "t"
 targets = ["onnx-fp32"]
 size = "64x64"
-border = "logits"
+graph_outputs = "logits"
 [columns.orin]
 unit = "ms"
 device = "d"
@@ -129,7 +129,7 @@ source = "s"
         (b"orin = 2", b"nano = 2", "nano"),
         (b'fast = "b"', b'fast = "c"', "'c'"),
         (b'name = "b"', b'name = "a"', "'a'"),
-        (b'border = "logits"', b"", "border"),
+        (b'graph_outputs = "logits"', b"", "graph_outputs"),
         (b'source = "s"\n[[rows]]', b'source = "s"\ncolour = 1\n[[rows]]', "colour"),
     ],
 )

@@ -87,7 +87,7 @@ class PublishedTable(_Data, frozen=True, kw_only=True):
     """What was measured with; the first that a device has is taken."""
     size: _Size
     quick: _Size | None = None
-    border: str
+    graph_outputs: str
     """What the timed graph ends in, as far as that is stated."""
     columns: Mapping[str, Column]
     rows: tuple[PublishedRow, ...]

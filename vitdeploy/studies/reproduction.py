@@ -217,7 +217,7 @@ def _procedure(table: PublishedTable, run: Run) -> Iterator[Difference]:
     yield _difference("batch", published_batches, map(str, batches), set(batches) <= {column.batch for column in own})
     yield _difference("threads", [], [f"{case.threads} of {facts.cores_logical or '?'}" for case in cases])
     yield _difference("statistic", [], [statistic])
-    yield _difference("graph outputs", [table.border], ["the model's own output" if cases else "as published"])
+    yield _difference("graph outputs", [table.graph_outputs], ["the model's own output" if cases else "as published"])
     yield _difference("weights", ["trained"], [source], "random:0" not in weights)
     yield _difference("clocks, heat", [], heat)
 
