@@ -7,6 +7,7 @@ import msgspec
 
 from vitdeploy import documents
 from vitdeploy.artifacts.manifest import MANIFEST, SCHEMA, Artifact, Manifest, Tensor, Weights, digest_of
+from vitdeploy.benchmarks.studies import plain_records
 from vitdeploy.results.record import Case
 
 
@@ -109,27 +110,7 @@ def state_dict(folder: Path, model: str = "efficientvit_b0", side: int = 64) -> 
 
 def case_of(made: Artifact, **changes: Any) -> Case:
     """The case of an artifact on this machine, single-threaded."""
-    manifest = made.manifest
-    case = Case(
-        model=manifest.model,
-        part=None,
-        attention=manifest.attention,
-        target=manifest.target,
-        size=manifest.size,
-        batch=manifest.batch,
-        device="local",
-        threads=1,
-        boundary="host-to-host",
-        streams=1,
-        graph=False,
-        io=manifest.io,
-        head=manifest.head,
-        prompts=None,
-        weights="random:0",
-        power_mode=None,
-        memory="pageable",
-    )
-    return msgspec.structs.replace(case, **changes)
+    return msgspec.structs.replace(plain_records.case(made.manifest.variant, threads=1), **changes)
 
 
 def _written(

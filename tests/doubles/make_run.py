@@ -7,27 +7,11 @@ from typing import Any
 import msgspec
 
 from vitdeploy.artifacts.manifest import Metric, Parity
+from vitdeploy.benchmarks.studies import plain_records
+from vitdeploy.catalog.variant import Variant
 from vitdeploy.results import record
 
-CASE = record.Case(
-    model="efficientvit_b1",
-    part=None,
-    attention="relu",
-    target="onnx-fp32",
-    size=(224, 224),
-    batch=1,
-    device="local",
-    threads=2,
-    boundary="host-to-host",
-    streams=1,
-    graph=False,
-    io="fp32",
-    head="logits",
-    prompts=None,
-    weights="random:0",
-    power_mode=None,
-    memory="pageable",
-)
+CASE = plain_records.case(Variant(model="efficientvit_b1", attention="relu", target="onnx-fp32", size=(224, 224)))
 
 PASSED = Parity(
     passed=True,
@@ -64,28 +48,25 @@ def trial(seed: int, median_ms: float, count: int = 800, **changes: Any) -> reco
     samples = [round(level * (1 + abs(generator.gauss(0, 0.012)))) for _ in range(count)]
     for place in generator.sample(range(count), count // 150):
         samples[place] = round(samples[place] * generator.uniform(1.1, 1.9))
-    made = record.Trial(
-        id=f"made/{seed}",
-        started_utc="2026-01-01T00:00:00Z",
-        order=seed,
-        pair=None,
-        build=None,
-        artifact_sha256="0" * 64,
-        sample_kind="inference",
-        samples_ns=tuple(samples),
-        wall_ns=sum(samples),
-        stages_ns=None,
-        load_ns=round(30_000_000 + 2 * level),
-        first_ns=round(level * 2.4),
-        warmup_ns=500_000_000,
-        warmup_count=20,
-        peak_memory_bytes=200 * 2**20 + round(level),
-        steady="steady",
-        telemetry=(),
-        throttled=False,
-        facts={"runtime": "made for tests 1.0"},
+    plain = plain_records.trial(f"made/{seed}", samples, order=seed)
+    measured = {
+        "started_utc": "2026-01-01T00:00:00Z",
+        "load_ns": round(30_000_000 + 2 * level),
+        "first_ns": round(level * 2.4),
+        "warmup_ns": 500_000_000,
+        "warmup_count": 20,
+        "peak_memory_bytes": 200 * 2**20 + round(level),
+        "facts": {"runtime": "made for tests 1.0"},
+    }
+    return msgspec.structs.replace(plain, **{**measured, **changes})
+
+
+def result(*trials: record.Trial, **changes: Any) -> record.Result:
+    """A result of these trials, its status derived from them."""
+    plain = record.Result(
+        case=CASE, artifact_sha256="0" * 64, parity=None, status="valid", reasons=(), trials=trials, summary=None
     )
-    return msgspec.structs.replace(made, **changes)
+    return record.rederive(msgspec.structs.replace(plain, **changes))
 
 
 def row(
@@ -101,28 +82,23 @@ def row(
     reasons: Sequence[record.Reason] = (),
     **case: Any,
 ) -> record.Result:
-    """A result of ``trials`` trials, its status derived from them."""
-    made = tuple(trial(seed * 100 + i, median_ms, count, order=10 * i + seed % 10) for i in range(trials))
-    return record.rederive(
-        record.Result(
-            case=msgspec.structs.replace(CASE, model=model, target=target, **case),
-            artifact_sha256=f"{seed:064x}",
-            parity=parity,
-            status="valid",
-            reasons=tuple(reasons),
-            trials=made,
-            summary=None,
-            params=9_102_024,
-            macs=macs,
-        )
+    """A result of ``trials`` trials of its own."""
+    return result(
+        *(trial(seed * 100 + i, median_ms, count, order=10 * i + seed % 10) for i in range(trials)),
+        case=msgspec.structs.replace(CASE, model=model, target=target, **case),
+        artifact_sha256=f"{seed:064x}",
+        parity=parity,
+        reasons=tuple(reasons),
+        params=9_102_024,
+        macs=macs,
     )
 
 
 def failed(model: str, message: str, hint: str, *, seed: int = 99) -> record.Result:
     """A row that could not be measured."""
-    made = row(model, "onnx-fp32", 1.0, seed=seed, trials=0, parity=None)
+    plain = row(model, "onnx-fp32", 1.0, seed=seed, trials=0, parity=None)
     reason = record.Reason(code="impossible", message=message, hint=hint)
-    return msgspec.structs.replace(made, status="failed", reasons=(reason,), summary=None)
+    return msgspec.structs.replace(plain, status="failed", reasons=(reason,), summary=None)
 
 
 def run(*results: record.Result, name: str = "made-for-tests", facts: Mapping[str, Any] = FACTS) -> record.Run:

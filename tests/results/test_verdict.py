@@ -6,8 +6,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.doubles.plain_run import CASE, run
-from tests.doubles.plain_run import trial as make_trial
+from tests.doubles.make_run import CASE, run
+from vitdeploy.benchmarks.studies import plain_records
 from vitdeploy.results import record, verdict
 
 
@@ -15,11 +15,10 @@ def side(
     medians: np.ndarray, *, paired: bool = True, builds: int | None = None, case: record.Case = CASE
 ) -> record.Result:
     trials = tuple(
-        make_trial(
-            i,
-            20,
-            samples_ns=(round(m * 1e9),) * 20,
-            wall_ns=1,
+        plain_records.trial(
+            f"t{i}",
+            [round(m * 1e9)] * 20,
+            order=i,
             pair=i if paired else None,
             build=None if builds is None else i % builds,
         )
