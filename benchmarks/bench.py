@@ -156,7 +156,7 @@ def run(
         frame = new_run(described, protocol, datetime.now(timezone.utc), host=computer_facts.read_facts())
         current = _OpenRun(frame=frame, rows=[_row(job, device, protocol) for job in jobs], out=out)
         if earlier is not None:
-            _take_over(current, earlier)
+            _resume(current, earlier)
             progress(f"going on with {out}: {sum(len(row.trials) for row in current.rows)} trials are there")
         current.save()
         if stop_rule is not None:
@@ -290,7 +290,7 @@ def _run_turns(
     return None
 
 
-def _take_over(current: _OpenRun, earlier: Run) -> None:
+def _resume(current: _OpenRun, earlier: Run) -> None:
     """Go on with an interrupted run: its trials are kept; what failed or was lost is tried again.
 
     Raises:

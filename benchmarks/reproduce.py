@@ -168,14 +168,14 @@ def in_time(rows: list[Wanted], macs_per_s: float, *, quick: bool, trials: int) 
         inference_s = (row.macs or 0) / macs_per_s
         total_s = trials * INFERENCES * inference_s
         if total_s > limit_s:
-            late[_whole(row)] = Impossible(
+            late[_model_at_size(row)] = Impossible(
                 f"would take too long: about {inference_s:.0f} s an inference at the {macs_per_s / 1e9:.0f} G "
                 f"multiply-accumulates a second of the table's small rows, {total_s / 60:.0f} min in all",
                 "Leave --quick out, or use a faster device." if quick else "Use a faster device.",
             )
-    return {place: late[_whole(row)] for place, row in enumerate(rows) if _whole(row) in late}
+    return {place: late[_model_at_size(row)] for place, row in enumerate(rows) if _model_at_size(row) in late}
 
 
-def _whole(row: Wanted) -> tuple[str, Size | None]:
+def _model_at_size(row: Wanted) -> tuple[str, Size | None]:
     """The model that a row is a part of, at its size."""
     return row.entry.model.partition(".")[0], row.entry.size

@@ -39,7 +39,7 @@ def samples(job: StepJob) -> Iterator[dict[str, Array]]:
     """The inputs that parity is measured on, by name: one batch of noise, then photographs; channels first."""
     variant, spec = job.variant, job.spec
     if spec.part == "decoder":
-        yield from _prompted(job)
+        yield from _decoder_samples(job)
         return
     fit = letterbox if spec.task == "segment-anything" else center_crop
     for photos in parity_batches(variant.size, variant.batch, job.images, fit=fit):
@@ -62,7 +62,7 @@ class MaskJudge:
         return np.concatenate(masks)
 
 
-def _prompted(job: StepJob) -> Iterator[dict[str, Array]]:
+def _decoder_samples(job: StepJob) -> Iterator[dict[str, Array]]:
     encoder, variant = _part(job, "encoder"), job.variant
     for index, photos in enumerate(parity_batches(variant.size, 1, job.images, fit=letterbox)):
         embedding = outputs(encoder, {"image": normalized(photos, job.spec.preprocessing)})[0]

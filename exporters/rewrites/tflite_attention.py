@@ -178,12 +178,12 @@ def _aggregation(scale: nn.Module, order: Sequence[int], dim: int) -> nn.Module:
     return nn.Sequential(*parts)
 
 
-def _apart(block: MultiScaleAttention, shape: tuple[int, ...]) -> nn.Module | None:
+def _attention_block(block: MultiScaleAttention, shape: tuple[int, ...]) -> nn.Module | None:
     if not isinstance(block.attention, ReluLinearAttention):
         return None
     form = ApartAttention if shape[-2] * shape[-1] >= LARGE_MAP_PIXELS else JointAttention
     return form(block, block.attention.dim, block.attention.eps)
 
 
-attention_apart = replacing(MultiScaleAttention, _apart)
+attention_apart = replacing(MultiScaleAttention, _attention_block)
 softmax_as_products = replacing(SoftmaxAttention, lambda module, _: SoftmaxProducts(module.dim))
