@@ -149,8 +149,7 @@ def _run(converter: SingleConverter, command: Sequence[str], folder: Path, file:
         error = child_reply.failure(converter, result, log)
         if job is not None and (reply := child_reply.decode(result, type(None))):
             error = child_reply.error_of(reply, converter, result, log)
-        other = " Try --converter litert-torch." if converter == "onnx2tf" else ""
-        raise ToolchainFailed(error.message, error.hint + other)
+        raise ToolchainFailed(error.message, error.hint + " Try --converter litert-torch." * (converter == "onnx2tf"))
 
 
 def _import_path() -> str:
