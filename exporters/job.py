@@ -12,7 +12,7 @@ from vitdeploy.artifacts.manifest import Beside, Delegation, Parity, Tensor
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import ModelSpec, Target
 from vitdeploy.catalog.variant import Variant
-from vitdeploy.errors import UsageError
+from vitdeploy.errors import UnreadableFile, UsageError
 
 DISTRIBUTIONS = ("torch", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 """Whose versions decide what is made, with the target's own: they are in the store's key and in the manifest."""
@@ -62,6 +62,17 @@ class StepJob(CatalogRows):
     only_prove: bool = False
     deferred: bool = False
     """The device has still to build the file: what it needs for that is made and checked."""
+    made_from: str | None = None
+    """What a user model was made from when the step was planned; None: a model of the table, or only a proof."""
+
+    def check_unchanged(self) -> None:
+        """Refuse a user model that is not what it was when its key was computed.
+
+        Raises:
+            UnreadableFile: its files were changed meanwhile.
+        """
+        if self.made_from is not None and self.spec.made_from != self.made_from:
+            raise UnreadableFile(f"{self.spec.name} was changed while it was exported", "Export it again.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,8 +31,12 @@ def called(model: nn.Module, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
 
 
 def outputs(model: nn.Module, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
-    """The module's outputs for inputs in its order, computed in fp32 without gradients."""
-    return tuple(output.numpy() for output in called(model, *(torch.from_numpy(feed) for feed in feeds.values())))
+    """The module's outputs for inputs in its order, computed in fp32 without gradients.
+
+    It gets copies: a module may change its input in place, and the file is fed the same arrays.
+    """
+    copies = (torch.from_numpy(feed.copy()) for feed in feeds.values())
+    return tuple(output.numpy() for output in called(model, *copies))
 
 
 def samples(job: StepJob) -> Iterator[dict[str, Array]]:

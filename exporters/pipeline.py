@@ -142,6 +142,7 @@ def _run_step(plan: Plan, step: Step, parent: Path | None, store: Store, progres
                 weights=request.weights.resolve() if request.weights else None,
                 parent=parent,
                 deferred=step.deferred,
+                made_from=step.made_from,
             )
         )
         result = _result_words(open_artifact(folder, check_bytes=False))

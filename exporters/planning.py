@@ -14,7 +14,7 @@ from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import import_graph, packages, registry, user_models
 from vitdeploy.catalog.preprocessing import Preprocessing
-from vitdeploy.catalog.spec import ModelSpec, Target
+from vitdeploy.catalog.spec import ModelSpec, Target, is_user_model
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.devices import gpu
 from vitdeploy.errors import Impossible, unknown_name
@@ -62,6 +62,8 @@ class Step(jobs.CatalogRows):
     """Digest of everything that changes the bytes of its file."""
     deferred: bool = False
     """The device has still to build the file."""
+    made_from: str | None = None
+    """Of a user model: what it is made from now, as the key has it."""
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -133,7 +135,7 @@ def _check(request: ArtifactRequest) -> None:
 
 
 def _plan(request: ArtifactRequest, weights_sha256: str | None) -> Plan:
-    variant, target = request.variant, request.target
+    variant, target, spec = request.variant, request.target, request.spec
     if weights_sha256 is not None:
         variant = replace(variant, weights=f"sha256:{weights_sha256}")
     targets = [target]
@@ -151,8 +153,10 @@ def _plan(request: ArtifactRequest, weights_sha256: str | None) -> Plan:
             without=(),  # the rewrites that are applied say it
         )
         deferred = _deferred(request, row)
-        key = _key(step_variant, row, rewrites, steps[-1].key if steps else None, deferred=deferred)
-        steps.append(Step(variant=step_variant, rewrites=rewrites, key=key, deferred=deferred))
+        key = _key(spec, step_variant, row, rewrites, steps[-1].key if steps else None, deferred=deferred)
+        steps.append(
+            Step(variant=step_variant, rewrites=rewrites, key=key, deferred=deferred, made_from=spec.made_from)
+        )
     return Plan(request=request, variant=variant, steps=tuple(steps))
 
 
@@ -242,8 +246,9 @@ def _deferred(request: ArtifactRequest, target: Target) -> bool:
     return gpu.first_gpu() is None or bool(packages.missing(target.export_packages))
 
 
-def _key(variant: Variant, target: Target, rewrites: Sequence[str], parent: str | None, *, deferred: bool) -> str:
-    spec = registry.find_model(variant.model, variant.part)
+def _key(
+    spec: ModelSpec, variant: Variant, target: Target, rewrites: Sequence[str], parent: str | None, *, deferred: bool
+) -> str:
     tools: dict[str, str | None] = {**jobs.tool_versions(target)}
     if variant.converter in NEEDS_LITERT_TORCH:
         tools[litert_torch_env.LITERT_TORCH] = litert_torch_env.litert_torch_version()
@@ -256,6 +261,8 @@ def _key(variant: Variant, target: Target, rewrites: Sequence[str], parent: str 
         "gpu": str(gpu.first_gpu()) if target.deferrable and not deferred else None,
         "tools": tools,
         "source": _source_digest(spec, target),
+        # Of a user model the row itself: what it is made from, what it answers, how its images are prepared.
+        "user_model": asdict(spec) if is_user_model(spec.name) else None,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

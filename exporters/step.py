@@ -29,6 +29,7 @@ DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, 
 def run(job: StepJob) -> None:
     """Do the job: afterwards the folder holds the artifact with its manifest, parity included."""
     spec, target, variant = job.spec, job.target, job.variant
+    job.check_unchanged()
     create = registry.load("vitdeploy.models.create:create")
     model = create(spec, attention=variant.attention, weights=job.weights, seed=SEED)
     # Inputs and outputs in fp16 are the file's own: the reference stays fp32.
@@ -41,6 +42,7 @@ def run(job: StepJob) -> None:
         exporter: Exporter = registry.load(target.exporter or "")
         exported = exporter.make(reference, spec, job)
         manifest = _manifest(exported, model, job, build_ns=time.perf_counter_ns() - started)
+        job.check_unchanged()
     if not job.only_prove and (manifest.deferred or manifest.parity_skipped):
         documents.write(job.folder / MANIFEST, manifest)
         return
@@ -66,6 +68,7 @@ def _manifest(exported: ExportedFile, model: Any, job: StepJob, *, build_ns: int
         macs=count.count_macs(model, *(entry.shape for entry in graph_io.inputs(spec, size=job.variant.size, batch=1))),
         weights=_weights(job),
         preprocessing=spec.preprocessing,
+        made_from=job.made_from,
         parents=exported.parents,
         recipe=exported.recipe,
         rewrites=exported.rewrites,

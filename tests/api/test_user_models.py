@@ -28,58 +28,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from tests.doubles.user_nets import USERS_CODE, job, onnx_file, step_of
 from vitdeploy.exporters import pipeline, step
-from vitdeploy.exporters.job import StepJob
 from vitdeploy.models import user, user_onnx, user_preprocessing
 from vitdeploy.models.create import count_macs, count_parameters, create
-
-USERS_CODE = """
-import torch
-from torch import nn
-
-def classifier():
-    torch.manual_seed(1)
-    print("built")
-    return nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                         nn.Linear(8, 7))
-
-class Segmenter(nn.Module):
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(2)
-        self.conv = nn.Conv2d(3, 19, 4, stride=4)
-    def forward(self, x):
-        return {"logits": self.conv(x), "more": x}
-
-def segmenter():
-    return Segmenter()
-
-def enlarger():
-    torch.manual_seed(3)
-    return nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.PixelShuffle(2))
-
-def two_numbers():
-    return nn.Sequential(nn.Flatten(0))
-
-def no_module():
-    return 3
-
-def broken():
-    raise ValueError("out of luck")
-
-def crashing():
-    import os
-    os._exit(7)
-
-class Words(nn.Module):
-    def forward(self, x):
-        return "hello"
-
-def words():
-    return Words()
-
-not_callable = 4
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +42,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("users_nets", None)
-    user_models.find.cache_clear()
+    user_models.forget()
     return tmp_path
 
 
@@ -104,30 +56,6 @@ def in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def own_process() -> None:
     """Marks a test whose models are described in a process of their own, as users' are."""
-
-
-def onnx_file(path: Path, shape: tuple[Any, ...] = (1, 3, 32, 32), **changes: Any) -> Path:
-    """A convolution and a pooled answer of five classes."""
-    weight = numpy_helper.from_array(torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0)).numpy(), "w")
-    entry = helper.make_tensor_value_info("pixels", changes.get("dtype", TensorProto.FLOAT), shape)
-    leaving = helper.make_tensor_value_info("scores", changes.get("dtype", TensorProto.FLOAT), (None, 5))
-    nodes = [
-        helper.make_node("Conv", ["pixels", "w"], ["a"], pads=[1, 1, 1, 1]),
-        helper.make_node("GlobalAveragePool", ["a"], ["b"]),
-        helper.make_node("Flatten", ["b"], ["scores"]),
-    ]
-    entries = [entry, *changes.get("more", ())]
-    graph = helper.make_graph(nodes, "net", entries, [leaving], [weight])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
-
-
-def job(folder: Path, name: str, target: str = "onnx-fp32", size: tuple[int, int] | None = None) -> StepJob:
-    return StepJob(
-        variant=registry.variant_of(registry.find_model(name), target, size=size),
-        rewrites=registry.find_target(target).rewrites,
-        folder=folder,
-    )
 
 
 # What is found out.
@@ -180,11 +108,11 @@ def test_a_description_is_remembered_until_the_file_changes(
     described = user_models._described
     monkeypatch.setattr(user_models, "_described", lambda name: (asked.append(name), described(name))[1])
     for _ in range(2):
-        user_models.find.cache_clear()
+        user_models.forget()
         registry.find_model(f"onnx:{path}")
     assert len(asked) == 1
     onnx_file(path, (1, 3, 64, 64))
-    user_models.find.cache_clear()
+    user_models.forget()
     assert registry.find_model(f"onnx:{path}").size == (64, 64)
     assert len(asked) == 2
 
@@ -231,7 +159,7 @@ def test_a_model_in_the_hubs_cache_is_found_by_its_name_and_again_when_it_change
     one = registry.find_model("hf:someone/tiny")
     assert (one.task, one.classes, one.size) == ("classification", 3, (64, 64))
     downloaded("b" * 40, 2, 96)
-    user_models.find.cache_clear()
+    user_models.forget()
     other = registry.find_model("hf:someone/tiny")
     assert other.size == (96, 96)
     assert other.user_weights != one.user_weights
@@ -246,7 +174,7 @@ def test_a_folder_without_all_its_weights_is_refused(place: Path):
     with pytest.raises(UnreadableFile, match=r"lacks 2 of its tensors \(classifier\.bias"):
         registry.find_model(f"hf:{place / 'backbone'}")
     (place / "backbone" / "model.safetensors").unlink()
-    user_models.find.cache_clear()
+    user_models.forget()
     with pytest.raises(UnreadableFile, match="no weights that load"):
         registry.find_model(f"hf:{place / 'backbone'}")
 
@@ -322,11 +250,11 @@ def test_tensors_beside_an_onnx_file_are_part_of_it(place: Path, monkeypatch: py
     tensors = bytearray((place / "tensors").read_bytes())
     tensors[:400] = bytes(400)
     (place / "tensors").write_bytes(tensors)
-    user_models.find.cache_clear()
+    user_models.forget()
     after = registry.find_model(name)
     assert after.user_weights != before.user_weights, "what was made of the tensors that were there is not up to date"
     (place / "tensors").unlink()
-    user_models.find.cache_clear()
+    user_models.forget()
     with pytest.raises(UnreadableFile, match="tensors"):
         registry.find_model(name)
 
@@ -427,15 +355,6 @@ def test_benches_and_duels_take_own_names(place: Path):
 
 
 # The pipe.
-
-
-def step_of(folder: Path, name: str, target: str = "onnx-fp32") -> Any:
-    folder.mkdir(parents=True)
-    step.run(job(folder, name, target))
-    manifest = open_artifact(folder).manifest
-    assert manifest.parity is not None
-    assert manifest.parity.passed, manifest.parity.reason
-    return manifest
 
 
 @pytest.mark.parametrize("target", ["onnx-fp32", "onnx-fp16"])

@@ -147,6 +147,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
     weights: Weights
     preprocessing: Preprocessing | None = None
     """How 8-bit pixels become the input, outside the graph or, with bytes as input, in it; None: an older record."""
+    made_from: str | None = None
+    """Of a user model: digest of what it was made from: code, files, tensors, configuration."""
     parents: tuple[str, ...]
     recipe: str
     rewrites: tuple[str, ...]

@@ -87,6 +87,10 @@ class ModelSpec:
     """``module:function`` turning a checkpoint's tensors into ours where names alone do not do; None: they do."""
     user_weights: str | None = None
     """Of a user model: digest of the weights that its builder makes; None: they are seeded, or from a file."""
+    made_from: str | None = None
+    """Of a user model: digest of everything that it is made from, as far as that can be seen."""
+    answer: str | None = None
+    """Of a user model: digest of its answer to seeded noise, by which hidden ingredients show."""
     note: str | None = None
     """What has to be said of it wherever its figures are shown."""
     part: Part | None = None

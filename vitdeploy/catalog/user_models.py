@@ -1,15 +1,16 @@
 """User models as rows like any other: ``onnx:FILE``, ``hf:NAME``, ``timm:NAME``, ``module:pkg.mod:function``.
 
 Inputs and outputs of such a model are found by running it once in a separate process, and cached until its files
-change. Nothing is ever downloaded.
+change; a ``module:`` is run once a command, because not all that it reads can be seen. Nothing is ever downloaded.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import os
 import re
 import sys
-from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,7 @@ from vitdeploy import documents
 from vitdeploy.catalog.preprocessing import Preprocessing
 from vitdeploy.catalog.spec import Head, Io, ModelSpec, Size, Task, is_user_model
 from vitdeploy.errors import DeviceError, Impossible, MissingPackage, UnreadableFile, UsageError, VitdeployError
-from vitdeploy.processes import child_reply
+from vitdeploy.processes import child_process, child_reply
 from vitdeploy.processes.child_reply import ChildError
 from vitdeploy.processes.local import LocalConnection
 
@@ -49,17 +50,26 @@ _SCHEMA = 3
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
-    """A file as it was: it is taken for unchanged while time and size are the same."""
+    """A file as it was: it is taken for unchanged while its times, its size and its inode are the same."""
 
     path: str
     mtime_ns: int
+    ctime_ns: int
+    """Of the last change of the file or of its times: nobody can set it back."""
     size_bytes: int
+    inode: int
 
     @classmethod
     def of(cls, path: Path) -> "Stamp":
         """The file as it is."""
         stat = path.stat()
-        return cls(path=str(path), mtime_ns=stat.st_mtime_ns, size_bytes=stat.st_size)
+        return cls(
+            path=str(path),
+            mtime_ns=stat.st_mtime_ns,
+            ctime_ns=stat.st_ctime_ns,
+            size_bytes=stat.st_size,
+            inode=stat.st_ino,
+        )
 
     def holds(self) -> bool:
         """Whether it still is as it was."""
@@ -82,9 +92,13 @@ class UserModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     preprocessing: Preprocessing
     weights: str | None
     """Digest of the weights it comes with; None: it has none, and they are seeded."""
+    made_from: str
+    """Digest of everything that it is made from, as far as that can be seen: code, files, tensors, configuration."""
+    answer: str | None = None
+    """Digest of its answer to seeded noise, by which what cannot be seen shows; None: it has no hidden ingredients."""
     note: str | None = None
     beside: tuple[Stamp, ...] = ()
-    """Files that it read beside the one that is named: those that an ONNX file keeps its tensors in."""
+    """Files that it read beside the one that is named: imported code, opened data, tensors of an ONNX file."""
 
 
 def split_target(name: str, targets: frozenset[str]) -> tuple[str, str]:
@@ -103,7 +117,15 @@ def folder_name(model: str, weights_sha256: str | None) -> str:
     return "-".join([kind, clean, *([weights_sha256[:8]] if weights_sha256 else [])])
 
 
-@cache
+_known: "dict[str, tuple[str, UserModelFacts]]" = {}
+"""Name → fingerprint and facts of the models that this process has described."""
+
+
+def forget() -> None:
+    """Describe every model anew when it is next named."""
+    _known.clear()
+
+
 def find(name: str) -> ModelSpec:
     """The row of a user model.
 
@@ -116,7 +138,7 @@ def find(name: str) -> ModelSpec:
     kind, _, rest = name.partition(":")
     rest = _checked(kind, rest)
     name = f"{kind}:{rest}"
-    facts = _remembered(name, kind, rest)
+    facts = _facts(name, kind, rest)
     return ModelSpec(
         name=name,
         task=facts.task,
@@ -135,6 +157,8 @@ def find(name: str) -> ModelSpec:
         preprocessing=facts.preprocessing,
         requires=REQUIRES[kind],
         user_weights=facts.weights,
+        made_from=facts.made_from,
+        answer=facts.answer,
         note=facts.note,
         source="the user's own",
     )
@@ -209,33 +233,42 @@ def _source_of(module: str) -> Path | None:
     return Path(spec.origin) if spec.origin and Path(spec.origin).is_file() else None
 
 
-def _remembered(name: str, kind: str, rest: str) -> UserModelFacts:
-    path = Path(platformdirs.user_cache_dir("vitdeploy")) / "user-models" / f"{_fingerprint(name, kind, rest)}.json"
-    try:
-        stored = msgspec.json.decode(path.read_bytes(), type=UserModelFacts)
-        if all(stamp.holds() for stamp in stored.beside):
-            return stored
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    facts = _described(name)
-    try:
-        documents.write(path, facts)
-    except VitdeployError:
-        return facts  # a cache that cannot be written costs time, not correctness
+def _facts(name: str, kind: str, rest: str) -> UserModelFacts:
+    """What is known of a model; where its files may have changed, what running it now shows."""
+    fingerprint = _fingerprint(name, kind, rest)
+    path = Path(platformdirs.user_cache_dir("vitdeploy")) / "user-models" / f"{fingerprint}.json"
+    facts: UserModelFacts | None = None
+    if name in _known and _known[name][0] == fingerprint:
+        facts = _known[name][1]
+    elif kind != "module" or child_process.is_child():
+        # The process that started us has described the module a moment ago; on the command line nobody has.
+        try:
+            facts = msgspec.json.decode(path.read_bytes(), type=UserModelFacts)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            facts = None
+    if facts is None or not all(stamp.holds() for stamp in facts.beside):
+        facts = _described(name)
+        with contextlib.suppress(VitdeployError):  # a cache that cannot be written costs time, not correctness
+            documents.write(path, facts)
+    _known[name] = (fingerprint, facts)
     return facts
 
 
 def _fingerprint(name: str, kind: str, rest: str) -> str:
-    """Changes whenever the model's files do, as far as their times and sizes tell."""
+    """Changes whenever the model's files or the packages that build it do, as far as times, sizes and versions tell."""
     if kind == "module":
-        source = _source_of(rest.partition(":")[0])
-        files = sorted(source.parent.rglob("*.py"))[:1000] if source else []
+        files = [path for path in (_source_of(rest.partition(":")[0]),) if path]
     elif kind == "hf":
-        files = sorted(p for p in Path(rest).rglob("*") if p.is_file()) if Path(rest).is_dir() else _hub_files(rest)
+        local = Path(rest).is_dir()
+        files = sorted(p for p in Path(rest).rglob("*") if p.is_file()) if local else _hub_files(rest)
     else:
         files = [Path(rest)] if kind == "onnx" else []
-    stats = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
-    return hashlib.sha256(repr((_SCHEMA, name, sys.executable, stats)).encode()).hexdigest()
+    stamps = [msgspec.to_builtins(Stamp.of(path)) for path in files]
+    versions: list[str] = []
+    for package in REQUIRES[kind]:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions.append(f"{package} {metadata.version(package)}")
+    return hashlib.sha256(repr((_SCHEMA, name, sys.executable, versions, stamps)).encode()).hexdigest()
 
 
 def _hub_files(name: str) -> list[Path]:
@@ -246,8 +279,12 @@ def _hub_files(name: str) -> list[Path]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = Path(os.environ.get("HF_HOME") or cache / "huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    version = hub / f"models--{name.replace('/', '--')}" / "refs" / "main"
-    return [version] if version.is_file() else []
+    repository = hub / f"models--{name.replace('/', '--')}"
+    version = repository / "refs" / "main"
+    if not version.is_file():
+        return []
+    snapshot = repository / "snapshots" / version.read_text(encoding="utf-8", errors="replace").strip()
+    return [version, *sorted(path for path in snapshot.rglob("*") if path.is_file())]
 
 
 def _described(name: str) -> UserModelFacts:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import Size, Task
-from vitdeploy.catalog.user_models import BUILDERS, UserModelFacts
+from vitdeploy.catalog.user_models import BUILDERS, Stamp, UserModelFacts
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
-from vitdeploy.models import user_preprocessing
+from vitdeploy.models import files_read, user_preprocessing
 from vitdeploy.processes import child_process
 
 DEFAULT_SIZE: Size = (224, 224)
@@ -81,6 +81,7 @@ def build_module(variant: str) -> nn.Module:
 def build_timm(variant: str) -> nn.Module:
     """Timm's model of that name, without its weights: those would have to be downloaded."""
     name = f"timm:{variant}"
+    torch.manual_seed(0)
     try:
         module: Any = registry.load("timm:create_model")(variant, pretrained=False)
     except ImportError as error:
@@ -131,26 +132,43 @@ def describe(name: str) -> UserModelFacts:
     kind, _, rest = name.partition(":")
     if kind == "onnx":
         return registry.load("vitdeploy.models.user_onnx:describe")(rest)
-    module: nn.Module = registry.load(BUILDERS[kind])(rest)
-    if kind == "hf":
-        size, known = user_preprocessing.of_transformers(rest, _inner(module).config, DEFAULT_SIZE)
-    else:
-        size, known = user_preprocessing.of_marks(getattr(_inner(module), "pretrained_cfg", None) or {}, DEFAULT_SIZE)
-    try:
-        with torch.inference_mode():
-            shape = tuple(module(torch.zeros(1, 3, *size)).shape)
-    except VitdeployError:
-        raise
-    except Exception as error:
-        raise Impossible(
-            f"{name} does not take an image (1, 3, {size[0]}, {size[1]}): {type(error).__name__}: {_line(error)}",
-            "Let it take one float32 tensor (n, 3, h, w).",
-        ) from error
-    task_facts = task_of_output(name, shape, size)
-    weights = None if kind == "timm" else _digest(module)
+    with files_read.recorded() as recorder:
+        module: nn.Module = registry.load(BUILDERS[kind])(rest)
+        marks: Any = getattr(_inner(module), "config" if kind == "hf" else "pretrained_cfg", None)
+        if kind == "hf":
+            size, known = user_preprocessing.of_transformers(rest, marks, DEFAULT_SIZE)
+        else:
+            size, known = user_preprocessing.of_marks(marks or {}, DEFAULT_SIZE)
+        generator = torch.Generator().manual_seed(0)
+        try:
+            with torch.inference_mode():
+                answer = module(torch.randn(1, 3, *size, generator=generator))
+        except VitdeployError:
+            raise
+        except Exception as error:
+            raise Impossible(
+                f"{name} does not take an image (1, 3, {size[0]}, {size[1]}): {type(error).__name__}: {_line(error)}",
+                "Let it take one float32 tensor (n, 3, h, w).",
+            ) from error
+    task_facts = task_of_output(name, tuple(answer.shape), size)
     note = "its weights are random here: timm's would be a download" if kind == "timm" else None
+    files = recorder.files() if kind == "module" else []
     preprocessing = known or user_preprocessing.assumed(task_facts["task"])
-    return UserModelFacts(size=size, preprocessing=preprocessing, weights=weights, note=note, **task_facts)
+    return UserModelFacts(
+        size=size,
+        preprocessing=preprocessing,
+        weights=None if kind == "timm" else _digest(module.state_dict()),
+        made_from=_joined(
+            files_read.digest_of_files(files),
+            _digest(dict((*module.named_parameters(), *module.named_buffers()))),
+            str(marks),
+            str((size, preprocessing)),
+        ),
+        answer=_digest({"answer": answer}),
+        beside=tuple(Stamp.of(path) for path in files),
+        note=note,
+        **task_facts,
+    )
 
 
 def task_of_output(name: str, shape: tuple[int, ...], size: Size) -> dict[str, Any]:
@@ -183,12 +201,16 @@ def _inner(module: nn.Module) -> Any:
     return getattr(module, "model", module)
 
 
-def _digest(module: nn.Module) -> str:
+def _digest(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
-    for key, tensor in module.state_dict().items():
+    for key, tensor in tensors.items():
         digest.update(key.encode())
         digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _joined(*words: str) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
 
 def _line(error: Exception) -> str:

@@ -198,6 +198,7 @@ def describe(rest: str) -> UserModelFacts:
         size=size,
         sizes=(size,) if dims[2] and dims[3] else (),
         weights=weights,
+        made_from=weights,
         note=note,
         beside=tuple(map(Stamp.of, beside)),
         preprocessing=of_onnx(module.proto) or assumed(task_facts["task"]),

@@ -22,6 +22,8 @@ from typing import Any
 from vitdeploy.errors import MissingPackage, ToolchainFailed, UnreadableFile, UsageError, VitdeployError
 
 CHUNK_BYTES = 2**20
+_answering: list[bool] = []
+"""Not empty in a process that answers a job of ours."""
 _PR_SET_PDEATHSIG = 1
 """Source: prctl(2)."""
 
@@ -37,6 +39,7 @@ def answer(run: Callable[[Any], Any], kind: type[Any] | None = None) -> int:
     reply_to = os.dup(1)
     os.dup2(2, 1)
     die_with_parent()
+    _answering.append(True)
     exit_code = 0
     try:
         job = _read_job()
@@ -52,6 +55,11 @@ def answer(run: Callable[[Any], Any], kind: type[Any] | None = None) -> int:
 def described(error: VitdeployError) -> dict[str, str]:
     """An error on its way to the parent."""
     return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def is_child() -> bool:
+    """Whether this process does a job that another process of ours gave it."""
+    return bool(_answering)
 
 
 def job_of(kind: type[Any], job: Any) -> Any:

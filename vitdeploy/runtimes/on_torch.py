@@ -14,7 +14,7 @@ import torch
 
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import is_user_model
-from vitdeploy.errors import Impossible, ToolchainFailed
+from vitdeploy.errors import Impossible, ToolchainFailed, UnreadableFile
 from vitdeploy.runtimes.loaded_session import LoadedSession, tensors_of
 from vitdeploy.runtimes.session import Arrays, Session, SessionOptions
 
@@ -29,6 +29,7 @@ class TorchSession(LoadedSession):
         super().__init__(tensors_of(manifest["inputs"]), tensors_of(manifest["outputs"]))
         self._module = _load(file, manifest)
         self._half = manifest.get("precision") == "fp16"
+        self._copies = is_user_model(manifest["model"])  # which may change its input in place
         self.facts: Mapping[str, str] = {
             "runtime": f"torch {torch.__version__}",
             "provider": "eager, CPU",
@@ -52,6 +53,8 @@ class TorchSession(LoadedSession):
         """
         self.check(feeds)
         self._feeds = [torch.from_numpy(feeds[tensor.name]) for tensor in self.inputs]  # pyright: ignore[reportUnknownMemberType]
+        if self._copies:
+            self._feeds = [feed.clone() for feed in self._feeds]
 
     def run(self) -> None:
         """Call the module; on the CPU it is done on return."""
@@ -71,6 +74,7 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
 
     Raises:
         ToolchainFailed: the file is not a state dict of that model.
+        UnreadableFile: the user model was changed since.
         Impossible: the manifest asks for what the plain module does not do.
         DeviceError: a GPU is asked for and there is none.
     """
@@ -95,6 +99,11 @@ def _load(file: Path, manifest: Mapping[str, Any]) -> torch.nn.Module:
             "Export it to an ONNX target instead.",
         )
     spec = registry.find_model(manifest["model"], manifest["part"])
+    if manifest.get("made_from") not in (None, spec.made_from):
+        raise UnreadableFile(
+            f"{spec.name} was changed since {file} was made: eager torch would run its code as it is now",
+            "Export it again.",
+        )
     # On the meta device nothing is allocated or initialized only to be overwritten, so load_ns is the load's.
     with torch.device("cpu" if is_user_model(spec.name) else "meta"):
         module: torch.nn.Module = registry.module_of(spec, manifest["attention"])
