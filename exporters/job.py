@@ -37,8 +37,8 @@ class CatalogRows:
     def spec(self) -> ModelSpec:
         """Row of the model, with the preprocessing that was given for it."""
         row = registry.find_model(self.variant.model, self.variant.part)
-        given = self.variant.preprocessing
-        return row if given is None else replace(row, preprocessing=given)
+        preprocessing = self.variant.preprocessing
+        return row if preprocessing is None else replace(row, preprocessing=preprocessing)
 
     @property
     def target(self) -> Target:

@@ -124,9 +124,9 @@ def run_duel(job: Job, row: Row, folder: Path) -> Duelled:
 
 
 @contextlib.contextmanager
-def hog(wanted: bool) -> Generator[None]:
+def hog(enabled: bool) -> Generator[None]:
     """A neighbor that keeps a core busy in bursts."""
-    if not wanted:
+    if not enabled:
         yield
         return
     process = subprocess.Popen([sys.executable, "-c", HOG])
@@ -145,9 +145,9 @@ def table(rows: dict[Row, list[Duelled]], hogged: bool) -> Table:
     heads = ("model", "by", "planted", "duels", "slower", "faster", "same", "unclear", "change", "± width", "seconds")
     shown = Table(*heads, title=title)
     for row, duels in rows.items():
-        verdicts = [one.verdict for one in duels]
-        widths = [(one.interval[1] - one.interval[0]) / 2 for one in duels if one.interval]
-        changes = [one.change for one in duels if one.change is not None]
+        verdicts = [result.verdict for result in duels]
+        widths = [(result.interval[1] - result.interval[0]) / 2 for result in duels if result.interval]
+        changes = [result.change for result in duels if result.change is not None]
         counts = [str(verdicts.count(name)) for name in ("slower", "faster", "same", "inconclusive")]
         shown.add_row(
             row.model,
@@ -157,7 +157,7 @@ def table(rows: dict[Row, list[Duelled]], hogged: bool) -> Table:
             *counts,
             f"{statistics.median(changes):+.2%}" if changes else "none",
             f"{statistics.median(widths):.2%}" if widths else "none",
-            f"{statistics.mean(one.seconds for one in duels):.0f}" if duels else "",
+            f"{statistics.mean(result.seconds for result in duels):.0f}" if duels else "",
         )
     return shown
 

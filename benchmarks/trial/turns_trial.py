@@ -63,15 +63,15 @@ def run_turns(
     limit_s = cooling.WAIT_S + sum(request.limit_s for request in requests)
     name = f"{first.case.name}, pair {first.slot.index + 1}"
     try:
-        done = child_reply.start(link, turns.__name__, job, timeout_s=limit_s)
+        result = child_reply.start(link, turns.__name__, job, timeout_s=limit_s)
     except DeviceError as error:
         return [request.slot.lost(error) for request in requests]
-    reply = child_reply.read(done, _Reply, what=f"the driver of {name}", log=first.log)
+    reply = child_reply.read(result, _Reply, what=f"the driver of {name}", log=first.log)
     if reply.does_not_fit is not None:
         return DoesNotFit(reply.does_not_fit)
-    if done.stderr and any(side.error for side in reply.sides):
-        child_reply.keep_log(first.log, name, done)
+    if result.stderr and any(side.error for side in reply.sides):
+        child_reply.keep_log(first.log, name, result)
     return [
-        side.trial or (child_reply.error_of(side.error, name, done, first.log) if side.error else None)
+        side.trial or (child_reply.error_of(side.error, name, result, first.log) if side.error else None)
         for side in reply.sides
     ]
