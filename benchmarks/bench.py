@@ -4,8 +4,9 @@ Whatever ends the bench (a crash, ``kill -9``, a full disk, Ctrl-C), the run fil
 that was finished, and ``resume`` goes on with the ones that are missing.
 """
 
+import math
 import random
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,6 +23,7 @@ from vitdeploy.benchmarks.trial.case_trials import (
     code_of,
     manifest_digest,
     refusal,
+    result_of,
     run_of,
 )
 from vitdeploy.benchmarks.trial.prepared_device import PreparedDevice
@@ -42,6 +44,18 @@ INPUTS = "seeded synthetic images, distinct within a trial's pool, rotated"
 
 WARMUP_LIMIT_S = 3.0
 """Warm-up ends after this long even if it is not steady: the samples' own class then says so."""
+
+TRIALS = 5
+"""Fresh processes of a case, at least, where their number is not given. Source: contract, "Commands"."""
+
+UNTIL = 0.05
+"""Trials are added until the interval's ends are this share from the median. Source: contract, "Commands"."""
+
+BUDGET_FACTOR = 3.0
+"""Trials are added until all take this multiple of what the first ones took. Source: contract, "Commands"."""
+
+MOST_ROUNDS = 100
+"""Trials of a case, whatever the time budget."""
 
 LOCK_WAIT_S = 5.0
 """A device that is busy for longer is reported as busy."""
@@ -85,12 +99,14 @@ class _OpenRun:
 def make_protocol(
     *,
     suite: str | None = None,
-    trials: int = 5,
+    trials: int = TRIALS,
     min_time_s: float = 1.0,
     warmup_limit_s: float = WARMUP_LIMIT_S,
     seed: int = 0,
     sustained_s: float | None = None,
     order: str = ORDER,
+    until: float | None = None,
+    time_budget_s: float | None = None,
 ) -> record.Protocol:
     """The protocol of a run, with the fields that are the same for all runs.
 
@@ -99,7 +115,13 @@ def make_protocol(
     """
     if trials < 1:
         raise UsageError(f"--trials {trials} is less than 1", "Choose at least 1; an interval needs 3.")
-    for option, value in (("--min-time", min_time_s), ("--sustained", sustained_s)):
+    if until is not None and not 0 < until < 1:
+        raise UsageError(f"--until {until:g} is not a share between 0 and 1", "Use --until 5% or 0.05.")
+    for option, value in (
+        ("--min-time", min_time_s),
+        ("--sustained", sustained_s),
+        ("--time-budget", time_budget_s),
+    ):
         if value is not None and not 0 < value <= 24 * 3600:
             raise UsageError(f"{option} {value} is not a time in seconds", "Choose more than 0 and at most a day.")
     return record.Protocol(
@@ -111,6 +133,8 @@ def make_protocol(
         seed=seed,
         inputs=INPUTS,
         sustained_s=sustained_s,
+        until=until,
+        time_budget_s=time_budget_s,
     )
 
 
@@ -161,18 +185,58 @@ def run(
         current.save()
         if stop_rule is not None:
             return _time_pairs(current, prepared, stop_rule, turn_s, progress, on_trial)
-        return _time_all(current, prepared, on_trial)
+        return _time_all(current, prepared, progress, on_trial)
 
 
-def _time_all(current: _OpenRun, prepared: PreparedDevice, on_trial: OnTrial) -> Run:
-    """Run the trials that are missing."""
+def _time_all(current: _OpenRun, prepared: PreparedDevice, progress: Progress, on_trial: OnTrial) -> Run:
+    """Run the trials that are missing, and more of the cases whose interval is still wide."""
     slots = schedule(len(current.rows), current.frame.id, current.frame.protocol)
     for done, slot in enumerate(slots, 1):
         row = current.rows[slot.place]
         if row.error is None and slot.id not in row.trials:
             _run_trial(current, slot, prepared)
         on_trial(done, len(slots), row.job.case.name)
+    if current.frame.protocol.until is not None:
+        _add_trials(current, prepared, current.frame.protocol.until, progress, on_trial)
     return current.save()
+
+
+def _add_trials(
+    current: _OpenRun, prepared: PreparedDevice, until: float, progress: Progress, on_trial: OnTrial
+) -> None:
+    """Add rounds of the cases whose interval is wider than ``until``, while the time budget lasts."""
+    protocol, rows = current.frame.protocol, current.rows
+    first_s = _sampling_s(rows, range(protocol.trials))
+    budget_s = protocol.time_budget_s or BUDGET_FACTOR * first_s
+    for index in range(protocol.trials, MOST_ROUNDS):
+        wide = [
+            place
+            for place, row in enumerate(rows)
+            if row.error is None and not _within(result_of(row, protocol).summary, until)
+        ]
+        if not wide or _sampling_s(rows, range(MOST_ROUNDS)) >= budget_s:
+            return
+        if index == protocol.trials:
+            progress(f"{len(wide)} of {len(rows)} cases are not within ±{until:.0%}: more trials of them")
+        for slot in round_of(len(rows), current.frame.id, protocol, index):
+            row = rows[slot.place]
+            if slot.place in wide and slot.id not in row.trials:
+                _run_trial(current, slot, prepared)
+                on_trial(slot.order + 1, slot.order + len(wide), row.job.case.name)
+
+
+def _within(summary: record.Summary | None, share: float) -> bool:
+    """Whether the ends of the interval are at most this share from its middle."""
+    if summary is None or summary.median_ci95_ms is None:
+        return False
+    low, high = summary.median_ci95_ms
+    return math.sqrt(high / low) - 1 <= share
+
+
+def _sampling_s(rows: Sequence[CaseTrials], rounds: Container[int]) -> float:
+    """Time that the trials of these rounds took to load, warm up and sample."""
+    trials = [trial for row in rows for trial in row.trials.values() if trial.order // len(rows) in rounds]
+    return sum(t.load_ns + t.first_ns + t.warmup_ns + t.wall_ns for t in trials) / 1e9
 
 
 def _time_pairs(
@@ -221,25 +285,27 @@ def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[TrialSlo
     run has the same. Source: randomized interleaving keeps a slow drift of the machine out of the differences,
     peers.md C.1.
     """
+    return [slot for index in range(protocol.trials) for slot in round_of(rows, run_id, protocol, index)]
+
+
+def round_of(rows: int, run_id: str, protocol: record.Protocol, index: int) -> list[TrialSlot]:
+    """The ``index``-th trial of every row, in the order of `schedule`."""
     paired = protocol.order == PAIRED_ORDER
-    slots: list[TrialSlot] = []
-    for index in range(protocol.trials):
-        places = list(range(rows))
-        drawn = index - index % 2 if paired else index
-        random.Random(f"{protocol.seed}:{drawn}").shuffle(places)  # noqa: S311 (an order, not a secret)
-        if paired and index % 2:
-            places.reverse()
-        slots += [
-            TrialSlot(
-                place=place,
-                index=index,
-                order=len(slots) + offset,
-                id=f"{run_id}/{place}/{index}",
-                pair=index if paired else None,
-            )
-            for offset, place in enumerate(places)
-        ]
-    return slots
+    places = list(range(rows))
+    drawn = index - index % 2 if paired else index
+    random.Random(f"{protocol.seed}:{drawn}").shuffle(places)  # noqa: S311 (an order, not a secret)
+    if paired and index % 2:
+        places.reverse()
+    return [
+        TrialSlot(
+            place=place,
+            index=index,
+            order=rows * index + offset,
+            id=f"{run_id}/{place}/{index}",
+            pair=index if paired else None,
+        )
+        for offset, place in enumerate(places)
+    ]
 
 
 def exit_code_of(result: record.Result) -> int:

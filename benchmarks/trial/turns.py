@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from vitdeploy.benchmarks.trial import turn_worker
+from vitdeploy.devices import disturbance
 from vitdeploy.devices.probe import Probe
 from vitdeploy.devices.system_files import text_of
 from vitdeploy.errors import MissingPackage, ToolchainFailed
@@ -68,6 +69,11 @@ class _Side:
             [sys.executable, "-m", turn_worker.__name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._send(json.dumps({"side": job, "turn_ns": turn_ns}))
+
+    @property
+    def process_id(self) -> int:
+        """Of the worker."""
+        return self._process.pid
 
     def ask(self, command: str) -> Any:
         """The worker's reply to a command.
@@ -145,6 +151,8 @@ def _take_turns(job: TurnsJob, sides: Mapping[int, _Side], generator: random.Ran
         probe = cast("Probe", importlib.import_module(job.probe))
     except ImportError as error:
         raise MissingPackage(f"the probe {job.probe} cannot be imported: {error}", "Install it there.") from error
+    workers = frozenset(side.process_id for side in sides.values())
+    counters = disturbance.read_counters(workers)
     began_ns, own_ns, busy_ns = time.perf_counter_ns(), time.process_time_ns(), probe.busy_ns()
     places = sorted(sides)
     turns: dict[int, list[int]] = {place: [] for place in places}
@@ -164,10 +172,13 @@ def _take_turns(job: TurnsJob, sides: Mapping[int, _Side], generator: random.Ran
     wall_ns = time.perf_counter_ns() - began_ns
     own_ns = time.process_time_ns() - own_ns + sum(reply["own_ns"] for reply in ended.values())
     foreign = probe.foreign_cores(busy_ns, probe.busy_ns(), own_ns, wall_ns)
+    disturbed = disturbance.facts_between(counters, disturbance.read_counters(workers))
     trials: dict[int, dict[str, Any]] = {}
     for place, reply in ended.items():
         trial = reply["trial"]
         trial["turns"]["places"] = turns[place]
+        trial["facts"].pop("busiest_other", None)  # it may be the other side
+        trial["facts"] |= {name: value for name, value in disturbed.items() if name == "busiest_other"}
         trial["facts"]["foreign_cores"] = "not visible" if foreign is None else f"{foreign:.3f}"
         holders = trial["facts"].get("foreign_gpu_processes", "")
         if holders.isdigit():  # the other sides are ours

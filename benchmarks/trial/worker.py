@@ -20,7 +20,7 @@ import numpy as np
 
 from vitdeploy.benchmarks.trial import loop
 from vitdeploy.catalog.spec import Boundary
-from vitdeploy.devices import cooling
+from vitdeploy.devices import cooling, disturbance
 from vitdeploy.devices.probe import Probe
 from vitdeploy.errors import ParityFailed
 from vitdeploy.images import inputs
@@ -66,6 +66,7 @@ class Watch:
         self._own_ns = time.process_time_ns()
         self._busy_ns = probe.busy_ns()
         self._throttles = probe.throttle_count()
+        self._counters = disturbance.read_counters()
         self.readings: list[dict[str, Any]] = []
         self.throttled = False
         self.facts: dict[str, str] = {}
@@ -86,6 +87,7 @@ class Watch:
 
     def finish(self) -> None:
         """Take the last reading and judge what happened in between."""
+        self.facts |= disturbance.facts_between(self._counters, disturbance.read_counters())
         own_ns = time.process_time_ns() - self._own_ns
         wall_ns = time.perf_counter_ns() - self._started_ns
         foreign = self._probe.foreign_cores(self._busy_ns, self._probe.busy_ns(), own_ns, wall_ns)

@@ -13,7 +13,7 @@ from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import worst_exit_code
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
-from vitdeploy.results.record import Run
+from vitdeploy.results.record import Protocol, Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,10 @@ class BenchOutcome:
 def bench_plan(what: Sequence[str], request: BenchRequest) -> list[str]:
     """What `bench` would do, one case a line."""
     request, device, planned = _planned(what, request)
-    how = f"{request.trials} trials of at least {request.min_time_s:g} s"
+    protocol = _protocol(what, request)
+    how = f"{protocol.trials} trials of at least {protocol.min_time_s:g} s"
+    if protocol.until is not None:
+        how += f", more until the interval is within ±{protocol.until:.1%} or the time budget is spent"
     return [f"{case.words} on {device.name}: {how}" for case in planned]
 
 
@@ -41,12 +44,7 @@ def bench(
         VitdeployError: what is wrong before any work: names, values, packages, an unreachable device.
     """
     request, device, planned = _planned(what, request)
-    protocol = timing.make_protocol(
-        suite=None if what else request.suite or DEFAULT_SUITE,
-        trials=request.trials,
-        min_time_s=request.min_time_s,
-        sustained_s=request.sustained_s,
-    )
+    protocol = _protocol(what, request)
     resume = request.resume
     out = output_path.checked(request.out, output_path.new_path("runs", device.name), resume=resume)
     for notice in inventory.load().notices:
@@ -56,6 +54,19 @@ def bench(
         jobs, device=device, protocol=protocol, out=out, resume=resume, progress=progress, on_trial=on_trial
     )
     return BenchOutcome(run=run, path=out, exit_code=worst_exit_code(timing.exit_code_of(r) for r in run.results))
+
+
+def _protocol(what: Sequence[str], request: BenchRequest) -> Protocol:
+    """How it is measured: a given number of trials is exact, else trials are added until the interval is narrow."""
+    adds = request.trials is None and request.sustained_s is None
+    return timing.make_protocol(
+        suite=None if what else request.suite or DEFAULT_SUITE,
+        trials=timing.TRIALS if request.trials is None else request.trials,
+        min_time_s=request.min_time_s,
+        sustained_s=request.sustained_s,
+        until=(timing.UNTIL if request.until is None else request.until) if adds else request.until,
+        time_budget_s=request.time_budget_s,
+    )
 
 
 def _planned(what: Sequence[str], request: BenchRequest) -> tuple[BenchRequest, Device, list[Planned]]:

@@ -30,8 +30,11 @@ class BenchRequest:
     batch: int | None = None
     attention: str | None = None
     threads: int | None = None
-    trials: int = 5
+    trials: int | None = None
+    """Exactly so many; None: `bench.TRIALS`, and more until ``until`` or ``time_budget_s`` is reached."""
     min_time_s: float = 1.0
+    until: float | None = None
+    time_budget_s: float | None = None
     boundary: str = "host-to-host"
     streams: int | None = None
     graph: str | None = None

@@ -126,6 +126,6 @@ def _without_slow_rows(plan: StudyPlan, progress: Progress) -> StudyPlan:
         return plan
     speed = result.macs * result.case.batch / (result.summary.median_ms / 1e3)
     progress(f"speed estimate from {result.case.name}: {speed / 1e9:.1f} G multiply-accumulates a second")
-    late = published_tables.in_time(rows, speed, quick=plan.request.quick, trials=plan.bench.trials)
+    late = published_tables.in_time(rows, speed, quick=plan.request.quick, trials=plan.trials)
     refused = [dataclasses.replace(row, refused=row.refused or late.get(place)) for place, row in enumerate(rows)]
     return dataclasses.replace(plan, rows=refused)

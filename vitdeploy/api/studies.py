@@ -50,14 +50,21 @@ class StudyPlan:
     request: StudyRequest
 
     @property
+    def trials(self) -> int:
+        """Rounds: exactly so many."""
+        if self.request.trials is not None:
+            return self.request.trials
+        return QUICK_TRIALS if self.request.quick else TRIALS
+
+    @property
     def bench(self) -> BenchRequest:
         """The same options as `bench` has them, with the defaults of a study."""
         request = self.request
-        trials, min_time_s = (QUICK_TRIALS, QUICK_MIN_TIME_S) if request.quick else (TRIALS, MIN_TIME_S)
+        min_time_s = QUICK_MIN_TIME_S if request.quick else MIN_TIME_S
         options = BenchRequest(
             device=request.device,
             threads=request.threads,
-            trials=trials if request.trials is None else request.trials,
+            trials=self.trials,
             min_time_s=min_time_s if request.min_time_s is None else request.min_time_s,
             artifacts=request.artifacts,
         )
@@ -70,11 +77,11 @@ class StudyPlan:
 
     def protocol(self, suite: str) -> Protocol:
         """How the cases are timed. Raises `UsageError` for a number that means nothing."""
-        return timing.make_protocol(suite=suite, trials=self.bench.trials, min_time_s=self.bench.min_time_s)
+        return timing.make_protocol(suite=suite, trials=self.trials, min_time_s=self.bench.min_time_s)
 
     def lines(self) -> list[str]:
         """For ``--dry-run``, one case a line."""
-        how = f"{self.bench.trials} rounds of at least {self.bench.min_time_s:g} s on {self.device.name}"
+        how = f"{self.trials} rounds of at least {self.bench.min_time_s:g} s on {self.device.name}"
         return [f"{c.words}: " + (f"left out, {c.refused.message}" if c.refused else how) for c in self.planned]
 
 

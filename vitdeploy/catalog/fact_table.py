@@ -195,6 +195,14 @@ class TrialFacts(Facts):
     """How many cores others kept busy meanwhile."""
     foreign_gpu_processes = Fact(int)
     throttled_after_s = Fact(float)
+    stolen = Fact(float)
+    """Share of the cores' time that the hypervisor gave to others."""
+    pressure = Fact(float)
+    """Share of the time in which some task waited for a core."""
+    quota_stops = Fact(int)
+    """How often the container's CPU quota stopped the process."""
+    busiest_other = Fact(str)
+    """Name of the process that took most, and how many cores."""
 
     def value_of(self, fact: Fact[Any]) -> Any:
         """The number that a text says; None where it says none, as in ``not visible``."""

@@ -8,7 +8,19 @@ import typer
 from vitdeploy import units
 from vitdeploy.cli import console
 from vitdeploy.cli.console import CommandOutput, Table
-from vitdeploy.cli.options import Artifacts, Attention, Device, DryRun, MinTime, Out, Resume, Size, Threads, request_of
+from vitdeploy.cli.options import (
+    Artifacts,
+    Attention,
+    Device,
+    DryRun,
+    MinTime,
+    Out,
+    Resume,
+    Size,
+    Threads,
+    request_of,
+    share,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +40,18 @@ def bench_command(
     batch: Annotated[int | None, typer.Option()] = None,
     attention: Attention = None,
     threads: Threads = None,
-    trials: Annotated[int, typer.Option(help="Fresh processes per case.")] = 5,
+    trials: Annotated[
+        int | None, typer.Option(help="Fresh processes per case, exactly; default: 5, and more until it is clear.")
+    ] = None,
     min_time_s: MinTime = 1.0,
+    until: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", parser=share, help="Add trials until the interval is within it; default 5%."),
+    ] = None,
+    time_budget_s: Annotated[
+        float | None,
+        typer.Option("--time-budget", metavar="S", help="Add none after it; default: three times the first five."),
+    ] = None,
     boundary: Annotated[str, typer.Option(metavar="host-to-host|compute")] = "host-to-host",
     streams: Annotated[int | None, typer.Option(help="Inferences in flight (throughput).")] = None,
     graph: Annotated[str | None, typer.Option(metavar="on|off", help="CUDA graph.")] = None,

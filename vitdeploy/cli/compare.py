@@ -9,7 +9,7 @@ import typer
 from vitdeploy import units
 from vitdeploy.cli import console
 from vitdeploy.cli.console import CommandOutput, Table
-from vitdeploy.cli.options import Artifacts, Device, DryRun, Out, Size, Threads, request_of
+from vitdeploy.cli.options import Artifacts, Device, DryRun, Out, Size, Threads, request_of, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,21 +22,10 @@ if TYPE_CHECKING:
     from vitdeploy.results.comparison import Compared
 
 
-def _share(text: str | float) -> float:
-    """``2%`` or ``0.02``; the parser also hands over the default, which is a number already."""
-    if isinstance(text, int | float):
-        return text
-    number = text.strip().removesuffix("%")
-    try:
-        return float(number) / (100 if text.strip().endswith("%") else 1)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is neither a share like 2% nor a number like 0.02") from error
-
-
 MaxSlowdown = Annotated[
-    float, typer.Option(metavar="SHARE", parser=_share, help="A slowdown up to this does not matter: 2% or 0.02.")
+    float, typer.Option(metavar="SHARE", parser=share, help="A slowdown up to this does not matter: 2% or 0.02.")
 ]
-Alpha = Annotated[float, typer.Option(metavar="SHARE", parser=_share, help="Chance of a false claim, over all cases.")]
+Alpha = Annotated[float, typer.Option(metavar="SHARE", parser=share, help="Chance of a false claim, over all cases.")]
 Baselines = Annotated[Path, typer.Option(metavar="DIR", help="Directory of accepted runs.")]
 DuelTime = Annotated[
     float | None,

@@ -36,6 +36,17 @@ _COMMON: Mapping[str, tuple[Any, Any]] = {
 Request = TypeVar("Request")
 
 
+def share(text: str | float) -> float:
+    """``2%`` or ``0.02``; the parser also hands over the default, which is a number already."""
+    if isinstance(text, int | float):
+        return text
+    number = text.strip().removesuffix("%")
+    try:
+        return float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is neither a share like 2% nor a number like 0.02") from error
+
+
 def request_of(kind: type[Request], options: Mapping[str, Any]) -> Request:
     """A request dataclass, filled by field name from a command's options.
 

@@ -217,6 +217,10 @@ class Protocol(_Record, frozen=True, kw_only=True):
     inputs: str
     """What the timed inputs are, and how many distinct ones."""
     sustained_s: float | None = None
+    until: float | None = None
+    """Trials were added until the interval of a row was within this share of its median; None: ``trials`` exactly."""
+    time_budget_s: float | None = None
+    """Sampling time of the whole run after which none were added; None: a multiple of what the first trials took."""
 
 
 class OperatorShare(_Record, frozen=True, kw_only=True):
