@@ -4,7 +4,6 @@ Whatever ends the bench (a crash, ``kill -9``, a full disk, Ctrl-C), the run fil
 that was finished, and ``resume`` goes on with the ones that are missing.
 """
 
-import math
 import random
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from vitdeploy.devices import computer_facts, device_facts, inventory
 from vitdeploy.errors import NoValidMeasurement, UsageError, VitdeployError
 from vitdeploy.processes.connection import Connection
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
-from vitdeploy.results import record
+from vitdeploy.results import record, stats
 from vitdeploy.results.provenance import check_out, new_run
 from vitdeploy.results.record import Case, Run
 
@@ -227,10 +226,9 @@ def _add_trials(
 
 def _within(summary: record.Summary | None, share: float) -> bool:
     """Whether the ends of the interval are at most this share from its middle."""
-    if summary is None or summary.median_ci95_ms is None:
-        return False
-    low, high = summary.median_ci95_ms
-    return math.sqrt(high / low) - 1 <= share
+    return (
+        summary is not None and summary.median_ci95_ms is not None and stats.half_share(summary.median_ci95_ms) <= share
+    )
 
 
 def _sampling_s(rows: Sequence[CaseTrials], rounds: Container[int]) -> float:

@@ -232,7 +232,11 @@ def test_a_cuda_graph_of_what_computes_on_a_cpu_is_refused(tmp_path: Path):
 
 def test_an_invalid_row_asks_for_exit_8(tmp_path: Path):
     def answer(job: dict[str, Any]) -> CommandResult:
-        return CommandResult(exit_code=0, stdout=json.dumps({"reply": fake_trial(job, steady="drifting")}), stderr="")
+        return CommandResult(
+            exit_code=0,
+            stdout=json.dumps({"reply": fake_trial(job, range(10**6, 2 * 10**6, 10**4), steady="drifting")}),
+            stderr="",
+        )
 
     (result,) = timed(jobs_in(tmp_path, 1), tmp_path / "run.json", FakeConnection(answer)).results
     assert (result.status, bench.exit_code_of(result)) == ("invalid", 8)

@@ -36,10 +36,13 @@ def test_two_trials_have_no_interval_and_few_samples_no_p99():
     assert row.summary.p90_ms is not None
 
 
+RISING = tuple(range(4_900_000, 5_900_000, 10_000))
+
+
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"steady": "drifting"}, "not-steady"),
+        ({"steady": "drifting", "samples_ns": RISING}, "not-steady"),
         ({"throttled": True}, "throttled"),
         ({"samples_ns": (5,) * 9}, "too-few-samples"),
     ],
@@ -47,7 +50,36 @@ def test_two_trials_have_no_interval_and_few_samples_no_p99():
 def test_a_spoilt_row_is_invalid_and_says_why(changes: dict[str, Any], code: str):
     row = result(trial(0, **changes), trial(1, **changes), trial(2))
     assert row.status == "invalid"
-    assert [reason.code for reason in row.reasons] == [code]
+    assert [reason.code for reason in row.reasons if reason.code != "noisy"] == [code]
+
+
+def test_noise_of_the_machine_widens_the_interval_and_is_flagged_with_its_cause():
+    """Trials that went up and down, and trials whose drift is smaller than their scatter, are a noisy valid row."""
+    falling = RISING[::-1]
+    facts = {"stolen": "0.0710", "busiest_other": "cargo 0.60", "quota_stops": "31"}
+    ways = [falling, RISING, (5_000_000,) * 100, falling, RISING]
+    row = result(*(trial(i, steady="drifting", samples_ns=samples, facts=facts) for i, samples in enumerate(ways)))
+    assert row.status == "valid"
+    (reason,) = row.reasons
+    assert reason.code == "noisy"
+    for words in (
+        "5 of 5 drifted",
+        "hypervisor took up to 7%",
+        "up to 0.6 cores (cargo)",
+        "stopped the process 155 times",
+    ):
+        assert words in reason.message
+    scattered = [tuple(int(level * value) for value in RISING) for level in (1.0, 1.5, 0.7, 1.2, 0.9)]
+    row = result(*(trial(i, steady="drifting", samples_ns=samples) for i, samples in enumerate(scattered)))
+    assert row.status == "valid"
+    assert "the interval is ±" in row.reasons[0].message
+    assert record.rederive(row) == row
+
+
+def test_two_levels_are_named():
+    samples = tuple(int(level * 1e6) for level in (12.0, 12.1, 15.5, 15.4, 11.9, 15.6) * 20)
+    row = result(*(trial(i, steady="drifting", samples_ns=samples) for i in range(3)))
+    assert "two levels, 12 and 15.5 ms" in row.reasons[0].message
 
 
 def test_one_unsteady_trial_in_five_is_tolerated():

@@ -17,7 +17,7 @@ from vitdeploy.artifacts.manifest import Parity
 from vitdeploy.catalog.fact_table import TrialFacts
 from vitdeploy.catalog.spec import Attention, Boundary, Head, Io, Size
 from vitdeploy.catalog.variant import Variant
-from vitdeploy.results import stats, sustained
+from vitdeploy.results import noise, stats, sustained
 
 SCHEMA = 1
 
@@ -32,7 +32,10 @@ Sample = Annotated[int, msgspec.Meta(ge=1, le=10**16)]
 """A time that was measured: its logarithm is taken."""
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 MOST_UNSTEADY = 0.2
-"""More than this share of trials that are not steady makes a row invalid. Source: contract, "A run"."""
+"""More than this share of trials that are not steady makes a row noisy, and where they share a trend, invalid. Source:
+contract, "A run"."""
+NOISY = 0.05
+"""A wider half of the interval is flagged. Source: contract, "Commands": the default of ``--until``."""
 FEWEST_SAMPLES = 10
 """A trial with fewer samples says too little of itself. Source: peers.md, E (hyperfine's least count)."""
 
@@ -336,10 +339,12 @@ def rederive(result: Result, protocol: Protocol | None = None) -> Result:
     long = protocol is not None and protocol.sustained_s is not None
     kept = tuple(reason for reason in result.reasons if reason.code not in _DERIVED)
     derived = tuple(r for r in _reasons(result.trials, result.parity) if not (long and r.code in _OF_HEAT))
+    summary = summarize(result.trials, result.case.batch)
+    noisy = () if long else tuple(_noisy(result.trials, summary))
     return msgspec.structs.replace(
         result,
-        summary=summarize(result.trials, result.case.batch),
-        reasons=(*derived, *kept),
+        summary=summary,
+        reasons=(*derived, *noisy, *kept),
         status="invalid" if derived or not result.trials else "valid",
         sustained=_sustained(result, protocol) if long and protocol is not None else None,
     )
@@ -382,8 +387,8 @@ def summarize(trials: Sequence[Trial], batch: int) -> Summary | None:
     )
 
 
-_DERIVED = frozenset({"parity-failed", "throttled", "not-steady", "too-few-samples"})
-"""Reasons that follow from the trials and the parity; they make a row invalid."""
+_DERIVED = frozenset({"parity-failed", "throttled", "not-steady", "too-few-samples", "noisy"})
+"""Reasons that follow from the trials and the parity; all but ``noisy`` make a row invalid."""
 _OF_HEAT = frozenset({"throttled", "not-steady"})
 
 
@@ -409,13 +414,12 @@ def _reasons(trials: Sequence[Trial], parity: Parity | None) -> Iterator[Reason]
             message=f"the clock was throttled in {throttled} of {len(trials)} trials",
             hint="Let the device cool down, or measure with --sustained.",
         )
-    # What both sides of a pair saw in turns cancels in their ratio.
-    unsteady = [trial.steady for trial in trials if trial.steady != "steady" and trial.turns is None]
-    if len(unsteady) > MOST_UNSTEADY * len(trials):
+    unsteady = [trial.steady for trial in trials if trial.steady != "steady"]
+    if _share_a_trend(trials):
         yield Reason(
             code="not-steady",
             message=f"{len(unsteady)} of {len(trials)} trials were not steady ({', '.join(sorted(set(unsteady)))})",
-            hint="Stop other work on the machine, or raise --min-time.",
+            hint="Let the machine cool down, or raise --min-time, so that the warm-up ends before the samples.",
         )
     fewest = min((trial.inferences for trial in trials), default=0)
     if trials and fewest < FEWEST_SAMPLES:
@@ -424,6 +428,43 @@ def _reasons(trials: Sequence[Trial], parity: Parity | None) -> Iterator[Reason]
             message=f"a trial has {fewest} samples, fewer than {FEWEST_SAMPLES}",
             hint="Raise --min-time.",
         )
+
+
+def _share_a_trend(trials: Sequence[Trial]) -> bool:
+    """Whether the trials drift alike, as by warming up or by heat: then no figure is typical of the case.
+
+    Noise of the machine takes single trials up or down, and shows in the interval. A trend is one that most trials
+    share, and that is larger than their scatter; with fewer than three trials, each that is not steady counts.
+    """
+    alone = [trial for trial in trials if trial.turns is None]  # what both sides of a pair saw in turns cancels
+    unsteady = [trial for trial in alone if trial.steady != "steady"]
+    if len(unsteady) <= MOST_UNSTEADY * len(alone):
+        return False
+    if len(alone) < stats.FEWEST_FOR_INTERVAL:
+        return True
+    drifts = [stats.drift(trial.samples_ns) for trial in unsteady]
+    alike = max(([drift for drift in drifts if drift > 0], [drift for drift in drifts if drift < 0]), key=len)
+    typical = abs(sum(alike)) / max(1, len(alike))
+    return 2 * len(alike) > len(alone) and typical > stats.scatter([trial.samples_ns for trial in alone])
+
+
+def _noisy(trials: Sequence[Trial], summary: Summary | None) -> Iterator[Reason]:
+    """That the machine was not quiet, and who disturbed it; the figure holds, and its interval is wide."""
+    if all(trial.turns is not None for trial in trials):
+        return  # the interval of a duel's ratio says how noisy that was
+    unsteady = sum(trial.steady != "steady" for trial in trials)
+    wide = None if summary is None or summary.median_ci95_ms is None else stats.half_share(summary.median_ci95_ms)
+    if (wide is None or wide <= NOISY) and unsteady <= MOST_UNSTEADY * len(trials):
+        return
+    causes = noise.causes([TrialFacts(trial.facts) for trial in trials], [trial.samples_ns for trial in trials])
+    what = (
+        f"the interval is ±{wide:.0%}" if wide is not None and wide > NOISY else f"{unsteady} of {len(trials)} drifted"
+    )
+    yield Reason(
+        code="noisy",
+        message=f"{what}: {'; '.join(causes) or 'no cause is visible'}",
+        hint="Stop other work on the machine, raise --time-budget, or compare two files by `vitdeploy duel`.",
+    )
 
 
 def _ms(value_ns: float | None) -> float | None:

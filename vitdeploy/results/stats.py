@@ -44,6 +44,23 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
     return center - half, center + half
 
 
+def drift(samples: ArrayLike) -> float:
+    """How far a series moved: log median of its last quarter minus that of its first."""
+    logs = np.log(np.asarray(samples, dtype=np.float64))
+    quarter = max(1, logs.size // 4)
+    return float(np.median(logs[-quarter:]) - np.median(logs[:quarter]))
+
+
+def scatter(blocks: Sequence[ArrayLike]) -> float:
+    """Standard deviation of the blocks' log medians."""
+    return float(np.std(_log_medians(blocks), ddof=1))
+
+
+def half_share(interval: tuple[float, float]) -> float:
+    """How far the ends of an interval are from its geometric middle, as a share of it."""
+    return math.sqrt(interval[1] / interval[0]) - 1
+
+
 TRIMMED = 0.2
 """Share of the values that a trimmed mean leaves out at either end. Source: Wilcox, "Introduction to Robust
 Estimation and Hypothesis Testing", 2017, 3.3: a fifth keeps most of the mean's efficiency and resists bursts."""
