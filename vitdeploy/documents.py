@@ -158,9 +158,10 @@ def _followed(path: Path) -> tuple[Path, int | None]:
         named = _OPEN_FILE.fullmatch(str(place))
         if named is not None:
             return place, int(named[1])
-        if not place.is_symlink():
+        try:
+            place = place.parent / place.readlink()
+        except (OSError, ValueError):  # no link
             return place, None
-        place = place.parent / place.readlink()
     raise cannot_write(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
 
 
@@ -208,7 +209,7 @@ def _replace(path: Path, data: bytes, mode: int | None) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
-        prefix = f".{_short(path.name)}.{os.getpid()}-"
+        prefix = f"{beside(path, '')}.{os.getpid()}-"
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=_PART)
         part = Path(name)
         with os.fdopen(descriptor, "wb") as stream:
@@ -223,17 +224,18 @@ def _replace(path: Path, data: bytes, mode: int | None) -> None:
                 part.unlink(missing_ok=True)
 
 
-def _short(name: str) -> str:
-    """``name``, or a shorter one where the marks around it would make it longer than file systems allow."""
-    encoded = os.fsencode(name)
-    return name if len(encoded) <= _LONGEST_NAME else hashlib.sha256(encoded).hexdigest()
+def beside(path: Path, ending: str) -> str:
+    """The name of a hidden file that belongs to ``path``, short enough for file systems."""
+    encoded = os.fsencode(path.name)
+    name = path.name if len(encoded) <= _LONGEST_NAME else hashlib.sha256(encoded).hexdigest()
+    return f".{name}{ending}"
 
 
 def _sweep(path: Path) -> None:
     """Remove what writers of ``path`` left behind that were killed in the middle of it."""
-    name = _short(path.name)
-    for leftover in path.parent.glob(f".{glob.escape(name)}.*{_PART}"):
-        writer = leftover.name.removeprefix(f".{name}.").partition("-")[0]
+    start = beside(path, ".")
+    for leftover in path.parent.glob(f"{glob.escape(start)}*{_PART}"):
+        writer = leftover.name.removeprefix(start).partition("-")[0]
         if writer.isdigit() and not alive(int(writer)):
             leftover.unlink(missing_ok=True)
 

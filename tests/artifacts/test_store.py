@@ -1,6 +1,8 @@
 """The store: what lies there is what was made, byte for byte, or it does not count."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from tests.doubles import artifacts
 from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.store import Store
-from vitdeploy.errors import UnreadableFile
+from vitdeploy.errors import UnreadableFile, UsageError
 
 KEY = "ab" * 32
 
@@ -99,3 +101,41 @@ def test_using_an_entry_keeps_it_young(tmp_path: Path):
     store = stored(tmp_path)
     assert store.find(KEY) is not None
     assert time.time() - store.entries()[0].used_s < 60
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from vitdeploy.artifacts.store import Store
+(Store(Path(sys.argv[1])).workplace("f" * 64) / "model.onnx").write_bytes(b"half")
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_living_workplace_stays_and_what_a_killed_process_left_is_swept_by_the_next(tmp_path: Path):
+    worker = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert worker.stdout is not None
+    worker.stdout.readline()
+    (living,) = tmp_path.glob("*.part")
+    store = Store(tmp_path)
+    store.collect()
+    assert (living / "model.onnx").exists()
+    own = store.workplace(KEY)
+    assert (living / "model.onnx").exists()
+    worker.kill()
+    worker.wait()
+    store.discard(store.workplace("e" * 64))
+    assert list(tmp_path.glob("*.part")) == [own]
+    store.discard(own)
+    assert list(tmp_path.glob("*.part")) == []
+
+
+@pytest.mark.parametrize("days", [-5.0, float("nan"), float("inf"), -0.001])
+def test_a_number_of_days_that_is_none_removes_nothing(tmp_path: Path, days: float):
+    store = stored(tmp_path)
+    with pytest.raises(UsageError, match="older-than"):
+        store.collect(older_than_days=days)
+    assert store.find(KEY) is not None

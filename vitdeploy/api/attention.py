@@ -54,11 +54,11 @@ def attention(
     published_tables.check_runs(plan.rows, plan.device)
     protocol = plan.protocol(attention_study.SUITE)
     default = output_path.new_path("runs", "attention", plan.device.name)
-    out = output_path.checked(request.out, default, resume=request.resume)
-    run = studies.timed(plan, protocol, out, progress, on_trial)
-    kernels = _kernels(run, plan.device, progress)
-    documents.write(_kernels_path(out), kernels)
-    return _outcome(run, kernels, out, request.page)
+    with output_path.claimed(request.out, default, resume=request.resume) as out:
+        run = studies.timed(plan, protocol, out, progress, on_trial)
+        kernels = _kernels(run, plan.device, progress)
+        documents.write(_kernels_path(out), kernels)
+        return _outcome(run, kernels, out, request.page)
 
 
 def attention_of(path: Path, page: Path | None = None) -> AttentionOutcome:

@@ -46,13 +46,13 @@ def bench(
     request, device, planned = _planned(what, request)
     protocol = _protocol(what, request)
     resume = request.resume
-    out = output_path.checked(request.out, output_path.new_path("runs", device.name), resume=resume)
-    for notice in inventory.load().notices:
-        progress(notice)
-    jobs = jobs_for(planned, request, device, device_facts.facts_of(device), progress=progress)
-    run = timing.run(
-        jobs, device=device, protocol=protocol, out=out, resume=resume, progress=progress, on_trial=on_trial
-    )
+    with output_path.claimed(request.out, output_path.new_path("runs", device.name), resume=resume) as out:
+        for notice in inventory.load().notices:
+            progress(notice)
+        jobs = jobs_for(planned, request, device, device_facts.facts_of(device), progress=progress)
+        run = timing.run(
+            jobs, device=device, protocol=protocol, out=out, resume=resume, progress=progress, on_trial=on_trial
+        )
     return BenchOutcome(run=run, path=out, exit_code=worst_exit_code(timing.exit_code_of(r) for r in run.results))
 
 

@@ -86,7 +86,18 @@ def timed_duel(
     sides: Sequence[Planned], names: tuple[str, str], request: DuelRequest, progress: Progress, on_trial: OnTrial
 ) -> DuelOutcome:
     """The duel of two cases; a side that cannot be made is an error."""
-    out = output_path.checked(request.out, output_path.new_path("runs", "duel", request.device))
+    with output_path.claimed(request.out, output_path.new_path("runs", "duel", request.device)) as out:
+        return _timed_into(out, sides, names, request, progress, on_trial)
+
+
+def _timed_into(
+    out: Path,
+    sides: Sequence[Planned],
+    names: tuple[str, str],
+    request: DuelRequest,
+    progress: Progress,
+    on_trial: OnTrial,
+) -> DuelOutcome:
     device = reachable(request.device)
     obstacle = _no_turns(request, device, sides)
     if obstacle and request.by is None:

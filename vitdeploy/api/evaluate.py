@@ -19,6 +19,7 @@ from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.benchmarks import bench as timing
 from vitdeploy.catalog import packages, registry
 from vitdeploy.devices import computer_facts
+from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
 from vitdeploy.evaluation import dataset, detections, image_records, prepare, record, summary
 from vitdeploy.evaluation.dataset import DataSetItem
@@ -95,9 +96,20 @@ def evaluate_artifact(
     artifacts = _opened(paths)
     device = reachable(request.device)
     prepared = check_request(artifacts, request)
-    out = output_path.checked(
+    with output_path.claimed(
         request.out, _default_path(prepared, request), resume=request.resume, what="the evaluation's file"
-    )
+    ) as out:
+        return _evaluated_into(out, prepared, device, request, progress, on_image)
+
+
+def _evaluated_into(
+    out: Path,
+    prepared: PreparedEvaluation,
+    device: Device,
+    request: EvalRequest,
+    progress: Progress,
+    on_image: OnTrial,
+) -> EvalOutcome:
     reply = evaluate_images.evaluate_items(
         prepared, device, _records_path(out), request=request, progress=progress, on_image=on_image
     )

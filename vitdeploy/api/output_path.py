@@ -1,10 +1,23 @@
-"""The file that a verb writes: its default name, refused before any work where it would overwrite another one."""
+"""The file that a verb writes: its default name, refused before any work where it would overwrite another one.
 
+While a verb works, its file is claimed: a lock on a file beside it, which ends with the process however that ends. A
+second process that wants the same name is refused at once, and not after it has overwritten the first one's work.
+"""
+
+import contextlib
+import fcntl
+import os
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
+from vitdeploy import documents
 from vitdeploy.errors import UsageError
 from vitdeploy.results import provenance
+
+_MOST_NAMES = 100
+"""Default names that are tried: processes that start within one second."""
 
 
 def new_path(folder: str, *words: str) -> Path:
@@ -12,13 +25,72 @@ def new_path(folder: str, *words: str) -> Path:
     return Path(folder) / f"{'-'.join((*words, time.strftime('%Y%m%d-%H%M%S')))}.json"
 
 
-def checked(out: Path | None, default: Path, *, resume: bool = False, what: str = "the run file") -> Path:
-    """``out``, else ``default``.
+@contextmanager
+def claimed(
+    out: Path | None, default: Path, *, resume: bool = False, what: str = "the run file"
+) -> Generator[Path, None, None]:
+    """``out``, else ``default`` (or a name like it that is free), which is this process's own until the block ends.
 
     Raises:
-        UsageError: the file exists and is not resumed, or the one to resume is not named.
+        UsageError: the file exists and is not resumed, another process writes it, or the one to resume is not named.
+        UnreadableFile: the place cannot be written.
     """
     if resume and out is None:
         raise UsageError(f"--resume needs {what}", "Name it with --out.")
-    provenance.check_out(out or default, resume=resume)
-    return out or default
+    with contextlib.ExitStack() as stack:
+        path = out or default
+        for number in range(2, _MOST_NAMES):
+            documents.check_place(path)
+            is_ours = stack.enter_context(_claim(path))
+            if is_ours and (out is not None or not path.exists()):
+                break
+            if out is not None:
+                raise UsageError(
+                    f"{path} is being written by another process", "Wait for it, or choose another place with --out."
+                )
+            path = default.with_name(f"{default.stem}-{number}{default.suffix}")
+        provenance.check_out(path, resume=resume)  # under the claim: what another one finished meanwhile counts
+        if resume and path.exists() and not path.is_file():
+            raise UsageError(f"{path} is no file to go on with", "Name the run with --out.")
+        yield path
+
+
+@contextmanager
+def _claim(path: Path) -> Generator[bool, None, None]:
+    """Hold the claim on ``path``; False: another process holds it."""
+    folders = [folder for folder in path.absolute().parents if not folder.exists()]
+    mark = path.with_name(documents.beside(path, ".claim"))
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _locked(mark)
+    except OSError as error:
+        raise documents.cannot_write(path, error) from error
+    if descriptor is None:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        with contextlib.suppress(OSError):
+            mark.unlink()
+        os.close(descriptor)
+        with contextlib.suppress(OSError):  # they hold something now, or are another one's as well
+            for folder in folders:
+                folder.rmdir()
+
+
+def _locked(mark: Path) -> int | None:
+    """The open, locked file; None: another process has it. A lock on a file that was removed meanwhile is no lock."""
+    while True:
+        descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:  # a file system without locks: nothing can be claimed there
+            return descriptor
+        with contextlib.suppress(FileNotFoundError):
+            if mark.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        os.close(descriptor)

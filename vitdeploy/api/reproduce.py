@@ -71,9 +71,9 @@ def reproduce(
     published_tables.check_runs(plan.rows, plan.device)
     protocol = plan.protocol(reproduction.suite_of(name, quick=request.quick))
     default = output_path.new_path("runs", f"reproduce-{name}", plan.device.name)
-    out = output_path.checked(request.out, default, resume=request.resume)
-    run = studies.timed(_without_slow_rows(plan, progress), protocol, out, progress, on_trial)
-    return _outcome(name, run, out, request.page)
+    with output_path.claimed(request.out, default, resume=request.resume) as out:
+        run = studies.timed(_without_slow_rows(plan, progress), protocol, out, progress, on_trial)
+        return _outcome(name, run, out, request.page)
 
 
 def reproduction_of(path: Path, page: Path | None = None) -> ReproduceOutcome:

@@ -6,6 +6,8 @@ tool versions, our own source). It holds the files and their manifest, whose dig
 
 import contextlib
 import errno
+import fcntl
+import math
 import os
 import shutil
 import threading
@@ -17,7 +19,7 @@ import platformdirs
 
 from vitdeploy import documents
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Manifest, open_artifact
-from vitdeploy.errors import UnreadableFile
+from vitdeploy.errors import UnreadableFile, UsageError
 
 _PART = ".part"
 
@@ -60,14 +62,29 @@ class Store:
         return manifest
 
     def workplace(self, key: str) -> Path:
-        """A fresh folder to make the entry in; `add` takes it over, `discard` removes it."""
+        """A fresh folder to make the entry in; `add` takes it over, `discard` removes it.
+
+        It is locked until it is given back, or this process ends: `sweep` removes those that nobody holds.
+        """
+        self.sweep()
         folder = self.root / f"{key}-{os.getpid()}-{threading.get_ident()}{_PART}"
         try:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
+            with contextlib.suppress(OSError):  # file systems without locks: what is left there is never swept
+                _held[folder] = _locked(folder)
+            folder.mkdir(exist_ok=True)  # somebody's `sweep` may have come before the lock
         except OSError as error:
             raise documents.cannot_write(folder, error) from error
         return folder
+
+    def sweep(self) -> None:
+        """Remove workplaces that killed processes left behind; those that are worked in stay."""
+        for folder in self.root.glob(f"*{_PART}"):
+            with contextlib.suppress(OSError):  # worked in, or swept meanwhile
+                lock = _locked(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)
 
     def add(self, key: str, workplace: Path, *, replace: bool = False) -> None:
         """Take over a finished folder of `workplace` as the entry of ``key``, in one rename.
@@ -101,8 +118,11 @@ class Store:
         return Artifact(out, manifest)
 
     def discard(self, workplace: Path) -> None:
-        """Remove a workplace whose work failed."""
+        """Remove a workplace whose work failed, and give back one that `add` took over."""
         shutil.rmtree(workplace, ignore_errors=True)
+        lock = _held.pop(workplace, None)
+        if lock is not None:
+            os.close(lock)
 
     def entries(self) -> list[StoreEntry]:
         """All readable entries, the last used first."""
@@ -132,20 +152,44 @@ class Store:
         return None
 
     def collect(self, *, older_than_days: float = 0.0, dry_run: bool = False) -> list[StoreEntry]:
-        """Remove the entries that were not used for so many days, and abandoned workplaces; returns the entries."""
+        """Remove the entries that were not used for so many days, and abandoned workplaces; returns the entries.
+
+        Raises:
+            UsageError: a number of days that is none.
+        """
+        if not 0 <= older_than_days < math.inf:
+            raise UsageError(f"--older-than {older_than_days:g} is no number of days", "Give 0 or more.")
         before = time.time() - older_than_days * 86400
         gone = [entry for entry in self.entries() if entry.used_s <= before]
         if not dry_run:
             for entry in gone:
                 shutil.rmtree(entry.folder, ignore_errors=True)
-            for folder in self.root.glob(f"*{_PART}"):
-                if folder.stat().st_mtime <= before:
-                    shutil.rmtree(folder, ignore_errors=True)
+            self.sweep()
         return gone
 
     def folder(self, key: str) -> Path:
         """Where the entry of ``key`` lies, if there is one."""
         return self.root / key[:2] / key
+
+
+_held: dict[Path, int] = {}
+"""Workplaces of this process → the open, locked folder."""
+
+
+def _locked(folder: Path) -> int:
+    """The folder, open and locked; the lock ends with the process.
+
+    Raises:
+        BlockingIOError: another process works in it.
+        OSError: it is gone, or its file system has no locks.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _moved(workplace: Path, folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from vitdeploy import documents
-from vitdeploy.api import evaluate
+from vitdeploy.api import evaluate, output_path
 from vitdeploy.api.devices import reachable
 from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.fact_table import DeviceFacts
@@ -99,23 +98,22 @@ def sweep(
     plan = planning.read(path)
     cases, jobs = planning.expand(plan), _evaluations(plan)
     name = planning.name_of(path)
-    if request.resume and request.out is None:
-        raise UsageError("--resume needs the run file", "Name it with --out.")
-    out = request.out or Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    provenance.check_out(out, resume=request.resume)
-    provenance.check_out(out.with_suffix(EVALS), resume=request.resume)
-    if request.scheduler is None:
-        _reachable(_devices(cases, jobs))
-    packages.require(("distributed",))
-    with registry.load("vitdeploy.fleet.on_dask:open_pool")(request.scheduler, _resources(plan, cases, jobs)) as pool:
-        if pool.dashboard:
-            progress(f"Dask's dashboard: {pool.dashboard}")
-        outcome = SweepOutcome(run=None, path=out, exit_code=0, taken=0, found=0, twice=0)
-        if cases:
-            outcome = _time_cases(plan, cases, pool, name, out, request, progress, on_trial)
-        if not jobs:
-            return outcome
-        evaluated = _evaluate_jobs(plan, jobs, pool, out, (out,) if cases else (), progress, on_trial)
+    default = output_path.new_path("runs", name)
+    with output_path.claimed(request.out, default, resume=request.resume) as out:
+        provenance.check_out(out.with_suffix(EVALS), resume=request.resume)
+        if request.scheduler is None:
+            _reachable(_devices(cases, jobs))
+        packages.require(("distributed",))
+        open_pool = registry.load("vitdeploy.fleet.on_dask:open_pool")
+        with open_pool(request.scheduler, _resources(plan, cases, jobs)) as pool:
+            if pool.dashboard:
+                progress(f"Dask's dashboard: {pool.dashboard}")
+            outcome = SweepOutcome(run=None, path=out, exit_code=0, taken=0, found=0, twice=0)
+            if cases:
+                outcome = _time_cases(plan, cases, pool, name, out, request, progress, on_trial)
+            if not jobs:
+                return outcome
+            evaluated = _evaluate_jobs(plan, jobs, pool, out, (out,) if cases else (), progress, on_trial)
     codes = (outcome.exit_code, *(result.error.exit_code for result in evaluated if result.error is not None))
     return dataclasses.replace(outcome, evaluated=evaluated, exit_code=worst_exit_code(codes))
 
