@@ -14,7 +14,7 @@ from vitdeploy.artifacts import parity
 from vitdeploy.benchmarks.trial.request import LIMIT_S, LostTrial, TrialRequest
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import TensorSpec
-from vitdeploy.devices import computer_facts, phone_state
+from vitdeploy.devices import computer_facts, phone_cores, phone_state
 from vitdeploy.devices.phone import benchmark_model, prepared_phone
 from vitdeploy.devices.phone.prepared_phone import TARGET, PreparedPhone
 from vitdeploy.errors import DeviceError, Impossible, VitdeployError
@@ -123,7 +123,7 @@ def _time_block(
             "runtime": f"benchmark_model {phone.tool_sha256[:12]}",
             "provider": f"XNNPACK, CPU, took {output.delegate or 'what is not said'}",
             "threads": str(threads),
-            "cores": f"mask {phone_state.core_mask(cores)}",
+            "cores": f"mask {phone_cores.core_mask(cores)}",
             "fp16_arithmetic": "off",
             "inputs": "1 a trial",
             "foreign_cores": "not visible",

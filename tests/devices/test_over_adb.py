@@ -13,7 +13,7 @@ import pytest
 
 from tests.doubles import phone_folder
 from tests.doubles.adb_daemon import AdbServer, PhoneDouble
-from vitdeploy.devices import inventory
+from vitdeploy.devices import adb_host, inventory
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, MissingPackage
 
@@ -255,7 +255,8 @@ def test_a_server_that_resets_a_last_connection_died_too():
             over_adb_server.AdbPhone
         )  # its `__init__` asks the server for phones, and starts one
         phone._name, phone.serial = "pixel", "serial"  # pyright: ignore[reportPrivateUsage]
-        phone._client = over_adb_server.adbutils.AdbClient(port=ending.getsockname()[1])  # pyright: ignore[reportPrivateUsage]
+        environment = {"ANDROID_ADB_SERVER_PORT": str(ending.getsockname()[1])}
+        phone._address = adb_host.server_address(environment)  # pyright: ignore[reportPrivateUsage]
 
         def end() -> None:
             ending.accept()[0].close()

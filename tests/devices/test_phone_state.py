@@ -9,7 +9,7 @@ import pytest
 from tests.doubles import phone_folder
 from tests.doubles.adb_daemon import PhoneDouble
 from tests.doubles.fakes import FakeConnection
-from vitdeploy.devices import device_facts, inventory, phone_state
+from vitdeploy.devices import device_facts, inventory, phone_cores, phone_state
 from vitdeploy.devices.phone_state import PhoneState
 from vitdeploy.errors import DeviceError
 from vitdeploy.processes.connection import Connection
@@ -122,9 +122,9 @@ def test_where_a_soc_is_told(props: dict[str, str], files: dict[str, str], expec
 )
 def test_big_cores_come_from_their_clocks(clocks_khz: Sequence[int], big: list[int], mask: str, topology: str):
     limits = dict(enumerate(clocks_khz))
-    assert phone_state.big_cores(limits) == big
-    assert phone_state.core_mask(big) == mask
-    assert phone_state.topology(limits) == topology
+    assert phone_cores.big_cores(limits) == big
+    assert phone_cores.core_mask(big) == mask
+    assert phone_cores.topology(limits) == topology
 
 
 def answering(states: list[PhoneState], monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], Callable[[], float]]:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO
 
+from vitdeploy.processes.bounded_streams import LARGEST_OUTPUT_BYTES, OutOfTime, TooMuch
+
 STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
 """Kinds of packets of shell protocol v2: one byte, then the length in four bytes, then the bytes."""
 
@@ -25,14 +27,12 @@ _SIGNAL_BIT = 0x80
 """adbd adds it to the number of the signal that ended a command, as shells do. Source: shell_service.cpp."""
 
 _LONGEST_REFUSAL_BYTES = 64 * 1024
+_LONGEST_PACKET_BYTES = 2**20
+"""Source: MAX_PAYLOAD of adb.h; a phone that says more speaks another protocol."""
 
 
 class StreamLost(Exception):
     """The other side is gone: unplugged, or a daemon died."""
-
-
-class OutOfTime(Exception):
-    """The deadline came first."""
 
 
 class Refused(Exception):
@@ -69,7 +69,8 @@ class Shell:
 
         Raises:
             OutOfTime: the deadline came first; the command still runs.
-            StreamLost: the stream ended before the command did.
+            StreamLost: the stream ended before the command did, or what comes is no packet.
+            TooMuch: it printed more than may be; it still runs.
         """
         while self.exit_code is None and not until():
             remaining_s = deadline - time.monotonic()
@@ -87,6 +88,8 @@ class Shell:
                         raise StreamLost
                     self._unread += data
                     self._take()
+                    if len(self.stdout) + len(self.stderr) > LARGEST_OUTPUT_BYTES:
+                        raise TooMuch
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -96,6 +99,8 @@ class Shell:
         while len(self._unread) >= _SHELL_HEADER.size:
             kind, length = _SHELL_HEADER.unpack_from(self._unread)
             end = _SHELL_HEADER.size + length
+            if length > _LONGEST_PACKET_BYTES:
+                raise StreamLost(f"a packet of {length} bytes")
             if len(self._unread) < end:
                 return
             data = bytes(self._unread[_SHELL_HEADER.size : end])
@@ -134,16 +139,18 @@ class Sync:
             self._refusal_or(error)
         self._expect_okay()
 
-    def receive(self, remote: str, target: BinaryIO) -> None:
+    def receive(self, remote: str, target: BinaryIO, *, largest_bytes: int) -> None:
         """Read a file of the phone.
 
         Raises:
+            TooMuch: more than ``largest_bytes`` came.
             Refused: it cannot be read there.
             StreamLost: the phone is gone.
             OutOfTime: the deadline came first.
         """
         name = remote.encode()
         self._write(_SYNC_HEADER.pack(b"RECV", len(name)) + name)
+        received_bytes = 0
         while True:
             kind, length = _SYNC_HEADER.unpack(self._read(_SYNC_HEADER.size))
             if kind == b"DONE":
@@ -151,7 +158,10 @@ class Sync:
             if kind == b"FAIL":
                 raise Refused(self._words(length))
             if kind != b"DATA" or length > _CHUNK_BYTES:
-                raise StreamLost
+                raise StreamLost(f"it answered {kind!r} of {length} bytes")
+            received_bytes += length
+            if received_bytes > largest_bytes:
+                raise TooMuch
             target.write(self._read(length))
 
     def _expect_okay(self) -> None:
@@ -159,7 +169,7 @@ class Sync:
         if kind == b"FAIL":
             raise Refused(self._words(length))
         if kind != b"OKAY":
-            raise StreamLost
+            raise StreamLost(f"it answered {kind!r}")
 
     def _refusal_or(self, lost: StreamLost) -> None:
         """A phone that refuses may close before all was sent: its reason is read then, if it came through."""
@@ -172,31 +182,47 @@ class Sync:
         return self._read(min(length, _LONGEST_REFUSAL_BYTES)).decode(errors="replace")
 
     def _write(self, data: bytes) -> None:
-        self._limit()
+        write_all(self._stream, data, self._deadline)
+
+    def _read(self, count: int) -> bytes:
+        return read_exactly(self._stream, count, self._deadline)
+
+
+def write_all(stream: socket.socket, data: bytes, deadline: float) -> None:
+    """Send all of ``data``.
+
+    Raises:
+        StreamLost: the other side is gone.
+        OutOfTime: the deadline came first.
+    """
+    _limit(stream, deadline)
+    try:
+        stream.sendall(data)
+    except TimeoutError as error:
+        raise OutOfTime from error
+    except OSError as error:
+        raise StreamLost from error
+
+
+def read_exactly(stream: socket.socket, count: int, deadline: float) -> bytes:
+    """Receive ``count`` bytes. Raises as `write_all` does."""
+    data = bytearray()
+    while len(data) < count:
+        _limit(stream, deadline)
         try:
-            self._stream.sendall(data)
+            block = stream.recv(count - len(data))
         except TimeoutError as error:
             raise OutOfTime from error
         except OSError as error:
             raise StreamLost from error
+        if not block:
+            raise StreamLost
+        data += block
+    return bytes(data)
 
-    def _read(self, count: int) -> bytes:
-        data = bytearray()
-        while len(data) < count:
-            self._limit()
-            try:
-                block = self._stream.recv(count - len(data))
-            except TimeoutError as error:
-                raise OutOfTime from error
-            except OSError as error:
-                raise StreamLost from error
-            if not block:
-                raise StreamLost
-            data += block
-        return bytes(data)
 
-    def _limit(self) -> None:
-        remaining_s = self._deadline - time.monotonic()
-        if remaining_s <= 0:
-            raise OutOfTime
-        self._stream.settimeout(remaining_s)
+def _limit(stream: socket.socket, deadline: float) -> None:
+    remaining_s = deadline - time.monotonic()
+    if remaining_s <= 0:
+        raise OutOfTime
+    stream.settimeout(remaining_s)

@@ -16,10 +16,11 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from vitdeploy.devices.adb_services import OutOfTime, Refused, Shell, StreamLost, Sync
+from vitdeploy.devices.adb_services import OutOfTime, Refused, Shell, StreamLost, Sync, TooMuch
 from vitdeploy.devices.over_adb_server import QUICK_S, AdbPhone
 from vitdeploy.errors import DeviceError, Impossible, UnreadableFile
-from vitdeploy.processes.connection import CommandResult, Connection, timed_out
+from vitdeploy.processes.connection import CommandResult, Connection, timed_out, wrote_too_much
+from vitdeploy.processes.device_words import one_line
 
 if TYPE_CHECKING:
     from vitdeploy.devices.inventory import Device
@@ -33,7 +34,14 @@ SLOWEST_BYTES_PER_S = 2**20
 RESERVE_BYTES = 64 * 2**20
 """So much stays free on the phone: Android's own services fail on a full /data."""
 
+LARGEST_FILE_BYTES = 8 * 2**30
+"""No file of ours is larger; a phone that says so is not believed."""
+
+LARGEST_UNKNOWN_BYTES = 2**30
+"""Of a file whose size the phone does not tell."""
+
 LOCK_POLL_S = 0.1
+_NUMBER = re.compile(r"[0-9]{1,15}")
 _RELEASE_S = 5.0
 _KILL_WAIT_S = 10.0
 
@@ -89,9 +97,13 @@ class AdbConnection(Connection):
             except OutOfTime as error:
                 self._kill(shell)
                 raise timed_out(argv, timeout_s, self._name) from error
+            except TooMuch as error:
+                with contextlib.suppress(DeviceError):
+                    self._kill(shell)
+                raise wrote_too_much(argv, self._name) from error
             except StreamLost as error:
                 words = " ".join([argv[0].rpartition("/")[2], *argv[1:3]])
-                raise self._phone.lost(f"while {words} ran") from error
+                raise self._lost(f"while {words} ran", error) from error
             except BaseException:
                 with contextlib.suppress(DeviceError):
                     self._kill(shell)
@@ -100,7 +112,12 @@ class AdbConnection(Connection):
         if first == "absent":
             raise DeviceError(f"cannot start {argv[0]} on {self._name}: not found", "Install it, or check its path.")
         assert shell.exit_code is not None
-        return CommandResult(exit_code=shell.exit_code, stdout=shell.stdout.decode(errors="replace"), stderr=rest)
+        return CommandResult(
+            exit_code=shell.exit_code,
+            stdout=shell.stdout.decode(errors="replace"),
+            stderr=rest,
+            device=self._name,
+        )
 
     def push(self, path: Path, *, sha256: str) -> str:
         """Put a file on the phone under its digest, executable, whole or not at all; returns where it lies.
@@ -132,7 +149,7 @@ class AdbConnection(Connection):
                 self._remove(part)
                 raise self._refused(f"cannot write {path.name}", str(error)) from error
             except StreamLost as error:
-                raise self._phone.lost(f"while {path.name} was pushed") from error
+                raise self._lost(f"while {path.name} was pushed", error) from error
             except OutOfTime as error:
                 raise DeviceError(f"pushing {path.name} to {self._name} took too long", "Use another cable.") from error
             except BaseException:
@@ -148,16 +165,21 @@ class AdbConnection(Connection):
             DeviceError: the phone was lost.
         """
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        # Its size is not asked for first: what is pulled is an output, and its time is bounded all the same.
+        largest_bytes = self._size(remote)
         deadline = time.monotonic() + 10 * QUICK_S
         try:
             with part.open("wb") as target, self._phone.open("sync:") as stream:
-                Sync(stream, deadline).receive(remote, target)
+                Sync(stream, deadline).receive(remote, target, largest_bytes=largest_bytes)
             part.replace(path)
         except Refused as error:
-            raise UnreadableFile(f"cannot copy {remote} from {self._name}: {error}", "Check that path.") from error
+            words = one_line(str(error))
+            raise UnreadableFile(f"cannot copy {remote} from {self._name}: {words}", "Check that path.") from error
+        except TooMuch as error:
+            raise DeviceError(
+                f"{self._name} sends more of {remote} than the {largest_bytes} bytes it said", "Plug it in again."
+            ) from error
         except StreamLost as error:
-            raise self._phone.lost(f"while {path.name} was pulled") from error
+            raise self._lost(f"while {path.name} was pulled", error) from error
         except OutOfTime as error:
             raise DeviceError(f"pulling {path.name} from {self._name} took too long", "Use another cable.") from error
         except OSError as error:
@@ -182,7 +204,7 @@ class AdbConnection(Connection):
         """How much of the phone's storage is ours."""
         result = self.run(["du", "-sk", FOLDER], timeout_s=QUICK_S)
         word = result.stdout.split("\t")[0].split(" ")[0].strip()
-        return int(word) * 1024 if result.exit_code == 0 and word.isdigit() else 0
+        return int(word) * 1024 if result.exit_code == 0 and _NUMBER.fullmatch(word) else 0
 
     def close(self) -> None:
         """Nothing is held open: every stream is closed where it was opened, and the adb server is not ours."""
@@ -206,11 +228,11 @@ class AdbConnection(Connection):
                     finally:
                         # It is over when the shell there has ended; a phone that is gone holds nothing either.
                         shell.close_stdin()
-                        with contextlib.suppress(OutOfTime, StreamLost):
+                        with contextlib.suppress(OutOfTime, StreamLost, TooMuch):
                             shell.wait(time.monotonic() + _RELEASE_S)
                     return
             if time.monotonic() >= deadline:
-                owner = shell.stdout.decode(errors="replace").strip() or "unknown"
+                owner = one_line(shell.stdout.decode(errors="replace"), 120) or "unknown"
                 raise DeviceError(f"{self._name} is in use by process {owner}", "Wait for it, or stop it.")
             time.sleep(LOCK_POLL_S)
 
@@ -219,8 +241,8 @@ class AdbConnection(Connection):
         try:
             shell.wait(time.monotonic() + QUICK_S, until=lambda: shell.stdout.endswith(b"held\n"))
         except StreamLost as error:
-            raise self._phone.lost("while it was locked") from error
-        except OutOfTime as error:
+            raise self._lost("while it was locked", error) from error
+        except (OutOfTime, TooMuch) as error:
             raise DeviceError(f"{self._name} does not answer", "Unlock it, or plug it in again.") from error
         if shell.exit_code is None:
             return True
@@ -230,25 +252,41 @@ class AdbConnection(Connection):
             raise self._refused(f"cannot lock {FOLDER}", shell.stderr.decode(errors="replace"))
         return False
 
+    def _lost(self, when: str, error: StreamLost) -> DeviceError:
+        """The error of a stream that ended, or brought what is no answer."""
+        return self._phone.lost(when, one_line(str(error)) or "no reason given")
+
     def _kill(self, shell: Shell) -> None:
         """End the command and all in its group; adbd alone would only send SIGHUP, and only to the first process."""
         # It says its number at once; a phone that did not say it in this time does not answer.
-        with contextlib.suppress(OutOfTime, StreamLost):
+        with contextlib.suppress(OutOfTime, StreamLost, TooMuch):
             shell.wait(time.monotonic() + _KILL_WAIT_S, until=lambda: b"\n" in shell.stderr)
         number = shell.stderr.split(b"\n")[0]
         if shell.exit_code is None and number.isdigit():
             with (
                 self._phone.open(f"shell,v2,raw:kill -KILL -{number.decode()}") as stream,
-                contextlib.suppress(OutOfTime),
+                contextlib.suppress(OutOfTime, TooMuch),
             ):
                 try:
                     Shell(stream).wait(time.monotonic() + _KILL_WAIT_S)
                 except StreamLost as error:
-                    raise self._phone.lost("while a command was killed") from error
+                    raise self._lost("while a command was killed", error) from error
 
     def _check_arrived(self, part: str, sha256: str) -> None:
         if self._digest(part) != sha256:
             raise DeviceError(f"a file arrived changed on {self._name}", "Use another cable or port.")
+
+    def _size(self, remote: str) -> int:
+        """The most that a file there may send: its size, as the phone says it, if that fits here."""
+        result = self.run(["stat", "-c", "%s", remote], timeout_s=QUICK_S)
+        word = result.stdout.strip()
+        size_bytes = int(word) if result.exit_code == 0 and _NUMBER.fullmatch(word) else LARGEST_UNKNOWN_BYTES
+        if size_bytes > LARGEST_FILE_BYTES:
+            raise DeviceError(
+                f"{remote} on {self._name} has {size_bytes} bytes, it says: more than any file of ours",
+                "Look at that file.",
+            )
+        return size_bytes
 
     def _digest(self, remote: str) -> str | None:
         result = self.run(["sha256sum", remote], timeout_s=10 * QUICK_S)
@@ -258,7 +296,7 @@ class AdbConnection(Connection):
         result = self.run(["df", "-k", FOLDER.rpartition("/")[0]], timeout_s=QUICK_S)
         rows = result.stdout.strip().splitlines()
         fields = rows[-1].split() if result.exit_code == 0 and rows else []
-        if len(fields) >= 4 and fields[3].isdigit():
+        if len(fields) >= 4 and _NUMBER.fullmatch(fields[3]):
             free_bytes = int(fields[3]) * 1024
             if free_bytes < size_bytes + RESERVE_BYTES:
                 raise DeviceError(
@@ -277,7 +315,7 @@ class AdbConnection(Connection):
             self.run(["rm", "-f", remote], timeout_s=QUICK_S)
 
     def _refused(self, what: str, words: str) -> DeviceError:
-        text = " ".join(words.split())
+        text = one_line(words)
         if "space" in text:
             return DeviceError(
                 f"the storage of {self._name} is full: {text}", "Free space on the phone, or run `vitdeploy cache gc`."

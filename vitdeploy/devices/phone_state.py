@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.devices import phone_cores, phone_heat
 from vitdeploy.errors import DeviceError
 from vitdeploy.processes.connection import Connection
 
@@ -33,17 +34,11 @@ _PLATFORMS: Mapping[str, str] = {"msmnile": "SM8150", "kona": "SM8250", "lahaina
 _SOC_IDS: Mapping[str, str] = {"339": "SM8150", "356": "SM8250", "415": "SM8350", "457": "SM8450"}
 """``/sys/devices/soc0/soc_id`` → model. Source: Linux, include/dt-bindings/arm/qcom,ids.h."""
 
-_PLAUSIBLE_C = (-20.0, 150.0)
-"""Zones outside are no temperatures: some count battery current or power, some are switched off."""
-
-_THERMAL_CPU_TYPE = 0
-"""Source: android.os.Temperature, TYPE_CPU."""
-
 # "file=contents", a line each; a file that may not be read is left out.
 _CAT = 'for f in {patterns}; do [ -r "$f" ] && echo "$f=$(cat "$f" 2>/dev/null)"; done; true'
 _CPU = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq"
 _WHAT = (
-    f"{_CPU}/cpuinfo_max_freq",
+    *phone_cores.PATTERNS,
     f"{_CPU}/scaling_governor",
     "/sys/devices/soc0/machine",
     "/sys/devices/soc0/soc_id",
@@ -67,7 +62,7 @@ class PhoneState:
     limits_hz: Mapping[int, int]
     """Core → the clock it may reach now: heat lowers it."""
     temperature_c: float | None
-    """The hottest CPU sensor; of all sensors, where none is named after the CPU."""
+    """The hottest CPU sensor; None where none is shown."""
     thermal_status: int | None
     """Android's own: 0 none, 1 light, 2 moderate, 3 severe, …; None before Android 10."""
     battery_percent: int | None
@@ -87,10 +82,8 @@ def phone_facts(link: Connection) -> DeviceFacts:
     """
     props = _properties(_output(link, ["getprop"]))
     files = _files(link, _WHAT)
-    limits = {core: khz * 1000 for core, khz in _per_core(files, "cpuinfo_max_freq").items()}
-    if not limits:
-        raise DeviceError("the phone does not show the clocks of its cores", "Use another phone, or root it.")
-    big = big_cores(limits)
+    cores = phone_cores.phone_cores(files)
+    limits, big = cores.limits_hz, cores.big
     allowed = _allowed_cores(_output(link, ["cat", "/proc/self/status"]))
     if allowed is not None and not set(big) <= allowed:
         raise DeviceError(
@@ -98,18 +91,22 @@ def phone_facts(link: Connection) -> DeviceFacts:
             "Wake the phone up, and switch its power saving off.",
         )
     soc, told_by = soc_model(props, files)
-    cores = topology(limits)
-    governors = {core: words for core, words in _texts_per_core(files, "scaling_governor").items() if core in big}
+    kinds = phone_cores.topology(limits)
+    if cores.offline:
+        kinds += f", offline: {phone_cores.core_words(cores.offline)}"
+    governors = {
+        core: words for core, words in phone_cores.texts_per_core(files, "scaling_governor").items() if core in big
+    }
     state = read_state(link)
     facts: dict[str, Any] = {
-        "cpu": f"{soc or 'unknown SoC'} ({cores} cores)",
+        "cpu": f"{soc or 'unknown SoC'} ({kinds} cores)",
         "soc_model": soc,
         "soc_told_by": told_by,
-        "cores": cores,
+        "cores": kinds,
         "cores_physical": len(limits),
         "cores_logical": len(limits),
         "cores_big": len(big),
-        "big_mask": core_mask(big),
+        "big_mask": phone_cores.core_mask(big),
         "clock_max_hz": max(limits.values()),
         "governor": " ".join(sorted(set(governors.values()))) or None,
         "cpuset": files.get("/proc/self/cpuset"),
@@ -133,17 +130,17 @@ def read_state(link: Connection) -> PhoneState:
     files = _files(link, _HOW)
     battery = dict(re.findall(r"^\s*([A-Za-z ]+?):\s*(\S+)\s*$", _output(link, ["dumpsys", "battery"]), re.MULTILINE))
     service = _output(link, ["dumpsys", "thermalservice"])
-    status = re.search(r"Thermal Status:\s*(\d+)", service)
-    level = battery.get("level", "")
+    status = re.search(r"Thermal Status:\s*([0-9]{1,2})\b", service)
+    level = re.fullmatch(r"[0-9]{1,3}", battery.get("level", ""))
     powered = [
         battery[key] for key in ("AC powered", "USB powered", "Wireless powered", "Dock powered") if key in battery
     ]
     return PhoneState(
-        clocks_hz={core: khz * 1000 for core, khz in _per_core(files, "scaling_cur_freq").items()},
-        limits_hz={core: khz * 1000 for core, khz in _per_core(files, "scaling_max_freq").items()},
-        temperature_c=_hottest_zone(files) if _hottest_zone(files) is not None else _hottest_sensor(service),
+        clocks_hz={core: khz * 1000 for core, khz in phone_cores.per_core(files, "scaling_cur_freq").items()},
+        limits_hz={core: khz * 1000 for core, khz in phone_cores.per_core(files, "scaling_max_freq").items()},
+        temperature_c=phone_heat.temperature_c(files, service),
         thermal_status=int(status[1]) if status else None,
-        battery_percent=int(level) if level.isdigit() else None,
+        battery_percent=int(level[0]) if level else None,
         charging="true" in powered if powered else None,
     )
 
@@ -180,26 +177,12 @@ def wait_until_cool(
 
 
 def throttled(before: PhoneState, after: PhoneState, cores: Sequence[int]) -> bool:
-    """Whether heat slowed these cores down in between: their limit was lowered, or Android says so."""
-    lowered = any(after.limits_hz.get(core, limit) < limit for core, limit in before.limits_hz.items() if core in cores)
+    """Whether heat slowed these cores down in between: a limit was lowered, a core went off, or Android says so."""
+    limits = after.limits_hz  # a phone that shows none any more tells nothing
+    lowered = bool(limits) and any(
+        limits.get(core, 0) < limit for core, limit in before.limits_hz.items() if core in cores
+    )
     return lowered or (after.thermal_status or 0) > (before.thermal_status or 0)
-
-
-def big_cores(limits_hz: Mapping[int, int]) -> list[int]:
-    """The cores that may run faster than the slowest ones; all, where they are equal."""
-    slowest = min(limits_hz.values())
-    return sorted(core for core, limit in limits_hz.items() if limit > slowest) or sorted(limits_hz)
-
-
-def core_mask(cores: Sequence[int]) -> str:
-    """Cores as ``taskset`` takes them: hexadecimal, core 0 in the lowest bit."""
-    return f"{sum(1 << core for core in cores):x}"
-
-
-def topology(limits_hz: Mapping[int, int]) -> str:
-    """How many cores of each kind, slowest first: ``4+3+1``."""
-    kinds = sorted(set(limits_hz.values()))
-    return "+".join(str(sum(limit == kind for limit in limits_hz.values())) for kind in kinds)
 
 
 def soc_model(props: Mapping[str, str], files: Mapping[str, str]) -> tuple[str | None, str | None]:
@@ -234,47 +217,13 @@ def _properties(text: str) -> dict[str, str]:
     return {key: value for key, value in re.findall(r"^\[([^]]+)\]: \[(.*)\]$", text, re.MULTILINE) if value}
 
 
-def _texts_per_core(files: Mapping[str, str], name: str) -> dict[int, str]:
-    matches = {re.search(rf"/cpu(\d+)/cpufreq/{name}$", path): value for path, value in files.items()}
-    return {int(match[1]): value for match, value in matches.items() if match and value}
-
-
-def _per_core(files: Mapping[str, str], name: str) -> dict[int, int]:
-    return {core: int(value) for core, value in _texts_per_core(files, name).items() if value.isdigit()}
-
-
-def _hottest_zone(files: Mapping[str, str]) -> float | None:
-    """The hottest thermal zone of the CPU; zones are in thousandths of a degree, some old ones in tenths or whole."""
-    zones: dict[str, float] = {}
-    for path, value in files.items():
-        if path.endswith("/temp") and value.lstrip("-").isdigit():
-            number = int(value)
-            scale = 1000 if abs(number) >= 1000 else 10 if abs(number) >= 150 else 1
-            zones[path] = number / scale
-    named = {path: files.get(f"{path.removesuffix('/temp')}/type", "") for path in zones}
-    plausible = {path: value for path, value in zones.items() if _PLAUSIBLE_C[0] < value < _PLAUSIBLE_C[1]}
-    of_cpu = [value for path, value in plausible.items() if named[path].startswith("cpu")]
-    return max(of_cpu or plausible.values(), default=None)
-
-
-def _hottest_sensor(service: str) -> float | None:
-    """The hottest CPU sensor of Android's thermal service, of the present readings and not the cached ones."""
-    present = service.partition("Current temperatures from HAL:")[2].partition("Current cooling devices")[0]
-    readings = re.findall(r"mValue=(-?[\d.]+), mType=(-?\d+)", present)
-    values = [float(value) for value, kind in readings if int(kind) == _THERMAL_CPU_TYPE]
-    return max((value for value in values if _PLAUSIBLE_C[0] < value < _PLAUSIBLE_C[1]), default=None)
-
-
 def _allowed_cores(status: str) -> set[int] | None:
-    allowed = re.search(r"^Cpus_allowed_list:\s*([\d,-]+)", status, re.MULTILINE)
-    if not allowed:
-        return None
-    ranges = [part.partition("-") for part in allowed[1].split(",")]
-    return {core for first, _, last in ranges for core in range(int(first), int(last or first) + 1)}
+    allowed = re.search(r"^Cpus_allowed_list:\s*([0-9,-]+)", status, re.MULTILINE)
+    return phone_cores.core_list(allowed[1]) if allowed else None
 
 
 def _memory_bytes(meminfo: str) -> int | None:
-    total = re.search(r"^MemTotal:\s+(\d+) kB", meminfo, re.MULTILINE)
+    total = re.search(r"^MemTotal:\s+([0-9]{1,12}) kB", meminfo, re.MULTILINE)
     return int(total[1]) * 1024 if total else None
 
 

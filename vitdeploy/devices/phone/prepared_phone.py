@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vitdeploy.artifacts.manifest import digest_of
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import TensorSpec
-from vitdeploy.devices import phone_state
+from vitdeploy.devices import phone_cores
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.phone.benchmark_model import ToolRequest
 from vitdeploy.devices.phone.tool import find_tool
@@ -81,7 +81,7 @@ def inputs_on(
         tool=phone.tool,
         graph=graph,
         threads=threads,
-        mask=phone_state.core_mask(phone.cores(threads)),
+        mask=phone_cores.core_mask(phone.cores(threads)),
         inputs=specs,
         input_files=input_files,
         output_file=f"{graph}.output",
