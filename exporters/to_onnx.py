@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnx.version_converter
 import torch
 from onnx import TensorProto
 from onnx_ir.passes import common as common_passes
@@ -20,9 +19,9 @@ from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.manifest import Beside, Tensor
 from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import Layout, ModelSpec
-from vitdeploy.errors import ToolchainFailed
+from vitdeploy.errors import Impossible, ToolchainFailed
 from vitdeploy.exporters.job import ExportedFile, StepJob
-from vitdeploy.exporters.rewrites import table
+from vitdeploy.exporters.rewrites import opset, table
 from vitdeploy.models.user_onnx import OnnxModule
 
 FILE = "model.onnx"
@@ -30,6 +29,8 @@ DATA = "model.onnx.data"
 
 OPSET = 20
 """The first with ``Gelu`` as one operator."""
+
+BY_TORCH = "torch.export, then torch.onnx"
 
 LARGEST_SINGLE_FILE_BYTES = 2**31 - 2**20
 """A protobuf message ends below 2 GiB; larger graphs keep their tensors in a file beside them."""
@@ -75,14 +76,18 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     inputs = zeros(spec, job)
     rewritten, applied = table.rewritten(model, job.rewrites, *inputs.values())
     graph = exported(rewritten, inputs, graph_io.outputs(spec, job.variant.head))
-    return write(graph, job.folder, rewrites=applied)
+    origin = "the nodes of the user's file" if isinstance(model, OnnxModule) else BY_TORCH
+    return write(graph, job.folder, rewrites=applied, origin=origin)
 
 
-def write(graph: Any, folder: Path, *, rewrites: tuple[str, ...], precision: str = "") -> ExportedFile:
+def write(
+    graph: Any, folder: Path, *, rewrites: tuple[str, ...], precision: str = "", origin: str = BY_TORCH
+) -> ExportedFile:
     """Write a graph without notes of this machine, and check it.
 
     Args:
         precision: how its precision came about, for the recipe.
+        origin: who wrote its nodes, for the recipe.
 
     Raises:
         ToolchainFailed: the graph is not static.
@@ -94,7 +99,7 @@ def write(graph: Any, folder: Path, *, rewrites: tuple[str, ...], precision: str
         file=FILE,
         inputs=tuple(tensor(value) for value in graph.graph.input),
         outputs=tuple(tensor(value) for value in graph.graph.output),
-        recipe=f"torch.export, then torch.onnx at opset {OPSET}, after the rewrites named{precision}",
+        recipe=f"{origin} at opset {opset.opset_of(graph)}, after the rewrites named{precision}",
         operators=dict(sorted(collections.Counter(node.op_type for node in graph.graph.node).items())),
         rewrites=rewrites,
         beside=beside,
@@ -116,9 +121,19 @@ def exported(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], outputs
         outputs: their names.
     """
     if isinstance(model, OnnxModule):
-        shape = next(iter(inputs.values())).shape
-        graph = onnx.version_converter.convert_version(model.fixed(tuple(shape), outputs[0]), OPSET)
-        return folded(model.with_tensors(graph))
+        (image,) = inputs.values()
+        answer = model(image)  # what the graph cannot take is refused by what it is, before anything is made of it
+        graph = opset.at_opset(model.fixed(tuple(image.shape), outputs[0]), OPSET, model.path.name)
+        graph = folded(model.with_tensors(graph))
+        if open_nodes := forbidden(graph):
+            raise Impossible(
+                f"{model.path.name} is not static at {list(image.shape)}: {', '.join(open_nodes)} stay in it",
+                "Export it without control flow and with fixed sizes.",
+            )
+        (entry,) = graph.graph.output
+        kind = entry.type.tensor_type.elem_type
+        entry.CopyFrom(onnx.helper.make_tensor_value_info(entry.name, kind, list(answer.shape)))
+        return graph
     with torch.no_grad():
         program = torch.onnx.export(
             model.eval(),
@@ -198,11 +213,15 @@ def strip(graph: Any) -> None:
     for item in (inner, *inner.node, *inner.input, *inner.output, *inner.initializer):
         item.ClearField("metadata_props")
         item.ClearField("doc_string")
-    forbidden = sorted({node.op_type for node in inner.node} & FORBIDDEN)
-    if forbidden:
+    if open_nodes := forbidden(graph):
         raise ToolchainFailed(
-            f"the graph is not static, it still has {', '.join(forbidden)}", "Report it with the model's name."
+            f"the graph is not static, it still has {', '.join(open_nodes)}", "Report it with the model's name."
         )
+
+
+def forbidden(graph: Any) -> list[str]:
+    """The operators of a graph that no static one has."""
+    return sorted({node.op_type for node in graph.graph.node} & FORBIDDEN)
 
 
 def tensor(value: Any) -> Tensor:

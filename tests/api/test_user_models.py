@@ -309,7 +309,7 @@ def test_graphs_that_do_not_take_one_image_are_refused(place: Path):
     other = helper.make_tensor_value_info("prompt", TensorProto.FLOAT, (1, 2))
     for index, (changes, said) in enumerate(
         (
-            ({"shape": (1, 32, 32, 3)}, "not float32"),
+            ({"shape": (1, 32, 32, 3)}, "channels come last"),
             ({"more": (other,)}, "2 inputs"),
             ({"shape": (4, 3, 32, 32)}, "4 images at once"),
         )

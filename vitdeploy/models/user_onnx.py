@@ -8,11 +8,13 @@ The graph keeps the user's nodes; its input and output get our names, and a size
 
 import hashlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 import onnxruntime
 import torch
 from onnx import external_data_helper
@@ -26,6 +28,10 @@ from vitdeploy.models.user import DEFAULT_SIZE, task_of_output
 from vitdeploy.models.user_preprocessing import assumed, of_onnx
 
 IMAGE = "image"
+CHANNELS = 3
+LEAST_IR_VERSION = 9
+"""Of files of opset 20. Source: onnx/docs/Versioning.md."""
+
 FLOATS = frozenset(
     {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
 )
@@ -55,9 +61,18 @@ class OnnxModule(nn.Module):
         if self._session is None:
             options = onnxruntime.SessionOptions()
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-            self._session = onnxruntime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+            try:
+                self._session = onnxruntime.InferenceSession(
+                    str(self.path), options, providers=["CPUExecutionProvider"]
+                )
+            except Exception as error:  # as above
+                raise _not_run(self.path, tuple(image.shape), error) from error
         name = image_input(self.proto, self.path).name
-        return torch.from_numpy(np.asarray(self._session.run(None, {name: image.numpy()})[0]))
+        try:
+            output = self._session.run(None, {name: image.numpy()})[0]
+        except Exception as error:  # ONNX Runtime's errors share no public base
+            raise _not_run(self.path, tuple(image.shape), error) from error
+        return torch.from_numpy(np.asarray(output))
 
     def fixed(self, shape: tuple[int, ...], output: str) -> Any:
         """The graph for images of ``shape``, its input called ``image`` and its first output ``output``.
@@ -71,6 +86,7 @@ class OnnxModule(nn.Module):
         proto.CopyFrom(self.proto)
         graph = proto.graph
         del graph.output[1:]
+        _drop_weights_from_inputs(proto)
         _rename(graph, image_input(proto, self.path).name, IMAGE)
         _rename(graph, graph.output[0].name, output)
         dims = image_input(proto, self.path).type.tensor_type.shape.dim
@@ -110,7 +126,7 @@ class OnnxModule(nn.Module):
                 macs += math.prod(shapes.get(node.input[0], [0])) * math.prod(second[1:])
             elif node.op_type in ("MatMul", "Gemm"):
                 turned = any(a.name == "transA" and a.i for a in node.attribute)
-                macs += elements * (first[0] if turned else first[-1])
+                macs += elements * (first or [0])[0 if turned else -1]
         return macs
 
 
@@ -137,15 +153,72 @@ def read(path: Path) -> Any:
     except Exception as error:  # protobuf, checker and file errors are of many classes
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UnreadableFile(f"{path} is not a valid ONNX file: {reason}", "Export it again.") from error
-    dims = image_input(proto, path).type.tensor_type.shape.dim
-    kind = image_input(proto, path).type.tensor_type.elem_type
-    if len(dims) != 4 or dims[1].dim_value not in (0, 3) or kind != onnx.TensorProto.FLOAT:
-        shape = [d.dim_value or d.dim_param or "?" for d in dims]
-        raise Impossible(
-            f"{path.name} takes {onnx.TensorProto.DataType.Name(kind)} {shape}, not float32 (n, 3, h, w)",
-            "Export it with a float32 input and its channels first.",
-        )
+    proto = onnx.inliner.inline_local_functions(proto)
+    _check_operators(proto, path)
+    _check_input(image_input(proto, path), path)
     return proto
+
+
+def _check_operators(proto: Any, path: Path) -> None:
+    """Refuse operators that are not ONNX's own: other runtimes do not have them."""
+    foreign: dict[str, set[str]] = {}
+    for node in nodes_of(proto.graph):
+        if node.domain == "ai.onnx":  # another name of the default domain
+            node.domain = ""
+        if node.domain:
+            foreign.setdefault(node.domain, set()).add(node.op_type)
+    if not foreign:
+        return
+    operators = "; ".join(f"{domain} operators ({', '.join(sorted(names))})" for domain, names in foreign.items())
+    by_runtime = all(domain.startswith("com.microsoft") for domain in foreign)
+    raise Impossible(
+        f"{path.name} uses {operators}, which other runtimes do not have",
+        "Export it without ONNX Runtime's optimizations."
+        if by_runtime
+        else "Export it with the operators of ONNX alone.",
+    )
+
+
+def _check_input(value: Any, path: Path) -> None:
+    """Refuse all but float32 ``(n, 3, h, w)``; where the channels are open, by what the other lengths say."""
+    kind = value.type.tensor_type.elem_type
+    dims = value.type.tensor_type.shape.dim
+    shape = [d.dim_value or d.dim_param or "?" for d in dims]
+    taken = f"{path.name} takes {onnx.TensorProto.DataType.Name(kind)} {shape}"
+    first = len(dims) == 4 and dims[1].dim_value == CHANNELS
+    named_last = len(dims) == 4 and dims[3].dim_param.lower() in ("c", "ch", "channel", "channels")
+    if len(dims) == 4 and not first and (dims[3].dim_value in (1, CHANNELS, 4) or named_last):
+        raise Impossible(f"{taken}: its channels come last", "Export it with its channels first: float32 (n, 3, h, w).")
+    if len(dims) != 4 or dims[1].dim_value not in (0, CHANNELS) or kind != onnx.TensorProto.FLOAT:
+        raise Impossible(
+            f"{taken}, not float32 (n, 3, h, w)", "Export it with a float32 input of three channels, channels first."
+        )
+
+
+def nodes_of(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph and of the graphs in them."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from nodes_of(inner)
+
+
+def _drop_weights_from_inputs(proto: Any) -> None:
+    """Weights that are listed as inputs too, as all were before IR version 4, become weights alone."""
+    weights = {tensor.name for tensor in proto.graph.initializer}
+    kept = [value for value in proto.graph.input if value.name not in weights]
+    del proto.graph.input[:]
+    proto.graph.input.extend(kept)
+    proto.ir_version = max(proto.ir_version, LEAST_IR_VERSION)
+
+
+def _not_run(path: Path, shape: tuple[int, ...], error: Exception) -> Impossible:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return Impossible(
+        f"ONNX Runtime does not run {path.name} on an input {shape}: {reason}",
+        "Choose a --size and --batch that the graph can have, or run it alone in ONNX Runtime.",
+    )
 
 
 def files_beside(path: Path) -> list[Path]:
@@ -180,13 +253,7 @@ def describe(rest: str) -> UserModelFacts:
     if dims[0] not in (0, 1):
         raise Impossible(f"{path.name} takes {dims[0]} images at once", "Export it for one image, or an open batch.")
     size: Size = (dims[2] or DEFAULT_SIZE[0], dims[3] or DEFAULT_SIZE[1])
-    try:
-        shape = tuple(module(torch.zeros(1, 3, *size)).shape)
-    except Exception as error:  # ONNX Runtime's errors share no public base
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise Impossible(
-            f"ONNX Runtime does not run {path.name} at {size[0]}x{size[1]}: {reason}", "Run it alone."
-        ) from error
+    shape = tuple(module(torch.zeros(1, CHANNELS, *size)).shape)
     others = len(module.proto.graph.output) - 1
     beside = files_beside(path)
     weights = manifest.digest_of(path)
@@ -211,9 +278,12 @@ def _rename(graph: Any, old: str, new: str) -> None:
     if old == new:
         return
     swap = {old: new, new: f"{new}_of_the_file"}
-    for node in graph.node:
+    for node in nodes_of(graph):
         for names in (node.input, node.output):
             for index, name in enumerate(names):
                 names[index] = swap.get(name, name)
+    inner = [a.g for node in nodes_of(graph) for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    for value in (value for one in inner for value in (*one.output, *one.initializer, *one.value_info)):
+        value.name = swap.get(value.name, value.name)
     for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
         value.name = swap.get(value.name, value.name)

@@ -1,0 +1,246 @@
+"""ONNX files as others write them: right ones go through at the first try, the rest is refused by what it is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vitdeploy.artifacts.manifest import open_artifact
+from vitdeploy.catalog import registry, user_models
+from vitdeploy.errors import Impossible
+
+for package in ("torch", "onnx", "onnxscript", "onnxruntime", "skimage"):
+    pytest.importorskip(package, reason="user models are built and exported with it")
+
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from vitdeploy.exporters import step
+from vitdeploy.exporters.job import StepJob
+from vitdeploy.models import user, user_onnx
+
+N = helper.make_node
+RANDOM = np.random.default_rng(0)
+CONV = N("Conv", ["x", "w1"], ["c1"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2])
+HEAD = (
+    N("GlobalAveragePool", ["r1"], ["gap"]),
+    N("Flatten", ["gap"], ["flat"]),
+    N("Gemm", ["flat", "fw", "fb"], ["y"], transB=1),
+)
+OPEN = ("n", 3, "h", "w")
+
+
+def weights(*shape: int) -> Any:
+    return (RANDOM.standard_normal(shape) / np.sqrt(np.prod(shape[1:]) if len(shape) > 1 else 1)).astype(np.float32)
+
+
+WEIGHTS = {"w1": weights(8, 3, 3, 3), "fw": weights(10, 8), "fb": weights(10)}
+TWICE = np.array([1, 1, 2, 2], np.float32)
+
+
+def info(name: str, shape: Any, kind: int = TensorProto.FLOAT) -> Any:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def write(
+    folder: Path,
+    nodes: Sequence[Any],
+    tensors: dict[str, Any],
+    *,
+    opset: int = 17,
+    shape: Any = (1, 3, 64, 64),
+    kind: int = TensorProto.FLOAT,
+    inputs: Sequence[Any] = (),
+    domains: dict[str, int] | None = None,
+    functions: Sequence[Any] = (),
+    ir_version: int = 8,
+) -> str:
+    graph = helper.make_graph(
+        list(nodes),
+        "net",
+        [info("x", shape, kind), *inputs],
+        [info("y", [f"d{axis}" for axis in range(2 if nodes[-1].op_type == "Gemm" else 4)])],
+        [numpy_helper.from_array(value, name) for name, value in tensors.items()],
+    )
+    sets = [helper.make_opsetid("", opset), *(helper.make_opsetid(*one) for one in (domains or {}).items())]
+    model = helper.make_model(graph, opset_imports=sets, functions=list(functions), ir_version=ir_version)
+    onnx.save(model, folder / "net.onnx")
+    return f"onnx:{folder / 'net.onnx'}"
+
+
+@pytest.fixture(autouse=True)
+def described_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(user_models, "_described", user.describe)
+    user_models.find.cache_clear()
+
+
+def manifest_of(name: str, folder: Path, target: str = "onnx-fp32", size: tuple[int, int] | None = None) -> Any:
+    """The manifest of the file after one step, its parity passed."""
+    out = folder / target
+    out.mkdir()
+    variant = registry.variant_of(registry.find_model(name), target, size=size)
+    step.run(StepJob(variant=variant, rewrites=registry.find_target(target).rewrites, folder=out))
+    manifest = open_artifact(out).manifest
+    assert manifest.parity is not None
+    assert manifest.parity.passed, manifest.parity.reason
+    return manifest
+
+
+# Layout and inputs.
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "reason"),
+    [
+        (("n", "h", "w", 3), TensorProto.FLOAT, "channels come last"),
+        ((1, 224, 224, 3), TensorProto.FLOAT, "channels come last"),
+        (("n", "h", "w", "c"), TensorProto.FLOAT, "channels come last"),
+        ((1, 1, 64, 64), TensorProto.FLOAT, "not float32"),
+        ((1, 4, 64, 64), TensorProto.FLOAT, "not float32"),
+        ((3, 64, 64), TensorProto.FLOAT, "not float32"),
+        ((1, 3, 2, 64, 64), TensorProto.FLOAT, "not float32"),
+        ((1, 3, 64, 64), TensorProto.UINT8, "takes UINT8"),
+    ],
+)
+def test_inputs_that_are_not_one_image_with_its_channels_first(tmp_path: Path, shape: Any, kind: int, reason: str):
+    nodes = [N("Cast", ["x"], ["f"], to=TensorProto.FLOAT), N("GlobalAveragePool", ["f"], ["y"])]
+    with pytest.raises(Impossible, match=reason):
+        registry.find_model(write(tmp_path, nodes, {}, shape=shape, kind=kind))
+
+
+def test_a_size_that_the_graph_cannot_have_is_refused_by_what_it_is(tmp_path: Path):
+    nodes = [CONV, N("Relu", ["c1"], ["r"]), N("Flatten", ["r"], ["flat"]), N("Gemm", ["flat", "g"], ["y"])]
+    name = write(tmp_path, nodes, {"w1": WEIGHTS["w1"], "g": weights(8 * 112 * 112, 2)}, shape=OPEN)
+    with pytest.raises(Impossible, match=r"does not run net.onnx on an input \(1, 3, 64, 64\)"):
+        manifest_of(name, tmp_path, size=(64, 64))
+
+
+# Forms of right files.
+
+
+def test_weights_that_are_inputs_too(tmp_path: Path):
+    batch = {"g": np.full(8, 1.1, np.float32), "b": weights(8), "mu": weights(8) * 0.1, "va": np.ones(8, np.float32)}
+    tensors = {**WEIGHTS, **batch}
+    nodes = [CONV, N("BatchNormalization", ["c1", *batch], ["bn"]), N("Relu", ["bn"], ["r1"]), *HEAD]
+    inputs = [info(name, value.shape) for name, value in tensors.items()]
+    manifest = manifest_of(write(tmp_path, nodes, tensors, opset=9, inputs=inputs, ir_version=3), tmp_path)
+    assert [entry.name for entry in manifest.inputs] == ["image"]
+
+
+def test_local_functions_are_part_of_the_graph(tmp_path: Path):
+    body = [N("Sigmoid", ["a"], ["s"]), N("Mul", ["a", "s"], ["o"])]
+    swish = helper.make_function("my", "Swish", ["a"], ["o"], body, [helper.make_opsetid("", 17)])
+    nodes = [CONV, N("Swish", ["c1"], ["r1"], domain="my"), *HEAD]
+    manifest = manifest_of(write(tmp_path, nodes, WEIGHTS, domains={"my": 1}, functions=[swish]), tmp_path)
+    assert manifest.operators["Sigmoid"] == 1
+
+
+def test_operators_of_onnx_runtime_alone_are_named(tmp_path: Path):
+    nodes = [CONV, N("Gelu", ["c1"], ["r1"], domain="com.microsoft"), *HEAD]
+    with pytest.raises(Impossible, match=r"com.microsoft operators \(Gelu\)"):
+        registry.find_model(write(tmp_path, nodes, WEIGHTS, domains={"com.microsoft": 1}))
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+@pytest.mark.parametrize("factor", [2.0, 0.5])
+@pytest.mark.parametrize(("opset", "operator"), [(9, "Upsample"), (10, "Resize")])
+def test_resizes_from_before_opset_11_keep_their_meaning(
+    tmp_path: Path, opset: int, operator: str, factor: float, mode: str
+):
+    if (operator, factor) == ("Upsample", 0.5):
+        pytest.skip("Upsample only enlarges")
+    nodes = [CONV, N(operator, ["c1", "s"], ["up"], mode=mode), N("Conv", ["up", "w2"], ["y"], kernel_shape=[1, 1])]
+    scales = np.array([1, 1, factor, factor], np.float32)
+    tensors = {"w1": WEIGHTS["w1"], "w2": weights(5, 8, 1, 1), "s": scales}
+    manifest_of(write(tmp_path, nodes, tensors, opset=opset, ir_version=5), tmp_path)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 21, 22, 23, 24])
+def test_opsets_before_and_after_ours(tmp_path: Path, opset: int):
+    resize = N("Resize", ["r1", "roi", "s"], ["up"], mode="linear", coordinate_transformation_mode="align_corners")
+    nodes = [CONV, N("Relu", ["c1"], ["r1"]), resize, N("Conv", ["up", "w2"], ["y"], kernel_shape=[1, 1])]
+    tensors = {"w1": WEIGHTS["w1"], "w2": weights(5, 8, 1, 1), "s": TWICE, "roi": np.zeros(0, np.float32)}
+    manifest_of(write(tmp_path, nodes, tensors, opset=opset), tmp_path)
+
+
+def branch(name: str, nodes: Sequence[Any], output: str) -> Any:
+    return helper.make_graph(list(nodes), name, [], [info(output, None)])
+
+
+@pytest.mark.parametrize("reads", ["inner", "input"])
+def test_an_if_whose_condition_follows_from_the_size_is_folded(tmp_path: Path, reads: str):
+    if reads == "inner":
+        axes = N("Constant", [], ["ax"], value=numpy_helper.from_array(np.array([3], np.int64)))
+        then = branch("then", [axes, N("Squeeze", ["gap", "ax"], ["sq"])], "sq")
+        other = branch("else", [N("Identity", ["gap"], ["i"])], "i")
+        nodes = [
+            CONV,
+            N("Relu", ["c1"], ["r1"]),
+            HEAD[0],
+            N("Shape", ["gap"], ["s"]),
+            N("Gather", ["s", "k"], ["n"]),
+            N("Equal", ["n", "one"], ["c"]),
+            N("If", ["c"], ["z"], then_branch=then, else_branch=other),
+            N("Flatten", ["z"], ["flat"]),
+            HEAD[2],
+        ]
+        place = 3
+    else:
+        then = branch("then", [N("Mul", ["x", "two"], ["a"])], "a")
+        other = branch("else", [N("Add", ["x", "two"], ["b"])], "b")
+        nodes = [
+            N("Shape", ["x"], ["s"]),
+            N("Gather", ["s", "k"], ["n"]),
+            N("Equal", ["n", "one"], ["c"]),
+            N("If", ["c"], ["z"], then_branch=then, else_branch=other),
+            N("Conv", ["z", "w1"], ["c1"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
+            N("Relu", ["c1"], ["r1"]),
+            *HEAD,
+        ]
+        place = 0
+    extra = {"two": np.array(2, np.float32), "k": np.array(place, np.int64), "one": np.array(1, np.int64)}
+    name = write(tmp_path, nodes, {**WEIGHTS, **extra}, opset=16, shape=OPEN)
+    assert "If" not in manifest_of(name, tmp_path, size=(64, 64)).operators
+
+
+def test_an_if_that_depends_on_the_picture_is_refused(tmp_path: Path):
+    then, other = branch("then", [N("Neg", ["c1"], ["a"])], "a"), branch("else", [N("Identity", ["c1"], ["b"])], "b")
+    nodes = [
+        CONV,
+        N("ReduceMean", ["x"], ["m"], keepdims=0),
+        N("Greater", ["m", "zero"], ["c"]),
+        N("If", ["c"], ["r1"], then_branch=then, else_branch=other),
+        *HEAD,
+    ]
+    name = write(tmp_path, nodes, {**WEIGHTS, "zero": np.array(0, np.float32)})
+    with pytest.raises(Impossible, match="not static"):
+        manifest_of(name, tmp_path)
+
+
+def test_open_sizes_that_the_graph_computes_with(tmp_path: Path):
+    """A map enlarged to the size of the picture, as segmentation heads do."""
+    nodes = [
+        CONV,
+        N("Conv", ["c1", "w2"], ["small"], kernel_shape=[1, 1]),
+        N("Shape", ["x"], ["whole"]),
+        N("Shape", ["small"], ["part"]),
+        N("Slice", ["whole", "two", "four"], ["hw"]),
+        N("Slice", ["part", "zero", "two"], ["nc"]),
+        N("Concat", ["nc", "hw"], ["sizes"], axis=0),
+        N("Resize", ["small", "", "", "sizes"], ["y"], mode="linear", coordinate_transformation_mode="half_pixel"),
+    ]
+    numbers = {name: np.array([value], np.int64) for name, value in (("zero", 0), ("two", 2), ("four", 4))}
+    name = write(tmp_path, nodes, {"w1": WEIGHTS["w1"], "w2": weights(5, 8, 1, 1), **numbers}, shape=OPEN)
+    manifest = manifest_of(name, tmp_path, size=(48, 64))
+    assert manifest.outputs[0].shape == (1, 5, 48, 64)
+
+
+def test_a_name_of_ours_inside_a_branch_is_renamed_with_the_rest(tmp_path: Path):
+    then = branch("then", [N("Neg", ["image"], ["a"])], "a")
+    nodes = [N("Identity", ["x"], ["image"]), N("If", ["yes"], ["y"], then_branch=then, else_branch=then)]
+    name = write(tmp_path, nodes, {"yes": np.array(True)})
+    graph = user_onnx.OnnxModule(Path(name.removeprefix("onnx:"))).fixed((1, 3, 64, 64), "logits")
+    onnx.checker.check_model(graph, full_check=True)
