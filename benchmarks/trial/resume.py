@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from vitdeploy.catalog import fact_table
 from vitdeploy.errors import UsageError
 from vitdeploy.results.record import Case, Protocol, Run, RunDevice
 
@@ -40,7 +41,9 @@ def _differences(
     yield from _fields("protocol", earlier.protocol, protocol)
     yield from _unequal("device.name", earlier.device.name, device.name)
     for key in sorted({*earlier.device.facts, *device.facts}):
-        yield from _unequal(f"device.facts.{key}", earlier.device.facts.get(key), device.facts.get(key))
+        before, now = earlier.device.facts.get(key), device.facts.get(key)
+        if not fact_table.same(key, before, now):
+            yield f"device.facts.{key}", before, now
     for place, (result, case) in enumerate(zip(earlier.results, cases, strict=False)):
         yield from _fields(f"results[{place}].case", result.case, case)
     yield from _unequal("the number of cases", len(earlier.results), len(cases))

@@ -130,6 +130,53 @@ def test_identity_decides_whether_runs_compare_and_state_and_our_own_version_do_
     assert comparison.differences(run, make_run.run(facts={**facts, "packages": {"numpy": "2.1"}})) == ["packages"]
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "after", "same"),
+    [
+        ("memory_bytes", 16_537_169_920, 16_537_174_016, True),  # after a suspend
+        ("memory_bytes", 16 * 2**30, 16 * 2**30 - 52 * 2**20, True),  # another kernel
+        ("memory_bytes", 16 * 2**30, 12 * 2**30, False),
+        ("memory_bytes", 16 * 2**30, None, False),
+        ("clock_max_hz", 3_500_000_000, 3_501_000_000, True),
+        ("clock_max_hz", 3_500_000_000, 3_219_000_000, False),
+        ("kernel", "5.15.0-91-generic", "5.15.0-97-generic", True),
+        ("kernel", "5.15.0-91-generic", "6.8.0-45-generic", False),
+        ("kernel", "5.15.0-91-generic", "5.15.0-91-lowlatency", False),
+        ("kernel", "5.15.148-tegra", "5.15.148-rt-tegra", False),
+        ("kernel", "5.10.149-android12-9-gabc1234def01", "5.10.157-android12-9-g0123456789ab", True),
+        ("os", "Ubuntu 22.04.3 LTS", "Ubuntu 22.04.5 LTS", True),
+        ("os", "Ubuntu 22.04.3 LTS", "Ubuntu 24.04.1 LTS", False),
+        ("python", "3.11.7", "3.11.9", True),
+        ("python", "3.11.7", "3.12.1", False),
+        ("title", "a board", "the board on the left", True),
+        ("throttle", "counted", "not visible", True),
+        ("gpus", 1, 2, True),
+        ("clocks_held", "not held: sudo: a password is required", "not held: timed out", True),
+        ("clocks_held", "at their highest", "not held: timed out", False),
+        ("gpu_slice", None, "1g.5gb", False),
+        ("gpu_slice", "7g.40gb", "1g.5gb", False),
+        ("gpu_multiprocessors", 98, 14, False),
+        ("gpu_multiprocessors", None, 14, True),  # runs of before it was recorded
+        ("driver", "550.54.15", "550.90.07", False),
+        ("turbo", "on", "off", False),
+        ("fan_hz", 1200, 1201, False),
+    ],
+)
+def test_facts_are_exact_only_where_exactness_means_something(name: str, before: Any, after: Any, same: bool):
+    first, second = DeviceFacts({name: before}), DeviceFacts({name: after})
+    assert (first.differing(second) == []) == (second.differing(first) == []) == same
+    assert fact_table.same(f"orin-1 {name}", before, after) == same
+
+
+def test_what_differs_without_deciding_is_noted_where_a_reader_sees_a_difference():
+    first = DeviceFacts({"kernel": "5.15.0-91-generic", "memory_bytes": 16_537_169_920, "cpu": "A"})
+    second = DeviceFacts({"kernel": "5.15.0-97-generic", "memory_bytes": 16_537_174_016, "cpu": "A"})
+    assert first.noted(second) == ["kernel 5.15.0-91-generic → 5.15.0-97-generic"]
+    base, head = make_run.run(facts=dict(first)), make_run.run(facts=dict(second))
+    notes = comparison.runs(base, head, max_slowdown=0.02, alpha=0.01).notes
+    assert any("kernel 5.15.0-91-generic → 5.15.0-97-generic" in note for note in notes)
+
+
 def test_the_state_is_what_it_was_in_lists_by_hand():
     """A fact that changes its kind changes which stored runs compare."""
     assert {name for name, fact in TABLE.items() if fact.kind == "state"} == {

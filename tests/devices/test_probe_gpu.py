@@ -99,6 +99,17 @@ def test_the_rail_of_the_module_counts_where_there_is_one_and_a_missing_part_is_
     assert probe_jetson.power_mw() == 760
 
 
+def test_the_parts_of_a_thor_make_up_its_module_and_its_gpu_has_two_clocks(board: Path):
+    for number, label in ((1, "VDD_GPU"), (2, "VDD_CPU_SOC_MSS")):
+        (board / f"hwmon/hwmon3/in{number}_label").write_text(f"{label}\n")
+    assert probe_jetson.power_mw() == 6040
+    (board / "devfreq/17000000.gpu/cur_freq").unlink()
+    for name, clock in (("gpu-nvd-0", "999000000"), ("gpu-gpc-0", "1575000000")):
+        (board / "devfreq" / name).mkdir()
+        (board / "devfreq" / name / "cur_freq").write_text(f"{clock}\n")
+    assert probe_jetson.clock_hz() == 1_575_000_000
+
+
 def test_tegrastats_of_several_jetpacks_is_read():
     found = probe_jetson.tegrastats(ORIN)
     assert found["gpu_percent"] == 61

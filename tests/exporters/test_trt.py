@@ -233,7 +233,7 @@ class Driver:
         def call(*given: Any) -> int:
             if name == "cuDeviceGetAttribute":
                 # What ``byref`` wraps is reached by its private name only.
-                given[0]._obj.value = {gpu.MAJOR: 8, gpu.MINOR: 7}[given[1]]
+                given[0]._obj.value = {gpu.MAJOR: 8, gpu.MINOR: 7, gpu.MULTIPROCESSORS: 16}[given[1]]
             if name == "cuDeviceGetName":
                 given[0].value = b"Orin"
             return 100 if name == self.failing else 0

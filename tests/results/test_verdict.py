@@ -143,3 +143,42 @@ def test_unpaired_runs_are_compared_by_welch():
 def test_comparing_a_run_with_itself_is_the_same():
     stored = run(side(np.exp(np.random.default_rng(5).normal(0, 0.001, 6))))
     assert one(stored.results[0], stored.results[0]).verdict == "same"
+
+
+def clocked(result: record.Result, clock_hz: int | None) -> record.Result:
+    reading = record.Reading(t_ns=0, clock_hz=clock_hz, temp_c=None, power_mw=None)
+    trials = tuple(msgspec.structs.replace(trial, telemetry=(reading,)) for trial in result.trials)
+    return msgspec.structs.replace(result, trials=trials)
+
+
+def stored(change: float, clocks: tuple[int | None, int | None], seed: int = 7) -> verdict.Comparison:
+    """Two stored runs of a workstation, whose telemetry shows the mean of all cores."""
+    base, head = simulated(np.random.default_rng(seed), change)
+    return verdict.compare([clocked(base, clocks[0])], [clocked(head, clocks[1])], historical=True)[0]
+
+
+SLOW, FAST = 1_880_000_000, 2_445_000_000
+
+
+def test_two_stored_runs_at_unlike_clocks_are_not_called_slower_where_the_cycles_are_the_same():
+    """Two hosted runners of one processor model: 30 % more time at 30 % less clock."""
+    compared = stored(FAST / SLOW - 1, (FAST, SLOW))
+    assert compared.verdict == "inconclusive"
+    assert "clock" in compared.reason
+    assert "-23.1%" in compared.reason
+
+
+def test_what_is_slower_in_cycles_too_is_slower_and_the_reason_names_the_clocks():
+    compared = stored(0.8, (FAST, SLOW))
+    assert (compared.verdict, "unlike clocks (the head's was -23.1%)" in compared.reason) == ("slower", True)
+
+
+def test_the_same_time_at_unlike_clocks_is_not_the_same():
+    assert stored(0.0, (SLOW, FAST)).verdict == "inconclusive"
+    assert stored(SLOW / FAST - 1, (SLOW, FAST)).verdict == "inconclusive", "nor is less time faster"
+
+
+@pytest.mark.parametrize("clocks", [(FAST, FAST), (FAST, 2_400_000_000), (FAST, None), (None, None)])
+def test_like_or_unseen_clocks_change_no_verdict(clocks: tuple[int | None, int | None]):
+    assert stored(0.3, clocks).verdict == "slower"
+    assert stored(0.0, clocks).verdict == "same"

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Generic, Literal, TypeVar, cast, overload
 
 from vitdeploy import units
+from vitdeploy.catalog import fact_rules
+from vitdeploy.catalog.fact_rules import Rule
 
 T = TypeVar("T")
 Kind = Literal["identity", "state"]
@@ -15,6 +17,16 @@ Kind = Literal["identity", "state"]
 Unit = Literal["", "bytes", "Hz", "°C", "%"]
 Source = Literal["file", "computer", "phone", "driver", "nvidia-smi", "jetson", "link"]
 """Where a fact is seen: device file, a computer's own files, adb, CUDA's driver, nvidia-smi, a Jetson, a held lock."""
+
+MEMORY_SHARE = 0.02
+"""MemTotal is what the firmware and the kernel leave: it moves with a start, a suspend or another kernel.
+
+Source: up to 52 MiB in github.com/openshift-kni/numaresources-operator/issues/694; the smallest step between modules
+that are sold, 12 to 16 GB, is far more.
+"""
+
+CLOCK_SHARE = 0.01
+"""The same limit is stated as 3500 or 3501 MHz: 1 MHz more stands for turbo. Source: kernel, acpi-cpufreq.c."""
 
 NOT_VISIBLE = "not visible"
 """What a machine does not show of itself."""
@@ -32,13 +44,18 @@ class Fact(Generic[T]):
         kind: Kind = "identity",
         unit: Unit = "",
         label: str | None = None,
+        rule: Rule = fact_rules.exact,
+        optional: bool = False,
     ) -> None:
         """Describe a fact.
 
         Args:
             label: its name in reports; None: the fact's own, in words; empty: reports do not list it.
+            rule: when two values are of the same machine.
+            optional: a run that does not know it compares with one that does: it adds to others that decide.
         """
         self.type, self.seen_on, self.kind, self.unit, self._label = type, seen_on, kind, unit, label
+        self._rule, self._optional = rule, optional
 
     def __set_name__(self, owner: Any, name: str) -> None:
         self.name = name
@@ -57,6 +74,17 @@ class Fact(Generic[T]):
         """Whether a value has the fact's type; a whole number is a float, but True is no number."""
         accepted = (int, float) if self.type is float else self.type
         return isinstance(value, accepted) and (self.type is bool or not isinstance(value, bool))
+
+    def same(self, mine: Any, other: Any) -> bool:
+        """Whether two values are of the same machine; None: not visible, or not recorded."""
+        if mine is None or other is None:
+            return mine == other or self._optional or self._rule is fact_rules.any_value
+        return self._rule(mine, other)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether only equal values are of the same machine."""
+        return self._rule is fact_rules.exact
 
     @property
     def words(self) -> str:
@@ -112,26 +140,26 @@ class DeviceFacts(Facts):
 
     __slots__ = ()
 
-    title = Fact(str, "file", label="device")
+    title = Fact(str, "file", label="device", rule=fact_rules.any_value)
     link = Fact(str, "file", label="")
     cpu = Fact(str, "computer", "phone", label="processor")
     cores_physical = Fact(int, "computer", "phone", label="physical cores")
     cores_logical = Fact(int, "computer", "phone", label="logical cores")
-    memory_bytes = Fact(int, "computer", "phone", unit="bytes", label="memory")
+    memory_bytes = Fact(int, "computer", "phone", unit="bytes", label="memory", rule=fact_rules.within(MEMORY_SHARE))
     memory_free_bytes = Fact(int, "computer", kind="state", unit="bytes", label="")
     governor = Fact(str, "computer", "phone", label="frequency governor")
-    clock_max_hz = Fact(int, "computer", "phone", unit="Hz", label="clock limit")
+    clock_max_hz = Fact(int, "computer", "phone", unit="Hz", label="clock limit", rule=fact_rules.within(CLOCK_SHARE))
     clock_hz = Fact(int, "computer", kind="state", unit="Hz", label="clock at the start")
     turbo = Fact(str, "computer")
     temperature_c = Fact(float, "computer", "phone", kind="state", unit="°C", label="temperature at the start")
     load_1min = Fact(float, "computer", kind="state", label="load at the start")
-    throttle = Fact(str, "computer", label="throttling")
+    throttle = Fact(str, "computer", label="throttling", rule=fact_rules.any_value)
     virtualization = Fact(str, "computer")
     container = Fact(str, "computer")
-    os = Fact(str, "computer", "phone", label="system")
-    kernel = Fact(str, "computer", "phone")
+    os = Fact(str, "computer", "phone", label="system", rule=fact_rules.same_release)
+    kernel = Fact(str, "computer", "phone", rule=fact_rules.same_release)
     machine = Fact(str, "computer", "phone", label="architecture")
-    python = Fact(str, "computer", label="Python")
+    python = Fact(str, "computer", label="Python", rule=fact_rules.same_release)
     packages = Fact[Mapping[str, str]](Mapping, "computer", label="")
     """Distribution → version. Reports list it last."""
     battery_percent = Fact(int, "phone", kind="state", unit="%")
@@ -140,7 +168,7 @@ class DeviceFacts(Facts):
     board = Fact(str, "jetson")
     build = Fact(str, "phone")
     charging = Fact(bool, "phone", kind="state")
-    clocks_held = Fact(str, "link")
+    clocks_held = Fact(str, "link", rule=fact_rules.same_outcome)
     """What became of ``hold_clocks`` in the device file."""
     compute_capability = Fact(str, "driver", "nvidia-smi", "jetson")
     cores = Fact(str, "phone")
@@ -151,16 +179,22 @@ class DeviceFacts(Facts):
     driver = Fact(str, "nvidia-smi")
     gpu = Fact(str, "driver", "nvidia-smi", "jetson")
     gpu_clock_max_hz = Fact(int, "nvidia-smi", "jetson", unit="Hz")
+    gpu_multiprocessors = Fact(int, "driver", "nvidia-smi", "jetson", optional=True)
+    """How many this process may use: fewer in a MIG slice, and in a Jetson's lower power modes."""
     gpu_percent = Fact(float, "nvidia-smi", "jetson", kind="state", unit="%")
     gpu_temperature_c = Fact(float, "nvidia-smi", "jetson", kind="state", unit="°C")
-    gpus = Fact(int, "nvidia-smi", "jetson")
+    gpu_slice = Fact(str, "driver", "nvidia-smi")
+    """Profile of the MIG slice that computes, ``1g.5gb``; None: a whole GPU."""
+    gpus = Fact(int, "nvidia-smi", "jetson", rule=fact_rules.any_value)
     l4t = Fact(str, "jetson")
     """Version of Linux for Tegra."""
     persistence_mode = Fact(str, "nvidia-smi")
     phone = Fact(str, "phone")
+    power_cap = Fact(str, "jetson", optional=True)
     power_mode = Fact(str, "driver", "nvidia-smi", "jetson", "phone")
+    power_mode_id = Fact(int, "jetson", optional=True)
     soc_model = Fact(str, "phone")
-    soc_told_by = Fact(str, "phone")
+    soc_told_by = Fact(str, "phone", rule=fact_rules.any_value)
     thermal_status = Fact(int, "phone", kind="state")
 
     def stable(self) -> dict[str, Any]:
@@ -172,9 +206,21 @@ class DeviceFacts(Facts):
         packages = {name: version for name, version in (self.packages or {}).items() if name != "vitdeploy"}
         return {**self.stable(), "packages": packages}
 
-    def without_packages(self) -> dict[str, Any]:
-        """Facts that must be equal for a calibration to hold."""
-        return {name: value for name, value in self.items() if name != DeviceFacts.packages.name}
+    def differing(self, other: "DeviceFacts") -> list[str]:
+        """Names of the facts that decide and differ: by them it is another machine, or other software."""
+        mine, theirs = self.deciding(), other.deciding()
+        return sorted(name for name in {*mine, *theirs} if not same(name, mine.get(name), theirs.get(name)))
+
+    def noted(self, other: "DeviceFacts") -> list[str]:
+        """What differs to a reader without deciding: ``kernel 5.15.0-91-generic → 5.15.0-97-generic``."""
+        mine, theirs = self.deciding(), other.deciding()
+        known = [(fact, mine.get(name), theirs.get(name)) for name, fact in TABLE.items() if fact.label]
+        return [
+            f"{fact.words} {fact.shown(before)} → {fact.shown(after)}"
+            for fact, before, after in known
+            if before is not None and after is not None and fact.same(before, after)
+            if fact.shown(before) != fact.shown(after)
+        ]
 
     def listed(self) -> Iterator[tuple[str, str]]:
         """Label and text of each fact that reports list; unknown ones follow under their own names, as plain text."""
@@ -215,6 +261,21 @@ class TrialFacts(Facts):
 
 TABLE = {name: cast("Fact[Any]", fact) for name, fact in vars(DeviceFacts).items() if isinstance(fact, Fact)}
 """Every known device fact by name."""
+
+
+def same(name: str, mine: Any, other: Any) -> bool:
+    """Whether two values of a fact are of the same machine; unknown facts have to be equal.
+
+    Args:
+        name: the fact's, behind its device's in a run of many devices: ``orin-1 memory_bytes``.
+    """
+    fact = TABLE.get(name.rpartition(" ")[2])
+    return mine == other if fact is None else fact.same(mine, other)
+
+
+def is_exact(name: str) -> bool:
+    """Whether only equal values of a fact are of the same machine; unknown facts are exact."""
+    return name not in TABLE or TABLE[name].is_exact
 
 
 def listed(versions: Mapping[str, Any]) -> str:

@@ -1,35 +1,47 @@
-"""The NVIDIA GPU of this machine, asked of its driver without any package; none is an answer.
+"""The NVIDIA GPU that CUDA computes on, asked of its driver without any package; none is an answer.
 
 Standard library only: the agent carries it.
 """
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 DRIVER = "libcuda.so.1"
 """What every NVIDIA driver on Linux installs, JetPack's too."""
 
-MAJOR, MINOR = 75, 76
-"""``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`` and ``_MINOR``.
+MAJOR, MINOR, MULTIPROCESSORS = 75, 76, 16
+"""``CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`` and ``_MINOR``, ``CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT``.
 
 Source: https://docs.nvidia.com/cuda/cuda-driver-api/group__CUDA__TYPES.html
 """
 
 _NAME_BYTES = 256
+_BUS_ID_BYTES = 32
+_UUID_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """One GPU."""
+    """One GPU, or the slice of one that MIG gives to this process."""
 
     name: str
-    """As the driver calls it: ``Orin``, ``NVIDIA A100-SXM4-40GB``."""
+    """As the driver calls it: ``Orin``, ``NVIDIA A100-SXM4-40GB``, ``NVIDIA A100-SXM4-40GB MIG 1g.5gb``."""
     compute_capability: str
     """``8.7`` for an Orin."""
+    uuid: str | None = field(default=None, compare=False, repr=False)
+    """Of the GPU, or of the slice, without the prefix: ``8f2c5d9e-…``."""
+    bus_id: str | None = field(default=None, compare=False, repr=False)
+    """Of the GPU on PCI, a slice's GPU too: ``0000:3b:00.0``."""
+    multiprocessors: int | None = field(default=None, compare=False, repr=False)
+    """How many this process may use: a slice has fewer."""
 
 
 def first_gpu() -> Gpu | None:
-    """The first GPU; None where there is no driver or no GPU that it may use."""
+    """CUDA's device 0, which everything of ours computes on; None where there is no driver or no GPU that it may use.
+
+    Which GPU that is follows from ``CUDA_VISIBLE_DEVICES`` and ``CUDA_DEVICE_ORDER``: the driver reads them.
+    """
     try:
         driver = ctypes.CDLL(DRIVER)
     except OSError:
@@ -45,4 +57,31 @@ def first_gpu() -> Gpu | None:
     )
     if failed:
         return None
-    return Gpu(name=name.value.decode(errors="replace"), compute_capability=f"{major.value}.{minor.value}")
+    count = ctypes.c_int()
+    counted = driver.cuDeviceGetAttribute(ctypes.byref(count), MULTIPROCESSORS, device) == 0
+    return Gpu(
+        name=name.value.decode(errors="replace"),
+        compute_capability=f"{major.value}.{minor.value}",
+        uuid=_uuid(driver, device),
+        bus_id=_bus_id(driver, device),
+        multiprocessors=count.value if counted and count.value > 0 else None,
+    )
+
+
+def _uuid(driver: Any, device: ctypes.c_int) -> str | None:
+    """Source: ``cuDeviceGetUuid_v2`` (since CUDA 11.4) gives a MIG slice's own UUID, ``cuDeviceGetUuid`` its GPU's."""
+    raw = (ctypes.c_ubyte * _UUID_BYTES)()
+    for function in ("cuDeviceGetUuid_v2", "cuDeviceGetUuid"):
+        call = getattr(driver, function, None)  # an old driver has neither
+        if call is not None and call(ctypes.byref(raw), device) == 0 and any(raw):
+            digits = bytes(raw).hex()
+            return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return None
+
+
+def _bus_id(driver: Any, device: ctypes.c_int) -> str | None:
+    call = getattr(driver, "cuDeviceGetPCIBusId", None)
+    text = ctypes.create_string_buffer(_BUS_ID_BYTES)
+    if call is None or call(text, _BUS_ID_BYTES, device) != 0:
+        return None
+    return text.value.decode(errors="replace") or None

@@ -18,10 +18,16 @@ TOTAL_RAILS = ("VDD_IN",)
 Source: docs.nvidia.com/jetson/archives/r36.4, "Jetson Orin NX and Nano series", power monitors.
 """
 
-PART_RAILS = ("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0")
-"""Rails that make up the module where there is no rail of the whole (AGX Orin).
+PART_RAILS = (("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"), ("VDD_GPU", "VDD_CPU_SOC_MSS", "VIN_SYS_5V0"))
+"""Rails that make up the module where there is no rail of the whole: of an AGX Orin, of a Thor.
 
-Source: docs.nvidia.com/jetson/archives/r36.4, "Jetson AGX Orin series", power monitors.
+Source: docs.nvidia.com/jetson/archives/r36.4, "Jetson AGX Orin series", and r38.2, "Jetson Thor", power monitors.
+"""
+
+GPU_CLOCKS = ("*gpu*", "*.ga10b", "*.gv11b")
+"""Folders of the GPU's clock below /sys/class/devfreq: ``17000000.gpu``, ``gpu-gpc-0``; older ones have the GPU's name.
+
+Source: Linux for Tegra 32 to 38, as public tools read them.
 """
 
 ALERT = "-throttle-alert"
@@ -49,7 +55,7 @@ temperature_c = probe_cpu.temperature_c
 
 def clock_hz() -> int | None:
     """The GPU's clock now."""
-    for path in sorted(ROOT.glob("sys/class/devfreq/*gpu*/cur_freq")):
+    for path in gpu_clock_files(ROOT, "cur_freq"):
         if (clock := integer_of(path)) is not None:
             return clock
     return probe_cpu.clock_hz()
@@ -61,9 +67,16 @@ def power_mw() -> int | None:
     for name in TOTAL_RAILS:
         if name in rails:
             return rails[name]
-    parts = [rails.get(name) for name in PART_RAILS]
-    readings = [part for part in parts if part is not None]
-    return sum(readings) if len(readings) == len(parts) else None
+    for names in PART_RAILS:
+        parts = [rails[name] for name in names if name in rails]
+        if len(parts) == len(names):
+            return sum(parts)
+    return None
+
+
+def gpu_clock_files(root: Path, name: str) -> list[Path]:
+    """A file of the GPU's clocks, one a clock domain; the first one is of what computes."""
+    return [path for folder in GPU_CLOCKS for path in sorted(root.glob(f"sys/class/devfreq/{folder}/{name}"))]
 
 
 def rails_mw() -> dict[str, int]:

@@ -11,9 +11,11 @@ import importlib
 import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from vitdeploy.devices import probe_cpu
+from vitdeploy.devices import gpu, gpu_choice, probe_cpu
+from vitdeploy.devices.gpu_choice import ListedGpu
 
 SLOWING = 0x8 | 0x20 | 0x40 | 0x80
 """Reasons that slow a GPU down against its will: hardware slowdown, software and hardware heat, power brake.
@@ -74,30 +76,83 @@ def throttle_count() -> int | None:
 
 
 def others() -> int | None:
-    """How many other processes compute on the GPU."""
-    processes = _query("nvmlDeviceGetComputeRunningProcesses")
-    return None if processes is None else sum(process.pid != os.getpid() for process in processes)
+    """How many other processes compute on the GPU, or on the slice of it that is ours; None: it is not known.
+
+    A container sees the numbers that processes have on its host: one that does not exist here may be our own.
+    """
+    instance = _instance()
+    processes = _query("nvmlDeviceGetComputeRunningProcesses", handle=instance)
+    if processes is None:
+        return None
+    numbers = {int(process.pid) for process in processes} - {os.getpid()}
+    return len(numbers) if all(Path("/proc", str(number)).exists() for number in numbers) else None
 
 
 @cache
 def _gpu() -> tuple[Any, Any] | None:
-    """The package and the first GPU; None where either is not there."""
+    """The package and the GPU that CUDA computes on; None where the package is not there or the GPU is not known."""
     try:
         nvml = importlib.import_module("pynvml")
         nvml.nvmlInit()
-        return nvml, nvml.nvmlDeviceGetHandleByIndex(0)
+        handle = _computing_handle(nvml)
     except Exception:  # noqa: BLE001 (a package without its driver raises errors of its own)
+        return None
+    return None if handle is None else (nvml, handle)
+
+
+@cache
+def _instance() -> Any:
+    """The MIG slice that CUDA computes on; None: it is a whole GPU, or not known."""
+    opened, computing = _gpu(), gpu.first_gpu()
+    if opened is None or computing is None or computing.uuid is None:
+        return None
+    try:
+        return opened[0].nvmlDeviceGetHandleByUUID(f"MIG-{computing.uuid}")
+    except Exception:  # noqa: BLE001 (as above)
         return None
 
 
-def _query(name: str, *arguments: Any) -> Any:
-    """What NVML answers; None where the GPU does not support the question."""
+def _computing_handle(nvml: Any) -> Any:
+    """NVML counts by the bus, whatever ``CUDA_VISIBLE_DEVICES`` says."""
+    count = _told(nvml, "nvmlDeviceGetCount")
+    handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(_MOST if count is None else int(count))]
+    listed = [
+        ListedGpu(
+            index=index,
+            name=_text(_told(nvml, "nvmlDeviceGetName", handle)),
+            uuid=(_text(_told(nvml, "nvmlDeviceGetUUID", handle)) or "").removeprefix("GPU-") or None,
+            bus_id=_text(getattr(_told(nvml, "nvmlDeviceGetPciInfo", handle), "busId", None)),
+        )
+        for index, handle in enumerate(handles)
+    ]
+    chosen = gpu_choice.choose(listed, gpu.first_gpu(), os.environ)
+    return None if chosen is None else handles[chosen.index]
+
+
+_MOST = 8
+"""GPUs that are looked at where their count is not told."""
+
+
+def _told(nvml: Any, name: str, *arguments: Any) -> Any:
+    try:
+        return getattr(nvml, name)(*arguments)
+    except Exception:  # noqa: BLE001 (not in this version, or not supported by this GPU)
+        return None
+
+
+def _text(value: Any) -> str | None:
+    """Older versions of the package return bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _query(name: str, *arguments: Any, handle: Any = None) -> Any:
+    """What NVML answers of a handle, else of the GPU; None where the GPU does not support the question."""
     opened = _gpu()
     if opened is None:
         return None
-    nvml, handle = opened
+    nvml, whole = opened
     call: Callable[..., Any] = getattr(nvml, name)
     try:
-        return call(handle, *arguments)
+        return call(whole if handle is None else handle, *arguments)
     except nvml.NVMLError:
         return None

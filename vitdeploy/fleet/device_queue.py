@@ -7,6 +7,7 @@ from typing import Any, Literal
 from vitdeploy.benchmarks.trial import phone_trial
 from vitdeploy.benchmarks.trial.case_trials import CaseTrials
 from vitdeploy.benchmarks.trial.request import TrialSlot
+from vitdeploy.catalog.fact_table import same
 from vitdeploy.errors import DeviceError
 from vitdeploy.fleet import messages, tasks
 from vitdeploy.fleet.messages import DeviceSurvey, TrialTask
@@ -63,7 +64,9 @@ def trial_task(queue: DeviceQueue, slot: TrialSlot, row: CaseTrials, protocol: P
 def device_changed(queue: DeviceQueue, facts: Mapping[str, Any]) -> DeviceError:
     """The error for another machine behind the device's name than the one that was surveyed."""
     before: Mapping[str, Any] = queue.survey.facts if queue.survey else {}
-    key = next((key for key in sorted({*before, *facts}) if before.get(key) != facts.get(key)), "nothing visible")
+    key = next(
+        (key for key in sorted({*before, *facts}) if not same(key, before.get(key), facts.get(key))), "nothing visible"
+    )
     return DeviceError(
         f"device facts of {queue.device} differ: {key} was {before.get(key)!r}, is {facts.get(key)!r}",
         "Let one machine serve one device, and begin a new run.",

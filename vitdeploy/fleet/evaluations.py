@@ -14,6 +14,7 @@ from pathlib import Path
 from vitdeploy.api import evaluate, evaluate_reference
 from vitdeploy.api.evaluate_images import ShardReply
 from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.catalog import fact_table
 from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.evaluation.request import EvalOutcome, EvalRequest
 from vitdeploy.fleet import messages, shards, tasks
@@ -264,7 +265,7 @@ def _same(group: ShardGroup) -> ShardReply:
     first, *others = group.parts.replies()
     for other in others:
         for key in sorted(first.facts.keys() & other.facts.keys()):  # a part that was found result tells less
-            if first.facts[key] != other.facts[key]:
+            if not fact_table.same(key, first.facts[key], other.facts[key]):
                 raise DeviceError(
                     f"device facts of {group.request.device} differ: {key} was {first.facts[key]!r}, "
                     f"is {other.facts[key]!r}",

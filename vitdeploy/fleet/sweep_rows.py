@@ -13,6 +13,7 @@ from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.trial import case_trials, phone_trial, resume
 from vitdeploy.benchmarks.trial.case_trials import CaseTrials, Job
 from vitdeploy.benchmarks.trial.request import TrialSlot
+from vitdeploy.catalog import fact_table
 from vitdeploy.catalog.fact_table import DeviceFacts, listed
 from vitdeploy.catalog.spec import Compute
 from vitdeploy.errors import Impossible, UsageError, VitdeployError
@@ -178,7 +179,7 @@ def with_device(frame: Run, device: str, survey: DeviceSurvey, *, alone: bool, b
     facts = dict(survey.facts) if alone else prefixed_facts(device, DeviceFacts(survey.facts))
     recorded = frame.device.facts
     for key in sorted(facts) if begun else ():
-        if recorded.get(key) != facts[key]:
+        if not fact_table.same(key, recorded.get(key), facts[key]):
             raise UsageError(
                 f"{out} cannot be resumed: device.facts.{key} is {recorded.get(key)!r} there and {facts[key]!r} now",
                 "Resume it as it was begun, or choose another place with --out.",

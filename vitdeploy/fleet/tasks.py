@@ -25,7 +25,7 @@ from vitdeploy.api.export import ExportRequest
 from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact
 from vitdeploy.artifacts.store import Store
-from vitdeploy.catalog import registry
+from vitdeploy.catalog import fact_table, registry
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, UnreadableFile, VitdeployError
@@ -260,8 +260,9 @@ def digest_of(artifact: Artifact) -> str:
 
 
 def digest_of_facts(facts: Mapping[str, Any]) -> str:
-    """SHA-256 of the facts of a machine."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+    """SHA-256 of the facts of a machine that are exact; the others vary while it stays the same machine."""
+    exact = {name: value for name, value in facts.items() if fact_table.is_exact(name)}
+    return hashlib.sha256(json.dumps(exact, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def remove_trials(run_id: str) -> None:

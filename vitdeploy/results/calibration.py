@@ -74,5 +74,5 @@ def find(device: str, facts: Mapping[str, Any]) -> Calibration | None:
         calibration = documents.read(path, Calibration, schema=SCHEMA, what="calibration")
     except UnreadableFile:
         return None
-    same = DeviceFacts(calibration.facts).without_packages() == DeviceFacts(facts).without_packages()
-    return calibration if same else None
+    differing = set(DeviceFacts(calibration.facts).differing(DeviceFacts(facts))) - {DeviceFacts.packages.name}
+    return None if differing else calibration

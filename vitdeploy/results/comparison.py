@@ -59,6 +59,7 @@ def runs(
             f"runs {base.id} and {head.id} were measured under other conditions: {values}",
             "Measure both in one session with `vitdeploy duel`.",
         )
+    noted = DeviceFacts(base.device.facts).noted(DeviceFacts(head.device.facts))
     return Compared(
         base=f"run {base.id}",
         head=f"run {head.id}",
@@ -78,6 +79,7 @@ def runs(
         historical=True,
         notes=(
             "Historical: the sides were measured at different times, so drift of the machine is not controlled.",
+            *([f"Differs without deciding: {'; '.join(noted)}."] if noted else ()),
             *notes,
         ),
     )
@@ -108,8 +110,9 @@ def duel(run: Run, *, max_slowdown: float | None = None, alpha: float | None = N
 
 def differences(run: Run, other: Run) -> list[str]:
     """Names of what differs between the two runs' devices and protocols and makes their figures incomparable."""
-    mine, theirs = _deciding(run), _deciding(other)
-    return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
+    mine, theirs = _protocol(run), _protocol(other)
+    facts = DeviceFacts(run.device.facts).differing(DeviceFacts(other.device.facts))
+    return sorted({*facts, *(name for name in mine if mine[name] != theirs[name])})
 
 
 def has_own_clock(run: Run) -> bool:
@@ -118,9 +121,12 @@ def has_own_clock(run: Run) -> bool:
 
 
 def _deciding(run: Run) -> dict[str, Any]:
+    return {**DeviceFacts(run.device.facts).deciding(), **_protocol(run)}
+
+
+def _protocol(run: Run) -> dict[str, Any]:
     return {
         "device": run.device.name,
-        **DeviceFacts(run.device.facts).deciding(),
         "min_time_s": run.protocol.min_time_s,
         "inputs": run.protocol.inputs,
         "sustained_s": run.protocol.sustained_s,
