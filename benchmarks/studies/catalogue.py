@@ -83,7 +83,7 @@ class Count(msgspec.Struct, frozen=True, kw_only=True):
 
     model: str
     parameters: int
-    macs: int
+    macs: int | None
     size: Size
 
 
@@ -272,7 +272,7 @@ def table(book: Book, names: Sequence[str], targets: Sequence[str]) -> str:
             name,
             f"{count.parameters:,}",
             f"{printed.parameters_m}M" if printed and printed.parameters_m else "",
-            f"{count.macs / 1e9:.4g}",
+            f"{count.macs / 1e9:.4g}" if count.macs is not None else "",
             f"{printed.macs_g}G" if printed and printed.macs_g else "",
             size_words(count.size),
             size_words(own[0].size),

@@ -121,6 +121,15 @@ def test_bytes_do_not_wrap_around():
     assert not result.passed
 
 
+@pytest.mark.parametrize("reference", [IMAGE.astype(np.float32), BYTES])
+def test_an_image_whose_every_error_is_small_is_refused_by_its_psnr(reference: Array):
+    wrong = reference + (reference.max() * 0.1).astype(reference.dtype) * RANDOM.choice([-1, 1], reference.shape)
+    result = parity.judge("super-resolution", [(reference, wrong)], registry.find_target("onnx-fp16").tolerance)
+    assert result.error_std is not None
+    assert result.error_std < 1
+    assert "PSNR" in (result.reason or "")
+
+
 def test_bytes_may_be_rounded_the_other_way_now_and_then():
     output = BYTES.copy()
     output[0, 0, 0, 0] += 1 if output[0, 0, 0, 0] < 255 else -1

@@ -143,7 +143,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     params: int
-    macs: int
+    macs: int | None
+    """Of one image; None: they cannot be counted."""
     weights: Weights
     preprocessing: Preprocessing | None = None
     """How 8-bit pixels become the input, outside the graph or, with bytes as input, in it; None: an older record."""

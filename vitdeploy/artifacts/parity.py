@@ -221,7 +221,8 @@ def verdict(evidence: Evidence, tolerance: Tolerance, reference: str) -> Parity:
 def _refusal(evidence: Evidence, tolerance: Tolerance, metric: float | None, floor: float) -> str | None:
     """Why parity fails, or None."""
     differing = evidence.judged - evidence.agreeing
-    excused = evidence.maps and evidence.kind != "prompted masks" and differing <= FREE_PIXELS
+    pixels = evidence.maps and evidence.kind in ("scores", "one channel", "labels", "flags")
+    excused = pixels and differing <= FREE_PIXELS
     limit = tolerance.error_of(evidence.task)
     reason = evidence.repeats
     if reason is None and not evidence.reference_finite:

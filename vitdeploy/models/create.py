@@ -21,7 +21,7 @@ class Counted(Protocol):
         """As `count_parameters`."""
         ...
 
-    def macs(self, shape: tuple[int, ...]) -> int:
+    def macs(self, shape: tuple[int, ...]) -> int | None:
         """As `count_macs`, for one image of ``shape``."""
         ...
 
@@ -99,10 +99,11 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def count_macs(module: nn.Module, *input_shapes: tuple[int, ...]) -> int:
+def count_macs(module: nn.Module, *input_shapes: tuple[int, ...]) -> int | None:
     """Multiply-accumulates of one call on such inputs: convolutions, linear layers and the matmuls of attention.
 
-    Nothing is computed and ``module`` is left as it is: the call runs on meta tensors.
+    The call runs on meta tensors: nothing is computed. A module that makes tensors of its own, or looks at values, is
+    run on zeros instead; None: it does not run on those either, and nobody knows.
     """
     if isinstance(module, Counted):
         return module.macs(input_shapes[0])
@@ -110,6 +111,16 @@ def count_macs(module: nn.Module, *input_shapes: tuple[int, ...]) -> int:
         name: torch.empty_like(tensor, device="meta")
         for name, tensor in (*module.named_parameters(), *module.named_buffers())
     }
+    try:
+        return _flops_of(module, state, [torch.empty(shape, device="meta") for shape in input_shapes]) // 2
+    except Exception:  # noqa: BLE001  # a stranger's code can raise anything at all; the figure is not worth an export
+        try:
+            return _flops_of(module, {}, [torch.zeros(shape) for shape in input_shapes]) // 2
+        except Exception:  # noqa: BLE001
+            return None
+
+
+def _flops_of(module: nn.Module, state: dict[str, torch.Tensor], inputs: list[torch.Tensor]) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        functional_call(module, state, tuple(torch.empty(shape, device="meta") for shape in input_shapes))
-    return counter.get_total_flops() // 2
+        functional_call(module, state, tuple(inputs))
+    return counter.get_total_flops()

@@ -24,6 +24,7 @@ from vitdeploy.artifacts import manifest
 from vitdeploy.catalog.spec import Size
 from vitdeploy.catalog.user_models import Stamp, UserModelFacts
 from vitdeploy.errors import Impossible, UnreadableFile
+from vitdeploy.models import onnx_macs
 from vitdeploy.models.user import DEFAULT_SIZE, task_of_output
 from vitdeploy.models.user_preprocessing import assumed, of_onnx
 
@@ -110,24 +111,10 @@ class OnnxModule(nn.Module):
         """How many floating numbers the graph holds as weights."""
         return sum(math.prod(tensor.dims) for tensor in self.proto.graph.initializer if tensor.data_type in FLOATS)
 
-    def macs(self, shape: tuple[int, ...]) -> int:
-        """Multiply-accumulates of convolutions, linear layers and matmuls for images of ``shape``."""
-        graph = self.fixed(shape, "logits").graph
-        weights = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-        shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.value_info}
-        shapes |= {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.output} | weights
-        macs = 0
-        for node in graph.node:
-            elements = math.prod(shapes.get(node.output[0], [0])) if node.output else 0
-            first, second = (shapes.get(name, [0]) for name in (*node.input, "", "")[:2])
-            if node.op_type == "Conv":
-                macs += elements * math.prod(second[1:])
-            elif node.op_type == "ConvTranspose":
-                macs += math.prod(shapes.get(node.input[0], [0])) * math.prod(second[1:])
-            elif node.op_type in ("MatMul", "Gemm"):
-                turned = any(a.name == "transA" and a.i for a in node.attribute)
-                macs += elements * (first or [0])[0 if turned else -1]
-        return macs
+    def macs(self, shape: tuple[int, ...]) -> int | None:
+        """Multiply-accumulates for images of ``shape``; None: they cannot be counted."""
+        feeds = {IMAGE: np.zeros(shape, np.float32)}
+        return onnx_macs.macs(self.fixed(shape, "logits"), feeds, complete=self.with_tensors)
 
 
 def build(variant: str) -> nn.Module:
