@@ -177,6 +177,11 @@ def test_what_differs_without_deciding_is_noted_where_a_reader_sees_a_difference
     assert any("kernel 5.15.0-91-generic → 5.15.0-97-generic" in note for note in notes)
 
 
+def test_a_whole_gpu_is_listed_as_one_and_what_only_adds_is_not_listed_where_it_is_not_known():
+    facts = DeviceFacts({"gpu": "A100", "gpu_slice": None, "gpu_multiprocessors": None, "power_cap": None})
+    assert dict(facts.listed()) == {"gpu": "A100", "GPU slice": "none, a whole GPU"}
+
+
 def test_the_state_is_what_it_was_in_lists_by_hand():
     """A fact that changes its kind changes which stored runs compare."""
     assert {name for name, fact in TABLE.items() if fact.kind == "state"} == {

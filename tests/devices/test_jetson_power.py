@@ -181,6 +181,17 @@ def test_an_unknown_mode_names_those_there_are(server: SshServer, board: Board):
         assert "has no MODE_15W, only MAXN, MAXN_SUPER, MODE_30W, 15W, MODE_50W" in link.power["power_mode"]
 
 
+def test_a_mode_that_is_printed_before_a_failure_is_held_and_put_back(server: SshServer, board: Board):
+    """As for a user who may not read a file of root's: the mode, an error behind it, and an exit code."""
+    tool = board.folder / "bin" / "nvpmodel"
+    failing = "sed -n 2p $state; echo 'NVPM ERROR: Error opening emc_iso_cap: 13'; exit 244"
+    tool.write_text(tool.read_text().replace("sed -n 2p $state; exit 0", failing))
+    with connected(server, board) as link:
+        with link.lock(timeout_s=5):
+            assert link.power["power_mode"] == "MAXN, was MODE_30W"
+        assert board.becomes(("MODE_30W", "low"))
+
+
 def test_a_machine_without_the_tools_says_so():
     with jetson_power.power_held("MAXN", clocks=True) as said:
         assert said["power_mode"] == "not held: nvpmodel -q tells none"

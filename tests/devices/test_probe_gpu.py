@@ -176,6 +176,12 @@ def test_what_a_gpu_does_not_support_is_none(nvml: Any):
     assert [ask() for ask in (*asked, probe_nvml.throttle_count, probe_nvml.others)] == [None] * 6
 
 
+def test_a_function_that_this_version_lacks_and_a_value_that_is_none_are_none(nvml: Any):
+    del nvml.nvmlDeviceGetCurrentClocksThrottleReasons
+    nvml.nvmlDeviceGetPowerUsage = lambda gpu: 2**32 - 1
+    assert (probe_nvml.throttle_count(), probe_nvml.power_mw()) == (5_000, None)
+
+
 def test_a_machine_without_nvml_shows_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(probe_nvml, "_gpu", lambda: None)
     assert probe_nvml.throttle_count() is None

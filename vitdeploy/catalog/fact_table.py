@@ -46,6 +46,7 @@ class Fact(Generic[T]):
         label: str | None = None,
         rule: Rule = fact_rules.exact,
         optional: bool = False,
+        absent: str | None = None,
     ) -> None:
         """Describe a fact.
 
@@ -53,9 +54,10 @@ class Fact(Generic[T]):
             label: its name in reports; None: the fact's own, in words; empty: reports do not list it.
             rule: when two values are of the same machine.
             optional: a run that does not know it compares with one that does: it adds to others that decide.
+            absent: what reports say where it is None; None: `NOT_VISIBLE`, and of an optional one nothing.
         """
         self.type, self.seen_on, self.kind, self.unit, self._label = type, seen_on, kind, unit, label
-        self._rule, self._optional = rule, optional
+        self._rule, self._optional, self._absent = rule, optional, absent
 
     def __set_name__(self, owner: Any, name: str) -> None:
         self.name = name
@@ -78,8 +80,13 @@ class Fact(Generic[T]):
     def same(self, mine: Any, other: Any) -> bool:
         """Whether two values are of the same machine; None: not visible, or not recorded."""
         if mine is None or other is None:
-            return mine == other or self._optional or self._rule is fact_rules.any_value
+            return mine == other or self.optional or self._rule is fact_rules.any_value
         return self._rule(mine, other)
+
+    @property
+    def optional(self) -> bool:
+        """Whether a run that does not know it compares with one that does."""
+        return self._optional
 
     @property
     def is_exact(self) -> bool:
@@ -99,7 +106,7 @@ class Fact(Generic[T]):
     def shown(self, value: Any) -> str:
         """A value as text, with its unit; one of another type as plain text."""
         if value is None:
-            return NOT_VISIBLE
+            return self._absent or NOT_VISIBLE
         if not self.holds(value):
             return str(value)
         match self.unit:
@@ -183,7 +190,7 @@ class DeviceFacts(Facts):
     """How many this process may use: fewer in a MIG slice, and in a Jetson's lower power modes."""
     gpu_percent = Fact(float, "nvidia-smi", "jetson", kind="state", unit="%")
     gpu_temperature_c = Fact(float, "nvidia-smi", "jetson", kind="state", unit="°C")
-    gpu_slice = Fact(str, "driver", "nvidia-smi")
+    gpu_slice = Fact(str, "driver", "nvidia-smi", label="GPU slice", absent="none, a whole GPU")
     """Profile of the MIG slice that computes, ``1g.5gb``; None: a whole GPU."""
     gpus = Fact(int, "nvidia-smi", "jetson", rule=fact_rules.any_value)
     l4t = Fact(str, "jetson")
@@ -225,7 +232,7 @@ class DeviceFacts(Facts):
     def listed(self) -> Iterator[tuple[str, str]]:
         """Label and text of each fact that reports list; unknown ones follow under their own names, as plain text."""
         for name, fact in TABLE.items():
-            if name in self and fact.label:
+            if name in self and fact.label and not (fact.optional and self[name] is None):
                 yield fact.label, fact.shown(self[name])
         for name in sorted(self.keys() - TABLE.keys()):
             yield name.replace("_", " "), NOT_VISIBLE if self[name] is None else str(self[name])

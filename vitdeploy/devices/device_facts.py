@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vitdeploy.catalog import fact_table
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import Compute
 from vitdeploy.devices import computer_facts, inventory, phone_state, probe_cpu
@@ -37,10 +38,11 @@ def read_facts(device: Device, link: Connection) -> DeviceFacts:
     """
     facts = phone_state.phone_facts(link) if device.link == "adb" else _of_computer(device, link)
     for name, expected in device.facts.items():
-        if facts.get(name) != expected:
+        value = facts.get(name)
+        if value is None or not fact_table.same(name, value, expected):
             phone = f"; it is the wrong phone: {facts.phone}, {facts.cpu}" if device.link == "adb" else ""
             raise DeviceError(
-                f"the machine behind {device.name} has {name} {facts.get(name)!r}, its file says {expected!r}{phone}",
+                f"the machine behind {device.name} has {name} {value!r}, its file says {expected!r}{phone}",
                 "Correct the host or the facts in the device file.",
             )
     power: Mapping[str, str] = getattr(link, "power", {})

@@ -115,11 +115,13 @@ def _tensorrt(version: str | None, trtexec: str) -> Finding:
 def _gpu(facts: DeviceFacts) -> list[Finding]:
     """A GPU and its state now."""
     board = f"{facts.board}, " if facts.board else ""
+    part = f", MIG slice {facts.gpu_slice}" if facts.gpu_slice else ""
+    one_of = f", the one of {facts.gpus} that CUDA takes" if (facts.gpus or 1) > 1 else ""
     highest, busy, heat = facts.gpu_clock_max_hz, facts.gpu_percent, facts.gpu_temperature_c
     system = f"Linux for Tegra {facts.l4t}" if facts.l4t else facts.driver
     shown_heat = "" if heat is None else f", {DeviceFacts.gpu_temperature_c.shown(heat)}"
     return [
-        Finding("gpu", f"{board}{facts.gpu}, capability {facts.compute_capability}"),
+        Finding("gpu", f"{board}{facts.gpu}{part}{one_of}, capability {facts.compute_capability}"),
         Finding("driver", system or NOT_VISIBLE),
         _visible("power mode", facts.power_mode),
         _visible("gpu clock", None if highest is None else f"up to {highest / 1e6:.0f} MHz"),

@@ -13,13 +13,13 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+from vitdeploy.devices import nvidia_facts
 from vitdeploy.devices.system_files import text_of
 
 CONF = Path("/etc/nvpmodel.conf")
 LIMIT_S = 60.0
 
 _MODE = re.compile(r"<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+)\s*>")
-_NOW = re.compile(r"^NV Power Mode:\s*(\S+)\s*\n\s*(\d+)\s*$", re.MULTILINE)
 
 
 @contextlib.contextmanager
@@ -35,21 +35,27 @@ def power_held(mode: str | None, *, clocks: bool) -> Generator[dict[str, str]]:
 
 
 def _hold_mode(mode: str, stack: contextlib.ExitStack) -> str:
-    now = _NOW.search(_run("nvpmodel", "-q")[1])
+    now, number = _mode_now()
     if now is None:
         return "not held: nvpmodel -q tells none"
-    if now[1] == mode:
+    if now == mode:
         return f"{mode}, as it was"
     modes = {name: number for number, name in _MODE.findall(text_of(CONF))}
     if mode not in modes:
         return f"not held: {CONF} has no {mode}, only {', '.join(modes) or 'none'}"
     # Some modes ask for a restart, which is answered with no.
     failed, words = _run(*_ROOT, "nvpmodel", "-m", modes[mode], stdin="no\n")
-    after = _NOW.search(_run("nvpmodel", "-q")[1])
-    if failed or after is None or after[1] != mode:
+    if failed or _mode_now()[0] != mode:
         return f"not held: {_last_line(words) or 'it was not taken'}"
-    stack.callback(_run, *_ROOT, "nvpmodel", "-m", now[2], stdin="no\n")
-    return f"{mode}, was {now[1]}"
+    stack.callback(_run, *_ROOT, "nvpmodel", "-m", str(number), stdin="no\n")
+    return f"{mode}, was {now}"
+
+
+def _mode_now() -> tuple[str | None, int | None]:
+    """Name and number of the mode; None where nvpmodel does not print both, whatever its exit code."""
+    words = _run("nvpmodel", "-q")[1]
+    name, number = nvidia_facts.power_mode(words), nvidia_facts.power_mode_id(words)
+    return (None, None) if number is None else (name, number)
 
 
 def _hold_clocks(stack: contextlib.ExitStack) -> str:
@@ -85,6 +91,7 @@ def _run(*command: str, stdin: str = "") -> tuple[bool, str]:
             timeout=LIMIT_S,
             check=False,
             start_new_session=True,
+            env=nvidia_facts.environment(),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return True, f"{command[0]}: {error}"

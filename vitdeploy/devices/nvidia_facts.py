@@ -203,7 +203,6 @@ def _value(text: str) -> str | None:
 
 def _output(*command: str) -> str:
     """What a tool printed, whatever its exit code: nvpmodel prints the mode, then fails on a file of root's."""
-    path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_FOLDERS}"
     try:
         result = subprocess.run(
             command,
@@ -213,17 +212,24 @@ def _output(*command: str) -> str:
             errors="replace",
             timeout=_LIMIT_S,
             check=False,
-            env={**os.environ, "PATH": path},
+            env=environment(),
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return result.stdout
 
 
+def environment() -> dict[str, str]:
+    """Ours, with the folders in which a board's tools lie."""
+    return {**os.environ, "PATH": f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_FOLDERS}"}
+
+
 def _line(*command: str) -> str:
     """The first line of a tool that prints one after another until it is stopped."""
     try:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment()
+        )
     except OSError:
         return ""
     timer = threading.Timer(_LIMIT_S, process.kill)

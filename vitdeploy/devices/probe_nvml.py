@@ -31,6 +31,9 @@ CORE = 0
 """``NVML_TEMPERATURE_GPU``, and of thresholds ``NVML_TEMPERATURE_THRESHOLD_SLOWDOWN`` is 1. Source: nvml.h."""
 SLOWDOWN = 1
 
+NOT_AVAILABLE = (2**32 - 1, 2**64 - 1)
+"""``NVML_VALUE_NOT_AVAILABLE`` (-1) as an unsigned number. Source: nvml.h."""
+
 busy_ns = probe_cpu.busy_ns
 foreign_cores = probe_cpu.foreign_cores
 peak_memory_bytes = probe_cpu.peak_memory_bytes
@@ -151,8 +154,9 @@ def _query(name: str, *arguments: Any, handle: Any = None) -> Any:
     if opened is None:
         return None
     nvml, whole = opened
-    call: Callable[..., Any] = getattr(nvml, name)
     try:
-        return call(whole if handle is None else handle, *arguments)
-    except nvml.NVMLError:
+        call: Callable[..., Any] = getattr(nvml, name)
+        value = call(whole if handle is None else handle, *arguments)
+    except (AttributeError, nvml.NVMLError):  # renamed in this version, or not supported by this GPU
         return None
+    return None if value in NOT_AVAILABLE else value
