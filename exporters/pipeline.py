@@ -61,6 +61,9 @@ def export(plan: Plan, store: Store, *, progress: Progress) -> ExportedArtifact:
             raise wrong  # nothing is built on a graph that computes something else
     stored = store.find(plan.key)
     assert stored is not None, "a step that succeeded has stored its artifact"
+    if stored.weights.other_keys:
+        others = " or ".join(stored.weights.other_keys)
+        progress(f"{stored.weights.name}: {stored.weights.key} is taken, not {others}; --weights-key chooses")
     folder = folder_of(stored, plan.options, request.device if stored.bound_to else None)
     artifact = store.deliver(plan.key, request.out / folder)
     return ExportedArtifact(artifact=artifact, reused=reused, error=parity_error(artifact))
@@ -100,7 +103,7 @@ def prove(artifact: Artifact, *, weights: Path | None, images: Path | None) -> t
                 variant=replace(manifest.variant, target=target.name, preprocessing=manifest.preprocessing),
                 rewrites=manifest.rewrites,
                 folder=folder,
-                weights=weights if manifest.weights.source == "file" and spec.user_weights is None else None,
+                weights=weights if manifest.weights.source == "file" and manifest.weights.name != spec.name else None,
                 images=images,
                 only_prove=True,
             )

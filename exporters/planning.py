@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -99,6 +100,7 @@ class Plan:
         """The words of the folder's name for whatever makes another file than the default."""
         variant = self.variant
         words = [f"w{variant.weights.removeprefix('sha256:')[:8]}"] if self.request.weights else []
+        words += [f"key-{re.sub(r'[^A-Za-z0-9_.-]', '-', variant.weights_key)}"] if variant.weights_key else []
         words += [variant.head] if variant.head != "logits" else []
         words += [variant.io] if variant.io != "fp32" else []
         words += [variant.converter] if variant.converter not in (None, DEFAULT_CONVERTER) else []

@@ -30,8 +30,10 @@ def run(job: StepJob) -> None:
     """Do the job: afterwards the folder holds the artifact with its manifest, parity included."""
     spec, target, variant = job.spec, job.target, job.variant
     job.check_unchanged()
-    create = registry.load("vitdeploy.models.create:create")
-    model = create(spec, attention=variant.attention, weights=job.weights, seed=SEED)
+    create = registry.load("vitdeploy.models.create:create_with_choice")
+    model, choice = create(
+        spec, attention=variant.attention, weights=job.weights, weights_key=variant.weights_key, seed=SEED
+    )
     # Inputs and outputs in fp16 are the file's own: the reference stays fp32.
     io = "fp32" if variant.io == "fp16" and target.precision == "fp16" else variant.io
     reference = registry.load("vitdeploy.exporters.rewrites.io_wrapper:with_io")(model, spec, head=variant.head, io=io)
@@ -41,7 +43,7 @@ def run(job: StepJob) -> None:
         started = time.perf_counter_ns()
         exporter: Exporter = registry.load(target.exporter or "")
         exported = exporter.make(reference, spec, job)
-        manifest = _manifest(exported, model, job, build_ns=time.perf_counter_ns() - started)
+        manifest = _manifest(exported, model, job, choice, build_ns=time.perf_counter_ns() - started)
         job.check_unchanged()
     if not job.only_prove and (manifest.deferred or manifest.parity_skipped):
         documents.write(job.folder / MANIFEST, manifest)
@@ -50,7 +52,7 @@ def run(job: StepJob) -> None:
     documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=parity))
 
 
-def _manifest(exported: ExportedFile, model: Any, job: StepJob, *, build_ns: int) -> Manifest:
+def _manifest(exported: ExportedFile, model: Any, job: StepJob, choice: Any, *, build_ns: int) -> Manifest:
     file, spec = job.folder / exported.file, job.spec
     count = registry.load("vitdeploy.models.create")
     return Manifest(
@@ -66,7 +68,7 @@ def _manifest(exported: ExportedFile, model: Any, job: StepJob, *, build_ns: int
         outputs=exported.outputs,
         params=count.count_parameters(model),
         macs=count.count_macs(model, *(entry.shape for entry in graph_io.inputs(spec, size=job.variant.size, batch=1))),
-        weights=_weights(job),
+        weights=_weights(job, choice),
         preprocessing=spec.preprocessing,
         made_from=job.made_from,
         parents=exported.parents,
@@ -86,11 +88,14 @@ def _manifest(exported: ExportedFile, model: Any, job: StepJob, *, build_ns: int
     )
 
 
-def _weights(job: StepJob) -> Weights:
+def _weights(job: StepJob, choice: Any) -> Weights:
     source, _, value = job.variant.weights.partition(":")
     if source == "random":
         return Weights(source="random", seed=int(value))
-    return Weights(source="file", sha256=value, name=job.weights.name if job.weights else job.spec.name)
+    name = job.weights.name if job.weights else job.spec.name
+    if choice is None:
+        return Weights(source="file", sha256=value, name=name)
+    return Weights(source="file", sha256=value, name=name, key=choice.key, other_keys=choice.others)
 
 
 def _full_disk(error: BaseException | None) -> OSError | None:

@@ -1,6 +1,7 @@
 """The user's own models: what is found out about them, what is refused, and that they go through the same pipe."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -523,3 +524,29 @@ def test_the_size_of_an_image_processor(fields: dict[str, Any], size: tuple[int,
     monkeypatch.setattr(user_preprocessing, "_processor", lambda _: fields)
     config = SimpleNamespace(image_size=32)
     assert user_preprocessing.of_transformers("net", config, (224, 224))[0] == size
+
+
+def test_the_state_dict_that_was_taken_is_in_the_manifest_and_is_said(place: Path):
+    name = "module:users_nets:classifier"
+    raw = create(registry.find_model(name)).state_dict()
+    raw = {key.removeprefix("model."): tensor for key, tensor in raw.items()}
+    averaged = {key: tensor * 2 for key, tensor in raw.items()}
+    torch.save({"state_dict": raw, "state_dict_ema": averaged}, place / "net.pt")
+    said: list[str] = []
+    request = ExportRequest(target="onnx-fp32", size="32x32", out=place / "artifacts", weights=place / "net.pt")
+    folders: set[Path] = set()
+    for key, expected, other in (
+        (None, "state_dict_ema", "state_dict"),
+        ("state_dict", "state_dict", "state_dict_ema"),
+    ):
+        (row,) = export.export([name], replace(request, weights_key=key), progress=said.append)
+        assert row.artifact is not None
+        recorded = row.artifact.manifest.weights
+        assert (recorded.key, recorded.other_keys) == (expected, (other,))
+        assert any(f"{expected} is taken, not {other}" in line for line in said)
+        folders.add(row.artifact.folder)
+        parity, error = pipeline.prove(row.artifact, weights=place / "net.pt", images=None)
+        assert parity.passed, error
+    assert len(folders) == 2
+    with pytest.raises(UsageError, match="no state dict"):
+        export.export([name], replace(request, weights_key="modle"))

@@ -14,10 +14,10 @@ from torch import nn
 from tests.doubles import golden
 from tests.doubles.checkpoints import FOLDER
 from vitdeploy.catalog import registry
-from vitdeploy.errors import MissingPackage, UnreadableFile
+from vitdeploy.errors import MissingPackage, UnreadableFile, UsageError
 from vitdeploy.models import efficientvit
 from vitdeploy.models.create import create
-from vitdeploy.models.weights import fit, read_checkpoint, seeded
+from vitdeploy.models.weights import fit, fit_under_any_prefix, open_checkpoint, read_checkpoint, seeded
 
 B0 = "efficientvit_b0"
 SEG = "efficientvit_seg_b0_cityscapes"
@@ -222,6 +222,98 @@ def test_averaged_weights_win_over_raw_ones(tmp_path):
     assert read_checkpoint(path)["a"].item() == 1
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"params": "raw", "params_ema": "averaged"},
+        {"state_dict": "raw", "state_dict_ema": "averaged"},
+        {"model": "raw", "model_ema": "averaged", "optimizer": {"state": {0: {"exp_avg": torch.ones(9)}}}},
+        {"state_dict": "raw", "ema": {0.9998: "averaged"}},
+        {"state_dict": "raw", "ema": {"decay": 0.99, "state_dict": "averaged"}},
+        {"model": "raw", "ema": {"module": "averaged", "updates": torch.ones(1)}},
+        {"state_dict": "raw", "ema_state_dict": "averaged", "meta": {"epoch": 3}},
+        {"model": "raw", "swa_model": "averaged"},
+    ],
+)
+def test_averaged_weights_are_taken_and_said_and_the_raw_ones_by_name(tmp_path, form):
+    state = seeded(Tiny(), 0)
+    kinds = {"raw": state, "averaged": {key: tensor * 2 for key, tensor in state.items()}}
+
+    def filled(entries):
+        return {
+            key: filled(value) if isinstance(value, dict) else kinds[value] if isinstance(value, str) else value
+            for key, value in entries.items()
+        }
+
+    path = saved(tmp_path, filled(form))
+    checkpoint = open_checkpoint(path)
+    assert torch.equal(checkpoint.tensors["conv.weight"], kinds["averaged"]["conv.weight"])
+    raw = next(key for key, value in form.items() if value == "raw")
+    assert checkpoint.choice.others == (raw,)
+    assert "the averaged weights" in (checkpoint.choice.words or "")
+    assert torch.equal(open_checkpoint(path, raw).tensors["conv.weight"], state["conv.weight"])
+    with pytest.raises(UsageError, match="no state dict 'nothing'") as caught:
+        open_checkpoint(path, "nothing")
+    assert raw in caught.value.hint
+
+
+def test_averaged_weights_beside_raw_ones_under_a_prefix(tmp_path):
+    state = seeded(Tiny(), 0)
+    both = {f"model.{key}": tensor for key, tensor in state.items()}
+    both |= {f"ema_model.{key}": tensor * 2 for key, tensor in state.items()}
+    checkpoint = open_checkpoint(saved(tmp_path, {"state_dict": both}))
+    assert torch.equal(checkpoint.tensors["conv.weight"], state["conv.weight"] * 2)
+
+
+def test_a_file_of_one_state_dict_has_no_key_and_one_of_several_unknown_ones_asks(tmp_path):
+    state = seeded(Tiny(), 0)
+    with pytest.raises(UsageError, match="one state dict"):
+        open_checkpoint(saved(tmp_path, state), "state_dict")
+    path = saved(tmp_path, {"student": state, "teacher": state})
+    with pytest.raises(UnreadableFile, match=r"2 state dicts \(student, teacher\)"):
+        open_checkpoint(path)
+    assert open_checkpoint(path, "teacher").choice.key == "teacher"
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module.", "model.", "net.", "model.net."])
+def test_what_training_put_before_or_beside_the_weights_does_not_decide(tmp_path, prefix):
+    state = seeded(Tiny(), 0)
+    counters = {"total_ops": torch.zeros(1), "n_averaged": torch.tensor(3)}
+    inside = {prefix + key: tensor for key, tensor in state.items() if not key.endswith("num_batches_tracked")}
+    checkpoint = read_checkpoint(saved(tmp_path, inside | counters | {f"{prefix}conv.total_params": torch.zeros(1)}))
+    fitted = fit_under_any_prefix(checkpoint, Tiny(), path="file.pt", model="tiny")
+    assert {key: tensor.tolist() for key, tensor in fitted.items()} == {k: v.tolist() for k, v in state.items()}
+    for wrong in ({"conv.weight": torch.ones(4, 3, 5, 5)}, {"head.weight": torch.ones(3)}):
+        spoiled = inside | {prefix + key: tensor for key, tensor in wrong.items()}
+        with pytest.raises(UnreadableFile, match="does not fit"):
+            fit_under_any_prefix(read_checkpoint(saved(tmp_path, spoiled)), Tiny(), path="file.pt", model="tiny")
+    missing = {key: tensor for key, tensor in inside.items() if not key.endswith("running_var")}
+    with pytest.raises(UnreadableFile, match="1 missing"):
+        fit_under_any_prefix(read_checkpoint(saved(tmp_path, missing)), Tiny(), path="file.pt", model="tiny")
+
+
+def test_a_compiled_part_is_known_by_its_mark(tmp_path):
+    state = seeded(Tiny(), 0)
+    inside = {key.replace("conv.", "conv._orig_mod."): tensor for key, tensor in state.items()}
+    assert list(read_checkpoint(saved(tmp_path, inside))) == list(state)
+
+
+def test_swinir_files_of_another_training_size_fit(tmp_path):
+    spec = registry.find_model("swinir_light_x2")
+    state = create(spec).state_dict()
+    for number, masks in enumerate((torch.full((36, 64, 64), -100.0), None)):
+        changed = {
+            key: masks if key.endswith("attn_mask") else tensor
+            for key, tensor in state.items()
+            if masks is not None or not key.endswith(("attn_mask", "relative_position_index"))
+        }
+        loaded = create(spec, weights=saved(tmp_path, {"params": changed}, f"{number}.pt")).state_dict()
+        assert all(torch.equal(loaded[key], state[key]) for key in state if not key.endswith("attn_mask"))
+    wrong = state | {key: tensor[:, :2] for key, tensor in state.items() if key.endswith("bias_table")}
+    with pytest.raises(UnreadableFile, match="wrongly shaped"):
+        create(spec, weights=saved(tmp_path, wrong))
+
+
 def test_a_prefix_that_only_some_keys_have_belongs_to_the_model(tmp_path):
     path = saved(tmp_path, {"module.a": torch.ones(1), "b": torch.ones(1)})
     assert list(read_checkpoint(path)) == ["module.a", "b"]
@@ -271,7 +363,7 @@ def misfit(checkpoint: dict[str, torch.Tensor], model: str = "the model") -> str
 
 def test_missing_keys_are_counted_and_the_first_three_named():
     message = misfit({"conv.weight": torch.ones(4, 3, 3, 3)})
-    assert "6 missing (conv.bias, norm.weight, norm.bias, …)" in message
+    assert "5 missing (conv.bias, norm.weight, norm.bias, …)" in message
     assert "of 7 keys" in message
     assert "unexpected" not in message
 

@@ -1,5 +1,6 @@
 """`export`: models become files that are checked against the fp32 torch reference."""
 
+import logging
 import re
 import time
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from vitdeploy.processes.progress import Progress, silent
 if TYPE_CHECKING:
     import torch
 
+_LOG = logging.getLogger("vitdeploy")
+
 PREPROCESSING = ("mean", "std", "scale", "channel_order")
 """The options of a request that are fields of `Preprocessing`."""
 
@@ -35,6 +38,8 @@ class ExportRequest:
     size: str | None = None
     batch: int = 1
     weights: Path | None = None
+    weights_key: str | None = None
+    """Name of the state dict in ``weights``; None: the averaged one, else the raw one."""
     weights_sha256: str | None = None
     """Digest of ``weights``, where the caller has read them already."""
     attention: str | None = None
@@ -64,6 +69,7 @@ class ExportRequest:
             attention=variant.attention,
             head=variant.head,
             io=variant.io,
+            weights_key=variant.weights_key if options.get("weights") else None,
             **({name: getattr(given, name) for name in PREPROCESSING} if given else {}),
             **options,
         )
@@ -82,12 +88,18 @@ class ExportResult:
 
 
 def create_model(
-    name: str, *, attention: Attention = "relu", weights: Path | str | None = None, seed: int = 0
+    name: str,
+    *,
+    attention: Attention = "relu",
+    weights: Path | str | None = None,
+    weights_key: str | None = None,
+    seed: int = 0,
 ) -> "torch.nn.Module":
     """The model as published, in eval mode, with official state-dict keys.
 
     Args:
         weights: an official or timm checkpoint; None: deterministic random weights from ``seed``.
+        weights_key: name of the state dict in it; None: the averaged one, else the raw one, which is logged.
 
     Raises:
         UsageError: no such model.
@@ -95,7 +107,12 @@ def create_model(
     """
     spec = registry.find_model(name)
     kind = None if attention == "relu" else attention  # the default, which means its own to a model that has no other
-    return registry.load("vitdeploy.models.create:create")(spec, attention=kind, weights=weights, seed=seed)
+    module, choice = registry.load("vitdeploy.models.create:create_with_choice")(
+        spec, attention=kind, weights=weights, weights_key=weights_key, seed=seed
+    )
+    if choice is not None and choice.words:
+        _LOG.warning("%s: %s %s", weights, name, choice.words)
+    return module
 
 
 def export_plan(names: Sequence[str], request: ExportRequest) -> list[str]:
@@ -156,6 +173,8 @@ def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan]:
     specs = [spec for name in names for spec in registry.exported_models(name)]
     if request.weights is not None and (meant := len({spec.whole for spec in specs})) != 1:
         raise UsageError(f"--weights fits one model, and {meant} are meant", "Name one model.")
+    if request.weights_key is not None and request.weights is None:
+        raise UsageError("--weights-key names a state dict of a checkpoint, and none is given", "Give --weights FILE.")
     if request.batch < 1:
         raise UsageError(f"--batch {request.batch} is not a positive whole number", "Use --batch 1 or more.")
     if request.attention is not None:
@@ -172,6 +191,7 @@ def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan]:
         "converter": request.converter,
         "compute_capability": _capabilities(request.compute_capability),
         "without": request.without,
+        "weights_key": request.weights_key,
     }
     given = preprocessing.options(**{name: getattr(request, name) for name in PREPROCESSING})
     requests = [

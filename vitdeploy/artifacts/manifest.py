@@ -50,11 +50,17 @@ class Weights(_Record, frozen=True, kw_only=True):
     seed: int | None = None
     sha256: str | None = None
     name: str | None = None
+    key: str | None = None
+    """Name of the state dict that was taken from the file; None: it is the whole file."""
+    other_keys: tuple[str, ...] = ()
+    """Names of those that were not."""
 
     @property
     def words(self) -> str:
-        """For tables: ``random weights (seed 0)`` or the checkpoint's name."""
-        return f"random weights (seed {self.seed})" if self.source == "random" else f"{self.name}"
+        """For tables: ``random weights (seed 0)`` or the checkpoint's name, with what was taken of several."""
+        if self.source == "random":
+            return f"random weights (seed {self.seed})"
+        return f"{self.name} ({self.key})" if self.other_keys else f"{self.name}"
 
     @property
     def identity(self) -> str:
@@ -179,7 +185,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     def variant(self) -> Variant:
         """What it is; which converter made it and which rewrites were left out is not kept."""
         given = self.preprocessing if self.preprocessing and self.preprocessing.source == "given" else None
-        return replace(Variant.of(self, self.weights.identity), preprocessing=given)
+        return replace(Variant.of(self, self.weights.identity), preprocessing=given, weights_key=self.weights.key)
 
 
 @dataclass(frozen=True, slots=True)

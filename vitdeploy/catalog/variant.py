@@ -36,6 +36,8 @@ class Variant:
     """For targets that have several; None: the default one. Records do not keep it."""
     compute_capability: tuple[str, ...] = ()
     """What an engine is built for ahead of time; empty: all that the builder can. Records do not keep it."""
+    weights_key: str | None = None
+    """Name of the state dict in the checkpoint; None: the averaged one, else the raw one."""
     preprocessing: Preprocessing | None = None
     """Given by options; None: the model's own. A record keeps what was used."""
     without: tuple[str, ...] = ()

@@ -28,6 +28,9 @@ def export_command(
     size: Size = None,
     batch: Annotated[int, typer.Option(help="Images per inference.")] = 1,
     weights: Weights = None,
+    weights_key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="State dict of the checkpoint; default: the averaged one.")
+    ] = None,
     attention: Attention = None,
     head: Annotated[str, typer.Option(metavar="logits|labels")] = "logits",
     io: Annotated[

@@ -1,7 +1,7 @@
 """From a row of the model table to a module ready to run; and how large and how costly it is."""
 
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vitdeploy.catalog import graph_io, registry
 from vitdeploy.catalog.spec import Attention, ModelSpec, is_user_model
-from vitdeploy.models.weights import fit, read_checkpoint, seeded
+from vitdeploy.models.state_dicts import StateDictChoice
+from vitdeploy.models.weights import fit_under_any_prefix, open_checkpoint, seeded
 
 
 @runtime_checkable
@@ -26,39 +27,57 @@ class Counted(Protocol):
         ...
 
 
-def create(
-    spec: ModelSpec, *, attention: Attention | None = None, weights: Path | str | None = None, seed: int = 0
-) -> nn.Module:
-    """The model of ``spec`` in eval mode, in float32 on the CPU, without gradients.
+def create(spec: ModelSpec, **options: Any) -> nn.Module:
+    """The model of `create_with_choice`."""
+    return create_with_choice(spec, **options)[0]
+
+
+def create_with_choice(
+    spec: ModelSpec,
+    *,
+    attention: Attention | None = None,
+    weights: Path | str | None = None,
+    weights_key: str | None = None,
+    seed: int = 0,
+) -> tuple[nn.Module, StateDictChoice | None]:
+    """The model of ``spec`` in eval mode, in float32 on the CPU, without gradients; and what was taken of ``weights``.
 
     ``attention`` None is the first that the model has. ``weights`` is a checkpoint file; without one the weights are
-    random, and depend on ``seed`` alone.
+    random, and depend on ``seed`` alone. ``weights_key`` names one of the state dicts in it; None: the averaged one,
+    else the raw one.
 
     Raises:
         Impossible: the model has no such attention.
+        UsageError: the checkpoint has no such state dict.
         UnreadableFile: the checkpoint is no good, or belongs to another model.
     """
     if is_user_model(spec.name):
-        return _user_model(spec, weights, seed)
+        return _user_model(spec, weights, weights_key, seed)
     chosen = registry.attention_of(spec, attention)
     # On the meta device nothing is allocated or initialized only to be overwritten.
     with torch.device("meta"):
         module: nn.Module = registry.module_of(spec, chosen)
+    choice: StateDictChoice | None = None
     if weights is None:
         state = seeded(module, seed)
     else:
-        rename = registry.load(spec.weight_names) if spec.weight_names else None
-        checkpoint = read_checkpoint(weights)
-        if spec.weight_tensors:
-            checkpoint = registry.load(spec.weight_tensors)(checkpoint)
-        complete = fit(checkpoint, _whole_model(spec, module, chosen), rename=rename, path=weights, model=spec.whole)
+        checkpoint = open_checkpoint(weights, weights_key)
+        choice = checkpoint.choice
+        complete = fit_under_any_prefix(
+            checkpoint.tensors,
+            _whole_model(spec, module, chosen),
+            tensors=registry.load(spec.weight_tensors) if spec.weight_tensors else None,
+            rename=registry.load(spec.weight_names) if spec.weight_names else None,
+            path=weights,
+            model=spec.whole,
+        )
         state = {key: complete[key] for key in module.state_dict()}
     module.load_state_dict(state, strict=True, assign=True)
     unset = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
     if unset:
         msg = f"{spec.builder} makes tensors that no state dict fills: {', '.join(unset)}"
         raise RuntimeError(msg)
-    return module.eval().requires_grad_(False)
+    return module.eval().requires_grad_(False), choice
 
 
 def _whole_model(spec: ModelSpec, module: nn.Module, attention: Attention) -> nn.Module:
@@ -81,15 +100,20 @@ def unfilled(spec: ModelSpec) -> tuple[nn.Module, tuple[tuple[int, ...], ...]]:
     return module.eval(), shapes
 
 
-def _user_model(spec: ModelSpec, weights: Path | str | None, seed: int) -> nn.Module:
+def _user_model(
+    spec: ModelSpec, weights: Path | str | None, weights_key: str | None, seed: int
+) -> tuple[nn.Module, StateDictChoice | None]:
     """A user model: with its own weights, with those of a file, or seeded where it has none."""
     module: nn.Module = registry.load(spec.builder)(spec.variant)
     inner = getattr(module, "model", module)
+    choice: StateDictChoice | None = None
     if weights is not None:
-        inner.load_state_dict(fit(read_checkpoint(weights), inner, path=weights, model=spec.name))
+        checkpoint = open_checkpoint(weights, weights_key)
+        choice = checkpoint.choice
+        inner.load_state_dict(fit_under_any_prefix(checkpoint.tensors, inner, path=weights, model=spec.name))
     elif spec.user_weights is None:
         inner.load_state_dict(seeded(inner, seed))
-    return module.eval().requires_grad_(False)
+    return module.eval().requires_grad_(False), choice
 
 
 def count_parameters(module: nn.Module) -> int:

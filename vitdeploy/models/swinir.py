@@ -78,11 +78,14 @@ class Block(nn.Module):
         shift: how far the windows are moved, in pixels.
     """
 
+    UNREAD_BUFFERS = ("attn_mask",)
+    """As many windows as the picture of its training had; `shift_mask` makes it for every size."""
+
     def __init__(self, shift: int) -> None:
         super().__init__()
         self.shift = shift
         if shift:
-            # Only so that official files fit: `shift_mask` makes it for every size.
+            # Only so that official files fit.
             windows = (TRAINED_SIDE // WINDOW) ** 2
             self.register_buffer("attn_mask", torch.zeros(windows, WINDOW**2, WINDOW**2))
         self.norm1 = nn.LayerNorm(WIDTH)

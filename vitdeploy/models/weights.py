@@ -11,6 +11,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,18 +21,28 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vitdeploy.errors import MissingPackage, UnreadableFile
+from vitdeploy.models import state_dicts
+from vitdeploy.models.state_dicts import StateDictChoice
 
 StateDict = dict[str, Tensor]
 Rename = Callable[[Iterable[str]], Mapping[str, str]]
 """Maps the keys of a checkpoint to those of the model."""
 
-WRAPPERS = ("state_dict", "params_ema", "params", "model")
-"""Keys under which training scripts store the state dict, the averaged weights before the raw ones.
+PREFIXES = ("module.", "_orig_mod.")
+"""What data-parallel training, averaging and ``torch.compile`` put before keys."""
 
-Source: the official EfficientViT checkpoints; BasicSR, https://github.com/XPixelGroup/BasicSR; MMEngine; SegNeXt.
-"""
+COUNTER = "num_batches_tracked"
+"""Of a batch norm; it takes no part in inference, and files older than PyTorch 0.4.1 lack it."""
+
+NO_WEIGHT = re.compile(
+    r"(^|\.)(total_ops|total_params|n_averaged|num_batches_tracked|attn_mask|relative_position_index"
+    r"|relative_coords_table|position_ids)$"
+)
+"""What a file may hold beside the weights: counters of thop, of averaging and of norms, and tables that follow from the
+size. One that the model has no place for does not decide whether the file is the model's."""
 
 _SHOWN = 3
+_SAVE_STATE_DICT = "Save the model's `state_dict()` with `torch.save` and give that file."
 _DOWNLOAD = "Download the file again and compare its size and digest with the publisher's."
 _NOT_WEIGHTS = {
     b"version https://git-lfs": ("a Git LFS pointer, not the file itself", "Fetch the file with `git lfs pull`."),
@@ -49,28 +60,101 @@ def seeded(module: nn.Module, seed: int) -> StateDict:
     return {key: _seeded_tensor(key, tensor, seed) for key, tensor in module.state_dict().items()}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """The tensors that were taken from a file, and which of its state dicts they are."""
+
+    tensors: StateDict
+    choice: StateDictChoice
+
+
 def read_checkpoint(path: Path | str) -> StateDict:
+    """The tensors that `open_checkpoint` takes by itself."""
+    return open_checkpoint(path).tensors
+
+
+def open_checkpoint(path: Path | str, key: str | None = None) -> Checkpoint:
     """The tensors of a ``.safetensors`` file or of a PyTorch checkpoint, under their own keys.
 
-    Floating tensors come as float32, whatever they are stored as. A state dict inside a training checkpoint is
-    unwrapped, and the prefix ``module.`` that data-parallel training leaves on all keys is taken off.
+    Floating tensors come as float32, whatever they are stored as. Of the state dicts in a training checkpoint one is
+    taken (`state_dicts.choose`), and the prefixes that training leaves on all keys are taken off.
+
+    Args:
+        path: the file.
+        key: name of the state dict in it; None: the averaged one, else the raw one.
 
     Raises:
+        UsageError: it has no such state dict.
         UnreadableFile: not a readable file, damaged, holds code or anything but finite tensors.
         MissingPackage: a ``.safetensors`` file without the package safetensors.
     """
     path = Path(path)
     _check_is_file(path)
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    tensors = _tensors(path, content)
-    if all(key.startswith("module.") for key in tensors):
-        tensors = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
-    bad = [key for key, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+    if not isinstance(content, Mapping):
+        raise _unreadable(path, f"holds a {type(content).__name__}, not a dict of tensors", _SAVE_STATE_DICT)
+    choice = state_dicts.choose(cast("Mapping[Any, Any]", content), key, _shown(path))
+    tensors = _without_prefixes(_tensors(path, choice.entries))
+    weights = {name: tensor for name, tensor in tensors.items() if not NO_WEIGHT.search(name)}
+    bad = [name for name, tensor in weights.items() if not bool(tensor.isfinite().all())]
     if bad:
         raise _unreadable(
             path, f"holds NaN or infinity in {len(bad)} of {len(tensors)} tensors ({_first(bad)})", _DOWNLOAD
         )
+    return Checkpoint(tensors=tensors, choice=choice)
+
+
+def _without_prefixes(tensors: StateDict) -> StateDict:
+    """The tensors without what training put before all of their keys; a compiled part's mark goes wherever it is."""
+    compiled = {key: key.replace("_orig_mod.", "") for key in tensors}
+    if len(set(compiled.values())) == len(tensors):
+        tensors = {compiled[key]: tensor for key, tensor in tensors.items()}
+    for prefix in PREFIXES:
+        weights = [key for key in tensors if key.startswith(prefix) or not NO_WEIGHT.search(key)]
+        if weights and all(key.startswith(prefix) for key in weights):
+            tensors = {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}
     return tensors
+
+
+def fit_under_any_prefix(
+    checkpoint: StateDict,
+    module: nn.Module,
+    *,
+    tensors: Callable[[StateDict], StateDict] | None = None,
+    rename: Rename | None = None,
+    path: Path | str,
+    model: str,
+) -> StateDict:
+    """As `fit`, where training may have put the model under a name, as Lightning's ``model.`` or ``net.``.
+
+    A first part that all keys share is taken off as long as more of the model's keys are met without it.
+
+    Args:
+        checkpoint: under its own keys.
+        module: the model.
+        tensors: turns a checkpoint's tensors into the model's; None: they are.
+        rename: as `fit` has it.
+        path: of the file.
+        model: its name.
+
+    Raises:
+        UnreadableFile: as `fit`.
+    """
+    expected = module.state_dict()
+    best, best_count = checkpoint, -1
+    for _ in range(3):
+        turned = tensors(checkpoint) if tensors else checkpoint
+        names = rename(turned) if rename else {key: key for key in turned}
+        count = sum(names[key] in expected for key in turned)
+        if count > best_count:
+            best, best_count = turned, count
+        weights = [key for key in checkpoint if not NO_WEIGHT.search(key) or "." in key]
+        first = {key.partition(".")[0] for key in weights}
+        if len(first) != 1 or not all("." in key for key in weights):
+            break
+        prefix = f"{first.pop()}."
+        checkpoint = {key.removeprefix(prefix): tensor for key, tensor in checkpoint.items()}
+    return fit(best, module, rename=rename, path=path, model=model)
 
 
 def fit(
@@ -83,6 +167,9 @@ def fit(
 ) -> StateDict:
     """The checkpoint as a state dict of ``module``: all of its keys, in its order and dtypes, and nothing else.
 
+    Every weight must be there and fit. Counters of norms, buffers that the model never reads (``UNREAD_BUFFERS`` of a
+    submodule) and tables that it computed itself are taken from the module where the file has none that fit.
+
     ``rename`` maps the checkpoint's keys to the module's; None where they are the same. ``path`` and ``model``
     name the two in the message.
 
@@ -93,13 +180,15 @@ def fit(
     renamed = {names[key]: tensor for key, tensor in checkpoint.items()}
     expected = module.state_dict()
     twice = len(checkpoint) - len(renamed)
+    unread = _unread(module)
+    own = {key for key, tensor in expected.items() if key in unread or _is_own(key, tensor)}
     faults = {
-        "missing": [key for key in expected if key not in renamed],
-        "unexpected": [key for key in checkpoint if names[key] not in expected],
+        "missing": [key for key in expected if key not in renamed and key not in own],
+        "unexpected": [key for key in checkpoint if names[key] not in expected and not NO_WEIGHT.search(key)],
         "wrongly shaped": [
             f"{key}: file {_kind(renamed[key])}, model {_kind(tensor)}"
             for key, tensor in expected.items()
-            if key in renamed and _kind(renamed[key]) != _kind(tensor)
+            if key in renamed and key not in unread and _kind(renamed[key]) != _kind(tensor)
         ],
     }
     problems = [f"{len(keys)} {fault} ({_first(keys)})" for fault, keys in faults.items() if keys]
@@ -111,7 +200,30 @@ def fit(
             f"does not fit {model}: of {len(expected)} keys, {'; '.join(problems)}",
             "Give the checkpoint that belongs to this model, or name the model that the checkpoint belongs to.",
         )
-    return {key: renamed[key].to(tensor.dtype) for key, tensor in expected.items()}
+    return {
+        key: renamed[key].to(tensor.dtype)
+        if key in renamed and _kind(renamed[key]) == _kind(tensor)
+        else torch.zeros(tensor.shape, dtype=tensor.dtype)
+        if key in unread or key.endswith(COUNTER)
+        else tensor.clone()
+        for key, tensor in expected.items()
+    }
+
+
+def _unread(module: nn.Module) -> set[str]:
+    """The keys of buffers that a module has for the sake of files alone."""
+    return {
+        f"{name}.{buffer}" if name else buffer
+        for name, inner in cast("Iterable[tuple[str, nn.Module]]", module.named_modules())
+        for buffer in getattr(inner, "UNREAD_BUFFERS", ())
+    }
+
+
+def _is_own(key: str, tensor: Tensor) -> bool:
+    """Whether a module needs no file for a tensor: a norm's counter, or an integer table that it computed."""
+    return key.endswith(COUNTER) or bool(
+        NO_WEIGHT.search(key) and not tensor.is_floating_point() and not tensor.is_meta
+    )
 
 
 def _seeded_tensor(key: str, like: Tensor, seed: int) -> Tensor:
@@ -214,14 +326,10 @@ def _read_safetensors(path: Path) -> object:
         raise _unreadable(path, f"is not a readable safetensors file: {_reason(error)}", _DOWNLOAD) from error
 
 
-def _tensors(path: Path, content: object) -> StateDict:
-    hint = "Save the model's `state_dict()` with `torch.save` and give that file."
-    if not isinstance(content, Mapping):
-        raise _unreadable(path, f"holds a {type(content).__name__}, not a dict of tensors", hint)
-    entries = cast("Mapping[Any, Any]", content)
-    wrapped = (entries[key] for key in WRAPPERS if isinstance(entries.get(key), Mapping))
+def _tensors(path: Path, entries: Mapping[Any, Any]) -> StateDict:
+    hint = _SAVE_STATE_DICT
     tensors: StateDict = {}
-    for key, value in next(wrapped, entries).items():
+    for key, value in entries.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             entry = f"{_shown(key)} is a {type(value).__name__}"
             raise _unreadable(path, f"is not a dict of tensors: its entry {entry}", hint)
