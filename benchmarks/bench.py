@@ -153,7 +153,7 @@ def run(
     """Time all jobs and keep ``out`` up to date; `exit_code_of` gives the exit code of each row.
 
     ``connection`` is opened from ``device`` when none is given. One failing job does not stop the others.
-    With ``stop_rule`` the two jobs are the sides of a duel: their trials are pairs, and the rule ends it. With
+    With ``stop_rule`` the jobs are the sides of a duel, A and B of each case: trials are pairs, the rule ends it. With
     ``turn_s`` the two processes of a pair take turns of that length, where memory holds both.
 
     Raises:
@@ -248,19 +248,19 @@ def _time_pairs(
     """Run pairs of trials until all were run or the rule ends the duel."""
     planned = current.frame.protocol
     slots = schedule(len(current.rows), current.frame.id, planned)
-    sides = len(current.rows)
-    for begin in range(0, len(slots), sides):
-        pair = slots[begin : begin + sides]
-        if turn_s is not None and (words := _run_turns(current, pair, prepared, planned, turn_s)):
-            progress(f"pairs of whole trials are run, without turns: {words}")
-            turn_s = None
-        if turn_s is None:
-            for slot in pair:
-                if current.rows[slot.place].error is None:
-                    _run_trial(current, slot, prepared, planned)
-        for done, slot in enumerate(pair, begin + 1):
-            on_trial(done, len(slots), current.rows[slot.place].job.case.name)
-        duel = stop_rule(run_of(current.frame, current.rows), pair[0].index + 1, turn_s)
+    round_length = len(current.rows)
+    for begin in range(0, len(slots), round_length):
+        for start in range(begin, begin + round_length, 2):
+            pair = slots[start : start + 2]
+            if turn_s is not None and (words := _run_turns(current, pair, prepared, planned, turn_s)):
+                progress(f"pairs of whole trials are run, without turns: {words}")
+                turn_s = None
+            if turn_s is None:
+                for slot in pair:
+                    if all(current.rows[other.place].error is None for other in pair):
+                        _run_trial(current, slot, prepared, planned)
+            on_trial(start + 2, len(slots), current.rows[pair[0].place].job.case.name)
+        duel = stop_rule(run_of(current.frame, current.rows), slots[begin].index + 1, turn_s)
         # As many trials as there are pairs were planned after all, so that none counts as missing.
         protocol = msgspec.structs.replace(planned, trials=duel.pairs)
         current.frame = msgspec.structs.replace(current.frame, duel=duel, protocol=protocol)
@@ -289,9 +289,15 @@ def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[TrialSlo
 def round_of(rows: int, run_id: str, protocol: record.Protocol, index: int) -> list[TrialSlot]:
     """The ``index``-th trial of every row, in the order of `schedule`."""
     paired = protocol.order == PAIRED_ORDER
-    places = list(range(rows))
     drawn = index - index % 2 if paired else index
-    random.Random(f"{protocol.seed}:{drawn}").shuffle(places)  # noqa: S311 (an order, not a secret)
+    generator = random.Random(f"{protocol.seed}:{drawn}")  # noqa: S311 (an order, not a secret)
+    places = list(range(rows))
+    if paired:  # the two sides of a case stay together
+        cases = list(range(rows // 2))
+        generator.shuffle(cases)
+        places = [2 * case + side for case in cases for side in generator.sample((0, 1), 2)]
+    else:
+        generator.shuffle(places)
     if paired and index % 2:
         places.reverse()
     return [

@@ -65,10 +65,10 @@ def calibrate(run: Run, *, alpha: float, max_slowdown: float, seed: int = 0) -> 
     Raises:
         NoValidMeasurement: fewer than four pairs were measured, or the run is no duel.
     """
-    if run.sides is None:
+    if len(run.couples) != 1:
         raise NoValidMeasurement(f"run {run.id} is no duel", "Calibrate again.")
-    a, b = run.sides
-    medians = [_medians(side) for side in run.sides]
+    ((a, b),) = run.couples
+    medians = [_medians(side) for side in (a, b)]
     shared = sorted(medians[0].keys() & medians[1].keys())
     if len(shared) < FEWEST_PAIRS:
         raise NoValidMeasurement(f"{len(shared)} pairs were measured", "Free the machine, and calibrate again.")

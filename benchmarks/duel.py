@@ -67,6 +67,7 @@ def run(
     """Time side A, the base, and side B, the head, in pairs until their difference is clear or all pairs were run.
 
     Args:
+        jobs: A and B of the first case, A and B of the second, ….
         planned: the duel with all its pairs; ``alpha`` is the probability of each kind of false claim, over all looks
             together.
         min_time_s: sampling time of a trial.
@@ -80,7 +81,7 @@ def run(
         raise UsageError(f"{planned.pairs} pairs are too few to estimate the spread", f"Use at least {FEWEST_PAIRS}.")
     protocol = bench.make_protocol(trials=planned.pairs, min_time_s=min_time_s, order=bench.PAIRED_ORDER)
     return bench.run(
-        [replace(job, side=side) for job, side in zip(jobs, _SIDES, strict=True)],
+        [replace(job, side=_SIDES[place % 2]) for place, job in enumerate(jobs)],
         device=device,
         protocol=protocol,
         out=out,
@@ -100,13 +101,14 @@ def _stop_rule(planned: record.Duel, *, early: bool) -> bench.StopRule:
     def duel_after(run: Run, pairs: int, turn_s: float | None) -> record.Duel:
         share = shares.get(pairs)
         stopped = None
-        by_side = {result.side: result for result in run.results}
-        if any(result.status == "failed" for result in run.results):
+        whole = [couple for couple in run.couples if all(result.status != "failed" for result in couple)]
+        if not whole:
             stopped = "a side failed"
         elif share is not None and pairs < most:
-            effect = verdict.versus(by_side["A"], by_side["B"], max_slowdown=planned.max_slowdown, alpha=alpha * share)
-            if effect.verdict != "inconclusive":
-                stopped = f"{effect.verdict} with a tenth of the allowed error"
+            effects = verdict.of_couples(whole, max_slowdown=planned.max_slowdown, alpha=alpha * share)
+            verdicts = list(dict.fromkeys(effect.verdict for effect in effects))
+            if "inconclusive" not in verdicts:
+                stopped = f"{' and '.join(verdicts)} with a tenth of the allowed error"
         look_alpha = alpha * (share if share is not None else shares[most])
         by: record.By = "trials" if turn_s is None else "turns"
         return msgspec.structs.replace(planned, pairs=pairs, alpha=look_alpha, stopped=stopped, by=by, turn_s=turn_s)

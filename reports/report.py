@@ -200,15 +200,12 @@ def but_target(result: Result) -> Case:
 
 
 def _rows(run: Run, baseline: Run | None) -> Iterator[ReportRow]:
-    if run.sides is not None:
-        a, b = run.sides
-        yield replace(_row(a, run, None), label=f"{a.case.name} (A)")
+    if run.couples:
         duel = comparison.duel(run)
-        yield replace(
-            _row(b, run, duel.comparisons[0]),
-            label=f"{b.case.name} (B against A)",
-            explained=explanations.attribution(duel.attribution),
-        )
+        for (a, b), change in zip(run.couples, duel.comparisons, strict=True):
+            yield replace(_row(a, run, None), label=f"{a.case.name} (A)")
+            explained = explanations.attribution(duel.attribution)
+            yield replace(_row(b, run, change), label=f"{b.case.name} (B against A)", explained=explained)
         return
     comparable = baseline is not None and not comparison.differences(run, baseline)
     compared = verdict.compare(baseline.results, run.results, historical=True) if baseline and comparable else []

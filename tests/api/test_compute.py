@@ -107,7 +107,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
         return double
 
     monkeypatch.setattr(jobs, "export", export)
-    monkeypatch.setattr(duel, "PAIRS", 4)
+    monkeypatch.setattr(duel, "PAIRS", {"turns": 4, "trials": 4})
     return opened
 
 
@@ -277,7 +277,7 @@ def test_a_suspicion_is_confirmed_here_by_real_trials_of_the_very_case(
     pytest.importorskip("onnx", reason="the toy model is made with onnx")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(duel, "PAIRS", 4)
+    monkeypatch.setattr(duel, "PAIRS", {"turns": 4, "trials": 4})
     monkeypatch.setattr(record, "MOST_UNSTEADY", 1.0)  # whatever else this machine does meanwhile
     case = {"device": "local", "size": (32, 32), "streams": 2, "boundary": "compute", "threads": 2}
     paths: list[Path] = []

@@ -93,7 +93,8 @@ def test_a_phone_is_timed_and_its_output_held_against_ours(tmp_path: Path, phone
     job = job_in(tmp_path, threads=4)
     run = timed(tmp_path, device, trials=3, job=job)
     (result,) = run.results
-    assert (result.status, result.reasons, bench.exit_code_of(result)) == ("valid", (), 0)
+    assert (result.status, bench.exit_code_of(result)) == ("valid", 0)
+    assert {reason.code for reason in result.reasons} <= {"noisy"}
     assert len(result.trials) == 3
     for taken in result.trials:
         assert taken.sample_kind == "block_median"

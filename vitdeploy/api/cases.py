@@ -151,6 +151,14 @@ def side(name: str, request: BenchRequest) -> Planned:
     return _of_models(entry, request)[0]
 
 
+def artifact_folders(name: str) -> dict[str, Path]:
+    """Place below a folder of artifacts → the artifact; empty where ``name`` is an artifact itself, or no folder."""
+    root = Path(name)
+    if not root.is_dir() or (root / MANIFEST).exists():
+        return {}
+    return {path.parent.relative_to(root).as_posix(): path.parent for path in sorted(root.rglob(MANIFEST))}
+
+
 def again(case: Case, artifact: Artifact) -> Planned:
     """A case of an earlier run with its artifact, to be timed once more as it was.
 

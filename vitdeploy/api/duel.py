@@ -19,7 +19,7 @@ from vitdeploy.benchmarks.trial import prepared_device, turns_trial
 from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device
-from vitdeploy.errors import UsageError, worst_exit_code
+from vitdeploy.errors import NothingToCompare, UsageError, worst_exit_code
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import comparison, record
 from vitdeploy.results.comparison import Compared
@@ -58,13 +58,14 @@ class DuelOutcome:
 def duel_plan(a: str, b: str, request: DuelRequest) -> list[str]:
     """What `duel` would do."""
     device = reachable(request.device)
-    sides = _sides(a, b, request)
+    sides, alone = _sides(a, b, request)
     by = "trials" if _no_turns(request, device, sides) else "turns"
     pairs, min_time_s = request.pairs or duels.PAIRS[by], request.min_time_s or duels.MIN_TIME_S[by]
     looks = ", ".join(str(count) for count in duels.looks(pairs, by)) if request.early else str(pairs)
     way = f"in turns of {1000 * turns_trial.TURN_S:g} ms" if by == "turns" else "one after the other"
     return [
-        *(f"side {letter}: {side.words} on {device.name}" for letter, side in zip("AB", sides, strict=True)),
+        *(f"side {'AB'[place % 2]}: {side.words} on {device.name}" for place, side in enumerate(sides)),
+        *alone,
         f"at most {pairs} pairs of fresh processes, at least {min_time_s:g} s each, {way}; looked at after {looks}",
     ]
 
@@ -72,20 +73,26 @@ def duel_plan(a: str, b: str, request: DuelRequest) -> list[str]:
 def duel(
     a: str, b: str, request: DuelRequest, *, progress: Progress = silent, on_trial: OnTrial = silent_trial
 ) -> DuelOutcome:
-    """Time two artifacts or models against each other in interleaved pairs; what is not exported yet is made first.
+    """Time two artifacts or models against each other in pairs of processes; what is not exported yet is made first.
+
+    Two folders of artifacts are a duel of every case that both have.
 
     Raises:
         UsageError: an unknown name, or a number that means nothing.
+        NothingToCompare: two folders have no case in common.
         DeviceError: the device is not reachable, busy, or another one than its file says.
         VitdeployError: a side could not be made.
     """
-    return timed_duel(_sides(a, b, request), (a, b), request, progress, on_trial)
+    sides, alone = _sides(a, b, request)
+    for words in alone:
+        progress(words)
+    return timed_duel(sides, (a, b), request, progress, on_trial)
 
 
 def timed_duel(
     sides: Sequence[Planned], names: tuple[str, str], request: DuelRequest, progress: Progress, on_trial: OnTrial
 ) -> DuelOutcome:
-    """The duel of two cases; a side that cannot be made is an error."""
+    """The duel of sides A and B of each case; a side that cannot be made is an error."""
     with output_path.claimed(request.out, output_path.new_path("runs", "duel", request.device)) as out:
         return _timed_into(out, sides, names, request, progress, on_trial)
 
@@ -141,6 +148,8 @@ def checked_share(option: str, value: float) -> float:
 
 def _attributed(run: Run, jobs: Sequence[Job], device: Device, out: Path, progress: Progress) -> Run:
     """The run with the operators that explain its difference, where there is one and the device can be profiled."""
+    if len(jobs) != 2:  # a run has one place for an explanation
+        return run
     (compared,) = comparison.duel(run).comparisons
     a, b = (job.artifact for job in jobs)
     if compared.verdict not in ("slower", "faster") or run.duel is None or a is None or b is None:
@@ -173,8 +182,24 @@ def _no_turns(request: DuelRequest, device: Device, sides: Sequence[Planned]) ->
     return obstacle
 
 
-def _sides(a: str, b: str, request: DuelRequest) -> list[Planned]:
-    return [cases.side(name, _bench_request(request)) for name in (a, b)]
+def _sides(a: str, b: str, request: DuelRequest) -> tuple[list[Planned], list[str]]:
+    """A and B of each case, and what is said of artifacts that only one of two folders has."""
+    folders = [cases.artifact_folders(name) for name in (a, b)]
+    if not all(folders):
+        return [cases.side(name, _bench_request(request)) for name in (a, b)], []
+    shared = [place for place in folders[0] if place in folders[1]]
+    if not shared:
+        raise NothingToCompare(
+            f"{a} and {b} have no artifact in common", "Export the same models, sizes and targets into both."
+        )
+    sides = [cases.side(str(side[place]), _bench_request(request)) for place in shared for side in folders]
+    alone = [
+        f"{place} is left out: only {name} has it"
+        for name, side, other in ((a, folders[0], folders[1]), (b, folders[1], folders[0]))
+        for place in side
+        if place not in other
+    ]
+    return sides, alone
 
 
 def _bench_request(request: DuelRequest) -> BenchRequest:

@@ -91,7 +91,7 @@ def duel(run: Run, *, max_slowdown: float | None = None, alpha: float | None = N
     Raises:
         NothingToCompare: the run is no duel.
     """
-    if run.duel is None or run.sides is None:
+    if run.duel is None or not run.couples:
         raise NothingToCompare(f"run {run.id} is no duel", "Name the run to compare it with before it.")
     bound = run.duel.max_slowdown if max_slowdown is None else max_slowdown
     level = run.duel.alpha if alpha is None else alpha
@@ -99,7 +99,7 @@ def duel(run: Run, *, max_slowdown: float | None = None, alpha: float | None = N
     return Compared(
         base=f"A: {run.duel.names[0]}",
         head=f"B: {run.duel.names[1]}",
-        comparisons=(verdict.versus(*run.sides, max_slowdown=bound, alpha=level, clocked=has_own_clock(run)),),
+        comparisons=tuple(verdict.of_couples(run.couples, max_slowdown=bound, alpha=level, clocked=has_own_clock(run))),
         max_slowdown=bound,
         alpha=level,
         historical=False,

@@ -246,7 +246,7 @@ class Attribution(_Record, frozen=True, kw_only=True):
 
 
 class Duel(_Record, frozen=True, kw_only=True):
-    """That a run is a duel: two rows, A and B, measured in interleaved pairs of fresh processes."""
+    """That a run is a duel: rows A and B of one or several cases, in interleaved pairs of fresh processes."""
 
     names: tuple[str, str]
     """What was asked for, A and B."""
@@ -303,10 +303,10 @@ class Run(_Record, frozen=True, kw_only=True):
         return tuple(dict.fromkeys(runtime for runtime in runtimes if runtime is not None))
 
     @property
-    def sides(self) -> tuple[Result, Result] | None:
-        """Rows A and B of a duel; None where this is none."""
-        by_side = {result.side: result for result in self.results}
-        return (by_side["A"], by_side["B"]) if self.duel and {"A", "B"} <= by_side.keys() else None
+    def couples(self) -> tuple[tuple[Result, Result], ...]:
+        """Rows A and B of each case of a duel; empty where this is none."""
+        by_side = ([result for result in self.results if result.side == side] for side in ("A", "B"))
+        return tuple(zip(*by_side, strict=False))
 
 
 def load(path: Path) -> Run:

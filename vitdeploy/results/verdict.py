@@ -144,12 +144,24 @@ def compare(
     ]
 
 
+def of_couples(
+    couples: Sequence[tuple[Result, Result]],
+    *,
+    max_slowdown: float = MAX_SLOWDOWN,
+    alpha: float = ALPHA,
+    clocked: bool = False,
+) -> list[Comparison]:
+    """The comparisons of a duel's sides, whatever their cases are; each goes under the head's case."""
+    base = [msgspec.structs.replace(before, case=after.case) for before, after in couples]
+    head = [after for _, after in couples]
+    return compare(base, head, max_slowdown=max_slowdown, alpha=alpha, historical=False, clocked=clocked)
+
+
 def versus(
     base: Result, head: Result, *, max_slowdown: float = MAX_SLOWDOWN, alpha: float = ALPHA, clocked: bool = False
 ) -> Comparison:
-    """The comparison of a duel's two sides, whatever their cases are; it goes under the head's case."""
-    alike = msgspec.structs.replace(base, case=head.case)
-    return compare([alike], [head], max_slowdown=max_slowdown, alpha=alpha, historical=False, clocked=clocked)[0]
+    """The comparison of the sides of a duel of one case."""
+    return of_couples([(base, head)], max_slowdown=max_slowdown, alpha=alpha, clocked=clocked)[0]
 
 
 def effect(
