@@ -79,6 +79,8 @@ def run(
     """
     if planned.pairs < FEWEST_PAIRS:
         raise UsageError(f"{planned.pairs} pairs are too few to estimate the spread", f"Use at least {FEWEST_PAIRS}.")
+    for side in (0, 1):
+        bench.check_distinct(jobs[side::2])
     protocol = bench.make_protocol(trials=planned.pairs, min_time_s=min_time_s, order=bench.PAIRED_ORDER)
     return bench.run(
         [replace(job, side=_SIDES[place % 2]) for place, job in enumerate(jobs)],

@@ -43,6 +43,7 @@ from vitdeploy.results import comparison, record
 FACTS = {"cpu": "made up", "cores_physical": 2, "compute_capability": "8.0", "gpu": "made up", "packages": {}}
 NVML = "vitdeploy.devices.probe_nvml"
 TRIAL = "vitdeploy.benchmarks.trial.worker"
+TURNS = "vitdeploy.benchmarks.trial.turns"
 PROFILE = "vitdeploy.benchmarks.profile.worker"
 INFERENCE = "vitdeploy.inference.worker"
 
@@ -56,6 +57,10 @@ class Board(FakeConnection):
         self.told: list[tuple[str, dict[str, Any]]] = []
 
     def _timed(self, job: dict[str, Any]) -> CommandResult:
+        if "sides" in job:
+            replies = [json.loads(self._timed(side).stdout)["reply"] for side in job["sides"]]
+            reply = {"sides": [{"trial": trial} for trial in replies], "does_not_fit": None}
+            return CommandResult(exit_code=0, stdout=json.dumps({"reply": reply}), stderr="")
         slow = job["trial"]["pair"] is not None and job["trial"]["id"].split("/")[1] == "1"
         taken = fake_trial(job, [2_000_000 + len(self.jobs) if slow else 1_000_000 + len(self.jobs)] * 20)
         return CommandResult(exit_code=0, stdout=json.dumps({"reply": taken}), stderr="")
@@ -63,7 +68,8 @@ class Board(FakeConnection):
     def run(self, argv: Sequence[str], *, stdin: str = "", timeout_s: float) -> CommandResult:
         module = argv[-1]
         if stdin:
-            self.told.append((module, json.loads(stdin)))
+            job = json.loads(stdin)
+            self.told += [(TRIAL, side) for side in job["sides"]] if module == TURNS else [(module, job)]
         if module == PROFILE:
             return CommandResult(exit_code=0, stdout=json.dumps({"reply": {"Conv": 1_000}}), stderr="")
         if module == INFERENCE or argv[0] == "rm":

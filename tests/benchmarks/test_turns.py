@@ -1,5 +1,6 @@
 """Turns: two loaded workers and their driver as processes, and what is made of their samples."""
 
+import dataclasses
 import json
 import math
 import subprocess
@@ -14,14 +15,17 @@ import pytest
 from tests.doubles import artifacts
 from tests.doubles.fakes import FakeClock, FakeConnection, FakeSession
 from tests.doubles.worker_job import job_of
+from vitdeploy.api import duel as duel_verb
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks import duel
 from vitdeploy.benchmarks.studies import decision
 from vitdeploy.benchmarks.trial import loop, prepared_device, turn_worker, turns
 from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import inventory
+from vitdeploy.errors import NothingToCompare, UsageError
 from vitdeploy.processes.connection import CommandResult
 from vitdeploy.processes.local import LocalConnection
+from vitdeploy.reports import report
 from vitdeploy.results import comparison, record, stats, verdict
 from vitdeploy.results.record import Trial, Turns
 
@@ -255,3 +259,28 @@ def test_no_process_is_left(toy: Artifact):
     mine = str(toy.folder).encode()
     left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if mine in path.read_bytes()]
     assert not left
+
+
+def test_two_folders_are_a_duel_of_every_case_that_both_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("onnxruntime", reason="the toy models run in ONNX Runtime")
+    monkeypatch.setattr(duel, "PAIRS", {"turns": 3, "trials": 3})
+    for name in ("efficientvit_b0", "efficientvit_b1"):
+        for side in ("base", "head"):
+            artifacts.conv_relu(tmp_path / side / name / "32x32/onnx-fp32", model_name=name)
+    artifacts.conv_relu(tmp_path / "head/new/32x32/onnx-fp32")
+    words: list[str] = []
+    folders = str(tmp_path / "base"), str(tmp_path / "head")
+    request = duel_verb.DuelRequest(min_time_s=0.02, out=tmp_path / "duel.json", max_slowdown=0.5)
+    outcome = duel_verb.duel(*folders, request, progress=words.append)
+    assert len(outcome.compared.comparisons) == 2
+    assert {comparison.unit for comparison in outcome.compared.comparisons} == {"pair"}
+    assert [result.side for result in outcome.run.results] == ["A", "B", "A", "B"]
+    assert f"new/32x32/onnx-fp32 is left out: only {folders[1]} has it" in words
+    labels = [row.label for row in report.build([record.load(tmp_path / "duel.json")]).rows]
+    assert labels[2:] == [f"efficientvit_b1 onnx-fp32 32x32 ({words})" for words in ("A", "B against A")]
+    with pytest.raises(NothingToCompare, match="no artifact in common"):
+        duel_verb.duel(folders[0] + "/efficientvit_b0", folders[1], request)
+    artifacts.conv_relu(tmp_path / "base/again/32x32/onnx-fp32")
+    artifacts.conv_relu(tmp_path / "head/again/32x32/onnx-fp32")
+    with pytest.raises(UsageError, match="twice"):
+        duel_verb.duel(*folders, dataclasses.replace(request, out=tmp_path / "again.json"))

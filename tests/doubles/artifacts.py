@@ -11,7 +11,9 @@ from vitdeploy.benchmarks.studies import plain_records
 from vitdeploy.results.record import Case
 
 
-def conv_relu(folder: Path, *, nan: bool = False, channels: int = 8, kernel: int = 3) -> Artifact:
+def conv_relu(
+    folder: Path, *, nan: bool = False, channels: int = 8, kernel: int = 3, model_name: str = "efficientvit_b0"
+) -> Artifact:
     """``model.onnx`` of one convolution and one ReLU, 32x32; ``nan``: it divides zero by zero at its end."""
     import numpy as np
     import onnx
@@ -38,7 +40,7 @@ def conv_relu(folder: Path, *, nan: bool = False, channels: int = 8, kernel: int
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.save(model, str(folder / "model.onnx"))
     logits = Tensor(name="logits", shape=(1, channels, 32, 32), dtype="float32", layout="NCHW")
-    return _written(folder, "model.onnx", "efficientvit_b0", "onnx-fp32", logits)
+    return _written(folder, "model.onnx", model_name, "onnx-fp32", logits)
 
 
 def conv_relu_tflite(folder: Path, *, custom: str | None = None, side: int = 32, channels: int = 8) -> Artifact:
