@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vitdeploy import units
 from vitdeploy.evaluation.record import ClassFigure, Evaluation, Figure, WorstImage
+from vitdeploy.reports import shown_text
 from vitdeploy.results.record import Run
 
 MOST_CLASSES = 40
@@ -64,9 +65,10 @@ class Shown:
 
 def build(evaluations: Sequence[tuple[Path, Evaluation]], runs: Sequence[Run]) -> list[Shown]:
     """What is shown of evaluations and of the runs that timed the same files."""
+    runs = shown_text.cleaned(tuple(runs))
     return [
         Shown(evaluation=evaluation, latencies=_latencies(evaluation, runs), sheets=_sheets(path, evaluation))
-        for path, evaluation in evaluations
+        for path, evaluation in ((path, shown_text.cleaned(evaluation)) for path, evaluation in evaluations)
     ]
 
 

@@ -1,6 +1,6 @@
 """The page of `vitdeploy attention`: both attentions over resolutions, exponents, crossings, and what ran."""
 
-from vitdeploy.reports import study_words
+from vitdeploy.reports import shown_text, study_words
 from vitdeploy.reports.charts import study_charts as charts
 from vitdeploy.reports.pages import study_page
 from vitdeploy.reports.pages.study_page import PageTable, Panel
@@ -33,6 +33,7 @@ EQUAL_ARITHMETIC = (
 
 def render(study: Study) -> bytes:
     """The study as HTML; every text in it is escaped, and nothing is fetched."""
+    study = shown_text.cleaned(study)
     invalid = [point for series in study.series for point in series.points if point.why_not]
     return study_page.render(
         title="ReLU linear attention against softmax attention",

@@ -4,8 +4,7 @@ Source: https://bencher.dev/docs/reference/bencher-metric-format/ (built-in meas
 ``throughput`` in operations a second).
 """
 
-import json
-
+from vitdeploy import documents
 from vitdeploy.reports.report import Report, ReportRow
 
 SUFFIX = ".json"
@@ -14,7 +13,7 @@ SUFFIX = ".json"
 def render(report: Report) -> bytes:
     """``{case: {measure: {value, lower_value, upper_value}}}``; what cannot be quoted is left out."""
     measures = {row.label: _measures(row) for row in report.rows if row.quotable}
-    return json.dumps(measures, indent=1, ensure_ascii=False).encode() + b"\n"
+    return documents.encode(measures) + b"\n"
 
 
 def _measures(row: ReportRow) -> dict[str, dict[str, float]]:

@@ -3,8 +3,7 @@
 Source: https://github.com/benchmark-action/github-action-benchmark, README, "customSmallerIsBetter".
 """
 
-import json
-
+from vitdeploy import documents
 from vitdeploy.reports.report import Report, ReportRow
 
 SUFFIX = ".json"
@@ -13,7 +12,7 @@ SUFFIX = ".json"
 def render(report: Report) -> bytes:
     """A list of ``{name, unit, value, range, extra}``, medians in milliseconds; what cannot be quoted is left out."""
     rows = [_entry(row) for row in report.rows if row.quotable]
-    return json.dumps(rows, indent=1, ensure_ascii=False).encode() + b"\n"
+    return documents.encode(rows) + b"\n"
 
 
 def _entry(row: ReportRow) -> dict[str, object]:

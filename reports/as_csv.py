@@ -4,12 +4,13 @@ import csv
 import io
 
 from vitdeploy.catalog import registry
+from vitdeploy.reports import shown_text
 from vitdeploy.reports.report import Report, ReportRow
 from vitdeploy.results import record
 
 SUFFIX = ".csv"
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """A text that begins like this is run as a formula by spreadsheets. Source: owasp.org, "CSV Injection"."""
 
 COLUMNS = (
@@ -31,6 +32,7 @@ _OF_TRIALS = ("load_ms", "first_ms", "peak_memory_bytes")
 
 def render(report: Report) -> bytes:
     """The report as CSV; what may not be quoted has no figures, only its status and reasons."""
+    report = shown_text.cleaned(report)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -79,6 +81,7 @@ def _figures(row: ReportRow, summary: record.Summary) -> dict[str, object]:
 
 def _cell(value: object) -> object:
     """``value``; a text that a spreadsheet would run is quoted, floats keep the digits that mean something."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
+    if isinstance(value, str):
+        text = shown_text.line(value)
+        return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
     return f"{value:.6g}" if isinstance(value, float) else value

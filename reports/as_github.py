@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vitdeploy.reports import as_markdown, cells
+from vitdeploy.reports import as_markdown, cells, shown_text
 from vitdeploy.reports.report import Report, ReportRow
 
 SUFFIX = ".md"
@@ -51,6 +51,7 @@ class _Line:
 
 def render(report: Report) -> bytes:
     """The body: verdicts first, then the whole report folded; where it would be too long, what decides least is cut."""
+    report = shown_text.cleaned(report)
     title = [MARKER, f"## {_short(report.title)}", ""]
     if not report.rows:
         return "\n".join([*title, "Nothing was measured.", ""]).encode()
@@ -198,8 +199,7 @@ def _command(kind: str, title: str, message: str) -> str:
 
 
 def _escaped(text: str, more: str = "") -> str:
-    # A line's end, a form feed too, would end the command; runners look for the old form ``##[command]`` anywhere.
-    text = "".join(character if character.isprintable() or character in "\r\n" else " " for character in text)
+    text = shown_text.lines(text)
     for character in "%\r\n" + more:
         text = text.replace(character, f"%{ord(character):02X}")
     return text.replace("##[", "## [")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vitdeploy import units
+from vitdeploy.reports import shown_text
 from vitdeploy.reports.pages import page
 from vitdeploy.results.history import Change, History, Moment, Series
 
@@ -37,6 +38,7 @@ class Curve:
 
 def render(history: History) -> bytes:
     """The page; every text in it is escaped, and nothing is fetched."""
+    history = shown_text.cleaned(history)
     curves = [_curve(series, len(history.moments)) for series in history.series if series.medians_ms]
     changed = sorted(
         ((curve, change) for curve in curves for change in curve.series.changes),

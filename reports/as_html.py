@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from vitdeploy import units
-from vitdeploy.reports import cells
+from vitdeploy.reports import cells, shown_text
 from vitdeploy.reports.cells import Cells
 from vitdeploy.reports.charts import points, report_charts, vega
 from vitdeploy.reports.pages import chart_page
@@ -54,6 +54,7 @@ class ChartFigure:
 
 def render(report: Report) -> bytes:
     """The report as HTML; every text in it is escaped, and nothing is fetched."""
+    report = shown_text.cleaned(report)
     overview, detail = _overview(report), _detail(report)
     return chart_page.render(
         "report.html.j2",

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from vitdeploy import documents
 from vitdeploy.artifacts.manifest import Parity
 from vitdeploy.reports.origins import Origin
 from vitdeploy.reports.report import Ratio, Report, ReportRow, Tally
@@ -81,7 +82,7 @@ def render(report: Report) -> bytes:
         origins=report.origins,
         rows=tuple(_row(section.title.lower(), row) for section in report.sections for row in section.rows),
     )
-    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
+    return documents.encode(document) + b"\n"
 
 
 def _row(section: str, row: ReportRow) -> JsonRow:

@@ -7,6 +7,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from vitdeploy.catalog import registry
+from vitdeploy.reports import shown_text
 from vitdeploy.reports.report import Report, ReportRow
 
 SUFFIX = ".xml"
@@ -17,6 +18,7 @@ _NOT_IN_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff
 
 def render(report: Report) -> bytes:
     """The report as one ``testsuites`` document; times are medians in seconds."""
+    report = shown_text.cleaned(report)
     root = ET.Element("testsuites", name="vitdeploy")
     by_run: dict[str, list[ReportRow]] = {}
     for row in report.rows:
@@ -64,4 +66,4 @@ def _child(case: ET.Element, kind: str, message: str, text: str) -> None:
 
 def _text(value: str) -> str:
     """``value`` without what XML cannot hold."""
-    return _NOT_IN_XML.sub("�", value)
+    return _NOT_IN_XML.sub("�", shown_text.lines(value))

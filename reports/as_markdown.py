@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from vitdeploy import units
-from vitdeploy.reports import cells
+from vitdeploy.reports import cells, shown_text
 from vitdeploy.reports.cells import Cells
 from vitdeploy.reports.report import Report, Section
 
@@ -16,6 +16,7 @@ Column = tuple[str, Callable[[Cells], str]]
 
 def render(report: Report) -> bytes:
     """The report as GitHub-flavored Markdown; every text in it is shown as text, never as markup."""
+    report = shown_text.cleaned(report)
     return ("\n".join(_lines(report)).rstrip("\n") + "\n").encode()
 
 
@@ -128,7 +129,7 @@ _ENTITIES = {ord(character): f"&#{ord(character)};" for character in "<>|@#~"}
 
 def plain(value: str) -> str:
     """``value`` as plain text in one line: nothing in it is markup, a link, a mention or a new cell."""
-    safe = re.sub(r"([\\`*\[\]])", r"\\\1", " ".join(value.split()).replace("&", "&amp;"))
+    safe = re.sub(r"([\\`*\[\]])", r"\\\1", " ".join(shown_text.line(value).split()).replace("&", "&amp;"))
     safe = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", safe)  # inside a word it is no emphasis
     return safe.translate(_ENTITIES).replace("://", "&#58;//").replace("www.", "www&#46;")
 

@@ -1,7 +1,7 @@
 """The page of `vitdeploy reproduce`: published beside measured, the claims' ratios, and what differs."""
 
 from vitdeploy import units
-from vitdeploy.reports import study_words
+from vitdeploy.reports import shown_text, study_words
 from vitdeploy.reports.charts import study_charts as charts
 from vitdeploy.reports.pages import study_page
 from vitdeploy.reports.pages.study_page import PageTable, Panel
@@ -23,6 +23,7 @@ SIGNS = {True: "same", False: "differs", None: "not stated"}
 
 def render(reproduction: Reproduction) -> bytes:
     """The table as HTML; every text in it is escaped, and nothing is fetched."""
+    reproduction = shown_text.cleaned(reproduction)
     return study_page.render(
         title=reproduction.table.title,
         lead=[_short(answer) for answer in reproduction.answers if answer.measured and answer.claim.column][:4],

@@ -42,6 +42,10 @@ _OPEN_FILE = re.compile(r"(?:/dev|/proc/(?:self|thread-self))/fd/([0-9]+)")
 """Names of this process's open files; ``/dev/stdout`` is a link to one."""
 
 
+_OBEYED = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|#(?=\\[)")
+"""Inside of JSON strings only: C1 controls, marks of direction, line breaks, and ``##[`` of GitHub's old commands."""
+
+
 class _Head(msgspec.Struct):
     """The one field that is looked at first."""
 
@@ -91,12 +95,16 @@ def decode(data: bytes, kind: type[T], *, schema: int, what: str, name: str) -> 
 
 
 def encode(document: Any) -> bytes:
-    """``document`` as indented JSON; characters that UTF-8 cannot hold (parts of file names) are replaced."""
+    """``document`` as indented JSON; characters that UTF-8 cannot hold (parts of file names) are replaced.
+
+    Characters that a terminal or GitHub would obey are written as JSON's escapes: the same text to who reads it.
+    """
     try:
         data = msgspec.json.encode(document)
     except UnicodeEncodeError:
         data = json.dumps(msgspec.to_builtins(document), ensure_ascii=False).encode(errors="replace")
-    return msgspec.json.format(data, indent=1)
+    text = msgspec.json.format(data, indent=1).decode()
+    return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()
 
 
 def write(path: Path, document: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import altair as untyped_altair  # noqa: ICN001 (`alt` is the same without its types)
 import vl_convert
 
+from vitdeploy.reports import shown_text
 from vitdeploy.reports.charts import points
 
 alt: Any = untyped_altair
@@ -101,7 +102,7 @@ def finished(chart: Any) -> Specification:
     """The chart as data that takes the width of its place and none of altair's own theme."""
     specification: Specification = chart.properties(width="container").to_dict()
     specification.pop("config", None)
-    return specification
+    return shown_text.cleaned(specification)
 
 
 def chart_of(values: Sequence[Mapping[str, Any]]) -> Any:

@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup
 
 from vitdeploy._version import __version__
+from vitdeploy.reports import shown_text
 
 
 def render(
@@ -28,19 +29,31 @@ def render(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("vitdeploy.reports"),
         autoescape=True,
+        finalize=_shown,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     rendered = environment.get_template(template).render(
-        style=Markup("".join(map(asset, styles))),  # noqa: S704 (our own files)
-        scripts=[Markup(text) for text in scripts],  # noqa: S704 (our own files and the library's)
+        style=_Own("".join(map(asset, styles))),
+        scripts=list(map(_Own, scripts)),
         data=_script_json(data),
         policy=_policy(scripts),
         version=__version__,
         **values,
     )
     return rendered.encode()
+
+
+class _Own(Markup):
+    """Our own styles and scripts, and the chart library's: they stand in the page as they are."""
+
+
+def _shown(value: Any) -> Any:
+    """What a template is about to write: every text of it without anything hidden."""
+    if isinstance(value, str) and not isinstance(value, _Own):
+        return type(value)(shown_text.lines(value))
+    return value
 
 
 def asset(name: str) -> str:

@@ -33,6 +33,13 @@ STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
 _settings = {"quiet": False, "verbose": 0}
 
 
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A line that GitHub is to obey."""
+
+    line: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """Rows of text under their heads; ``right`` are the columns of numbers."""
@@ -46,11 +53,14 @@ class Table:
     def __rich__(self) -> "rich.table.Table":
         from rich.table import Table as RichTable
 
-        drawn = RichTable(title=self.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        from vitdeploy.reports.shown_text import line
+
+        title = line(self.title) if self.title is not None else None
+        drawn = RichTable(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for index, head in enumerate(self.heads):
-            drawn.add_column(head, justify="right" if index in self.right else "left", overflow="fold")
+            drawn.add_column(line(head), justify="right" if index in self.right else "left", overflow="fold")
         for cells in self.rows:
-            drawn.add_row(*cells)
+            drawn.add_row(*map(line, cells))
         return drawn
 
 
@@ -60,7 +70,7 @@ class CommandOutput:
 
     document: Any
     """Anything msgspec can write as JSON."""
-    human: Sequence[Table | str] = ()
+    human: Sequence[Table | str | Annotation] = ()
     """Printed in order."""
     exit_code: int = 0
     """Of the whole; 0: that of the worst failure, if there is one."""
@@ -92,7 +102,9 @@ def progress(line: str, detail: int = 0) -> None:
     if not _settings["quiet"] and _settings["verbose"] >= detail:
         from rich.markup import escape
 
-        _stderr().print(escape(line), style="dim")
+        from vitdeploy.reports import shown_text
+
+        _stderr().print(escape(shown_text.without_commands(shown_text.line(line))), style="dim")
 
 
 @contextmanager
@@ -104,12 +116,14 @@ def bar() -> "Generator[OnTrial]":
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from vitdeploy.reports import shown_text
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=_stderr(), transient=True) as shown:
         task = shown.add_task("timing", total=None)
 
         def advance(done: int, total: int, label: str) -> None:
-            shown.update(task, completed=done, total=total, description=escape(label))
+            shown.update(task, completed=done, total=total, description=escape(shown_text.line(label)))
 
         yield advance
 
@@ -134,20 +148,36 @@ def show(output: CommandOutput, json: str | None) -> int:
             except VitdeployError as error:
                 failures.append(error)
     for error in failures:
-        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+        print_error(error)
     return output.code or worst_exit_code(error.exit_code for error in failures)
 
 
-def _rendered(parts: "Sequence[Table | str]") -> str:
+def print_error(error: VitdeployError) -> None:
+    """An error in its two lines on stderr."""
+    from vitdeploy.reports import shown_text
+
+    for word, text in (("error", error.message), ("hint", error.hint)):
+        shown = shown_text.line(" ".join(text.split()))
+        print(shown_text.without_commands(f"{word}: {shown}"), file=sys.stderr)
+
+
+def _rendered(parts: "Sequence[Table | str | Annotation]") -> str:
     """Tables and lines as the text that stdout takes; rich itself would end the program when nobody reads it."""
     from rich.console import Console
 
+    from vitdeploy.reports import shown_text
+
     width = None if sys.stdout.isatty() else NOT_A_TERMINAL_WIDTH
     stdout = Console(width=width, highlight=False, markup=False)
-    with stdout.capture() as capture:
-        for part in parts:
-            stdout.print(part, soft_wrap=isinstance(part, str))  # documents and annotations keep their lines
-    return capture.get()
+    texts: list[str] = []
+    for part in parts:
+        if isinstance(part, Annotation):
+            texts.append(f"{shown_text.line(part.line)}\n")
+            continue
+        with stdout.capture() as capture:  # documents keep their lines
+            stdout.print(part if isinstance(part, Table) else shown_text.lines(part), soft_wrap=isinstance(part, str))
+        texts.append(shown_text.without_commands(capture.get()))
+    return "".join(texts)
 
 
 def plan(lines: Sequence[str]) -> CommandOutput:

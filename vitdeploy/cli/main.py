@@ -83,8 +83,9 @@ def _has_working_folder() -> bool:
 def _fail(error: VitdeployError, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    for word, text in (("error", error.message), ("hint", error.hint)):
-        print(f"{word}: {' '.join(text.split())}", file=sys.stderr)
+    from vitdeploy.cli import console
+
+    console.print_error(error)
     return error.exit_code
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vitdeploy.cli import console
-from vitdeploy.cli.console import CommandOutput
+from vitdeploy.cli.console import Annotation, CommandOutput
 from vitdeploy.cli.options import DryRun
 
 
@@ -25,8 +25,9 @@ def report_command(
         return console.plan(report.report_plan(runs, form, baseline, out))
     document = report.report(runs, form=form, baseline=baseline, out=out)
     annotations = {"annotations": document.annotations} if document.annotations else {}
+    lines = map(Annotation, document.annotations)
     if document.path is None:
         text = document.text.rstrip("\n")
-        return CommandOutput(document={"text": document.text, **annotations}, human=[text, *document.annotations])
+        return CommandOutput(document={"text": document.text, **annotations}, human=[text, *lines])
     path = str(document.path)
-    return CommandOutput(document={"path": path, **annotations}, human=[*document.annotations, path])
+    return CommandOutput(document={"path": path, **annotations}, human=[*lines, path])

@@ -1,0 +1,152 @@
+"""A hostile string in every text field of a run, through every renderer and every table: shown, and never obeyed."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.doubles import make_run
+from vitdeploy.catalog import registry
+from vitdeploy.cli import console
+from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.errors import UnreadableFile, VitdeployError
+from vitdeploy.reports import as_html, report, shown_text
+from vitdeploy.results import record
+from vitdeploy.results.record import Run
+
+HOSTILE = (
+    "x\x00\x07\x1b[31mred\x1b]0;title\x07\x9b1m\u202egnp.\u2066\u200b\ufeff\u2028::stop-commands::t\r\n"
+    "::error::planted\n  ::set-output::x\n##[error]planted\ud800=1+1"
+)
+FORMULA = "=HYPERLINK(1)"
+HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+OBEYED = re.compile(r"^\s*::|##\[", re.MULTILINE)
+FORMATS = ("markdown", "github", "csv", "junit", "json", "benchmark-action", "bencher")
+
+
+def small_run() -> Run:
+    """One row that is valid, one that was refused, and one that failed; a trial each."""
+    busy = make_run.row("efficientvit_b1", "onnx-fp32", 7.4, seed=1, trials=3, count=40, reasons=[make_run.BUSY])
+    wrong = make_run.row("efficientvit_b2", "onnx-fp32", 9.0, seed=2, trials=1, count=40, parity=make_run.FAILED)
+    failed = make_run.failed("efficientvit_b3", "does not fit", "Use 224x224.")
+    return make_run.run(busy, wrong, failed)
+
+
+def text_fields(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths of all texts in plain data; keys of free mappings too, marked by a None at the end."""
+    if isinstance(value, str):
+        yield path
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            if path and path[-1] in ("facts", "host", "packages"):
+                yield (*path, key, None)
+            yield from text_fields(entry, (*path, key))
+    elif isinstance(value, list):
+        for place, entry in enumerate(value[:3]):
+            yield from text_fields(entry, (*path, place))
+
+
+def planted(data: Any, path: tuple[Any, ...], text: str) -> Any:
+    copy = json.loads(json.dumps(data))
+    place = copy
+    renamed = path[-1] is None
+    *folders, last = path[:-1] if renamed else path
+    for key in folders:
+        place = place[key]
+    if renamed:
+        place[text] = place.pop(last)
+    else:
+        place[last] = text
+    return copy
+
+
+def runs(text: str) -> Iterator[tuple[str, Run]]:
+    """The run with the text in one field after another; what the schema refuses is none."""
+    data = msgspec.to_builtins(small_run())
+    for path in text_fields(data):
+        try:
+            changed = msgspec.convert(planted(data, path, text), Run)
+        except (msgspec.ValidationError, UnreadableFile):
+            continue
+        yield ".".join(map(str, path)), changed
+
+
+def test_no_renderer_lets_a_hostile_text_through():
+    checked = 0
+    for name, run in runs(HOSTILE):
+        built = report.build([run], small_run())
+        for form in FORMATS:
+            module = registry.load(registry.find_format(form))
+            shown = module.render(built).decode()
+            assert not HIDDEN.search(shown), (form, name, HIDDEN.search(shown))
+            printed = shown_text.without_commands(shown)
+            assert not OBEYED.search(printed), (form, name)
+            if form == "github":
+                for line in module.annotations(built):
+                    assert "\n" not in line
+                    assert not HIDDEN.search(line)
+                    assert line.startswith(("::error title=", "::warning title="))
+            checked += 1
+    assert checked > 400
+    print(f"{checked} renderings of a hostile text")
+
+
+def test_no_cell_of_a_table_for_spreadsheets_is_a_formula():
+    module = registry.load(registry.find_format("csv"))
+    for name, run in runs(FORMULA):
+        shown = module.render(report.build([run])).decode()
+        assert not re.search(r'(^|,)"?\s*=', shown, re.MULTILINE), name
+
+
+def test_pages_show_hostile_texts_as_escapes_and_draw_their_charts():
+    data = msgspec.to_builtins(small_run())
+    for path in list(text_fields(data)):
+        if path[-1] not in ("status", "steady", "sample_kind", "side", "memory", "by"):
+            try:
+                data = msgspec.to_builtins(msgspec.convert(planted(data, path, HOSTILE), Run))
+            except (msgspec.ValidationError, KeyError):  # the schema refuses it, or the key above was renamed
+                continue
+    page = as_html.render(report.build([msgspec.convert(data, Run)])).decode()
+    body = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert not HIDDEN.search(body)
+    assert "\\x1b" in body
+    assert "data:image/svg+xml" in body
+
+
+def test_terminals_show_hostile_texts_as_escapes(capsys: pytest.CaptureFixture[str]):
+    output = CommandOutput(
+        document={"text": HOSTILE},
+        human=[Table(title=HOSTILE, heads=(HOSTILE,), rows=[(HOSTILE,)]), HOSTILE, console.Annotation("::error::ours")],
+        failures=[VitdeployError(HOSTILE, HOSTILE)],
+    )
+    console.show(output, None)
+    console.progress(HOSTILE)
+    printed = capsys.readouterr()
+    for text in (printed.out.replace("::error::ours", "ours"), printed.err):
+        assert not HIDDEN.search(text)
+        assert not OBEYED.search(text)
+    assert len(printed.err.splitlines()) == 3
+    console.show(output, "-")
+    text = capsys.readouterr().out
+    assert not HIDDEN.search(text)
+    assert not OBEYED.search(text)
+
+
+@pytest.mark.parametrize("verb", ["report", "compare", "accept", "verify"])
+def test_verbs_show_hostile_runs_as_escapes(say: Any, tmp_path: Path, verb: str):
+    arguments = {"compare": ["--baselines", "none"], "accept": ["--because", "why"]}.get(verb, [])
+    count = 0
+    for name, run in runs(HOSTILE.replace("\ud800", "")):
+        if not name.startswith(("results.0.case.model", "device.", "id", "started", "results.0.trials.0.id")):
+            continue
+        record.save(run, tmp_path / "run.json")
+        _, out, err = say(verb, "run.json", *arguments)
+        assert not HIDDEN.search(out + err), (verb, name)
+        assert not OBEYED.search(out), (verb, name)
+        assert not OBEYED.search(err), (verb, name)
+        count += 1
+    assert count > 8
