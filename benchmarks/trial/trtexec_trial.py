@@ -68,7 +68,7 @@ def _measure(request: TrialRequest, link: Connection, program: str) -> Trial:
             compute=times.compute_ns,
             d2h=times.d2h_ns if with_copies else zeros,
         ),
-        load_ns=max(0, blocks[0].took_ns - sum(first_samples)),
+        load_ns=max(0, blocks[0].took_ns - sum(first_samples) - round(1e9 * request.protocol.warmup_limit_s)),
         first_ns=samples[0],
         warmup_ns=round(1e9 * request.protocol.warmup_limit_s),
         warmup_count=0,

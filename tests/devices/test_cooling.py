@@ -81,3 +81,28 @@ def test_the_nearest_limit_of_any_zone_counts(tmp_path: Path, monkeypatch: pytes
             (zone / f"trip_point_{place}_type").write_text(f"{kind}\n")
             (zone / f"trip_point_{place}_temp").write_text(f"{limit}\n")
     assert probe_cpu.headroom_c() == 30.0
+
+
+@pytest.mark.parametrize(
+    ("zones", "expected"),
+    [
+        ([("acpitz", 27_800), ("iwlwifi_1", 61_000), ("x86_pkg_temp", 48_000)], 48.0),
+        ([("acpitz", 27_800), ("iwlwifi_1", 61_000)], 27.8),
+        ([("battery", 38_000), ("nvme", 55_000)], None),
+        ([("CPU-therm", 31_500), ("GPU-therm", 34_000), ("PMIC-Die", 100_000), ("AO-therm", 36_000)], 34.0),
+        ([("cpu-thermal", 47_800), ("gpu-thermal", -256_000), ("tj-thermal", 48_100)], 48.1),
+        ([("cpu-thermal", 4_294_967_295)], None),
+        ([("", 48_500)], 48.5),
+    ],
+)
+def test_the_temperature_is_the_processors_not_a_wifi_cards(
+    zones: list[tuple[str, int]], expected: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for number, (kind, value) in enumerate(zones):
+        zone = tmp_path / f"thermal_zone{number}"
+        zone.mkdir()
+        (zone / "temp").write_text(f"{value}\n")
+        if kind:
+            (zone / "type").write_text(f"{kind}\n")
+    monkeypatch.setattr(probe_cpu, "_THERMAL", tmp_path)
+    assert probe_cpu.temperature_c() == expected

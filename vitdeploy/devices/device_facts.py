@@ -63,7 +63,7 @@ def probe_of(compute: Compute, facts: DeviceFacts) -> str:
     """The module that looks at the state of what computes."""
     if compute != "cuda":
         return probe_cpu.__name__
-    return "vitdeploy.devices.probe_jetson" if facts.board else "vitdeploy.devices.probe_nvml"
+    return "vitdeploy.devices.probe_jetson" if facts.board or facts.l4t else "vitdeploy.devices.probe_nvml"
 
 
 def stable_facts(device: Device, facts: DeviceFacts) -> dict[str, Any]:

@@ -39,8 +39,8 @@ Source: developer.nvidia.com/cuda-gpus, Jetson products; a Thor is 10.1 to CUDA 
 has.
 """
 
-_SYSTEM_FOLDERS = "/usr/sbin:/sbin:/usr/local/cuda/bin"
-"""Where nvpmodel lies; a command over SSH may not have them in its PATH."""
+_SYSTEM_FOLDERS = "/usr/sbin:/sbin:/usr/lib/wsl/lib"
+"""Where nvpmodel and WSL's nvidia-smi lie; a command over SSH may not have them in its PATH."""
 
 _LIMIT_S = 20.0
 

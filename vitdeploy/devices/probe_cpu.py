@@ -5,12 +5,31 @@ Standard library only: the worker carries it.
 """
 
 import os
+import re
 from pathlib import Path
 
 from vitdeploy.devices.system_files import integer_of, text_of
 
 _CPU = Path("/sys/devices/system/cpu")
 _THERMAL = Path("/sys/class/thermal")
+
+OTHER_PARTS = re.compile(
+    r"wi-?fi|wlan|wwan|iwl|mt7\d|batt|^bat\d|charg|nvme|ssd|skin|modem|lte|usb|ambient|display|pmic"
+)
+"""Zones of other parts than the processor: a Wi-Fi card may be the hottest of an idle machine.
+
+Source: type files of drivers/thermal and of drivers that register zones (iwlwifi, mt76, nvme, power supplies); a
+Xavier's ``PMIC-Die`` is always 100 °C.
+"""
+
+OF_PROCESSOR = re.compile(r"cpu|x86_pkg|core|^tj|soc|package|proc|gpu")
+"""Zones of the processor: ``x86_pkg_temp``, ``cpu-thermal``; of a board's chip ``gpu-thermal``, ``tj-thermal`` too.
+
+Source: as above.
+"""
+
+COLDEST_C, HOTTEST_C = -40.0, 150.0
+"""Industrial parts work down to -40 °C; nothing of silicon works above 150 °C. Source: grades of AEC-Q100."""
 
 SHORTEST_WINDOW_NS = 200_000_000
 """/proc/stat counts in ticks of 10 ms: over a shorter time its error would exceed the bound."""
@@ -30,10 +49,23 @@ def clock_hz() -> int | None:
 
 
 def temperature_c() -> float | None:
-    """The hottest thermal zone."""
-    zones = [integer_of(path) for path in sorted(_THERMAL.glob("thermal_zone*/temp"))]
-    temperatures = [value / 1000 for value in zones if value is not None]
+    """The hottest thermal zone of the processor; where none is called so, of the machine without its other parts."""
+    temperatures = [temperature for zone in zones() if (temperature := _zone_c(zone)) is not None]
     return max(temperatures, default=None)
+
+
+def zones() -> list[Path]:
+    """Thermal zones that show how hot the processor is."""
+    kinds = {zone: text_of(zone / "type").lower() for zone in sorted(_THERMAL.glob("thermal_zone*"))}
+    own = {zone: kind for zone, kind in kinds.items() if not OTHER_PARTS.search(kind)}
+    named = [zone for zone, kind in own.items() if OF_PROCESSOR.search(kind) and _zone_c(zone) is not None]
+    return named or list(own)
+
+
+def _zone_c(zone: Path) -> float | None:
+    """A zone's temperature; None for what cannot be one, as sensors of parts that are switched off show."""
+    value = integer_of(zone / "temp")
+    return value / 1000 if value is not None and COLDEST_C <= value / 1000 <= HOTTEST_C else None
 
 
 def headroom_c() -> float | None:
@@ -43,14 +75,14 @@ def headroom_c() -> float | None:
     kernel slows devices down, ``active`` ones only start fans.
     """
     headrooms: list[float] = []
-    for zone in sorted(_THERMAL.glob("thermal_zone*")):
-        now = integer_of(zone / "temp")
+    for zone in zones():
+        now = _zone_c(zone)
         kinds = sorted(zone.glob("trip_point_*_type"))
         slowing = [path for path in kinds if text_of(path) in ("passive", "hot")]
         readings = [integer_of(path.with_name(path.name.replace("_type", "_temp"))) for path in slowing]
         limits = [limit for limit in readings if limit is not None and limit > 0]  # what is switched off is 0 or below
         if now is not None and limits:
-            headrooms.append((min(limits) - now) / 1000)
+            headrooms.append(min(limits) / 1000 - now)
     return min(headrooms, default=None)
 
 
