@@ -3,6 +3,7 @@
 Source: docs.github.com, "Workflow commands for GitHub Actions" (escapes of messages and properties).
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -199,7 +200,7 @@ def _command(kind: str, title: str, message: str) -> str:
 
 
 def _escaped(text: str, more: str = "") -> str:
-    text = shown_text.lines(text)
+    text = "".join(part if part in "\r\n" else shown_text.line(part) for part in re.split("([\r\n])", text))
     for character in "%\r\n" + more:
         text = text.replace(character, f"%{ord(character):02X}")
     return text.replace("##[", "## [")
