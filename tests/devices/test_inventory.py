@@ -17,12 +17,37 @@ def test_every_device_of_the_contract_ships():
     assert set(inventory.load([inventory.SHIPPED]).devices) == NAMES
 
 
-def test_a_later_folder_takes_the_place_and_it_is_announced(tmp_path: Path):
-    (tmp_path / "orin.toml").write_text(MINE)
-    found = inventory.load([inventory.SHIPPED, tmp_path])
-    assert found.devices["orin"].host == "10.0.0.2"
-    (notice,) = found.notices
-    assert notice == f"device orin is taken from {tmp_path / 'orin.toml'}, not from {inventory.SHIPPED / 'orin.toml'}"
+def test_a_later_file_is_merged_key_by_key_and_announced(tmp_path: Path):
+    """The file of four lines that docs/jetson.md shows: it has no name, title, link or targets of its own."""
+    (tmp_path / "orin.toml").write_text('host = "10.0.0.2"\nuser = "me"\npower_mode = "MAXN"\nhold_clocks = true\n')
+    shipped = inventory.load([inventory.SHIPPED]).devices["orin"]
+    merged = inventory.load([inventory.SHIPPED, tmp_path])
+    device = merged.devices["orin"]
+    assert device == msgspec.structs.replace(shipped, host="10.0.0.2", user="me", power_mode="MAXN", hold_clocks=True)
+    assert merged.files["orin"] == tmp_path / "orin.toml"
+    (notice,) = merged.notices
+    assert notice == (
+        f"device orin: {tmp_path / 'orin.toml'} sets host, user, power_mode, hold_clocks; "
+        f"the rest is from {inventory.SHIPPED / 'orin.toml'}"
+    )
+
+
+def test_facts_are_merged_key_by_key_too(tmp_path: Path):
+    (tmp_path / "snapdragon-855.toml").write_text('[facts]\nsoc_model = "SM8150P"\n')
+    facts = inventory.load([inventory.SHIPPED, tmp_path]).devices["snapdragon-855"].facts
+    assert facts == {"soc_model": "SM8150P", "cores": "4+3+1"}
+
+
+def test_the_line_that_the_hint_names_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    hint = inventory.unreachable_error(inventory.find("orin"), "not configured").hint
+    line, file = hint.split("`")[1], hint.split("into ")[1].rstrip(".")
+    assert (line, file) == ('host = "ADDRESS"', "./devices/orin.toml")
+    (tmp_path / "devices").mkdir()
+    (tmp_path / file).write_text(line + "\n")
+    assert inventory.find("orin").host == "ADDRESS"
+    assert inventory.unreachable(inventory.find("orin")) is None
 
 
 def test_folders_are_the_working_and_the_configuration_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,14 +1,14 @@
 """Which devices there are: one TOML file each, strictly read, and the link to each.
 
 Devices that ship, then ``./devices/*.toml``, then ``$XDG_CONFIG_HOME/vitdeploy/devices/*.toml``; a
-later one takes the place of an earlier one of the same name, and that is announced.
+later file of the same name is merged over the earlier one, key by key, and that is announced.
 """
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -74,7 +74,7 @@ class Inventory:
     devices: Mapping[str, Device]
     files: Mapping[str, Path]
     notices: tuple[str, ...]
-    """One line for each device that took the place of another; for stderr."""
+    """One line for each file that changes a device of an earlier one; for stderr."""
 
 
 def device_folders() -> tuple[Path, ...]:
@@ -90,30 +90,61 @@ def load(folders: Sequence[Path] | None = None) -> Inventory:
         UnreadableFile: a device file is not valid; the message names the field.
     """
     devices: dict[str, Device] = {}
+    tables: dict[str, Mapping[str, Any]] = {}
     files: dict[str, Path] = {}
     notices: list[str] = []
     for folder in device_folders() if folders is None else folders:
         for path in sorted(folder.glob("*.toml")):
-            device = read(path)
-            if device.name in devices:
-                notices.append(f"device {device.name} is taken from {path}, not from {files[device.name]}")
-            devices[device.name], files[device.name] = _with_environment(device), path
+            name, table = path.stem, _table(path)
+            if name in files:
+                notices.append(f"device {name}: {path} sets {_keys(table)}; the rest is from {files[name]}")
+                table = _merged(tables[name], table)
+            tables[name], files[name] = table, path
+            devices[name] = _with_environment(_device(table, path))
     return Inventory(devices=devices, files=files, notices=tuple(notices))
 
 
 def read(path: Path) -> Device:
-    """One device file.
+    """One device file, by itself.
 
     Raises:
         UnreadableFile: it cannot be read, has unknown fields or wrong types, or names a target that is none.
     """
+    return _device(_table(path), path)
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """The keys and values of a device file; its name is that of the file where it says none."""
     try:
-        device = msgspec.toml.decode(path.read_bytes(), type=Device)
+        table = msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
     except OSError as error:
         raise UnreadableFile(
             f"cannot read the device file {path}: {error.strerror}", "Check its permissions."
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableFile(f"{path} is not a valid device file: {error}", "Correct that line.") from error
+    return {"name": path.stem, **table}
+
+
+def _merged(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of both; where both have one the later value, of tables (``facts``) their keys in the same way."""
+    merged = {**earlier, **later}
+    for key, value in later.items():
+        before = earlier.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            merged[key] = {**before, **value}
+    return merged
+
+
+def _keys(table: Mapping[str, Any]) -> str:
+    return ", ".join(key for key in table if key != "name") or "nothing"
+
+
+def _device(table: Mapping[str, Any], path: Path) -> Device:
+    """The device of a table, checked; ``path`` is the file that an error names."""
+    try:
+        device = msgspec.convert(table, Device)
+    except msgspec.ValidationError as error:
         raise UnreadableFile(f"{path} is not a valid device file: {error}", "Correct that field.") from error
     if device.name != path.stem:
         raise UnreadableFile(
