@@ -1,8 +1,10 @@
 """A device over SSH: a real OpenSSH server on loopback, real ONNX Runtime behind it, and every fault by name."""
 
 import os
+import shutil
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -154,6 +156,87 @@ def test_a_full_disk_is_named(server: SshServer, tmp_path: Path):
     assert not list(place.iterdir()), "nothing half-written is left"
     cat.unlink()
     assert len(timed(server, tmp_path / "freed", trials=1).results[0].trials) == 1
+
+
+CSH = shutil.which("tcsh") or shutil.which("csh") or ""
+FISH = shutil.which("fish") or ""
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        pytest.param('echo "Welcome to orin, 3 updates"; exec /bin/sh -c "$1"', id="a greeting on stdout"),
+        pytest.param('yes "a long greeting" | head -20000; exec /bin/sh -c "$1"', id="a long greeting"),
+        pytest.param('/bin/sh -c "$1"; code=$?; echo "Good bye"; exit $code', id="a good-bye on stdout"),
+        pytest.param(
+            f'exec {CSH} -c "$1"', id="csh", marks=pytest.mark.skipif(not CSH, reason="no csh is installed here")
+        ),
+        pytest.param(
+            f'exec {FISH} -c "$1"', id="fish", marks=pytest.mark.skipif(not FISH, reason="no fish is installed here")
+        ),
+    ],
+)
+def test_any_login_shell_will_do(server: SshServer, tmp_path: Path, login: str):
+    server.stop()
+    server.start(login=login)
+    file = tmp_path / "a !1 'b\" \\$HOME\n%s.onnx"
+    file.write_bytes(os.urandom(100_000))
+    with connected(server) as link:
+        place = link.push(file, sha256=digest_of(file))
+        link.pull(place, tmp_path / "back")
+        with link.lock(timeout_s=1):
+            assert link.run(["printf", "%s", "!! $x 'y'\n"], timeout_s=10).stdout == "!! $x 'y'\n"
+    assert (tmp_path / "back").read_bytes() == file.read_bytes()
+
+
+def test_a_login_that_runs_no_command_says_so_in_its_own_words(server: SshServer):
+    server.stop()
+    server.start(login="echo 'This account is currently not available.'; exit 1")
+    with pytest.raises(DeviceError, match=r"runs no command for us.*currently not available"):
+        connected(server)
+
+
+def test_a_long_temporary_folder_leaves_the_sockets_path_short(
+    server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / ("a" * 60)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with connected(server) as link:
+        assert link.run(["true"], timeout_s=10).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "words"),
+    [
+        ("echo 3 10; echo 'ImportError: libopenblas.so.0: no such file' >&2; exit 1", MissingPackage, "numpy .*broken"),
+        (
+            "echo 3 10; echo \"ModuleNotFoundError: No module named 'numpy'\" >&2; exit 1",
+            MissingPackage,
+            "numpy is missing",
+        ),
+        ("echo 3 10; kill -ILL $$", DeviceError, "was killed by SIGILL while it imported numpy"),
+        ("kill -KILL $$", DeviceError, "was killed by SIGKILL at its start"),
+        ("echo 'OSError: Too many open files' >&2; exit 1", DeviceError, "does not run: OSError: Too many open files"),
+    ],
+)
+def test_a_broken_python_is_not_a_missing_one(
+    server: SshServer, tmp_path: Path, body: str, kind: type[Exception], words: str
+):
+    fake = tmp_path / "python-of-the-device"
+    fake.write_text(f"#!/bin/sh\n{body}\n")
+    fake.chmod(0o755)
+    with pytest.raises(kind, match=words):
+        open_connection(msgspec.structs.replace(device_of(server), python=str(fake)))
+
+
+def test_the_agent_killed_by_the_system_is_not_a_lost_link(server: SshServer, tmp_path: Path):
+    fake = tmp_path / "python-of-the-device"
+    fake.write_text(f'#!/bin/sh\ncase "$*" in *remote*run*) kill -KILL $$;; esac\nexec {sys.executable} "$@"\n')
+    fake.chmod(0o755)
+    device = msgspec.structs.replace(device_of(server), python=str(fake))
+    with open_connection(device) as link, pytest.raises(DeviceError, match=r"killed by SIGKILL .*out of memory"):
+        link.run(["true"], timeout_s=10)
 
 
 def test_a_lock_is_held_against_others_and_let_go(server: SshServer):

@@ -37,8 +37,13 @@ class SshServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def start(self, *, environment: Mapping[str, str] | None = None) -> None:
-        """Listen; ``environment`` is what every command on the device finds set."""
+    def start(self, *, environment: Mapping[str, str] | None = None, login: str = "") -> None:
+        """Listen.
+
+        Args:
+            environment: what every command on the device finds set.
+            login: a script that is run in place of the account's login shell; the command is in ``$1``.
+        """
         # A lock folder of its own: tests run beside each other, and the machine has one lock.
         own = {name: str(self.home) for name in ("HOME", "TMPDIR", "VITDEPLOY_LOCK_DIR")}
         variables = {**own, **(environment or {})}
@@ -55,6 +60,11 @@ class SshServer:
             "PermitRootLogin prohibit-password",
             "SetEnv " + " ".join(f'"{name}={value}"' for name, value in variables.items()),
         ]
+        if login:
+            shell = self.folder / "login"
+            shell.write_text(f'#!/bin/sh\nset -- "$SSH_ORIGINAL_COMMAND"\n{login}\n')
+            shell.chmod(0o755)
+            lines.append(f"ForceCommand {shell}")
         (self.folder / "sshd_config").write_text("\n".join(lines) + "\n")
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)

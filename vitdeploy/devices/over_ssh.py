@@ -22,7 +22,14 @@ import msgspec
 from vitdeploy.devices import agent, ssh_errors
 from vitdeploy.devices.ssh_client import SshClient
 from vitdeploy.errors import DeviceError, MissingPackage, UnreadableFile, UsageError
-from vitdeploy.processes.connection import CommandResult, Connection, cannot_start, timed_out, wrote_too_much
+from vitdeploy.processes.connection import (
+    CommandResult,
+    Connection,
+    cannot_start,
+    command_words,
+    timed_out,
+    wrote_too_much,
+)
 from vitdeploy.processes.device_words import last_line, one_line
 
 if TYPE_CHECKING:
@@ -130,7 +137,7 @@ class SshConnection(Connection):
         """
         if self._holder is not None and self._holder.poll() is not None:
             raise DeviceError(f"the link to {self._name} was lost, and its lock with it", "Go on with --resume.")
-        what = f"{Path(argv[0]).name} {' '.join(argv[1:3])}"
+        what = command_words(argv)
         data = stdin.encode()
         header = {"argv": list(argv), "stdin_bytes": len(data), "timeout_s": timeout_s}
         with self._client.question(self._remote("run"), json.dumps(header).encode() + b"\n" + data) as question:

@@ -116,7 +116,8 @@ class SshClient:
             data: what it reads; its stdin stays open afterwards.
         """
         mark = secrets.token_hex(12)
-        with self._started(f"exec {shlex.join(command(mark))}", subprocess.PIPE) as process:
+        # The shell stays: it turns a signal that ended the program into a code, which ssh alone would not tell.
+        with self._started(f"{shlex.join(command(mark))}; exit $?", subprocess.PIPE) as process:
             streams = Streams(process, largest_bytes=LARGEST_ANSWER_BYTES)
             try:
                 streams.send(data, close=False)
@@ -260,7 +261,7 @@ class Question:
         stdout = self._streams.stdout
         if self._begin < 0:
             self._begin = stdout.find(self._mark, max(0, self._searched - len(self._mark)))
-            self._searched = max(self._begin, 0) or len(stdout)
+            self._searched = self._begin if self._begin >= 0 else len(stdout)
         if self._begin >= 0 > self._end:
             self._end = stdout.find(b"\n", self._searched)
             self._searched = len(stdout)

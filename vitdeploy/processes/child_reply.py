@@ -178,7 +178,7 @@ def error_of(reply: ChildError | MissingReply, what: str, result: CommandResult,
     """The error that a child met, as itself again, or the one of a child that left no reply."""
     if isinstance(reply, MissingReply):
         return failure(what, result, log, reply)
-    kind = _KINDS.get(reply.kind, ToolchainFailed)
+    kind = _KINDS.get(reply.kind, DeviceError if result.device else ToolchainFailed)
     return kind(one_line(reply.message, LONGEST_MESSAGE), one_line(reply.hint, LONGEST_MESSAGE))
 
 

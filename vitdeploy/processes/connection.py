@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 from vitdeploy.errors import DeviceError
 from vitdeploy.processes.bounded_streams import LARGEST_OUTPUT_BYTES
+from vitdeploy.processes.device_words import one_line
 
 ConnectionT = TypeVar("ConnectionT", bound="Connection")
 
@@ -80,15 +81,23 @@ class Connection(Protocol):
         ...
 
 
+def command_words(argv: Sequence[str]) -> str:
+    """A command in a message: its program and the two words after it, without variables that `env` sets."""
+    words = list(argv[1:]) if Path(argv[0]).name == "env" else list(argv)
+    while len(words) > 1 and "=" in words[0]:
+        words.pop(0)
+    return one_line(" ".join([Path(words[0]).name, *words[1:3]]), 120)
+
+
 def timed_out(argv: Sequence[str], timeout_s: float, device: str = "") -> DeviceError:
     """The error of a command that was killed at its limit."""
-    words, place = " ".join([Path(argv[0]).name, *argv[1:3]]), f" on {device}" if device else ""
+    words, place = command_words(argv), f" on {device}" if device else ""
     return DeviceError(f"{words} was killed after {timeout_s:g} s{place}", "Raise the limit, or choose a smaller case.")
 
 
 def wrote_too_much(argv: Sequence[str], device: str = "") -> DeviceError:
     """The error of a command that was killed because its output had no end."""
-    words, place = " ".join([Path(argv[0]).name, *argv[1:3]]), f" on {device}" if device else ""
+    words, place = command_words(argv), f" on {device}" if device else ""
     return DeviceError(
         f"{words}{place} printed more than {LARGEST_OUTPUT_BYTES // 2**20} MiB and was killed",
         "Run it by hand, and look at what it prints.",
