@@ -1,4 +1,4 @@
-"""Vega-Lite for all charts: theme, rendering, and the axes and marks they share; a leaf over altair and vl-convert.
+"""Vega-Lite for all charts: theme, rendering, and the axes and marks they share; a leaf over altair.
 
 What is untyped in altair goes in as plain values and comes out as `Specification`, Vega-Lite JSON data.
 """
@@ -8,10 +8,9 @@ from functools import cache
 from typing import Any
 
 import altair as untyped_altair  # noqa: ICN001 (`alt` is the same without its types)
-import vl_convert
 
 from vitdeploy.reports import shown_text
-from vitdeploy.reports.charts import points
+from vitdeploy.reports.charts import drawing, points
 
 alt: Any = untyped_altair
 """Altair without its types, which refuse much of what it takes."""
@@ -81,21 +80,15 @@ def theme(*, dark: bool) -> Mapping[str, Any]:
     }
 
 
-def png(chart: Specification, *, width_px: int = 820, dark: bool = False, scale: float = 2) -> bytes:
-    """The chart as a PNG of ``width_px`` times ``scale`` pixels."""
-    paper = {"background": "#131a22" if dark else "#ffffff", "padding": 16, "font": _STILL_FONT}
-    return vl_convert.vegalite_to_png({**chart, "width": width_px}, scale=scale, config={**theme(dark=dark), **paper})
-
-
-def svg(chart: Specification, *, width_px: int = 820, dark: bool = False) -> str:
-    """The chart as an SVG document."""
-    return vl_convert.vegalite_to_svg({**chart, "width": width_px}, config={**theme(dark=dark), "font": _STILL_FONT})
+def svg(chart: Specification, *, width_px: int = 820, dark: bool = False) -> str | None:
+    """The chart as an SVG document; None: it could not be drawn."""
+    return drawing.svg({**chart, "width": width_px}, {**theme(dark=dark), "font": _STILL_FONT})
 
 
 @cache
-def javascript() -> str:
+def javascript() -> str | None:
     """Vega, Vega-Lite and vega-embed as one script that needs no network; it sets ``window.vegaEmbed``."""
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return drawing.script("window.vegaEmbed = vegaEmbed;")
 
 
 def finished(chart: Any) -> Specification:

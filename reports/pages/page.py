@@ -39,8 +39,8 @@ def render(
         scripts=list(map(_Own, scripts)),
         data=_script_json(data),
         policy=_policy(scripts),
+        **{"undrawn": None, **values},
         version=__version__,
-        **values,
     )
     return rendered.encode()
 

@@ -144,6 +144,20 @@ def test_names_that_cannot_be_are_no_bug(folder: Path, line: str, code: int):
     assert "internal error" not in done.stderr
 
 
+def test_a_page_is_written_without_its_charts_where_they_cannot_be_drawn(folder: Path):
+    """The JavaScript engine reserves more address space than this, and ends its process."""
+    done = shell(folder, "ulimit -v 16000000; VD report base.json head.json --format html --out page.html")
+    page = (folder / "page.html").read_text()
+    assert done.returncode == 0, done.stderr
+    assert "Charts are left out" in page
+    assert "8.20" in page
+    assert "data:image/svg" not in page
+    done = shell(folder, "VD report base.json head.json --format html --out page.html")
+    page = (folder / "page.html").read_text()
+    assert "Charts are left out" not in page
+    assert "data:image/svg" in page
+
+
 PRESSED = """
 import os, signal, sys
 

@@ -225,8 +225,9 @@ def test_the_page_carries_a_hundred_steps_of_each_trial_with_both_ends():
 def test_one_definition_serves_the_page_and_a_picture():
     chart = report_charts.latency_against_macs(built(*make_run.everything().results).rows)
     assert chart is not None
-    assert vega.png(chart).startswith(b"\x89PNG")
-    assert vega.svg(chart, dark=True).startswith("<svg")
+    picture = vega.svg(chart, dark=True)
+    assert picture is not None
+    assert picture.startswith("<svg")
 
 
 def test_a_time_stamp_is_shown_in_utc_and_a_strange_one_as_it_is():
