@@ -106,6 +106,7 @@ def make_protocol(
     order: str = ORDER,
     until: float | None = None,
     time_budget_s: float | None = None,
+    priority: str | None = None,
 ) -> record.Protocol:
     """The protocol of a run, with the fields that are the same for all runs.
 
@@ -114,6 +115,8 @@ def make_protocol(
     """
     if trials < 1:
         raise UsageError(f"--trials {trials} is less than 1", "Choose at least 1; an interval needs 3.")
+    if priority not in (None, "realtime"):
+        raise UsageError(f"--priority {priority!r} is not a valid value", "Use --priority realtime, or leave it out.")
     if until is not None and not 0 < until < 1:
         raise UsageError(f"--until {until:g} is not a share between 0 and 1", "Use --until 5% or 0.05.")
     for option, value in (
@@ -134,6 +137,7 @@ def make_protocol(
         sustained_s=sustained_s,
         until=until,
         time_budget_s=time_budget_s,
+        priority="realtime" if priority else None,
     )
 
 

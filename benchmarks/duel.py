@@ -58,6 +58,7 @@ def run(
     *,
     min_time_s: float,
     early: bool,
+    priority: str | None = None,
     device: inventory.Device,
     out: Path,
     progress: Progress,
@@ -71,6 +72,7 @@ def run(
         planned: the duel with all its pairs; ``alpha`` is the probability of each kind of false claim, over all looks
             together.
         min_time_s: sampling time of a trial.
+        priority: as of `bench.make_protocol`.
         early: look at the data before the end; False: all pairs are run.
 
     Raises:
@@ -81,7 +83,9 @@ def run(
         raise UsageError(f"{planned.pairs} pairs are too few to estimate the spread", f"Use at least {FEWEST_PAIRS}.")
     for side in (0, 1):
         bench.check_distinct(jobs[side::2])
-    protocol = bench.make_protocol(trials=planned.pairs, min_time_s=min_time_s, order=bench.PAIRED_ORDER)
+    protocol = bench.make_protocol(
+        trials=planned.pairs, min_time_s=min_time_s, order=bench.PAIRED_ORDER, priority=priority
+    )
     return bench.run(
         [replace(job, side=_SIDES[place % 2]) for place, job in enumerate(jobs)],
         device=device,

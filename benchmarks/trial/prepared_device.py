@@ -10,6 +10,7 @@ from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.devices import device_facts
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.phone import prepared_phone
+from vitdeploy.errors import Impossible
 from vitdeploy.processes.connection import Connection
 from vitdeploy.results.record import Trial
 
@@ -30,9 +31,12 @@ class PreparedDevice:
         Raises:
             VitdeployError: the tool's own error, or `ToolchainFailed` where it ended without a reply.
         """
+        ours = self.phone is None and not (self.device.trtexec and request.case.target.startswith("trt-"))
+        if request.protocol.priority and not ours:
+            raise Impossible("--priority realtime is for our own worker, and another tool times this", "Leave it out.")
         if self.phone is not None:
             return phone_trial.run_trial(request, self.phone)
-        if self.device.trtexec and request.case.target.startswith("trt-"):
+        if not ours and self.device.trtexec:
             return trtexec_trial.run_trial(request, self.link, self.device.trtexec)
         probe = device_facts.probe_of(request.compute, self.facts)
         return worker_trial.run_trial(request, self.link, probe=probe, cool_c=self.device.cool_c)

@@ -22,7 +22,7 @@ from typing import Any, cast
 from vitdeploy.benchmarks.trial import loop, worker
 from vitdeploy.benchmarks.trial.steady import classify
 from vitdeploy.benchmarks.trial.worker import TrialJob, Watch
-from vitdeploy.devices import cooling
+from vitdeploy.devices import cooling, priority
 from vitdeploy.devices.probe import Probe
 from vitdeploy.errors import ToolchainFailed, VitdeployError
 from vitdeploy.processes import child_process
@@ -103,7 +103,8 @@ def conversation(job: TrialJob, turn_ns: int, commands: Iterator[str]) -> Genera
         for command in commands:
             if command == END:
                 break
-            take_turn(stream, timed, taken, turn_ns)
+            with priority.realtime(job.realtime):  # of a turn, never of the driver
+                take_turn(stream, timed, taken, turn_ns)
             yield {"samples": len(taken.samples_ns), "wall_ns": taken.wall_ns}
         watch.finish()
         worker.check_finite(stream.session, job.file)

@@ -20,7 +20,7 @@ import numpy as np
 
 from vitdeploy.benchmarks.trial import loop
 from vitdeploy.catalog.spec import Boundary
-from vitdeploy.devices import cooling, disturbance
+from vitdeploy.devices import cooling, disturbance, priority
 from vitdeploy.devices.probe import Probe
 from vitdeploy.errors import ParityFailed
 from vitdeploy.images import inputs
@@ -53,6 +53,8 @@ class TrialJob:
     seed: int
     device: Literal["cpu", "cuda"]
     """Where a runtime that knows both computes."""
+    realtime: bool = False
+    """Sample at real-time priority."""
     cool_c: float | None = None
     """A trial starts below this; None: the machine's own limits decide."""
 
@@ -216,17 +218,18 @@ def _sample(job: TrialJob, streams: list[loop.Stream], probe: Probe) -> tuple[lo
     def look() -> None:
         watches[0].look()
 
-    sampled = loop.measure(
-        streams,
-        loop.SamplingPlan(
-            boundary=job.boundary,
-            min_time_ns=int(1e9 * (job.sustained_s or job.min_time_s)),
-            min_count=job.min_count,
-            warmup_limit_ns=int(1e9 * job.warmup_limit_s),
-        ),
-        before=lambda: watches.append(Watch(probe)),
-        observe=look if job.sustained_s else None,
-    )
+    with priority.realtime(job.realtime):
+        sampled = loop.measure(
+            streams,
+            loop.SamplingPlan(
+                boundary=job.boundary,
+                min_time_ns=int(1e9 * (job.sustained_s or job.min_time_s)),
+                min_count=job.min_count,
+                warmup_limit_ns=int(1e9 * job.warmup_limit_s),
+            ),
+            before=lambda: watches.append(Watch(probe)),
+            observe=look if job.sustained_s else None,
+        )
     watches[0].finish()
     return sampled, watches[0]
 

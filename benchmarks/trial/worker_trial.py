@@ -64,4 +64,5 @@ def worker_job(request: TrialRequest, link: Connection, *, probe: str, cool_c: f
         seed=protocol.seed + request.slot.index,
         cool_c=cool_c,
         device=request.compute,
+        realtime=protocol.priority == "realtime",
     )

@@ -66,6 +66,7 @@ def _protocol(what: Sequence[str], request: BenchRequest) -> Protocol:
         sustained_s=request.sustained_s,
         until=(timing.UNTIL if request.until is None else request.until) if adds else request.until,
         time_budget_s=request.time_budget_s,
+        priority=request.priority,
     )
 
 

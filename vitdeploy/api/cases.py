@@ -35,6 +35,8 @@ class BenchRequest:
     min_time_s: float = 1.0
     until: float | None = None
     time_budget_s: float | None = None
+    priority: str | None = None
+    """``realtime``: our worker samples before other work of the machine."""
     boundary: str = "host-to-host"
     streams: int | None = None
     graph: str | None = None

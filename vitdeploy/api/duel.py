@@ -37,6 +37,7 @@ class DuelRequest:
     by: str | None = None
     """``turns`` or ``trials``; None: ``turns``, where the worker is ours."""
     min_time_s: float | None = None
+    priority: str | None = None
     max_slowdown: float = 0.02
     alpha: float = 0.01
     early: bool = True
@@ -129,6 +130,7 @@ def _timed_into(
         planned,
         min_time_s=request.min_time_s if request.min_time_s is not None else duels.MIN_TIME_S[by],
         early=request.early,
+        priority=request.priority,
         device=device,
         out=out,
         progress=progress,

@@ -9,7 +9,7 @@ import typer
 from vitdeploy import units
 from vitdeploy.cli import console
 from vitdeploy.cli.console import CommandOutput, Table
-from vitdeploy.cli.options import Artifacts, Device, DryRun, Out, Size, Threads, request_of, share
+from vitdeploy.cli.options import Artifacts, Device, DryRun, Out, Priority, Size, Threads, request_of, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,6 +47,7 @@ def duel_command(
         typer.Option(metavar="turns|trials", help="Short turns of both processes, or whole trials; default turns."),
     ] = None,
     min_time_s: DuelTime = None,
+    priority: Priority = None,
     max_slowdown: MaxSlowdown = 0.02,
     alpha: Alpha = 0.01,
     out: Out = None,
@@ -106,6 +107,7 @@ def calibrate_command(
     threads: Threads = None,
     pairs: Annotated[int | None, typer.Option(help="Pairs of the same file; default 20.")] = None,
     min_time_s: DuelTime = None,
+    priority: Priority = None,
     max_slowdown: MaxSlowdown = 0.02,
     alpha: Alpha = 0.01,
     out: Out = None,

@@ -20,6 +20,9 @@ Weights = Annotated[Path | None, typer.Option(help="Official or timm checkpoint;
 Attention = Annotated[str | None, typer.Option(metavar="relu|softmax")]
 Threads = Annotated[int | None, typer.Option(help="Default: the device's physical cores.")]
 MinTime = Annotated[float, typer.Option("--min-time", metavar="S", help="Sampling time of a trial.")]
+Priority = Annotated[
+    str | None, typer.Option(metavar="realtime", help="Sample before the machine's other work, where it allows that.")
+]
 Out = Annotated[Path | None, typer.Option(metavar="RUN.json")]
 Artifacts = Annotated[Path, typer.Option(help="Folder of artifacts; missing ones are exported to it.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]

@@ -130,4 +130,5 @@ def _protocol(run: Run) -> dict[str, Any]:
         "min_time_s": run.protocol.min_time_s,
         "inputs": run.protocol.inputs,
         "sustained_s": run.protocol.sustained_s,
+        "priority": run.protocol.priority,
     }

@@ -222,6 +222,8 @@ class Protocol(_Record, frozen=True, kw_only=True):
     sustained_s: float | None = None
     until: float | None = None
     """Trials were added until the interval of a row was within this share of its median; None: ``trials`` exactly."""
+    priority: Literal["realtime"] | None = None
+    """At which processes sampled; None: the usual one."""
     time_budget_s: float | None = None
     """Sampling time of the whole run after which none were added; None: a multiple of what the first trials took."""
 
