@@ -36,5 +36,35 @@ def test_all_that_is_missing_is_named_with_one_command():
     assert "pip install no_such_package another_missing" in caught.value.hint
 
 
-def test_packages_of_an_extra_are_installed_by_the_extra():
-    assert packages.advice(["torch", "onnx"]) == "pip install 'vitdeploy[onnx,torch]'"
+NOTED = {
+    "": "'vitdeploy[onnx,torch]'",
+    '{"url": "file:///src/vit%20deploy", "dir_info": {}}': "'/src/vit deploy[onnx,torch]'",
+    '{"url": "https://example.org/x.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}': (
+        "'vitdeploy[onnx,torch] @ git+https://example.org/x.git@abc'"
+    ),
+    '{"url": "https://example.org/x.whl", "archive_info": {}}': "'vitdeploy[onnx,torch] @ https://example.org/x.whl'",
+}
+
+
+@pytest.mark.parametrize("noted", NOTED)
+def test_packages_of_an_extra_are_installed_by_the_extra_from_where_we_came(
+    noted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Only what came from the package index is installed from there again."""
+    site = tmp_path / "site-packages"
+    information = site / "vitdeploy-0.1.0.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: vitdeploy\nVersion: 0.1.0\n")
+    if noted:
+        (information / "direct_url.json").write_text(noted)
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.setattr(packages, "PACKAGE", site / "vitdeploy")
+    assert packages.advice(["torch", "onnx"]) == f"pip install {NOTED[noted]}"
+
+
+def test_a_checkout_is_installed_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "pyproject.toml").write_text("")
+    monkeypatch.setattr(packages, "PACKAGE", tmp_path / "vitdeploy")
+    assert packages.advice(["torch", "timm"]) == f"pip install -e '{tmp_path}[torch]' timm"
+    monkeypatch.chdir(tmp_path)
+    assert packages.advice(["torch"]) == "pip install -e '.[torch]'"

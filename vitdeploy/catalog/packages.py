@@ -4,14 +4,17 @@ A package may be installed and not import (another CPU, a missing library), so o
 What imported once is remembered until its files or the interpreter change.
 """
 
+import importlib.metadata
 import importlib.util
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import platformdirs
@@ -40,6 +43,9 @@ EXTRAS: Final[Mapping[str, str]] = {
     "distributed": "fleet",
 }
 """Import name → the extra that installs it."""
+
+PACKAGE: Final = Path(__file__).resolve().parents[1]
+"""Where our own code lies."""
 
 IMPORT_LIMIT_S = 120.0
 """An import that takes longer is as good as none. TensorFlow's takes about 8 s on two cores."""
@@ -71,7 +77,48 @@ def advice(names: Sequence[str]) -> str:
     """The command that installs packages, by their extras where they have one."""
     extras = sorted({EXTRAS[name] for name in names if name in EXTRAS})
     others = [name for name in names if name not in EXTRAS]
-    return "pip install " + " ".join([f"'vitdeploy[{','.join(extras)}]'"] * bool(extras) + others)
+    parts = [*([_requirement(extras)] if extras else ()), *others]
+    return " ".join(("pip install", *parts))
+
+
+def _requirement(extras: Sequence[str]) -> str:
+    """Ourselves with ``extras`` as pip takes it, quoted for a shell, from where this installation came.
+
+    Source: packaging.python.org/en/latest/specifications/direct-url.
+    """
+    words = f"[{','.join(extras)}]"
+    checkout = PACKAGE.parent
+    if (checkout / "pyproject.toml").is_file():
+        return f"-e {shlex.quote(('.' if checkout == _working_folder() else str(checkout)) + words)}"
+    source = _direct_url()
+    url = str(source.get("url", ""))
+    if "dir_info" in source:
+        return shlex.quote(unquote(urlsplit(url).path) + words)
+    if (revision := source.get("vcs_info")) is not None:
+        return shlex.quote(f"vitdeploy{words} @ {revision['vcs']}+{url}@{revision['commit_id']}")
+    return shlex.quote(f"vitdeploy{words}" + (f" @ {url}" if url else ""))
+
+
+def _direct_url() -> dict[str, Any]:
+    """What pip noted of a place that is no package index; nothing where it was one, or where we are not installed."""
+    try:
+        noted = importlib.metadata.distribution("vitdeploy").read_text("direct_url.json")
+        return msgspec.json.decode(noted or "{}", type=dict[str, Any])
+    except (importlib.metadata.PackageNotFoundError, OSError, msgspec.DecodeError):
+        return {}
+
+
+def _working_folder() -> Path | None:
+    try:
+        return Path.cwd()
+    except OSError:  # it was deleted
+        return None
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """The installed version of each of ``names`` (import names), where one is noted."""
+    distributions = importlib.metadata.packages_distributions()
+    return {name: importlib.metadata.version(distributions[name][0]) for name in names if name in distributions}
 
 
 def _origin(name: str) -> Path | None:

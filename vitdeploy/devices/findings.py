@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from vitdeploy import units
 from vitdeploy.artifacts.engine_binding import OLDEST_TENSORRT
+from vitdeploy.catalog import packages
 from vitdeploy.catalog.fact_table import NOT_VISIBLE, DeviceFacts, Fact, listed
-from vitdeploy.catalog.packages import EXTRAS
 from vitdeploy.errors import VitdeployError
 
 BUSY_LOAD_PER_CORE = 0.2
@@ -24,6 +24,9 @@ LEAST_FREE_THERE_BYTES = 3 * 2**30
 
 BUSY_GPU_PERCENT = 10
 """More is somebody else's work: nothing of ours runs while a machine is looked at. Source: choice of ours."""
+
+VERSION_OPTION: Mapping[str, str] = {"ssh": "-V", "adb": "version"}
+"""How a tool is asked for its version; trtexec says its own only when it runs."""
 
 TOOLS: Mapping[str, str] = {
     "ssh": "time and build on a Jetson or a server",
@@ -45,20 +48,20 @@ class Finding:
     """What the command ends with for it: a device that is not there leaves nothing to look at."""
 
 
-def package_findings(missing: Mapping[str, str], names: Sequence[str]) -> list[Finding]:
+def package_findings(missing: Mapping[str, str], versions: Mapping[str, str], names: Sequence[str]) -> list[Finding]:
     """One finding a package of ``names``; ``missing``: import name → why it cannot be imported."""
     return [
-        Finding(f"package {name}", missing[name], "note", f"pip install 'vitdeploy[{EXTRAS[name]}]'")
+        Finding(f"package {name}", missing[name], "note", packages.advice([name]))
         if name in missing
-        else Finding(f"package {name}", "importable")
+        else Finding(f"package {name}", f"{versions.get(name, 'version not stated')}, imports")
         for name in names
     ]
 
 
-def tool_findings() -> list[Finding]:
-    """One finding a command-line tool."""
+def tool_findings(versions: Mapping[str, str]) -> list[Finding]:
+    """One finding a command-line tool; ``versions``: its name → what it says of its version."""
     return [
-        Finding(f"tool {name}", path)
+        Finding(f"tool {name}", ", ".join(filter(None, (path, versions.get(name)))))
         if (path := shutil.which(name))
         else Finding(f"tool {name}", "not found", "note", f"only needed to {purpose}")
         for name, purpose in TOOLS.items()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vitdeploy.catalog import packages
 from vitdeploy.catalog.preprocessing import IMAGENET_MEAN, Preprocessing
 from vitdeploy.catalog.spec import Size
 from vitdeploy.errors import MissingPackage, UnreadableFile, UsageError
@@ -50,7 +51,7 @@ def bundled() -> list[Path]:
     paths = [_folder(package) / path for package, path in BUNDLED]
     absent = [path for path in paths if not path.is_file()]
     if absent:
-        raise MissingPackage(f"the photograph {absent[0]} is not here", "Run `pip install 'vitdeploy[torch]'`.")
+        raise MissingPackage(f"the photograph {absent[0]} is not here", f"Run `{packages.advice(['torch'])}`.")
     return paths
 
 

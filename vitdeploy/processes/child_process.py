@@ -118,7 +118,7 @@ def import_runtime(name: str) -> Any:
     except ImportError as error:
         raise MissingPackage(
             f"the runtime {name.rpartition('.')[2]} cannot be imported: {error}",
-            "Run `pip install 'vitdeploy[all]'` on the device.",
+            f"Run `{sys.executable} -m pip install {(error.name or name).partition('.')[0]}` on the device.",
         ) from error
 
 

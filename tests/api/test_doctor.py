@@ -1,0 +1,20 @@
+"""The doctor of this machine: versions beside names, and commands that install for how we were installed."""
+
+from vitdeploy import _version
+from vitdeploy.api.doctor import doctor
+from vitdeploy.catalog import packages
+from vitdeploy.devices import findings
+
+
+def test_versions_are_shown():
+    found = {finding.what: finding for finding in doctor()}
+    assert found["vitdeploy"].found.startswith(_version.__version__)
+    version = packages.versions(["safetensors"]).get("safetensors")
+    assert version is None or found["package safetensors"].found == f"{version}, imports"
+
+
+def test_a_package_is_shown_with_its_version_and_a_missing_one_with_its_command():
+    present, missing = findings.package_findings({"onnx": "not installed"}, {"torch": "2.9.1"}, ["torch", "onnx"])
+    assert present.found == "2.9.1, imports"
+    assert missing.advice == packages.advice(["onnx"])
+    assert packages.versions(["msgspec", "no_such_package"]).keys() == {"msgspec"}
