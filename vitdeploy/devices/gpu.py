@@ -4,8 +4,11 @@ Standard library only: the agent carries it.
 """
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 DRIVER = "libcuda.so.1"
 """What every NVIDIA driver on Linux installs, JetPack's too."""
@@ -57,15 +60,27 @@ def first_gpu() -> Gpu | None:
     )
     if failed:
         return None
-    count = ctypes.c_int()
-    counted = driver.cuDeviceGetAttribute(ctypes.byref(count), MULTIPROCESSORS, device) == 0
     return Gpu(
         name=name.value.decode(errors="replace"),
         compute_capability=f"{major.value}.{minor.value}",
-        uuid=_uuid(driver, device),
-        bus_id=_bus_id(driver, device),
-        multiprocessors=count.value if counted and count.value > 0 else None,
+        uuid=_optional(_uuid, driver, device),
+        bus_id=_optional(_bus_id, driver, device),
+        multiprocessors=_optional(_multiprocessors, driver, device),
     )
+
+
+def _optional(ask: Callable[[Any, ctypes.c_int], T], driver: Any, device: ctypes.c_int) -> T | None:
+    """What is good to know: a driver that cannot be asked for it still has a name and a compute capability."""
+    try:
+        return ask(driver, device)
+    except Exception:  # noqa: BLE001 (whatever an old driver, or a stand-in for one, does)
+        return None
+
+
+def _multiprocessors(driver: Any, device: ctypes.c_int) -> int | None:
+    count = ctypes.c_int()
+    failed = driver.cuDeviceGetAttribute(ctypes.byref(count), MULTIPROCESSORS, device)
+    return None if failed or count.value <= 0 else count.value
 
 
 def _uuid(driver: Any, device: ctypes.c_int) -> str | None:

@@ -12,7 +12,7 @@ class Driver:
     def __getattr__(self, name: str) -> Any:
         def call(*given: Any) -> int:
             if name == "cuDeviceGetAttribute":
-                given[0]._obj.value = {75: 8, 76: 7}[given[1]]
+                given[0]._obj.value = {75: 8, 76: 7, 16: 16}[given[1]]
             if name == "cuDeviceGetName":
                 given[0].value = b"Orin (test double)"
             return 0
