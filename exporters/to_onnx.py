@@ -21,7 +21,7 @@ from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.errors import Impossible, ToolchainFailed
 from vitdeploy.exporters.job import ExportedFile, StepJob
-from vitdeploy.exporters.rewrites import opset, table
+from vitdeploy.exporters.rewrites import constants, opset, table
 from vitdeploy.models.user_onnx import OnnxModule
 
 FILE = "model.onnx"
@@ -123,7 +123,9 @@ def exported(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], outputs
     if isinstance(model, OnnxModule):
         (image,) = inputs.values()
         answer = model(image)  # what the graph cannot take is refused by what it is, before anything is made of it
-        graph = opset.at_opset(model.fixed(tuple(image.shape), outputs[0]), OPSET, model.path.name)
+        graph = model.fixed(tuple(image.shape), outputs[0])
+        constants.write_as_tensors(graph.graph)
+        graph = opset.at_opset(graph, OPSET, model.path.name)
         graph = folded(model.with_tensors(graph))
         if open_nodes := forbidden(graph):
             raise Impossible(

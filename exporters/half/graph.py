@@ -17,6 +17,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from vitdeploy.errors import ToolchainFailed
+from vitdeploy.exporters.half import fp32_inputs
+from vitdeploy.exporters.rewrites import constants
 
 KINDS: Final[Mapping[str, int]] = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 """A target's precision → the element type of its tensors."""
@@ -26,9 +28,6 @@ BF16_OPSET = 22
 
 BF16_IR_VERSION = 10
 """The first that may hold that opset. Source: onnx/docs/Versioning.md"""
-
-LARGEST = 65504.0
-"""Of half precision. Source: IEEE 754-2019, binary16."""
 
 _SUFFIX = "_fp32"
 
@@ -51,14 +50,19 @@ def halved(graph: Any, *, half_io: bool, precision: str = "fp16") -> Any:
         _raise_versions(model)
     inner = model.graph
     inner.ClearField("value_info")
+    constants.write_as_tensors(inner)
+    fp32 = fp32_inputs.keep_fp32_inputs(inner)
+    readers = fp32_inputs.uses(inner)
     for tensor in inner.initializer:
-        _halve(tensor, kind)
+        if tensor.name not in fp32:
+            _halve(tensor, kind, readers.get(tensor.name, set()))
     for node in inner.node:
         for attribute in node.attribute:
             if attribute.type == onnx.AttributeProto.TENSOR:
-                _halve(attribute.t, kind)
+                _halve(attribute.t, kind, readers.get(node.output[0], set()))
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == TensorProto.FLOAT:
                 attribute.i = kind
+    fp32_inputs.finish_fp32_casts(inner)
     for values, entering in ((inner.input, True), (inner.output, False)):
         for value in values:
             if value.type.tensor_type.elem_type == TensorProto.FLOAT:
@@ -136,16 +140,19 @@ def _rounders(node: Any, output: str, kind: int) -> list[Any]:
     ]
 
 
-def _halve(tensor: Any, kind: int) -> None:
+def _halve(tensor: Any, kind: int, readers: set[str]) -> None:
     if tensor.data_type != TensorProto.FLOAT:
         return
     values = numpy_helper.to_array(tensor)
-    if kind == TensorProto.FLOAT16 and values.size and float(np.abs(values).max()) > LARGEST:
-        raise ToolchainFailed(
-            f"{tensor.name or 'a constant'} holds {float(np.abs(values).max()):g}, and half precision ends at "
-            f"{LARGEST:g}",
-            "Use --target onnx-fp32 or trt-bf16.",
-        )
+    if kind == TensorProto.FLOAT16:
+        fitting = fp32_inputs.in_range(values, readers)
+        if fitting is None:
+            largest = float(np.abs(values[np.isfinite(values)]).max())
+            raise ToolchainFailed(
+                f"{tensor.name or 'a constant'} holds {largest:g}, and half precision ends at {fp32_inputs.LARGEST:g}",
+                "Use --target onnx-fp32 or trt-bf16.",
+            )
+        values = fitting
     narrow = values.astype(helper.tensor_dtype_to_np_dtype(kind))
     tensor.CopyFrom(numpy_helper.from_array(narrow, tensor.name))
 

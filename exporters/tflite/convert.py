@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import numpy as np
 import onnx
 import torch
 from onnx_ir.passes import common as common_passes
@@ -23,6 +22,7 @@ from onnxscript import ir, optimizer
 from vitdeploy.catalog import import_graph
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.exporters import to_onnx
+from vitdeploy.exporters.rewrites import constants
 from vitdeploy.exporters.tflite import channels_last_norms, litert_torch_env
 from vitdeploy.exporters.tflite.onnx2tf_process import MAP_RANK
 from vitdeploy.processes import child_reply
@@ -114,23 +114,9 @@ def suited(proto: Any) -> Any:
 
 def save_graph(graph: Any, file: Path) -> None:
     """Write an ONNX graph, its tensors beside it where they do not fit into one protobuf message."""
-    _lift_constants(graph.graph)
+    constants.lift_constants(graph.graph)  # onnx2tf 1.28 stumbles over those written as lists of numbers
     large = to_onnx.tensor_bytes(graph) >= to_onnx.LARGEST_SINGLE_FILE_BYTES
     onnx.save(graph, str(file), save_as_external_data=large)
-
-
-def _lift_constants(graph: Any) -> None:
-    """Make initializers of constants that are nodes: onnx2tf 1.28 stumbles over those written as lists of numbers."""
-    for node in [node for node in graph.node if node.op_type == "Constant"]:
-        (attribute,) = node.attribute
-        value = onnx.helper.get_attribute_value(attribute)
-        if attribute.name == "value_ints":
-            value = onnx.numpy_helper.from_array(np.asarray(value, np.int64))
-        elif attribute.name != "value":
-            continue
-        value.name = node.output[0]
-        graph.initializer.append(value)
-        graph.node.remove(node)
 
 
 def _run(converter: SingleConverter, command: Sequence[str], folder: Path, file: Path, job: Any = None) -> None:

@@ -15,9 +15,12 @@ for package in ("torch", "onnx", "onnxscript", "onnxruntime", "skimage"):
     pytest.importorskip(package, reason="user models are built and exported with it")
 
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from vitdeploy.exporters import step
+from vitdeploy.exporters.half import fp32_inputs
+from vitdeploy.exporters.half.graph import halved
 from vitdeploy.exporters.job import StepJob
 from vitdeploy.models import user, user_onnx
 
@@ -74,7 +77,7 @@ def write(
 def described_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(user_models, "_described", user.describe)
-    user_models.find.cache_clear()
+    user_models.forget()
 
 
 def manifest_of(name: str, folder: Path, target: str = "onnx-fp32", size: tuple[int, int] | None = None) -> Any:
@@ -244,3 +247,99 @@ def test_a_name_of_ours_inside_a_branch_is_renamed_with_the_rest(tmp_path: Path)
     name = write(tmp_path, nodes, {"yes": np.array(True)})
     graph = user_onnx.OnnxModule(Path(name.removeprefix("onnx:"))).fixed((1, 3, 64, 64), "logits")
     onnx.checker.check_model(graph, full_check=True)
+
+
+# Half precision.
+
+
+@pytest.mark.parametrize("form", ["initializer", "constant", "floats", "shared", "computed"])
+def test_scales_of_a_resize_stay_in_fp32(tmp_path: Path, form: str):
+    tensors = {"w1": WEIGHTS["w1"], "w2": weights(5, 8, 1, 1)}
+    before: list[Any] = []
+    after: list[Any] = [N("Conv", ["up", "w2"], ["y"], kernel_shape=[1, 1])]
+    if form == "constant":
+        before = [N("Constant", [], ["s"], value=numpy_helper.from_array(TWICE))]
+    elif form == "floats":
+        before = [N("Constant", [], ["s"], value_floats=TWICE.tolist())]
+    else:
+        tensors["s"] = TWICE
+    if form == "shared":
+        tensors |= {"k": np.array([2], np.int64)}
+        after = [N("Gather", ["s", "k"], ["two"]), N("Mul", ["up", "two"], ["m"]), N("Neg", ["m"], ["y"])]
+    scales = "s"
+    if form == "computed":  # by the picture, so that nothing folds it
+        before = [
+            N("ReduceMax", ["x"], ["top"], keepdims=0),
+            N("Mul", ["top", "nought"], ["none"]),
+            N("Add", ["s", "none"], ["t"]),
+        ]
+        tensors["nought"], scales = np.array(0, np.float32), "t"
+    resize = N("Resize", ["c1", "", scales], ["up"], mode="linear", coordinate_transformation_mode="pytorch_half_pixel")
+    graph = onnx.load(write(tmp_path, [CONV, *before, resize, *after], tensors).removeprefix("onnx:"))
+    half = halved(graph, half_io=False)
+    types = onnx.shape_inference.infer_shapes(half, strict_mode=form != "computed")
+    onnx.checker.check_model(types, full_check=form != "computed")
+    session = onnxruntime.InferenceSession(half.SerializeToString(), providers=["CPUExecutionProvider"])
+    image = RANDOM.random((1, 3, 64, 64), np.float32)
+    exact = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    found, right = (one.run(None, {"x": image})[0] for one in (session, exact))
+    assert np.abs(np.asarray(found) - np.asarray(right)).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    "constant",
+    [
+        {"value_float": 0.5},
+        {"value_floats": [0.5] * 32},
+        {"value": numpy_helper.from_array(np.array(0.5, np.float32))},
+        {
+            "sparse_value": helper.make_sparse_tensor(
+                numpy_helper.from_array(np.array([0.5, 2.0], np.float32), "v"),
+                numpy_helper.from_array(np.array([1, 30], np.int64), "i"),
+                [32],
+            )
+        },
+    ],
+    ids=lambda constant: next(iter(constant)),
+)
+@pytest.mark.parametrize("target", ["onnx-fp32", "onnx-fp16"])
+def test_constants_in_every_form(tmp_path: Path, target: str, constant: dict[str, Any]):
+    nodes = [CONV, N("Constant", [], ["k"], **constant), N("Mul", ["c1", "k"], ["r1"]), *HEAD]
+    manifest_of(write(tmp_path, nodes, WEIGHTS), tmp_path, target)
+
+
+@pytest.mark.parametrize("hidden", [-np.inf, -1e8, float(np.finfo(np.float32).min)])
+@pytest.mark.parametrize("how", ["added", "chosen", "scaled"])
+def test_masks_of_attention_fit_into_half_precision(tmp_path: Path, how: str, hidden: float):
+    if how == "scaled" and np.isinf(hidden):
+        pytest.skip("0 times infinity is no number in any precision")
+    seen = np.tril(np.ones((16, 16), bool))
+    tensors = {"w1": weights(4, 3, 16, 16), "v": weights(16, 5), "shape": np.array([1, 4, 16], np.int64)}
+    if how == "added":
+        tensors["mask"] = np.where(seen, 0, hidden).astype(np.float32)
+        masking = [N("Add", ["logits", "mask"], ["masked"])]
+    elif how == "chosen":
+        tensors |= {"seen": seen, "hidden": np.array(hidden, np.float32)}
+        masking = [N("Where", ["seen", "logits", "hidden"], ["masked"])]
+    else:
+        tensors |= {"unseen": (~seen).astype(np.float32), "hidden": np.array(hidden, np.float32)}
+        masking = [N("Mul", ["unseen", "hidden"], ["mask"]), N("Add", ["logits", "mask"], ["masked"])]
+    nodes = [
+        N("Conv", ["x", "w1"], ["c1"], strides=[16, 16]),
+        N("Reshape", ["c1", "shape"], ["q"]),
+        N("Transpose", ["q"], ["qt"], perm=[0, 2, 1]),
+        N("MatMul", ["qt", "q"], ["logits"]),
+        *masking,
+        N("Softmax", ["masked"], ["shares"], axis=-1),
+        N("MatMul", ["shares", "v"], ["mixed"]),
+        N("ReduceMean", ["mixed"], ["flat"], axes=[1], keepdims=0),
+        N("Gemm", ["flat", "fw"], ["y"]),
+    ]
+    manifest_of(write(tmp_path, nodes, tensors | {"fw": weights(5, 10)}), tmp_path, "onnx-fp16")
+
+
+def test_a_weight_beyond_half_precision_is_no_mask():
+    large = np.array([1.0, -1e5], np.float32)
+    assert fp32_inputs.in_range(large, {"Conv"}) is None
+    assert fp32_inputs.in_range(-large, {"Add"}) is None
+    assert fp32_inputs.in_range(large, {"Clip"}) is not None
