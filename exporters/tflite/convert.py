@@ -23,7 +23,7 @@ from vitdeploy.catalog import import_graph
 from vitdeploy.errors import ToolchainFailed
 from vitdeploy.exporters import to_onnx
 from vitdeploy.exporters.rewrites import constants
-from vitdeploy.exporters.tflite import channels_last_norms, litert_torch_env
+from vitdeploy.exporters.tflite import channels_last_norms, litert_torch_env, resize_products
 from vitdeploy.exporters.tflite.onnx2tf_process import MAP_RANK
 from vitdeploy.processes import child_reply
 
@@ -91,7 +91,7 @@ def suited(proto: Any) -> Any:
     It guesses by inference on two sides which axis became which, and ends in an error where a value depends on no
     input. A map that leaves a layer norm it would leave channels first; one that the graph turns, it does not touch.
     """
-    graph = ir.from_proto(proto)
+    graph = ir.from_proto(resize_products.resizes_as_products(proto))
     channels_last_norms.norms_in_place(graph)
     optimizer.fold_constants(graph, input_size_limit=LARGEST_FOLDED, output_size_limit=LARGEST_FOLDED)
     optimizer.remove_unused_nodes(graph)
