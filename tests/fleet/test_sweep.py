@@ -13,7 +13,7 @@ import pytest
 from tests.doubles import make_run
 from tests.doubles.fleet_lab import Lab, told, wait_until
 from vitdeploy.cli.main import main
-from vitdeploy.errors import UnreadableFile, UsageError
+from vitdeploy.errors import DeviceError, MissingPackage, UnreadableFile, UsageError
 from vitdeploy.fleet import plan as planning
 from vitdeploy.fleet.trial_files import TrialFiles
 from vitdeploy.results import record
@@ -180,6 +180,28 @@ def test_a_device_that_no_worker_serves_ends_with_exit_7_and_the_others_go_on(la
     assert len(lab.trials()) == 2
 
 
+@pytest.mark.slow  # a worker is given half a minute
+def test_a_worker_that_falls_silent_is_said_and_its_trials_go_to_another_or_are_given_up(lab: Lab):
+    """Planted: a stopped process keeps its connections open and says nothing, as behind a cut network."""
+    lab.scheduler()
+    lab.environment["VITDEPLOY_LOCK_DIR"] = str(lab.folder / "conv")  # the one that stops is another machine
+    lost = lab.worker("device:one=1")
+    alone = lab.worker("device:two=1")
+    lab.environment["VITDEPLOY_LOCK_DIR"] = str(lab.folder)
+    client = lab.sweep(lab.plan(trials=40, wait_s=8))
+    wait_until(lambda: len(lab.trials()) >= 2)
+    for worker in (lost, alone):
+        os.killpg(worker.pid, signal.SIGSTOP)
+    lab.worker("device:one=1")
+    said = told(client, 200.0)
+    assert said.count("has not reported for 30 s") == 2, said
+    assert client.returncode == 7, said
+    assert "no worker served device:two for 8 s" in said
+    trials = lab.trials()
+    assert len(trials) == len(set(trials))
+    assert len([trial for trial in trials if "/0/" in trial]) == 40, said
+
+
 def test_an_address_that_is_none_is_said(lab: Lab):
     lab.address = "tcp://127.0.0.1:9"
     client = lab.sweep(lab.plan())
@@ -201,3 +223,35 @@ def test_what_cannot_be_an_address_is_refused_at_once(tmp_path: Path, address: s
     with pytest.raises(UsageError, match="no address of a Dask scheduler"):
         on_dask.open_pool(address, ())
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "words"),
+    [
+        ("tls://127.0.0.1:9", UsageError, "needs certificates"),
+        ("wss://127.0.0.1:9", UsageError, "needs certificates"),
+        ("ucx://127.0.0.1:9", MissingPackage, "needs the package distributed-ucxx"),
+    ],
+)
+def test_a_protocol_that_is_not_set_up_here_is_said_at_once(address: str, kind: type[Exception], words: str):
+    pytest.importorskip("distributed", reason="Dask (extra fleet) is not installed")
+    from vitdeploy.fleet import on_dask
+
+    with pytest.raises(kind, match=words):
+        on_dask.open_pool(address, ())
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("unexpected keyword argument"), ImportError("1"), KeyError("op"), EOFError()]
+)
+def test_a_scheduler_of_another_version_is_a_device_error(error: Exception, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("distributed", reason="Dask (extra fleet) is not installed")
+    from vitdeploy.fleet import on_dask
+
+    def client(*words: object, **options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(on_dask, "_Client", client)
+    with pytest.raises(DeviceError, match="does not work with this client") as refused:
+        on_dask.open_pool("tcp://127.0.0.1:9", ())
+    assert "pip install distributed==" in refused.value.hint

@@ -105,7 +105,8 @@ def sweep(
             _reachable(_devices(cases, jobs))
         packages.require(("distributed",))
         open_pool = registry.load("vitdeploy.fleet.on_dask:open_pool")
-        with open_pool(request.scheduler, _resources(plan, cases, jobs)) as pool:
+        resources = _resources(plan, cases, jobs)
+        with open_pool(request.scheduler, resources, silent_s=plan.wait_s, progress=progress) as pool:
             if pool.dashboard:
                 progress(f"Dask's dashboard: {pool.dashboard}")
             outcome = SweepOutcome(run=None, path=out, exit_code=0, taken=0, found=0, twice=0)

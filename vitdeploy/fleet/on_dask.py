@@ -9,27 +9,40 @@ whoever uses this keeps files.
 # pyright: reportUnknownLambdaType=false, reportPrivateImportUsage=false
 
 import contextlib
+import importlib.util
 import logging
 import os
 import queue
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import dask
+import distributed
 import psutil
 from distributed import Client, Future, Nanny, Scheduler, SpecCluster, get_worker
+from distributed.security import Security
 
-from vitdeploy.errors import DeviceError, UsageError, VitdeployError
+from vitdeploy.errors import DeviceError, MissingPackage, UsageError, VitdeployError
 from vitdeploy.fleet.messages import ArtifactFiles, PoolLost, Task, TaskResult
+from vitdeploy.fleet.silent_workers import SilentWorkers
+from vitdeploy.processes.device_words import one_line
+from vitdeploy.processes.progress import Progress, silent
 
 CONNECT_LIMIT_S = 15.0
 """A scheduler that does not answer within this is not there."""
 
 CLOSE_LIMIT_S = 10.0
+
+GATHER_LIMIT_S = 30.0
+"""Results are small; a worker that died with one does not bring it at all."""
+
+SEND_LIMIT_S = 1800.0
+"""Of an artifact on its way to a worker. Source: a choice; 2.5 GB by 1.5 MB/s."""
 
 _ADDRESS = re.compile(
     r"(?:(?:tcp|tls|ucx|wss?)://)?[^\s/:]+:\d{1,5}|(?:(?:tcp|tls|ucx|wss?)://)?\[[0-9a-fA-F:.%]+\]:\d{1,5}"
@@ -54,6 +67,13 @@ _EndedTask = tuple[str, "Future | VitdeployError"]
 """The key of a task and its future; or the error of one that could not even be submitted."""
 
 
+class _Client(Client):
+    """A client whose remains do nothing: Dask's own waits half a minute for a connection that there never was."""
+
+    def __del__(self) -> None:
+        """Nothing: `DaskPool` closes what it opened."""
+
+
 class DaskPool:
     """A client of a scheduler; with a cluster of its own when it has none to ask."""
 
@@ -62,7 +82,12 @@ class DaskPool:
         address: str | None,
         cluster: SpecCluster | None = None,
         place: "tempfile.TemporaryDirectory[str] | None" = None,
+        *,
+        silent_s: float = CONNECT_LIMIT_S,
+        progress: Progress = silent,
     ) -> None:
+        self._silent, self._progress = SilentWorkers(silent_s), progress
+        self._given_up: set[str] = set()
         self._address = address
         self._cluster = cluster
         self._place = place
@@ -119,7 +144,10 @@ class DaskPool:
         copy: Any = self._bundles.get(digest)
         try:
             if copy is None or copy.status != "finished":
-                copy = self._client.scatter(bundle(), workers=[to], hash=False)
+                files = bundle()
+                copy = self._limited(
+                    lambda: self._client.scatter(files, workers=[to], hash=False, asynchronous=True), SEND_LIMIT_S
+                )
                 self._bundles[digest] = copy
             future = self._client.submit(function, copy, key=key, workers=[to], allow_other_workers=False, pure=False)
         except (OSError, TimeoutError, ValueError) as error:  # ValueError: the worker has gone meanwhile
@@ -136,7 +164,9 @@ class DaskPool:
             raise PoolLost("the Dask scheduler is gone", "Start it again, then its workers.")
         good = [future for future in futures if future.status == "finished"]
         try:
-            gathered: Any = self._client.gather(good) if good else ()
+            gathered: Any = (
+                self._limited(lambda: self._client.gather(good, asynchronous=True), GATHER_LIMIT_S) if good else ()
+            )
             values: dict[Any, Any] = dict(zip((future.key for future in good), gathered, strict=True))
         except Exception:  # noqa: BLE001 (a worker that died with its results: each is asked for alone)
             values = {}
@@ -159,7 +189,12 @@ class DaskPool:
         except Exception as error:
             raise PoolLost(f"the Dask scheduler is gone: {error}", "Start it again, then its workers.") from error
         resources: dict[str, dict[str, float]] = {}
-        for worker in scheduler.get("workers", {}).values():
+        workers: dict[str, Any] = scheduler.get("workers", {})
+        silent_workers = self._silent.look({address: worker["last_seen"] for address, worker in workers.items()})
+        for address in set(silent_workers) - self._given_up:
+            self._give_up(address)
+        self._given_up = set(silent_workers)
+        for worker in (worker for address, worker in workers.items() if address not in silent_workers):
             for name, amount in worker["resources"].items():
                 hosts = resources.setdefault(name, {})
                 hosts[worker["host"]] = max(amount, hosts.get(worker["host"], 0.0))
@@ -179,8 +214,38 @@ class DaskPool:
 
     def tell_all(self, function: Callable[..., Any], *arguments: Any) -> None:
         """As `Pool.tell_all`."""
-        with contextlib.suppress(Exception):
-            self._client.run(function, *arguments, on_error="ignore")
+
+        def tell() -> None:
+            with contextlib.suppress(Exception):
+                self._client.run(function, *arguments, on_error="ignore")
+
+        # A worker that does not answer is waited for without an end: not by us.
+        thread = threading.Thread(target=tell, daemon=True)
+        thread.start()
+        thread.join(CLOSE_LIMIT_S)
+
+    def _give_up(self, address: str) -> None:
+        """Have the scheduler take a silent worker for gone: what it was doing is done by others."""
+        self._progress(self._silent.words(address))
+
+        # A function within a function travels by value: the scheduler need not have vitdeploy.
+        def remove(dask_scheduler: Any) -> None:
+            dask_scheduler.loop.add_callback(dask_scheduler.remove_worker, address, stimulus_id="vitdeploy-silent")
+
+        with contextlib.suppress(Exception):  # a scheduler that runs no functions finds out by itself
+            self._client.run_on_scheduler(remove)
+
+    def _limited(self, act: Callable[[], Any], limit_s: float) -> Any:
+        """What an asynchronous call of the client brings within a time.
+
+        Raises:
+            TimeoutError: nothing, in that time.
+        """
+
+        async def awaited() -> Any:
+            return await act()
+
+        return self._client.sync(awaited, callback_timeout=limit_s)
 
     def _child_processes(self) -> "list[psutil.Process]":
         """What the workers of the local cluster have started: it must not go on when they have ended."""
@@ -191,11 +256,13 @@ class DaskPool:
         return processes
 
     def _connect(self, timeout_s: float) -> Client:
+        if self._address is not None:
+            _check_protocol(self._address)
         deadline = time.monotonic() + timeout_s
         while True:
             left_s = max(0.1, deadline - time.monotonic())
             try:
-                return Client(
+                return _Client(
                     self._cluster or self._address, timeout=min(left_s, CONNECT_LIMIT_S), set_as_default=False
                 )
             except ValueError as error:
@@ -209,6 +276,12 @@ class DaskPool:
                         "Start one with `dask scheduler`, and name its address with --scheduler.",
                     ) from error
                 time.sleep(min(0.5, left_s))
+            except Exception as error:  # another version answers in its own way, with any error there is
+                raise DeviceError(
+                    f"the Dask scheduler at {self._address} does not work with this client (distributed "
+                    f"{distributed.__version__}): {type(error).__name__}: {one_line(str(error))}",
+                    f"Install the same version there: `pip install distributed=={distributed.__version__}`.",
+                ) from error
 
     def _watch(self, key: str, future: Future) -> None:
         self._futures[key] = future
@@ -249,12 +322,24 @@ def address() -> str:
     return str(get_worker().address)
 
 
-def open_pool(address: str | None, resources: Sequence[Mapping[str, float]], *, verbose: bool = False) -> DaskPool:
+def open_pool(
+    address: str | None,
+    resources: Sequence[Mapping[str, float]],
+    *,
+    verbose: bool = False,
+    silent_s: float = 60.0,
+    progress: Progress = silent,
+) -> DaskPool:
     """The workers behind the scheduler at ``address``; None: one process here for each of ``resources``.
 
+    Args:
+        silent_s: a worker that has not reported for so long is given up.
+        progress: is told of those.
+
     Raises:
-        UsageError: the address is none.
-        DeviceError: no scheduler answers there.
+        UsageError: the address is none, or names a protocol that is not configured here.
+        MissingPackage: its protocol needs a package that is not here.
+        DeviceError: no scheduler answers there, or one that this client does not work with.
     """
     if not verbose:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
@@ -262,9 +347,10 @@ def open_pool(address: str | None, resources: Sequence[Mapping[str, float]], *, 
     if address is not None:
         if not _ADDRESS.fullmatch(address):  # Dask says so as well, and then waits half a minute
             raise UsageError(f"{address!r} is no address of a Dask scheduler", "Write it as tcp://HOST:8786.")
-        return DaskPool(address)
+        return DaskPool(address, silent_s=silent_s, progress=progress)
     place = tempfile.TemporaryDirectory(prefix="vitdeploy-dask-", ignore_cleanup_errors=True)
-    return DaskPool(None, _local(resources, place.name, verbose=verbose), place)
+    cluster = _local(resources, place.name, verbose=verbose)
+    return DaskPool(None, cluster, place, silent_s=silent_s, progress=progress)
 
 
 def _local(resources: Sequence[Mapping[str, float]], folder: str, *, verbose: bool) -> SpecCluster:
@@ -307,6 +393,26 @@ def _environment(variables: Mapping[str, str]) -> Generator[None]:
         for name in variables:
             os.environ.pop(name, None)
         os.environ.update(before)
+
+
+def _check_protocol(address: str) -> None:
+    """Refuse a protocol that cannot work here, before Dask tries it for half a minute.
+
+    Raises:
+        UsageError: it needs certificates, and none are configured.
+        MissingPackage: it needs a package that is not here.
+    """
+    protocol = address.partition("://")[0] if "://" in address else "tcp"
+    if protocol in ("tls", "wss") and Security().get_connection_args("client")["ssl_context"] is None:
+        raise UsageError(
+            f"{address} needs certificates, and Dask's configuration names none",
+            "Set distributed.comm.tls.ca-file, .client.cert and .client.key in ~/.config/dask, or use tcp://.",
+        )
+    if protocol == "ucx" and importlib.util.find_spec("distributed_ucxx") is None:
+        raise MissingPackage(
+            f"{address} needs the package distributed-ucxx, which is not here",
+            "Run `pip install distributed-ucxx-cu12`, or use a tcp:// address.",
+        )
 
 
 def _as_device_error(error: Exception) -> VitdeployError:
