@@ -19,7 +19,6 @@ from vitdeploy.benchmarks.trial.case_trials import (
     CaseTrials,
     Job,
     add_trial,
-    code_of,
     manifest_digest,
     refusal,
     result_of,
@@ -320,7 +319,7 @@ def exit_code_of(result: record.Result) -> int:
     """The exit code of a row: 0, its error's code, or 8 where a figure may not be quoted."""
     if result.status == "valid":
         return 0
-    codes = {code_of(kind): kind.exit_code for kind in errors.error_classes()}
+    codes = {errors.reason_code(kind): kind.exit_code for kind in errors.error_classes()}
     if result.status == "failed":
         return next((codes[reason.code] for reason in result.reasons if reason.code in codes), 1)
     return (

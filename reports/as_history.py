@@ -22,13 +22,18 @@ WITHIN = 0.02
 """A curve's scale covers at least so much either side, so that noise does not look like a mountain."""
 
 
+MOST_WIDTHS = 4
+"""An interval this many times as wide as the median one is no usual one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
     """One series as shapes and words."""
 
     series: Series
     line: str
-    band: str
+    bands: tuple[str, ...]
+    """One for each stretch of runs that have an interval; a run without one has none."""
     marks: tuple[tuple[float, Change, str], ...]
     """Horizontal place, the change, and ``slower`` or ``faster``."""
     latest: str
@@ -83,16 +88,19 @@ def _curve(series: Series, runs: int) -> Curve:
         return place * step
 
     def y(value: float) -> float:
-        return HEIGHT * (1 - MARGIN - (1 - 2 * MARGIN) * (min(max(value, low), high) - low) / (high - low))
+        return HEIGHT * (1 - MARGIN - (1 - 2 * MARGIN) * (value - low) / (high - low))
 
-    bounds = [i or (m, m) for i, m in zip(series.intervals_ms, series.medians_ms, strict=True)]
-    upper = [(x(place), y(bound[1])) for place, bound in zip(series.places, bounds, strict=True)]
-    lower = [(x(place), y(bound[0])) for place, bound in zip(series.places, bounds, strict=True)]
+    def band(stretch: Sequence[tuple[int, tuple[float, float]]]) -> str:
+        # What is far outside of the picture is cut there, and not at its edge: an end at the edge would look like one.
+        upper = [(x(place), max(y(bounds[1]), -HEIGHT)) for place, bounds in stretch]
+        lower = [(x(place), min(y(bounds[0]), 2 * HEIGHT)) for place, bounds in stretch]
+        return _points([*upper, *reversed(lower)])
+
     latest, shown_low, shown_high = units.milliseconds([series.medians_ms[-1], low, high])
     return Curve(
         series=series,
         line=_points((x(place), y(value)) for place, value in zip(series.places, series.medians_ms, strict=True)),
-        band=_points([*upper, *reversed(lower)]),
+        bands=tuple(band(stretch) for stretch in _stretches(series)),
         marks=tuple(
             (round(x(series.places[c.place]), 1), c, "slower" if c.ratio > 1 else "faster") for c in series.changes
         ),
@@ -103,10 +111,27 @@ def _curve(series: Series, runs: int) -> Curve:
 
 
 def _scale(series: Series) -> tuple[float, float]:
-    """What the curve covers: all medians, and not every interval, of which one may be absurd."""
+    """What the curve covers: all medians, and the usual intervals; an absurd one runs out of the picture."""
     low, high = min(series.medians_ms), max(series.medians_ms)
     middle = series.medians_ms[-1]
+    widths = sorted(upper - lower for lower, upper in filter(None, series.intervals_ms))
+    widest = MOST_WIDTHS * widths[len(widths) // 2] if widths else 0.0
+    usual = [bounds for bounds in series.intervals_ms if bounds is not None and bounds[1] - bounds[0] <= widest]
+    low, high = min([low, *(lower for lower, _ in usual)]), max([high, *(upper for _, upper in usual)])
     return min(low, middle * (1 - WITHIN)), max(high, middle * (1 + WITHIN))
+
+
+def _stretches(series: Series) -> list[list[tuple[int, tuple[float, float]]]]:
+    """Runs that follow each other in the series and have an interval, each with its place."""
+    stretches: list[list[tuple[int, tuple[float, float]]]] = []
+    interrupted = True
+    for place, bounds in zip(series.places, series.intervals_ms, strict=True):
+        if bounds is not None:
+            if interrupted:
+                stretches.append([])
+            stretches[-1].append((place, bounds))
+        interrupted = bounds is None
+    return stretches
 
 
 def _points(places: "Iterator[tuple[float, float]] | Sequence[tuple[float, float]]") -> str:

@@ -62,17 +62,21 @@ def read(path: Path, kind: type[T], *, schema: int, what: str) -> T:
     Raises:
         UnreadableFile: it cannot be read, is truncated, newer, or does not fit.
     """
+    return decode(read_bytes(path, what=what), kind, schema=schema, what=what, name=str(path))
+
+
+def read_bytes(path: Path, *, what: str) -> bytes:
+    """The bytes of a document. Raises as `read` does where it cannot be read."""
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise UnreadableFile(
                 f"{path} is {path.stat().st_size} bytes, more than any {what} file", "Check that it is the right file."
             )
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UnreadableFile(
             f"cannot read the {what} file {path}: {error.strerror}", "Check the path and its permissions."
         ) from error
-    return decode(data, kind, schema=schema, what=what, name=str(path))
 
 
 def decode(data: bytes, kind: type[T], *, schema: int, what: str, name: str) -> T:

@@ -118,6 +118,11 @@ def error_classes() -> tuple[type[VitdeployError], ...]:
     return VitdeployError, *VitdeployError.__subclasses__()
 
 
+def reason_code(kind: type[VitdeployError]) -> str:
+    """An error's class as a code in records: ``ToolchainFailed`` → ``toolchain-failed``."""
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__).lstrip("-")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> UsageError:
     """The error for a name that is in no table, with the nearest names as the hint.
 

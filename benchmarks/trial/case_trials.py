@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 
 import msgspec
 
@@ -12,8 +13,8 @@ from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import TrialFacts
 from vitdeploy.catalog.spec import Compute
 from vitdeploy.devices import inventory
-from vitdeploy.errors import DeviceError, Impossible, VitdeployError
-from vitdeploy.results import record
+from vitdeploy.errors import DeviceError, Impossible, VitdeployError, reason_code
+from vitdeploy.results import consistency, record, validity
 from vitdeploy.results.record import Case, Reason, Trial
 
 MOST_FOREIGN_CORES = 0.1
@@ -52,12 +53,39 @@ class CaseTrials:
 def add_trial(row: CaseTrials, trial_id: str, outcome: Trial | LostTrial, protocol: record.Protocol) -> None:
     """Add a trial to its case, or that it was lost; the case has failed when too many were lost."""
     if isinstance(outcome, Trial):
-        row.trials[trial_id] = outcome
+        try:
+            row.trials[trial_id] = _credible(row, trial_id, outcome)
+        except DeviceError as error:
+            row.error = error
         return
-    row.lost[trial_id] = Reason(code="trial-lost", message=outcome.message, hint=outcome.hint)
+    row.lost[trial_id] = Reason(code=validity.LOST, message=outcome.message, hint=outcome.hint)
     # A hopeless case shall not cost all its trials, each up to its time limit.
-    if len(row.lost) > record.MOST_UNSTEADY * protocol.trials:
+    if len(row.lost) > validity.MOST_UNSTEADY * protocol.trials:
         row.error = DeviceError(f"{len(row.lost)} of {protocol.trials} trials were lost", outcome.hint)
+
+
+def _credible(row: CaseTrials, trial_id: str, trial: Trial) -> Trial:
+    """The trial that a device answered with; where its clock is wrong, dated by ours.
+
+    Raises:
+        DeviceError: it is another trial, of another file, or cannot be true.
+    """
+    if consistency.moment_fault(trial.started_utc) is not None:
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        trial = msgspec.structs.replace(trial, started_utc=now)
+    faults = list(consistency.trial_faults(trial, row.job.case, _digest(row)))
+    if trial.id != trial_id:
+        faults.insert(0, ("id", f"{trial.id!r}, asked for was {trial_id!r}"))
+    for name, why in faults:
+        raise DeviceError(
+            f"{row.job.case.device} answered with a trial that cannot be true, `{name}`: {why}",
+            "Measure again; if it repeats, look for what answers in the device's place.",
+        )
+    return trial
+
+
+def _digest(row: CaseTrials) -> str | None:
+    return row.job.artifact.manifest.sha256 if row.job.artifact else None
 
 
 def result_of(row: CaseTrials, protocol: record.Protocol) -> record.Result:
@@ -66,15 +94,12 @@ def result_of(row: CaseTrials, protocol: record.Protocol) -> record.Result:
     trials = tuple(sorted(row.trials.values(), key=lambda trial: trial.order))
     reasons: list[Reason] = []
     if row.error is not None:
-        reasons.append(Reason(code=code_of(type(row.error)), message=row.error.message, hint=row.error.hint))
+        reasons.append(Reason(code=reason_code(type(row.error)), message=row.error.message, hint=row.error.hint))
     reasons += row.lost.values()
     reasons += _foreign_load(trials)
-    if row.error is None and len(trials) + len(row.lost) < protocol.trials:
-        message = f"{len(trials)} of {protocol.trials} trials were run"
-        reasons.append(Reason(code="incomplete", message=message, hint="Go on with --resume."))
     result = record.Result(
         case=row.job.case,
-        artifact_sha256=artifact.manifest.sha256 if artifact else None,
+        artifact_sha256=_digest(row),
         parity=artifact.manifest.parity if artifact else None,
         status="valid" if row.error is None else "failed",
         reasons=tuple(reasons),
@@ -137,8 +162,3 @@ def refusal(job: Job, device: inventory.Device, protocol: record.Protocol) -> Vi
 def manifest_digest(artifact: Artifact | None) -> str | None:
     """Digest of the manifest that lies beside the file."""
     return digest_of(artifact.folder / MANIFEST) if artifact else None
-
-
-def code_of(kind: type[VitdeployError]) -> str:
-    """A reason's code for an error: ``ToolchainFailed`` → ``toolchain-failed``."""
-    return "".join(f"-{c.lower()}" if c.isupper() else c for c in kind.__name__).lstrip("-")

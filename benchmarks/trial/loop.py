@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vitdeploy.benchmarks.trial.steady import Steadiness, classify
 from vitdeploy.catalog.spec import Boundary
+from vitdeploy.results.steady import Steadiness, classify
 from vitdeploy.runtimes.session import Arrays, DeviceSession, Session
 
 Clock = Callable[[], int]

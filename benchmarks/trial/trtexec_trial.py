@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from vitdeploy.benchmarks.trial.request import LostTrial, TrialRequest
-from vitdeploy.benchmarks.trial.steady import classify
 from vitdeploy.devices import trtexec, trtexec_times
 from vitdeploy.devices.trtexec import TrtexecOutput, TrtexecRequest
 from vitdeploy.devices.trtexec_times import TrtexecTimes
@@ -20,6 +19,7 @@ from vitdeploy.errors import DeviceError, Impossible
 from vitdeploy.exporters.engines.trtexec_build import run_trtexec, version
 from vitdeploy.processes.connection import Connection
 from vitdeploy.results.record import Stages, Trial
+from vitdeploy.results.steady import classify
 
 NEXT_WARMUP_S = 0.2
 """Of the processes that go on with a long trial: the GPU is warm. Source: trtexec's own default, 200 ms."""

@@ -20,12 +20,12 @@ from datetime import datetime, timezone
 from typing import Any, cast
 
 from vitdeploy.benchmarks.trial import loop, worker
-from vitdeploy.benchmarks.trial.steady import classify
 from vitdeploy.benchmarks.trial.worker import TrialJob, Watch
 from vitdeploy.devices import cooling, priority
 from vitdeploy.devices.probe import Probe
 from vitdeploy.errors import ToolchainFailed, VitdeployError
 from vitdeploy.processes import child_process
+from vitdeploy.results.steady import classify
 from vitdeploy.runtimes.session import DeviceSession, Runtime
 
 LOAD, TURN, END = "load", "turn", "end"

@@ -12,7 +12,7 @@ from vitdeploy.errors import DeviceError, VitdeployError
 from vitdeploy.processes import child_reply
 from vitdeploy.processes.child_reply import ChildError
 from vitdeploy.processes.connection import Connection
-from vitdeploy.results import record
+from vitdeploy.results import validity
 from vitdeploy.results.record import Trial
 
 TURN_S = 0.06
@@ -57,7 +57,7 @@ def run_turns(
         probe=probe,
         turn_ns=round(turn_s * 1e9),
         min_time_ns=round(first.protocol.min_time_s * 1e9),
-        min_count=record.FEWEST_SAMPLES,
+        min_count=validity.FEWEST_SAMPLES,
         seed=plans[0].seed,
     )
     limit_s = cooling.WAIT_S + sum(request.limit_s for request in requests)

@@ -11,7 +11,7 @@ from vitdeploy.errors import DeviceError
 from vitdeploy.processes import child_reply
 from vitdeploy.processes.child_reply import MissingReply
 from vitdeploy.processes.connection import Connection
-from vitdeploy.results import record
+from vitdeploy.results import validity
 from vitdeploy.results.record import Trial
 
 
@@ -58,7 +58,7 @@ def worker_job(request: TrialRequest, link: Connection, *, probe: str, cool_c: f
         graph=case.graph,
         boundary=case.boundary,
         min_time_s=protocol.min_time_s,
-        min_count=record.FEWEST_SAMPLES,
+        min_count=validity.FEWEST_SAMPLES,
         warmup_limit_s=protocol.warmup_limit_s,
         sustained_s=protocol.sustained_s,
         seed=protocol.seed + request.slot.index,

@@ -1,5 +1,6 @@
 """`compare` and `accept`: exit codes, refusals by field, and a baseline that is what somebody accepted."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from vitdeploy.api.cases import BenchRequest
 from vitdeploy.api.compare import CompareRequest
 from vitdeploy.cli.main import main
 from vitdeploy.errors import NothingToCompare, NoValidMeasurement, UnreadableFile, UsageError
-from vitdeploy.results import baselines, comparison, record
+from vitdeploy.results import baselines, calibration, comparison, record
 from vitdeploy.results.record import Run
 
 VITDEPLOY = (sys.executable, "-m", "vitdeploy")
@@ -124,22 +125,138 @@ def test_a_baseline_needs_a_reason(tmp_path: Path):
 @pytest.mark.parametrize("name", ["../../etc", ".hidden", "a/b", ""])
 def test_a_strangers_run_cannot_lead_out_of_the_directory(tmp_path: Path, name: str):
     run = a_run()
-    hostile = msgspec.structs.replace(run, device=msgspec.structs.replace(run.device, name=name))
+    (row,) = run.results
+    row = msgspec.structs.replace(row, case=msgspec.structs.replace(row.case, device=name))
+    hostile = msgspec.structs.replace(run, device=msgspec.structs.replace(run.device, name=name), results=(row,))
     with pytest.raises(UnreadableFile, match="no name of a device"):
         baselines.accept(written(tmp_path, hostile), because="x", root=tmp_path / "b")
 
 
-def test_a_crash_between_the_two_files_leaves_no_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_acceptance_that_fails_leaves_the_earlier_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     baselines.accept(written(tmp_path, a_run()), because="old", root=tmp_path / "b")
+    newer = written(tmp_path, a_run(9.0, seed=2, name="newer"))
 
-    def crash(path: Path, document: object) -> None:
-        raise KeyboardInterrupt
+    def full(path: Path, document: object) -> None:
+        raise UnreadableFile(f"cannot write {path}: No space left on device", "Free space.")
 
-    monkeypatch.setattr(documents, "write", crash)
-    with pytest.raises(KeyboardInterrupt):
-        baselines.accept(tmp_path / "base.json", because="new", root=tmp_path / "b")
-    with pytest.raises(NothingToCompare):
-        baselines.find(a_run(), tmp_path / "b")
+    monkeypatch.setattr(documents, "write", full)
+    with pytest.raises(UnreadableFile, match="No space"):
+        baselines.accept(newer, because="new", root=tmp_path / "b")
+    assert baselines.find(a_run(), tmp_path / "b").acceptance.because == "old"
+
+
+@pytest.mark.parametrize(("renames", "because"), [(0, "old"), (1, "new"), (2, "new")])
+def test_a_crash_between_two_renames_leaves_one_whole_baseline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renames: int, because: str
+):
+    baselines.accept(written(tmp_path, a_run()), because="old", root=tmp_path / "b")
+    newer = written(tmp_path, a_run(9.0, seed=2, name="newer"))
+    replace, done = Path.replace, 0
+
+    def crashing(path: Path, target: Path) -> Path:
+        nonlocal done
+        if path.name.endswith(".next"):
+            if done == renames:
+                raise KeyboardInterrupt
+            done += 1
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", crashing)
+    with contextlib.suppress(KeyboardInterrupt):
+        baselines.accept(newer, because="new", root=tmp_path / "b")
+    monkeypatch.undo()
+    assert baselines.find(a_run(), tmp_path / "b").acceptance.because == because
+    again = baselines.accept(tmp_path / "base.json", because="third", root=tmp_path / "b")
+    assert again.replaced is not None
+    assert again.replaced.because == because
+    assert baselines.find(a_run(), tmp_path / "b").acceptance.because == "third"
+
+
+def test_a_duel_is_no_baseline_and_leaves_the_one_that_is_there(tmp_path: Path):
+    baselines.accept(written(tmp_path, a_run()), because="good", root=tmp_path / "b")
+    dueled = msgspec.structs.replace(
+        a_run(name="duel"),
+        duel=record.Duel(names=("a", "b"), pairs=3, most_pairs=3, alpha=0.01, max_slowdown=0.02, stopped=None),
+    )
+    with pytest.raises(UsageError, match="is a duel"):
+        baselines.accept(written(tmp_path, dueled), because="x", root=tmp_path / "b")
+    assert baselines.find(a_run(), tmp_path / "b").acceptance.because == "good"
+
+
+def test_accepting_says_what_it_replaced_and_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    root = str(tmp_path / "b")
+    assert main(["accept", str(written(tmp_path, a_run())), "--because", "first", "--baselines", root]) == 0
+    short = make_run.run(make_run.row("efficientvit_b1", "onnx-fp32", 7.4, seed=5, trials=1), name="short")
+    assert main(["accept", str(written(tmp_path, short)), "--because", "second", "--baselines", root]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "in the place of run base" in shown
+    assert "1 of 5 trials were run" in shown
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path: Path):
+    base = written(tmp_path, a_run())
+    with pytest.raises(NothingToCompare, match="compared with itself"):
+        compare.compare([base, base], CompareRequest())
+
+
+def test_machines_of_which_nothing_is_known_are_not_the_same(tmp_path: Path):
+    runs = [make_run.run(a_run().results[0], name=name, facts={"governor": None}) for name in ("base", "head")]
+    with pytest.raises(NothingToCompare, match="says nothing of its machine"):
+        compare.compare([written(tmp_path, run) for run in runs], CompareRequest())
+
+
+@pytest.mark.parametrize("drift", [-0.5, 1e308, 3.0])
+def test_a_calibration_that_cannot_be_true_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drift: float):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    facts = a_run().device.facts
+    calibration.save(plain_calibration(facts, drift))
+    paths = [written(tmp_path, a_run()), written(tmp_path, a_run(9.0, seed=2, name="head"))]
+    with pytest.raises(UnreadableFile, match=r"\$\.drift"):
+        compare.compare(paths, CompareRequest())
+
+
+def plain_calibration(facts: Mapping[str, Any], drift: float) -> calibration.Calibration:
+    return calibration.Calibration(
+        schema=calibration.SCHEMA,
+        device="local",
+        facts=facts,
+        run_id="calibration",
+        case="efficientvit_b1 onnx-fp32 224x224",
+        started_utc="2026-01-01T00:00:00+00:00",
+        pairs=20,
+        run_spread=0.01,
+        drift=drift,
+        autocorrelation=0.1,
+        comparisons=2000,
+        alpha=0.01,
+        false_alarms=0,
+        false_alarm_rate_ci95=(0.0, 0.01),
+        false_alarms_any=10,
+        false_alarm_any_rate_ci95=(0.0, 0.01),
+        max_slowdown=0.02,
+        detectable={"6": 1.03},
+        recommended_pairs=None,
+        recommended_max_slowdown=0.05,
+    )
+
+
+def test_the_error_of_a_duel_can_be_chosen_when_it_is_read(tmp_path: Path):
+    rows = [
+        msgspec.structs.replace(make_run.row("efficientvit_b1", "onnx-fp32", median_ms, seed=seed, trials=8), side=side)
+        for side, seed, median_ms in (("A", 1, 7.4), ("B", 2, 7.5))
+    ]
+    dueled = msgspec.structs.replace(
+        make_run.run(*rows, name="duel"),
+        duel=record.Duel(names=("a", "b"), pairs=8, most_pairs=10, alpha=0.008, max_slowdown=0.02, stopped=None),
+    )
+    path = written(tmp_path, dueled)
+    assert compare.compare([path], CompareRequest()).compared.alpha == 0.008
+    assert compare.compare([path], CompareRequest(alpha=0.2)).compared.alpha == 0.2
+
+
+@pytest.mark.parametrize("days", ["-5", "nan", "inf"])
+def test_days_that_are_none_remove_nothing(days: str):
+    assert main(["cache", "gc", "--older-than", days]) == 2
 
 
 def test_a_duel_is_not_compared_with_another_run():

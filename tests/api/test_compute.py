@@ -38,7 +38,7 @@ from vitdeploy.fleet import device_queue, messages, sweep_rows
 from vitdeploy.fleet import plan as planning
 from vitdeploy.inference import client
 from vitdeploy.processes.connection import CommandResult
-from vitdeploy.results import comparison, record
+from vitdeploy.results import comparison, record, validity
 
 FACTS = {"cpu": "made up", "cores_physical": 2, "compute_capability": "8.0", "gpu": "made up", "packages": {}}
 NVML = "vitdeploy.devices.probe_nvml"
@@ -181,7 +181,7 @@ def runs_of(tmp_path: Path, target: str, case: dict[str, Any]) -> list[Path]:
     for name, median_ms in (("base", 7.4), ("head", 9.0)):
         sha256 = kept(artifacts.plain_file(tmp_path / name, name.encode(), target=target))
         row = make_run.row("efficientvit_b0", target, median_ms, seed=1 + len(paths), trials=8, count=100, **case)
-        row = msgspec.structs.replace(row, artifact_sha256=sha256)
+        row = make_run.of_file(row, sha256)
         paths.append(tmp_path / f"{name}.json")
         record.save(make_run.run(row, name=name), paths[-1])
     return paths
@@ -284,13 +284,13 @@ def test_a_suspicion_is_confirmed_here_by_real_trials_of_the_very_case(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(duel, "PAIRS", {"turns": 4, "trials": 4})
-    monkeypatch.setattr(record, "MOST_UNSTEADY", 1.0)  # whatever else this machine does meanwhile
+    monkeypatch.setattr(validity, "MOST_UNSTEADY", 1.0)  # whatever else this machine does meanwhile
     case = {"device": "local", "size": (32, 32), "streams": 2, "boundary": "compute", "threads": 2}
     paths: list[Path] = []
     for name, median_ms, channels in (("base", 7.4, 8), ("head", 9.0, 512 if wide else 8)):
         made = artifacts.conv_relu(tmp_path / name, channels=channels)
         row = make_run.row("efficientvit_b0", "onnx-fp32", median_ms, seed=len(paths) + 1, trials=8, count=100, **case)
-        row = msgspec.structs.replace(row, artifact_sha256=kept(made))
+        row = make_run.of_file(row, kept(made))
         paths.append(tmp_path / f"{name}.json")
         run = make_run.run(row, name=name)
         record.save(

@@ -38,7 +38,9 @@ def interleaved(*rows: tuple[dict[str, Any], float | None], suite: str) -> recor
             results.append(msgspec.structs.replace(result, case=case))
             continue
         trials = tuple(
-            make_run.trial(1000 * place + index, median_ms, 60, order=index * len(rows) + place, pair=None)
+            make_run.trial(
+                1000 * place + index, median_ms, 60, order=index * len(rows) + place, artifact_sha256=f"{place:064x}"
+            )
             for index in range(ROUNDS)
         )
         result = make_run.row("efficientvit_b1", "onnx-fp32", median_ms, seed=place, trials=0)

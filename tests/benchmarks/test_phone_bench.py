@@ -31,7 +31,7 @@ from vitdeploy.inference import local_reference
 from vitdeploy.processes import local as local_processes
 from vitdeploy.processes.connection import CommandResult
 from vitdeploy.processes.local import LocalConnection
-from vitdeploy.results import record
+from vitdeploy.results import record, validity
 from vitdeploy.results.record import Run
 
 TOOL = Path(__file__).parents[1] / "doubles" / "benchmark_model_double.py"
@@ -99,7 +99,7 @@ def test_a_phone_is_timed_and_its_output_held_against_ours(tmp_path: Path, phone
     for taken in result.trials:
         assert taken.sample_kind == "block_median"
         assert len(taken.samples_ns) == 1
-        assert taken.inferences >= record.FEWEST_SAMPLES
+        assert taken.inferences >= validity.FEWEST_SAMPLES
         assert taken.parity is not None
         assert taken.parity.passed
         assert taken.parity.reference.endswith("on this computer")

@@ -34,8 +34,9 @@ def test_no_text_of_a_report_runs_in_a_browser(tmp_path: Path, page: str):
     if page == "report":
         data = as_html.render(report.build([run]))
     else:
-        good = make_run.row(HOSTILE, "onnx-fp32", 7.0, seed=1, count=20)
-        record.save(msgspec.structs.replace(run, results=(row, good)), tmp_path / "run.json")
+        good = make_run.row(HOSTILE, "onnx-fp32", 7.0, seed=5, count=20)
+        told = msgspec.structs.replace(run, results=(row, good), started_utc="2026-01-01T00:00:00Z")
+        record.save(told, tmp_path / "run.json")
         data = as_history.render(history.read([tmp_path / "run.json"]))
     file = tmp_path / "page.html"
     file.write_bytes(data)

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tests.doubles import artifacts, make_run
 from vitdeploy.artifacts.manifest import MANIFEST, open_artifact
 from vitdeploy.benchmarks import suite
@@ -90,7 +92,8 @@ def read_run(path: Path) -> None:
     lineage.of_run(path, [path.parent / "artifacts"], None)
     record.save(run, path.with_name("again.json"))
     assert record.load(path.with_name("again.json")) == run, "what was read is what is written"
-    (comparison.duel(run) if run.duel else comparison.runs(run, run, max_slowdown=0.02, alpha=0.01))
+    later = msgspec.structs.replace(run, id=f"{run.id} again")
+    (comparison.duel(run) if run.duel else comparison.runs(later, run, max_slowdown=0.02, alpha=0.01))
 
 
 def read_artifact(path: Path) -> None:

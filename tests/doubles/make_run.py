@@ -83,15 +83,35 @@ def row(
     **case: Any,
 ) -> record.Result:
     """A result of ``trials`` trials of its own."""
+    sha256 = f"{seed:064x}"
     return result(
-        *(trial(seed * 100 + i, median_ms, count, order=10 * i + seed % 10) for i in range(trials)),
+        *(
+            trial(seed * 100 + i, median_ms, count, order=10 * i + seed % 10, artifact_sha256=sha256)
+            for i in range(trials)
+        ),
         case=msgspec.structs.replace(CASE, model=model, target=target, **case),
-        artifact_sha256=f"{seed:064x}",
+        artifact_sha256=sha256,
         parity=parity,
         reasons=tuple(reasons),
         params=9_102_024,
         macs=macs,
     )
+
+
+def at_level(result: record.Result, factor: float) -> record.Result:
+    """The row with all its times so many times as long."""
+
+    def scaled(trial: record.Trial) -> record.Trial:
+        samples = tuple(round(factor * sample) for sample in trial.samples_ns)
+        return msgspec.structs.replace(trial, samples_ns=samples, wall_ns=sum(samples))
+
+    return record.rederive(msgspec.structs.replace(result, trials=tuple(map(scaled, result.trials))))
+
+
+def of_file(result: record.Result, sha256: str, **changes: Any) -> record.Result:
+    """The row and its trials as of a file with this digest."""
+    trials = tuple(msgspec.structs.replace(trial, artifact_sha256=sha256) for trial in result.trials)
+    return msgspec.structs.replace(result, artifact_sha256=sha256, trials=trials, **changes)
 
 
 def failed(model: str, message: str, hint: str, *, seed: int = 99) -> record.Result:
@@ -103,12 +123,16 @@ def failed(model: str, message: str, hint: str, *, seed: int = 99) -> record.Res
 
 def run(*results: record.Result, name: str = "made-for-tests", facts: Mapping[str, Any] = FACTS) -> record.Run:
     """A run of those results on a machine of those facts."""
+    devices = {result.case.device for result in results}
     return record.Run(
         schema=record.SCHEMA,
         id=name,
         started_utc="2026-01-01T12:34:56+00:00",
         vitdeploy=record.Version(version="0.1.0", commit="c0ffee" * 6 + "abcd", dirty=False),
-        device=record.RunDevice(name="local", facts={"title": "this machine", "link": "local", **facts}),
+        device=record.RunDevice(
+            name=devices.pop() if len(devices) == 1 else "local",
+            facts={"title": "this machine", "link": "local", **facts},
+        ),
         host={"load_1min": 0.12, "clock_hz": 2_596_132_000, **facts},
         protocol=record.Protocol(
             suite="demo",

@@ -22,7 +22,7 @@ from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.cli.main import main
 from vitdeploy.devices import inventory
 from vitdeploy.exporters.engines import remote_build
-from vitdeploy.results import record
+from vitdeploy.results import record, validity
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
@@ -160,7 +160,7 @@ def test_a_named_graph_is_built_timed_on_the_gpu_and_confirmed_from_the_store(
 ):
     """A duel of a graph that is still to be built; then a planted suspicion about its engine, which is in the store."""
     monkeypatch.setattr(duel, "PAIRS", {"turns": 3, "trials": 3})
-    monkeypatch.setattr(record, "MOST_UNSTEADY", 1.0)  # whatever else this machine does meanwhile
+    monkeypatch.setattr(validity, "MOST_UNSTEADY", 1.0)  # whatever else this machine does meanwhile
     shutil.rmtree(graph.with_name("trt-fp16@orin"), ignore_errors=True)
     words = ["--device", "orin", "--min-time", "0.1", "--out", str(tmp_path / "duel.json")]
     assert main(["duel", str(graph), str(graph), *words]) == 0
@@ -172,7 +172,7 @@ def test_a_named_graph_is_built_timed_on_the_gpu_and_confirmed_from_the_store(
     paths: list[str] = []
     for name, median_ms in (("base", 7.4), ("head", 9.0)):
         planted = make_run.row("efficientvit_b0", "trt-fp16", median_ms, seed=len(paths) + 1, trials=8, count=100)
-        planted = msgspec.structs.replace(planted, case=rows[0].case, artifact_sha256=rows[0].artifact_sha256)
+        planted = make_run.of_file(planted, rows[0].artifact_sha256 or "", case=rows[0].case)
         paths.append(str(tmp_path / f"{name}.json"))
         record.save(make_run.run(planted, name=name), Path(paths[-1]))
     capsys.readouterr()

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from tests.doubles import eval_sets, make_run
@@ -39,9 +38,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     out = folder / "e.json"
     order = EvalRequest(dataset="cityscapes", root=root, out=out, reference=False, threads=1)
     evaluate.evaluate_artifact([artifact.folder], order)
-    same = msgspec.structs.replace(
-        make_run.row("efficientvit_seg_b0_cityscapes", "onnx-fp32", 12.5, seed=1),
-        artifact_sha256=artifact.manifest.sha256,
+    same = make_run.of_file(
+        make_run.row("efficientvit_seg_b0_cityscapes", "onnx-fp32", 12.5, seed=1), artifact.manifest.sha256
     )
     other = make_run.row("efficientvit_seg_b1_cityscapes", "onnx-fp32", 99.0, seed=2)
     record.save(make_run.run(same, other), folder / "run.json")

@@ -24,10 +24,9 @@ def write_runs(folder: Path, levels: list[float], *, spread: float = 0.004) -> P
     generator = random.Random(0)
     folder.mkdir(exist_ok=True)
     for place, level in reversed(list(enumerate(levels))):
-        median = level * math.exp(generator.gauss(0, spread))
         assert BASE.summary is not None
-        summary = msgspec.structs.replace(BASE.summary, median_ms=median, median_ci95_ms=(median * 0.99, median * 1.01))
-        run = make_run.run(msgspec.structs.replace(BASE, summary=summary), name=f"run-{place}")
+        factor = level * math.exp(generator.gauss(0, spread)) / BASE.summary.median_ms
+        run = make_run.run(make_run.at_level(BASE, factor), name=f"run-{place}")
         stamp = f"2026-{1 + place // 28:02d}-{1 + place % 28:02d}T00:00:00+00:00"
         run = msgspec.structs.replace(run, started_utc=stamp, commit=f"c{place:03d}")
         record.save(run, folder / f"{1000 - place}.json")
@@ -67,10 +66,55 @@ def test_a_constant_series_and_a_clean_step():
 
 def test_figures_that_may_not_be_quoted_are_counted_not_drawn(tmp_path: Path):
     folder = write_runs(tmp_path / "runs", [7.0] * 6)
-    bad = msgspec.structs.replace(BASE, status="invalid")
+    throttled = tuple(msgspec.structs.replace(trial, throttled=True) for trial in BASE.trials)
+    bad = msgspec.structs.replace(BASE, trials=throttled, status="valid")  # what it says of itself does not count
     record.save(msgspec.structs.replace(make_run.run(bad, name="bad"), commit="bad"), folder / "bad.json")
     (series,) = history.read([folder]).series
     assert (len(series.medians_ms), series.left_out) == (6, 1)
+
+
+def test_a_figure_that_was_edited_is_derived_again(tmp_path: Path):
+    folder = write_runs(tmp_path / "runs", [7.0] * 3)
+    path = folder / "1000.json"
+    run = record.load(path)
+    summary = run.results[0].summary
+    assert summary is not None
+    edited = path.read_text().replace(f'"median_ms":{summary.median_ms}', '"median_ms":1.0')
+    assert edited != path.read_text()
+    path.write_text(edited)
+    (series,) = history.read([folder]).series
+    assert series.medians_ms[0] == summary.median_ms
+
+
+def test_a_run_that_is_named_twice_counts_once_and_two_runs_of_one_id_are_refused(tmp_path: Path):
+    folder = write_runs(tmp_path / "runs", [7.0] * 3)
+    (series,) = history.read([folder, folder / "1000.json"]).series
+    assert len(series.medians_ms) == 3
+    other = make_run.run(make_run.at_level(BASE, 2.0), name="run-0")
+    record.save(other, tmp_path / "other.json")
+    with pytest.raises(UnreadableFile, match="different runs of the id run-0"):
+        history.read([folder, tmp_path / "other.json"])
+
+
+def test_a_missing_interval_is_a_gap_and_an_absurd_one_leaves_the_picture():
+    row = make_run.row("efficientvit_b1", "onnx-fp32", 5.0, seed=1)
+    moments = tuple(history.Moment(id=f"{place}", started_utc="2026-01-01", commit="") for place in range(6))
+    usual = (4.9, 5.1)
+    series = history.Series(
+        case=row.case,
+        places=tuple(range(6)),
+        medians_ms=(5.0,) * 6,
+        intervals_ms=(usual, usual, None, usual, (0.1, 900.0), usual),
+        changes=(),
+        left_out=0,
+    )
+    page = Page(as_history.render(history.History(moments=moments, series=(series,))).decode())
+    bands = [attributes["points"] for tag, attributes in page.elements if attributes.get("class") == "band"]
+    heights = [[float(point.split(",")[1]) for point in (band or "").split()] for band in bands]
+    assert [len(points) for points in heights] == [4, 6]
+    assert 0 < min(heights[0]) < max(heights[0]) < as_history.HEIGHT
+    assert min(heights[1]) < 0
+    assert max(heights[1]) > as_history.HEIGHT
 
 
 def test_the_page_tells_the_change_and_carries_its_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

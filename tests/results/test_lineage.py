@@ -27,12 +27,7 @@ class Scene:
         )
         row = make_run.row("efficientvit_b1", "onnx-fp32", 7.4, seed=1, count=50)
         sha256 = self.engine.manifest.sha256
-        row = msgspec.structs.replace(
-            row,
-            artifact_sha256=sha256,
-            manifest_sha256=manifest.digest_of(self.engine.folder / MANIFEST),
-            trials=tuple(msgspec.structs.replace(t, artifact_sha256=sha256) for t in row.trials),
-        )
+        row = make_run.of_file(row, sha256, manifest_sha256=manifest.digest_of(self.engine.folder / MANIFEST))
         self.run = folder / "run.json"
         record.save(make_run.run(row), self.run)
 

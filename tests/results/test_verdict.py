@@ -8,7 +8,7 @@ import pytest
 
 from tests.doubles.make_run import CASE, run
 from vitdeploy.benchmarks.studies import plain_records
-from vitdeploy.results import record, verdict
+from vitdeploy.results import record, stats, verdict
 
 
 def side(
@@ -182,3 +182,38 @@ def test_the_same_time_at_unlike_clocks_is_not_the_same():
 def test_like_or_unseen_clocks_change_no_verdict(clocks: tuple[int | None, int | None]):
     assert stored(0.3, clocks).verdict == "slower"
     assert stored(0.0, clocks).verdict == "same"
+
+
+@pytest.mark.parametrize("trials", [3, 5])
+@pytest.mark.parametrize("noise", [0.001, 0.02])
+@pytest.mark.parametrize(("step", "true"), [(500_000, 10_250_000), (333_333, 6_833_326)])
+def test_times_in_coarse_steps_do_not_cry_wolf(trials: int, noise: float, step: int, true: int):
+    """A tool whose times are 5 % apart, and a true value between two of them: trials agree by rounding alone."""
+    generator = np.random.default_rng(6)
+
+    def stepped() -> record.Result:
+        rounded = [round(true * math.exp(generator.normal(0, noise)) / step) * step for _ in range(trials)]
+        return side(np.array(rounded) / 1e9, paired=False)
+
+    alarms = sum(one(stepped(), stepped()).verdict in ("slower", "faster") for _ in range(200))
+    assert alarms == 0
+
+
+def test_equal_medians_have_an_interval_and_a_declared_step_is_believed():
+    base, head = (side(np.full(3, level), paired=False) for level in (0.0100, 0.0103))
+    assert one(base, head).verdict == "inconclusive"
+    assert "all equal" in one(base, head).reason
+    assert stats.median_interval([[100]] * 3, resolution=10) == pytest.approx((95, 105), rel=0.01)
+
+    def told_in(side: record.Result, step_ns: int) -> record.Result:
+        trials = tuple(msgspec.structs.replace(trial, resolution_ns=step_ns) for trial in side.trials)
+        return msgspec.structs.replace(side, trials=trials)
+
+    assert one(told_in(base, 1000), told_in(head, 1000)).verdict == "slower"
+    assert one(told_in(base, 300_000), told_in(head, 300_000)).verdict == "inconclusive"
+
+
+def test_the_step_is_seen_in_the_samples():
+    assert stats.resolution([[12_345_676 + 7 * place for place in range(100)]] * 2) == 7
+    assert stats.resolution([[10_000_019, 10_000_140, 10_000_333]]) == 0
+    assert stats.resolution([[10_000_000, 10_333_333, 10_666_667] * 10]) == 333_333

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from vitdeploy.artifacts.store import Store, StoreEntry
 from vitdeploy.devices import inventory
-from vitdeploy.errors import VitdeployError
+from vitdeploy.errors import UsageError, VitdeployError
 from vitdeploy.processes.progress import Progress, silent
+
+_MOST_DAYS = 36_500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,14 @@ def cache_gc(*, older_than_days: float = 0.0, dry_run: bool = False, progress: P
     """Remove stored artifacts that were not used for so long, and every file of ours on the configured phones.
 
     Returns what was (or would be) removed. ``progress`` gets the phones that are absent or in use.
+
+    Raises:
+        UsageError: not a number of days.
     """
+    if not 0 <= older_than_days <= _MOST_DAYS:
+        raise UsageError(
+            f"--older-than {older_than_days:g} is not a number of days", f"Use 0 to {_MOST_DAYS}; 0 removes everything."
+        )
     removed = [_row(entry) for entry in Store().collect(older_than_days=older_than_days, dry_run=dry_run)]
     for device in inventory.devices().values():
         if device.link != "adb" or inventory.unreachable(device) is not None:

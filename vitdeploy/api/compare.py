@@ -14,7 +14,7 @@ from vitdeploy.artifacts.store import Store
 from vitdeploy.devices import device_facts
 from vitdeploy.errors import UsageError
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
-from vitdeploy.results import baselines, calibration, comparison, record
+from vitdeploy.results import baselines, calibration, comparison, record, verdict
 from vitdeploy.results.baselines import Baseline
 from vitdeploy.results.comparison import Compared
 from vitdeploy.results.record import Case, Result, Run
@@ -66,7 +66,9 @@ def compare(
     if base_path is not None:
         base = record.load(base_path)
     elif head.duel is not None:
-        compared = comparison.duel(head, max_slowdown=max_slowdown)
+        # The default is the error that was planned with the duel's early looks in it.
+        own = alpha == verdict.ALPHA
+        compared = comparison.duel(head, max_slowdown=max_slowdown, alpha=None if own else alpha)
         return CompareOutcome(compared=compared, baseline=None, exit_code=compared.exit_code(strict=request.strict))
     else:
         baseline = baselines.find(head, request.baselines)

@@ -55,7 +55,7 @@ def report(
     if form == "history":
         data: bytes = registry.load(module).render(history.read(runs))
     else:
-        loaded = [record.load(run) for run in runs]
+        loaded = record.load_all(runs)
         built = reporting.build(loaded, record.load(baseline) if baseline else None)
         renderer = registry.load(module)
         data = renderer.render(built)
@@ -72,7 +72,7 @@ def evaluation_page(evaluations: Sequence[Path], runs: Sequence[Path], out: Path
         UnreadableFile: an evaluation or a run cannot be read, or ``out`` cannot be written.
     """
     loaded = [(path, evaluation_record.load(path)) for path in evaluations]
-    page = accuracy.build(loaded, [record.load(path) for path in runs])
+    page = accuracy.build(loaded, record.load_all(runs))
     documents.write_bytes(out, registry.load("vitdeploy.reports.as_evaluation:render")(page))
     return out
 

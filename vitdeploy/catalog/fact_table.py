@@ -208,6 +208,11 @@ class DeviceFacts(Facts):
         """What the device is: every fact but its state, unknown ones too. A run keeps these."""
         return {name: value for name, value in self.items() if name not in TABLE or TABLE[name].kind != "state"}
 
+    def known(self) -> dict[str, Any]:
+        """What was seen of the device itself: nothing that its device file alone says, and nothing unknown."""
+        seen = {name: value for name, value in self.items() if value not in (None, "", NOT_VISIBLE, {})}
+        return {name: value for name, value in seen.items() if name not in TABLE or TABLE[name].seen_on != ("file",)}
+
     def deciding(self) -> dict[str, Any]:
         """Facts that must be equal for two runs to be comparable; vitdeploy itself is what is under test."""
         packages = {name: version for name, version in (self.packages or {}).items() if name != "vitdeploy"}
@@ -263,8 +268,11 @@ class TrialFacts(Facts):
         if text is None or fact.type is str:
             return text
         digits = text.replace(".", "", 1) if fact.type is float else text
-        return fact.type(text) if digits.isdigit() else None
+        return fact.type(text) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else None
 
+
+_MOST_DIGITS = 18
+"""Of a number in a text; one with more is none that a machine has."""
 
 TABLE = {name: cast("Fact[Any]", fact) for name, fact in vars(DeviceFacts).items() if isinstance(fact, Fact)}
 """Every known device fact by name."""

@@ -168,13 +168,26 @@ def compare_output(outcome: "CompareOutcome") -> CommandOutput:
 
 def accept_output(baseline: "Baseline") -> CommandOutput:
     """The cases of a baseline, and those that were not accepted."""
+    from vitdeploy.results import baselines
+
     acceptance = baseline.acceptance
-    left_out = [row.case.name for row in baseline.run.results if row.case.name not in acceptance.artifacts]
+    rows = list(zip(baselines.names_of(baseline.run), baseline.run.results, strict=True))
+    left_out = [name for name, _ in rows if name not in acceptance.artifacts]
+    remarks = [f"{name}: {reason.message}" for name, row in rows if row.status == "valid" for reason in row.reasons]
     count = f"{len(acceptance.artifacts)} case" + "s" * (len(acceptance.artifacts) != 1)
     lines = [f"{count} of {acceptance.suite} on {acceptance.device} accepted by {acceptance.who}: {acceptance.because}"]
+    if (old := baseline.replaced) is not None:
+        lines.append(f"in the place of run {old.run_id}, accepted by {old.who} on {old.accepted_utc[:10]}")
+    lines += [f"accepted with a remark: {remark}" for remark in remarks]
     lines += [f"not accepted, because its figure is not valid: {name}" for name in left_out]
     return CommandOutput(
-        document={"path": str(baseline.path), "acceptance": acceptance, "left_out": left_out},
+        document={
+            "path": str(baseline.path),
+            "acceptance": acceptance,
+            "replaced": baseline.replaced,
+            "remarks": remarks,
+            "left_out": left_out,
+        },
         human=[*lines, str(baseline.path)],
     )
 

@@ -14,6 +14,19 @@ import platformdirs
 from vitdeploy import documents
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import UnreadableFile
+from vitdeploy.results import consistency
+from vitdeploy.results.quantities import (
+    Correlation,
+    Count,
+    CountOrZero,
+    ErrorChance,
+    LogSpread,
+    Rate,
+    Ratio,
+    SchemaNumber,
+    Share,
+    Utc,
+)
 
 SCHEMA = 1
 
@@ -21,35 +34,35 @@ SCHEMA = 1
 class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One device's noise, measured by timing the same file against itself."""
 
-    schema: int
+    schema: SchemaNumber
     device: str
     facts: Mapping[str, Any]
     """The device's, so that another machine of the same name is not mistaken for it."""
     run_id: str
     case: str
-    started_utc: str
-    pairs: int
-    run_spread: float
+    started_utc: Utc
+    pairs: Count
+    run_spread: LogSpread
     """Standard deviation of a trial's log median beside the drift that both sides of a pair share."""
-    drift: float
+    drift: LogSpread
     """Standard deviation of that shared drift over the session, on the log scale."""
-    autocorrelation: float
+    autocorrelation: Correlation
     """Lag 1, of the samples of one process; the median over the trials."""
-    comparisons: int
+    comparisons: Count
     """Null comparisons made from the pairs."""
-    alpha: float
-    false_alarms: int
+    alpha: ErrorChance
+    false_alarms: CountOrZero
     """Of those, how many came out ``slower`` at ``max_slowdown``."""
-    false_alarm_rate_ci95: tuple[float, float]
-    false_alarms_any: int
+    false_alarm_rate_ci95: tuple[Rate, Rate]
+    false_alarms_any: CountOrZero
     """How many had an interval above no change, whatever their size: the error without ``max_slowdown``'s margin."""
-    false_alarm_any_rate_ci95: tuple[float, float]
-    max_slowdown: float
-    detectable: Mapping[str, float]
+    false_alarm_any_rate_ci95: tuple[Rate, Rate]
+    max_slowdown: Share
+    detectable: Mapping[str, Ratio]
     """Number of pairs → smallest slowdown that they show with a chance of 95 %, as a ratio."""
-    recommended_pairs: int | None
+    recommended_pairs: Count | None
     """Fewest pairs that show the change that ``max_slowdown`` lets through; None: not even the most."""
-    recommended_max_slowdown: float
+    recommended_max_slowdown: Share
     """Smallest bound at which the default number of pairs shows a change of twice the bound."""
 
 
@@ -66,13 +79,16 @@ def save(calibration: Calibration) -> Path:
 
 
 def find(device: str, facts: Mapping[str, Any]) -> Calibration | None:
-    """The calibration of a device, if it was made on a machine with the same facts and can be read."""
+    """The calibration of a device, if it was made on a machine with the same facts.
+
+    Raises:
+        UnreadableFile: it cannot be read, or holds what cannot be true: with another drift verdicts would be others.
+    """
     path = place(device)
     if not path.exists():
         return None
-    try:
-        calibration = documents.read(path, Calibration, schema=SCHEMA, what="calibration")
-    except UnreadableFile:
-        return None
+    calibration = documents.read(path, Calibration, schema=SCHEMA, what="calibration")
+    if why := consistency.moment_fault(calibration.started_utc):
+        raise UnreadableFile(f"{path} holds what cannot be true, `$.started_utc`: {why}", "Calibrate again.")
     differing = set(DeviceFacts(calibration.facts).differing(DeviceFacts(facts))) - {DeviceFacts.packages.name}
     return None if differing else calibration

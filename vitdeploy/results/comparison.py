@@ -52,6 +52,17 @@ def runs(
     for run in (base, head):
         if run.duel is not None:
             raise NothingToCompare(f"run {run.id} is a duel", "Name it alone: its sides are compared with each other.")
+    if base.id == head.id:
+        raise NothingToCompare(
+            f"both sides are the run {base.id}: a run compared with itself shows nothing",
+            "Measure again, or time a file against itself with `vitdeploy calibrate`.",
+        )
+    for run in (base, head):
+        if not DeviceFacts(run.device.facts).known():
+            raise NothingToCompare(
+                f"run {run.id} says nothing of its machine, so it may have been measured on any other",
+                "Measure again.",
+            )
     if fields := differences(head, base):
         before, after = _deciding(base), _deciding(head)
         values = ", ".join(f"{name} ({before.get(name)!r} → {after.get(name)!r})" for name in fields)

@@ -1,7 +1,7 @@
 """Many runs over time: each case's medians in order, and where its level changed.
 
-The figures are those that stand in the run files; their samples are skipped unread, so that a thousand runs take a
-second. A case of another device or with other conditions is another series.
+The figures are derived from the samples of each run, as wherever a run is read. A run that is named twice counts once.
+A case of another device or with other conditions is another series.
 """
 
 import itertools
@@ -10,33 +10,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from vitdeploy.errors import NothingToCompare, UnreadableFile
 from vitdeploy.results import record, stats
-from vitdeploy.results.record import Case, Status, Summary
+from vitdeploy.results.record import Case, Status
 
 SMALLEST_CHANGE = 0.01
 """A change of level below this share is not marked: no user would act on it."""
 
 
-class _Result(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What is kept of a row: a thousand runs with all their samples would not fit into memory."""
+
     case: Case
     status: Status
-    summary: Summary | None
+    median_ms: float | None
+    interval_ms: tuple[float, float] | None
 
 
-class _Version(msgspec.Struct, frozen=True):
-    commit: str | None
-
-
-class _Run(msgspec.Struct, frozen=True):
-    schema: int
-    id: str
-    started_utc: str
-    vitdeploy: _Version
-    results: tuple[_Result, ...]
-    commit: str | None = None
+@dataclass(frozen=True, slots=True)
+class _Run:
+    path: Path
+    moment: "Moment"
+    rows: tuple[_Row, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,44 +96,58 @@ def read(paths: Sequence[Path]) -> History:
     files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
     if not files:
         raise NothingToCompare(f"no run in {', '.join(map(str, paths))}", "Name run files, or a folder of them.")
-    decoder = msgspec.json.Decoder(_Run)
-    runs = sorted((_decoded(file, decoder) for file in files), key=lambda run: (run.started_utc, run.id))
-    moments = tuple(
-        Moment(id=run.id, started_utc=run.started_utc, commit=run.commit or run.vitdeploy.commit or "") for run in runs
-    )
-    grouped: dict[Case, list[tuple[int, _Result]]] = {}
+    runs = sorted(_each_once(map(_read, files)), key=lambda run: (run.moment.started_utc, run.moment.id))
+    grouped: dict[Case, list[tuple[int, _Row]]] = {}
     for place, run in enumerate(runs):
-        for result in run.results:
-            grouped.setdefault(result.case, []).append((place, result))
-    series = [_series(case, results, moments) for case, results in grouped.items()]
+        for row in run.rows:
+            grouped.setdefault(row.case, []).append((place, row))
+    moments = tuple(run.moment for run in runs)
+    series = [_series(case, rows, moments) for case, rows in grouped.items()]
     return History(moments=moments, series=tuple(sorted(series, key=lambda series: series.case.name)))
 
 
-def _decoded(path: Path, decoder: "msgspec.json.Decoder[_Run]") -> _Run:
-    try:
-        run = decoder.decode(path.read_bytes())
-    except OSError as error:
-        raise UnreadableFile(f"cannot read {path}: {error.strerror}", "Check the path and its permissions.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UnreadableFile(f"{path} is not a valid run file: {error}", "Leave it out.") from error
-    if run.schema > record.SCHEMA:
-        raise UnreadableFile(
-            f"{path} has run schema {run.schema}; this vitdeploy reads up to {record.SCHEMA}", "Update vitdeploy."
+def _read(path: Path) -> _Run:
+    run = record.load(path)
+    moment = Moment(id=run.id, started_utc=run.started_utc, commit=run.commit or run.vitdeploy.commit or "")
+    rows = tuple(
+        _Row(
+            case=result.case,
+            status=result.status,
+            median_ms=result.summary.median_ms if result.summary else None,
+            interval_ms=result.summary.median_ci95_ms if result.summary else None,
         )
-    return run
+        for result in run.results
+    )
+    return _Run(path, moment, rows)
 
 
-def _series(case: Case, results: Sequence[tuple[int, _Result]], moments: Sequence[Moment]) -> Series:
-    valid = [(place, row.summary) for place, row in results if row.status == "valid" and row.summary is not None]
+def _each_once(runs: Iterable[_Run]) -> list[_Run]:
+    """The runs, each once however often it is named.
+
+    Raises:
+        UnreadableFile: two files hold different runs of one id.
+    """
+    known: dict[str, _Run] = {}
+    for run in runs:
+        earlier = known.setdefault(run.moment.id, run)
+        if (earlier.moment, earlier.rows) != (run.moment, run.rows):
+            raise UnreadableFile(
+                f"{earlier.path} and {run.path} hold different runs of the id {run.moment.id}", "Leave one out."
+            )
+    return list(known.values())
+
+
+def _series(case: Case, rows: Sequence[tuple[int, _Row]], moments: Sequence[Moment]) -> Series:
+    valid = [(place, row) for place, row in rows if row.status == "valid" and row.median_ms is not None]
     places = tuple(place for place, _ in valid)
-    medians = tuple(summary.median_ms for _, summary in valid)
+    medians = tuple(row.median_ms or 0.0 for _, row in valid)
     return Series(
         case=case,
         places=places,
         medians_ms=medians,
-        intervals_ms=tuple(summary.median_ci95_ms for _, summary in valid),
+        intervals_ms=tuple(row.interval_ms for _, row in valid),
         changes=tuple(_changes(places, medians, moments)),
-        left_out=len(results) - len(valid),
+        left_out=len(rows) - len(valid),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from vitdeploy._version import __version__
 from vitdeploy.errors import UsageError
-from vitdeploy.results import record
+from vitdeploy.results import consistency, record
 from vitdeploy.results.record import Run
 
 
@@ -24,7 +24,13 @@ def check_out(out: Path, *, resume: bool) -> None:
 
 
 def new_run(device: record.RunDevice, protocol: record.Protocol, started: datetime, *, host: Mapping[str, Any]) -> Run:
-    """A run that has no results yet, with an id of its own; ``host``: the facts of the machine that asks."""
+    """A run that has no results yet, with an id of its own; ``host``: the facts of the machine that asks.
+
+    Raises:
+        UsageError: this machine's clock is wrong: the run would be refused wherever it is read.
+    """
+    if why := consistency.moment_fault(started.isoformat(timespec="seconds")):
+        raise UsageError(f"the clock of this machine is wrong: {why}", "Set the clock.")
     return Run(
         schema=record.SCHEMA,
         id=f"{started:%Y%m%dT%H%M%S}-{os.urandom(3).hex()}",

@@ -6,18 +6,40 @@ Raw nanoseconds are kept; `Summary` is derived from the trials and derived again
 #   1  first version
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from vitdeploy import documents
 from vitdeploy.artifacts.manifest import Parity
 from vitdeploy.catalog.fact_table import TrialFacts
-from vitdeploy.catalog.spec import Attention, Boundary, Head, Io, Size
+from vitdeploy.catalog.spec import Attention, Boundary, Head, Io
 from vitdeploy.catalog.variant import Variant
-from vitdeploy.results import noise, stats, sustained
+from vitdeploy.errors import UnreadableFile
+from vitdeploy.results import consistency, stats, sustained, validity
+from vitdeploy.results.quantities import (
+    Bytes,
+    Celsius,
+    Count,
+    CountOrZero,
+    ErrorChance,
+    Hertz,
+    Milliseconds,
+    Milliwatts,
+    Nanoseconds,
+    Operations,
+    Pixels,
+    Sample,
+    SamplingTime,
+    SchemaNumber,
+    Seconds,
+    Seed,
+    Share,
+    Utc,
+)
 
 SCHEMA = 1
 
@@ -26,18 +48,6 @@ Steady = Literal["steady", "warming", "drifting"]
 Side = Literal["A", "B"]
 By = Literal["turns", "trials"]
 """How the two processes of a pair are timed: in short turns, or one after the other."""
-Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=10**16)]
-"""A time; a third of a year is beyond any run, and what is larger would overflow the statistics."""
-Sample = Annotated[int, msgspec.Meta(ge=1, le=10**16)]
-"""A time that was measured: its logarithm is taken."""
-Positive = Annotated[float, msgspec.Meta(gt=0)]
-MOST_UNSTEADY = 0.2
-"""More than this share of trials that are not steady makes a row noisy, and where they share a trend, invalid. Source:
-contract, "A run"."""
-NOISY = 0.05
-"""A wider half of the interval is flagged. Source: contract, "Commands": the default of ``--until``."""
-FEWEST_SAMPLES = 10
-"""A trial with fewer samples says too little of itself. Source: peers.md, E (hyperfine's least count)."""
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,12 +61,13 @@ class Case(_Record, frozen=True, kw_only=True):
     part: str | None
     attention: Attention
     target: str
-    size: Size
-    batch: int
+    size: tuple[Pixels, Pixels]
+    batch: Count
     device: str
-    threads: int
+    threads: CountOrZero
+    """0: not known, in a row of a sweep whose device was never reached."""
     boundary: Boundary
-    streams: int
+    streams: Count
     graph: bool
     io: Io
     head: Head
@@ -94,26 +105,26 @@ class Reason(_Record, frozen=True, kw_only=True):
 class Stages(_Record, frozen=True, kw_only=True):
     """Where the time of each inference went, by device events, in sample order."""
 
-    h2d: tuple[int, ...]
-    compute: tuple[int, ...]
-    d2h: tuple[int, ...]
+    h2d: tuple[Nanoseconds, ...]
+    compute: tuple[Nanoseconds, ...]
+    d2h: tuple[Nanoseconds, ...]
 
 
 class Reading(_Record, frozen=True, kw_only=True):
     """One look at the machine's state during a trial."""
 
-    t_ns: int
-    clock_hz: int | None
-    temp_c: float | None
-    power_mw: int | None
+    t_ns: Nanoseconds
+    clock_hz: Hertz | None
+    temp_c: Celsius | None
+    power_mw: Milliwatts | None
 
 
 class Turns(_Record, frozen=True, kw_only=True):
     """How a trial's samples were taken in short turns with the other side of its pair."""
 
-    counts: tuple[int, ...]
+    counts: tuple[Count, ...]
     """Samples of each turn, in sample order."""
-    places: tuple[int, ...]
+    places: tuple[CountOrZero, ...]
     """Position of each turn among all turns of the pair, from 0."""
     first_ns: tuple[Nanoseconds, ...]
     """The first inference of each turn, which is no sample: it finds the other side's caches."""
@@ -123,11 +134,11 @@ class Trial(_Record, frozen=True, kw_only=True):
     """One fresh process that loaded the artifact, warmed up and sampled."""
 
     id: str
-    started_utc: str
-    order: int
+    started_utc: Utc
+    order: CountOrZero
     """Position in the run's interleaved order, from 0."""
-    pair: int | None
-    build: int | None
+    pair: CountOrZero | None
+    build: CountOrZero | None
     artifact_sha256: str
     sample_kind: Literal["inference", "block_median"]
     samples_ns: tuple[Sample, ...]
@@ -138,21 +149,22 @@ class Trial(_Record, frozen=True, kw_only=True):
     load_ns: Nanoseconds
     first_ns: Nanoseconds
     warmup_ns: Nanoseconds
-    warmup_count: int
-    peak_memory_bytes: int
+    warmup_count: CountOrZero
+    peak_memory_bytes: Bytes
     steady: Steady
+    """Judged again on loading: what the samples do not bear out does not hold."""
     telemetry: tuple[Reading, ...]
     throttled: bool
     facts: Mapping[str, str]
     """What the runtime said of itself: version, provider, threads."""
     parity: Parity | None = None
     """Of this trial's own output, where it is fetched from the device."""
-    block_inferences: int | None = None
+    block_inferences: Count | None = None
     """Of a block median: how many inferences it is the median of."""
     turns: Turns | None = None
     """Where the sides of a duel took turns; None: the trial was sampled in one piece."""
     resolution_ns: Sample | None = None
-    """The samples are known only this well: the grid of the tool's clock or file; None: that of our own clock."""
+    """The step in which the clock or the tool tells times; None: not said, and taken from the samples."""
 
     @property
     def inferences(self) -> int:
@@ -165,20 +177,20 @@ class Summary(_Record, frozen=True, kw_only=True):
 
     samples: int
     trials: int
-    median_ms: Positive
-    median_ci95_ms: tuple[Positive, Positive] | None
-    p90_ms: Positive | None
-    p99_ms: Positive | None
-    throughput_per_s: Positive
+    median_ms: float
+    median_ci95_ms: tuple[float, float] | None
+    p90_ms: float | None
+    p99_ms: float | None
+    throughput_per_s: float
     energy_mj: float | None
 
 
 class Sustained(_Record, frozen=True, kw_only=True):
     """What a long load did to the figure; derived from the samples."""
 
-    burst_ms: Positive
+    burst_ms: float
     """Median of what a usual trial would have measured."""
-    sustained_ms: Positive
+    sustained_ms: float
     """Median of the last tenth of the time."""
     slowed_after_s: float | None
     """When it became slower than the burst for good; None: it did not."""
@@ -196,9 +208,9 @@ class Result(_Record, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...]
     trials: tuple[Trial, ...]
     summary: Summary | None
-    params: int | None = None
-    macs: int | None = None
-    size_bytes: int | None = None
+    params: Operations | None = None
+    macs: Operations | None = None
+    size_bytes: Bytes | None = None
     """Of the artifact's files together."""
     manifest_sha256: str | None = None
     """Of the manifest that lay beside the file when it was timed."""
@@ -212,19 +224,19 @@ class Protocol(_Record, frozen=True, kw_only=True):
     """How the run was measured."""
 
     suite: str | None
-    trials: int
-    min_time_s: float
-    warmup_limit_s: float
+    trials: Count
+    min_time_s: SamplingTime
+    warmup_limit_s: Seconds
     order: str
-    seed: int
+    seed: Seed
     inputs: str
     """What the timed inputs are, and how many distinct ones."""
-    sustained_s: float | None = None
-    until: float | None = None
+    sustained_s: SamplingTime | None = None
+    until: Share | None = None
     """Trials were added until the interval of a row was within this share of its median; None: ``trials`` exactly."""
     priority: Literal["realtime"] | None = None
     """At which processes sampled; None: the usual one."""
-    time_budget_s: float | None = None
+    time_budget_s: Seconds | None = None
     """Sampling time of the whole run after which none were added; None: a multiple of what the first trials took."""
 
 
@@ -232,8 +244,8 @@ class OperatorShare(_Record, frozen=True, kw_only=True):
     """The time of one operator type on both sides of a duel."""
 
     name: str
-    base_ms: float
-    head_ms: float
+    base_ms: Milliseconds
+    head_ms: Milliseconds
 
 
 class Attribution(_Record, frozen=True, kw_only=True):
@@ -241,7 +253,7 @@ class Attribution(_Record, frozen=True, kw_only=True):
 
     operators: tuple[OperatorShare, ...]
     """Those that explain most of it, the largest first."""
-    graph: Mapping[str, tuple[int, int]]
+    graph: Mapping[str, tuple[CountOrZero, CountOrZero]]
     """Operator type → its count in A's graph and in B's, where they differ."""
     said: str | None
     """Why there are no operator times; None when there are."""
@@ -252,17 +264,17 @@ class Duel(_Record, frozen=True, kw_only=True):
 
     names: tuple[str, str]
     """What was asked for, A and B."""
-    pairs: int
+    pairs: CountOrZero
     """How many were run."""
-    most_pairs: int
-    alpha: float
+    most_pairs: Count
+    alpha: ErrorChance
     """What is left of the error for the verdict on the pairs that were run."""
-    max_slowdown: float
+    max_slowdown: Share
     stopped: str | None
     """Why it ended before ``most_pairs``; None: it did not."""
     by: By = "trials"
     """The two processes of a pair took short turns, or were run one after the other."""
-    turn_s: float | None = None
+    turn_s: SamplingTime | None = None
     """How long a turn was sampled; None: there were none."""
     attribution: Attribution | None = None
     """Where a side was slower: what explains it."""
@@ -286,9 +298,9 @@ class Version(_Record, frozen=True, kw_only=True):
 class Run(_Record, frozen=True, kw_only=True):
     """One run file."""
 
-    schema: int
+    schema: SchemaNumber
     id: str
-    started_utc: str
+    started_utc: Utc
     vitdeploy: Version
     device: RunDevice
     host: Mapping[str, Any]
@@ -312,13 +324,40 @@ class Run(_Record, frozen=True, kw_only=True):
 
 
 def load(path: Path) -> Run:
-    """Read a run; its summaries and statuses are derived anew from the trials.
+    """Read a run: what cannot be true is refused, and its summaries and statuses are derived anew from the trials.
 
     Raises:
-        UnreadableFile: truncated, empty, of a newer schema, or with fields that are unknown.
+        UnreadableFile: truncated, empty, of a newer schema, with unknown fields, or with values that cannot be true.
     """
-    run = documents.read(path, Run, schema=SCHEMA, what="run")
+    return _checked(documents.read(path, Run, schema=SCHEMA, what="run"), str(path))
+
+
+def parse(data: bytes, name: str) -> Run:
+    """As `load`, from the bytes of a file; ``name`` is what messages call it."""
+    return _checked(documents.decode(data, Run, schema=SCHEMA, what="run", name=name), name)
+
+
+def _checked(run: Run, name: str) -> Run:
+    for field, why in consistency.faults(run):
+        raise UnreadableFile(
+            f"{name} holds what cannot be true, `{field}`: {why}", "Take the run as it was measured, or measure again."
+        )
     return msgspec.structs.replace(run, results=tuple(rederive(result, run.protocol) for result in run.results))
+
+
+def load_all(paths: Iterable[Path]) -> list[Run]:
+    """The runs of several files, each run once, however often it is named.
+
+    Raises:
+        UnreadableFile: as `load`, or two files hold different runs of one id.
+    """
+    runs: dict[str, tuple[Path, Run]] = {}
+    for path in paths:
+        run = load(path)
+        earlier, known = runs.setdefault(run.id, (path, run))
+        if known != run:
+            raise UnreadableFile(f"{earlier} and {path} hold different runs of the id {run.id}", "Leave one out.")
+    return [run for _, run in runs.values()]
 
 
 def save(run: Run, path: Path) -> None:
@@ -332,22 +371,39 @@ def save(run: Run, path: Path) -> None:
 
 
 def rederive(result: Result, protocol: Protocol | None = None) -> Result:
-    """``result`` with the summary and status that its trials support; failed rows stay failed.
+    """``result`` with the summary, the reasons and the status that its trials support; failed rows stay failed.
 
     Under a long load slowing down is what is measured, and does not make a row invalid.
     """
-    if result.status == "failed":
-        return result
+    parity = validity.judged_parity(result.parity)
+    trials = tuple(map(validity.judged_trial, result.trials))
     long = protocol is not None and protocol.sustained_s is not None
-    kept = tuple(reason for reason in result.reasons if reason.code not in _DERIVED)
-    derived = tuple(r for r in _reasons(result.trials, result.parity) if not (long and r.code in _OF_HEAT))
-    summary = summarize(result.trials, result.case.batch)
-    noisy = () if long else tuple(_noisy(result.trials, summary))
+    derived = [
+        Reason(code=code, message=message, hint=hint)
+        for code, message, hint in validity.findings(trials, parity)
+        if not (long and code in validity.OF_HEAT)
+    ]
+    codes = {reason.code for reason in result.reasons}
+    # An error of the device's outputs that no parity records can only have ended the row.
+    ended_by_outputs = validity.PARITY_FAILED in codes and not any(r.code == validity.PARITY_FAILED for r in derived)
+    if result.status == "failed" or codes & validity.FAILING or ended_by_outputs:
+        return msgspec.structs.replace(
+            result, trials=trials, parity=parity, status="failed", summary=None, sustained=None
+        )
+    kept = [reason for reason in result.reasons if reason.code not in validity.DERIVED]
+    lost = sum(reason.code == validity.LOST for reason in kept)
+    if protocol is not None and (finding := validity.incomplete(len(trials), lost, protocol.trials)):
+        kept.append(Reason(code=finding[0], message=finding[1], hint=finding[2]))
+    summary = summarize(trials, result.case.batch)
+    noise = None if long else validity.noisy(trials, summary.median_ci95_ms if summary else None)
+    noisy = () if noise is None else (Reason(code=noise[0], message=noise[1], hint=noise[2]),)
     return msgspec.structs.replace(
         result,
+        trials=trials,
+        parity=parity,
         summary=summary,
         reasons=(*derived, *noisy, *kept),
-        status="invalid" if derived or not result.trials else "valid",
+        status="invalid" if derived or not trials else "valid",
         sustained=_sustained(result, protocol) if long and protocol is not None else None,
     )
 
@@ -372,101 +428,32 @@ def _sustained(result: Result, protocol: Protocol) -> Sustained | None:
 
 def summarize(trials: Sequence[Trial], batch: int) -> Summary | None:
     """The figures of a row; None without a sample."""
-    blocks = [trial.samples_ns for trial in trials if trial.samples_ns]
-    if not blocks:
+    sampled = [trial for trial in trials if trial.samples_ns]
+    if not sampled:
         return None
-    latencies = all(trial.sample_kind == "inference" for trial in trials)
-    interval = stats.median_interval(blocks)
+    blocks = [np.asarray(trial.samples_ns, dtype=np.float64) for trial in sampled]
+    count = sum(block.size for block in blocks)
+    latencies = all(trial.sample_kind == "inference" for trial in sampled)
+    interval = stats.median_interval(blocks, resolution=resolution_ns(sampled))
+    p90, p99 = stats.percentiles(blocks, (0.90, 0.99)) if latencies else (None, None)
     return Summary(
-        samples=sum(map(len, blocks)),
+        samples=count,
         trials=len(blocks),
         median_ms=stats.median_of_medians(blocks) / 1e6,
         median_ci95_ms=None if interval is None else (interval[0] / 1e6, interval[1] / 1e6),
-        p90_ms=_ms(stats.percentile(blocks, 0.90)) if latencies else None,
-        p99_ms=_ms(stats.percentile(blocks, 0.99)) if latencies else None,
-        throughput_per_s=batch * sum(map(len, blocks)) / (sum(t.wall_ns for t in trials if t.samples_ns) / 1e9),
+        p90_ms=_ms(p90),
+        p99_ms=_ms(p99),
+        throughput_per_s=batch * count / (sum(trial.wall_ns for trial in sampled) / 1e9),
         energy_mj=None,
     )
 
 
-_DERIVED = frozenset({"parity-failed", "throttled", "not-steady", "too-few-samples", "noisy"})
-"""Reasons that follow from the trials and the parity; all but ``noisy`` make a row invalid."""
-_OF_HEAT = frozenset({"throttled", "not-steady"})
-
-
-def _reasons(trials: Sequence[Trial], parity: Parity | None) -> Iterator[Reason]:
-    """Why the figure of a row may not be quoted, as far as it follows from its trials and its parity."""
-    if parity is not None and not parity.passed:
-        yield Reason(
-            code="parity-failed",
-            message=f"the file does not compute what the model computes: {parity.reason}",
-            hint="Run `vitdeploy check` on the artifact, and do not deploy it.",
-        )
-    refused = [trial.parity.reason for trial in trials if trial.parity is not None and not trial.parity.passed]
-    if refused:
-        yield Reason(
-            code="parity-failed",
-            message=f"the device's outputs differ from this computer's in {len(refused)} of {len(trials)} trials: "
-            f"{refused[0]}",
-            hint="Do not deploy it there; look for fp16 arithmetic or another runtime on the device.",
-        )
-    if throttled := sum(trial.throttled for trial in trials):
-        yield Reason(
-            code="throttled",
-            message=f"the clock was throttled in {throttled} of {len(trials)} trials",
-            hint="Let the device cool down, or measure with --sustained.",
-        )
-    unsteady = [trial.steady for trial in trials if trial.steady != "steady"]
-    if _share_a_trend(trials):
-        yield Reason(
-            code="not-steady",
-            message=f"{len(unsteady)} of {len(trials)} trials were not steady ({', '.join(sorted(set(unsteady)))})",
-            hint="Let the machine cool down, or raise --min-time, so that the warm-up ends before the samples.",
-        )
-    fewest = min((trial.inferences for trial in trials), default=0)
-    if trials and fewest < FEWEST_SAMPLES:
-        yield Reason(
-            code="too-few-samples",
-            message=f"a trial has {fewest} samples, fewer than {FEWEST_SAMPLES}",
-            hint="Raise --min-time.",
-        )
-
-
-def _share_a_trend(trials: Sequence[Trial]) -> bool:
-    """Whether the trials drift alike, as by warming up or by heat: then no figure is typical of the case.
-
-    Noise of the machine takes single trials up or down, and shows in the interval. A trend is one that most trials
-    share, and that is larger than their scatter; with fewer than three trials, each that is not steady counts.
-    """
-    alone = [trial for trial in trials if trial.turns is None]  # what both sides of a pair saw in turns cancels
-    unsteady = [trial for trial in alone if trial.steady != "steady"]
-    if len(unsteady) <= MOST_UNSTEADY * len(alone):
-        return False
-    if len(alone) < stats.FEWEST_FOR_INTERVAL:
-        return True
-    drifts = [stats.drift(trial.samples_ns) for trial in unsteady]
-    alike = max(([drift for drift in drifts if drift > 0], [drift for drift in drifts if drift < 0]), key=len)
-    typical = abs(sum(alike)) / max(1, len(alike))
-    return 2 * len(alike) > len(alone) and typical > stats.scatter([trial.samples_ns for trial in alone])
-
-
-def _noisy(trials: Sequence[Trial], summary: Summary | None) -> Iterator[Reason]:
-    """That the machine was not quiet, and who disturbed it; the figure holds, and its interval is wide."""
-    if all(trial.turns is not None for trial in trials):
-        return  # the interval of a duel's ratio says how noisy that was
-    unsteady = sum(trial.steady != "steady" for trial in trials)
-    wide = None if summary is None or summary.median_ci95_ms is None else stats.half_share(summary.median_ci95_ms)
-    if (wide is None or wide <= NOISY) and unsteady <= MOST_UNSTEADY * len(trials):
-        return
-    causes = noise.causes([TrialFacts(trial.facts) for trial in trials], [trial.samples_ns for trial in trials])
-    what = (
-        f"the interval is ±{wide:.0%}" if wide is not None and wide > NOISY else f"{unsteady} of {len(trials)} drifted"
-    )
-    yield Reason(
-        code="noisy",
-        message=f"{what}: {'; '.join(causes) or 'no cause is visible'}",
-        hint="Stop other work on the machine, raise --time-budget, or compare two files by `vitdeploy duel`.",
-    )
+def resolution_ns(trials: Sequence[Trial]) -> int:
+    """The step in which the trials' times are told, by their tool's word or else by the samples; 0: none is seen."""
+    known = [trial.resolution_ns for trial in trials]
+    if known and None not in known:
+        return max(step for step in known if step is not None)
+    return stats.resolution([trial.samples_ns for trial in trials])
 
 
 def _ms(value_ns: float | None) -> float | None:

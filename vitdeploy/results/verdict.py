@@ -20,7 +20,7 @@ import numpy as np
 from scipy import special
 
 from vitdeploy.results import stats
-from vitdeploy.results.record import Case, Result, Trial
+from vitdeploy.results.record import Case, Result, Trial, resolution_ns
 
 Verdict = Literal["slower", "faster", "same", "inconclusive", "unpaired"]
 Unit = Literal["pair", "trial", "build"]
@@ -56,16 +56,30 @@ class Effect:
     unit: Unit
     count: int
     """Pairs, or observations of the smaller side."""
+    rounding: float = 0.0
+    """How far the ratio may be off because clocks and tools tell times in steps, on the log scale."""
 
     def chance_of(self, at_least: float) -> float:
         """One-sided p-value of the data where the true log ratio is at most ``at_least``."""
+        excess = self.log_ratio - self.rounding - at_least
         if self.standard_error == 0:
-            return 0.0 if self.log_ratio > at_least else 1.0
-        return float(special.stdtr(self.degrees, -(self.log_ratio - at_least) / self.standard_error))
+            return 0.0 if excess > 0 else 1.0
+        return float(special.stdtr(self.degrees, -excess / self.standard_error))
 
     def half_width(self, alpha: float) -> float:
         """Half of the interval whose either end errs with chance ``alpha``, on the log scale."""
-        return float(special.stdtrit(self.degrees, 1 - alpha)) * self.standard_error
+        spread = -float(special.stdtrit(self.degrees, alpha)) * self.standard_error if self.standard_error else 0.0
+        return min(spread, _LARGEST_LOG) + self.rounding
+
+
+_TOLD_ROUNDING = 0.1
+"""Steps of times that are beyond this share of the allowed slowdown are told in the reason."""
+
+_UNKNOWN_ROUNDING = 0.6
+"""As large it is only where all samples of a side are equal: half of their value is then the bound."""
+
+_LARGEST_LOG = 600.0
+"""Half an interval is cut here: its ends are still numbers, and it says nothing already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +191,13 @@ def effect(
         interleaved: equal pair numbers of the two sides are pairs: they were run next to each other.
         value: logarithm of a trial's figure; without it, of its median.
     """
+    change = _spread_of_units(base, head, value, interleaved=interleaved)
+    return None if change is None else dataclasses.replace(change, rounding=_rounding(base) + _rounding(head))
+
+
+def _spread_of_units(
+    base: Sequence[Trial], head: Sequence[Trial], value: Callable[[Trial], float] | None, *, interleaved: bool
+) -> Effect | None:
     figure = value or _log_median
     builds = _by_build(base, figure), _by_build(head, figure)
     if builds[0] and builds[1] and max(map(len, builds)) > 1:
@@ -185,6 +206,17 @@ def effect(
     if interleaved and differences:
         return paired(differences)
     return _welch([figure(t) for t in base], [figure(t) for t in head], "trial")
+
+
+def _rounding(trials: Sequence[Trial]) -> float:
+    """How far a side's figure may be off, on the log scale, because its times are told in steps.
+
+    Trials do not show it: where the noise is smaller than a step, all of them fall on the same one.
+    """
+    step_ns = resolution_ns(trials)
+    if not step_ns:
+        return 0.0
+    return stats.log_rounding(step_ns, math.exp(float(np.mean([_log_median(trial) for trial in trials]))))
 
 
 def pair_differences(
@@ -214,7 +246,7 @@ def _log_turns(trial: Trial) -> list[float]:
     if trial.turns is None:
         return []
     ends = np.cumsum(trial.turns.counts)
-    return [math.log(float(np.median(part))) for part in np.split(np.asarray(trial.samples_ns), ends[:-1])]
+    return [math.log(stats.median(part)) for part in np.split(np.asarray(trial.samples_ns), ends[:-1])]
 
 
 def paired(differences: Sequence[float]) -> Effect | None:
@@ -271,7 +303,7 @@ def decide(effects: Mapping[Case, Effect], *, max_slowdown: float, alpha: float)
 def detectable(effect: Effect, *, max_slowdown: float, alpha: float, power: float = POWER) -> float:
     """Smallest true slowdown, as a ratio, that would come out ``slower`` with chance ``power``."""
     needed = max(math.log1p(max_slowdown), effect.half_width(alpha))
-    return math.exp(needed + float(special.stdtrit(effect.degrees, power)) * effect.standard_error)
+    return math.exp(min(needed + float(special.stdtrit(effect.degrees, power)) * effect.standard_error, _LARGEST_LOG))
 
 
 def _comparison(case: Case, decision: Decision, effect: Effect, max_slowdown: float, historical: bool) -> Comparison:
@@ -299,6 +331,10 @@ def _explained(
     from_what = f"from {effect.count} {effect.unit}s" + (" a side" if effect.unit != "pair" else "")
     if decision.clocks is not None:
         from_what += f", at unlike clocks (the head's was {decision.clocks - 1:+.1%})"
+    if effect.rounding > _UNKNOWN_ROUNDING:
+        from_what += ", whose samples are all equal, so that how finely times are told is not known"
+    elif effect.rounding > _TOLD_ROUNDING * max_slowdown:
+        from_what += f", whose times are told in steps of {math.expm1(effect.rounding):.1%}"
     if decision.cycles is not None:
         return f"clock drift: {change} in time {from_what}, but {decision.cycles - 1:+.2%} in clock cycles"
     match decision.verdict:
@@ -401,7 +437,7 @@ def _clock_hz(trial: Trial) -> float | None:
 
 
 def _log_median(trial: Trial) -> float:
-    return math.log(float(np.median(trial.samples_ns)))
+    return math.log(stats.median(trial.samples_ns))
 
 
 def _log_cycles(trial: Trial) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vitdeploy.benchmarks.trial.steady import classify
+from vitdeploy.results.steady import classify
 
 Floats = NDArray[np.floating[Any]]
 TRIALS = 100

@@ -6,7 +6,7 @@ that is both significant and of practical size (`CHANGE`) counts. numpy only: th
 
 Source: the segmentation and the classes follow Barrett et al., "Virtual Machine Warmup Blows Hot
 and Cold", OOPSLA 2017, arXiv 1602.00602, section 4; the rates at which each label is given to
-simulated signals are measured in tests/benchmarks/test_steady.py.
+simulated signals are measured in tests/results/test_steady.py.
 """
 
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ PENALTY = 6.0
 
 Source: a Schwarz-type penalty (Killick, Fearnhead & Eckley, "Optimal Detection of Changepoints",
 JASA 2012, has 2; Haynes et al. 2017 say why it must be larger when the noise is not white). This
-factor keeps false alarms on flat noise of 2 % at or below about 2 %: tests/benchmarks/test_steady.py.
+factor keeps false alarms on flat noise of 2 % at or below about 2 %: tests/results/test_steady.py.
 """
 
 LARGEST_CORRELATION = 0.9
@@ -64,10 +64,15 @@ def classify(samples_ns: "Sequence[int] | NDArray[np.int64]") -> Steadiness:
     logs = np.log(np.maximum(np.asarray(samples_ns, dtype=np.float64), 1.0))
     if logs.size < FEWEST_SAMPLES:
         return "steady"
+    bound = float(np.log1p(CHANGE))
+    if np.ptp(logs) <= bound:
+        return "steady"  # no levels of these samples differ by more
     segments = _segment_medians(logs)
+    if np.ptp(segments) <= bound:
+        return "steady"
     pieces = _partition(_running_median(segments), _noise(logs, segments))
     levels = np.array([float(np.median(segments[start:stop])) for start, stop in pieces])
-    extent, bound = float(np.ptp(levels)), float(np.log1p(CHANGE))
+    extent = float(np.ptp(levels))
     moves = np.diff(levels)
     up, down = float(moves[moves > 0].sum()), float(-moves[moves < 0].sum())
     if extent <= bound or min(up, down) >= RETURNING * extent:
@@ -78,7 +83,10 @@ def classify(samples_ns: "Sequence[int] | NDArray[np.int64]") -> Steadiness:
 def _segment_medians(logs: Floats) -> Floats:
     """Medians of equal consecutive segments: single spikes vanish, levels stay."""
     count = min(MOST_SEGMENTS, logs.size // 3 if logs.size >= 30 else logs.size)
-    return np.array([np.median(part) for part in np.array_split(logs, count)])
+    length, longer = divmod(logs.size, count)
+    split = longer * (length + 1)  # the first segments are longer by one, as those of np.array_split
+    parts = (logs[:split].reshape(longer, length + 1), logs[split:].reshape(count - longer, length))
+    return np.concatenate([np.median(part, axis=1) for part in parts if part.size])
 
 
 def _running_median(values: Floats) -> Floats:

@@ -1,0 +1,224 @@
+"""What cannot be true is refused with its field, whatever reads the file; what is derived is derived again.
+
+Every field of a run is given every hostile value in turn: it is refused, derived again, or changes no figure.
+"""
+
+import contextlib
+import copy
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.doubles import make_run
+from vitdeploy.errors import UnreadableFile, error_classes
+from vitdeploy.reports import as_csv, as_json, as_markdown, report
+from vitdeploy.results import baselines, comparison, history, lineage, record, validity
+from vitdeploy.results.record import Run
+
+Edit = Callable[[dict[str, Any]], Any]
+
+
+def good_run(name: str = "good") -> Run:
+    rows = [
+        make_run.row(f"efficientvit_b{number}", "onnx-fp32", 7.4, seed=number, trials=3, count=12) for number in (1, 2)
+    ]
+    first = rows[0].trials[0]
+    reading = record.Reading(t_ns=1, clock_hz=2_000_000_000, temp_c=40.0, power_mw=None)
+    stages = record.Stages(h2d=(1,) * 12, compute=(2,) * 12, d2h=(3,) * 12)
+    first = msgspec.structs.replace(first, telemetry=(reading,), stages_ns=stages, resolution_ns=1)
+    rows[0] = msgspec.structs.replace(rows[0], trials=(first, *rows[0].trials[1:]), size_bytes=1000)
+    return make_run.run(*rows, name=name)
+
+
+def document(run: Run) -> dict[str, Any]:
+    return json.loads(msgspec.json.encode(run))
+
+
+def row(run: dict[str, Any]) -> dict[str, Any]:
+    return run["results"][0]
+
+
+def trials(run: dict[str, Any]) -> list[dict[str, Any]]:
+    return row(run)["trials"]
+
+
+REFUSED: dict[str, tuple[Edit, str]] = {
+    "one trial six times": (lambda run: row(run).update(trials=[trials(run)[0]] * 6), "$.results[0].trials[1].id"),
+    "a trial under another id": (
+        lambda run: trials(run).append({**trials(run)[0], "id": "x"}),
+        "$.results[0].trials[3].samples_ns",
+    ),
+    "another file": (
+        lambda run: trials(run)[2].update(artifact_sha256="f" * 64),
+        "$.results[0].trials[2].artifact_sha256",
+    ),
+    "the same case twice": (
+        lambda run: run["results"].append({**row(run), "trials": []}),
+        "$.results[2].case",
+    ),
+    "another device's case": (lambda run: row(run)["case"].update(device="orin"), "$.results[0].case.device"),
+    "a second in a microsecond": (lambda run: trials(run)[0].update(wall_ns=1000), "$.results[0].trials[0].wall_ns"),
+    "a second in ten days": (lambda run: trials(run)[0].update(wall_ns=10**15), "$.results[0].trials[0].wall_ns"),
+    "more streams than time": (lambda run: trials(run)[0].update(samples_ns=[10**9] * 12), "wall_ns"),
+    "batch 0": (lambda run: row(run)["case"].update(batch=0), "$.results[0].case.batch"),
+    "batch -4": (lambda run: row(run)["case"].update(batch=-4), "$.results[0].case.batch"),
+    "a batch of 400 digits": (lambda run: row(run)["case"].update(batch=10**400), "$.results[0].case.batch"),
+    "streams -4": (lambda run: row(run)["case"].update(streams=-4), "$.results[0].case.streams"),
+    "memory -1": (
+        lambda run: trials(run)[1].update(peak_memory_bytes=-1),
+        "$.results[0].trials[1].peak_memory_bytes",
+    ),
+    "-5 trials": (lambda run: run["protocol"].update(trials=-5), "$.protocol.trials"),
+    "5e-324 s": (lambda run: run["protocol"].update(min_time_s=5e-324), "$.protocol.min_time_s"),
+    "2099": (lambda run: run.update(started_utc="2099-01-01T00:00:00+00:00"), "$.started_utc"),
+    "yesterday": (lambda run: run.update(started_utc="yesterday"), "$.started_utc"),
+    "month 13": (
+        lambda run: trials(run)[0].update(started_utc="2026-13-01T00:00:00Z"),
+        "$.results[0].trials[0].started_utc",
+    ),
+    "no samples": (lambda run: trials(run)[0].update(samples_ns=[]), "$.results[0].trials[0].samples_ns"),
+    "a fact of 400 digits": (lambda run: run["device"]["facts"].update(memory_bytes=10**400), "memory_bytes"),
+    "stages of other samples": (lambda run: trials(run)[0]["stages_ns"].update(h2d=[1]), "trials[0].stages_ns"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_true_is_refused_with_its_field(name: str):
+    edit, field = REFUSED[name]
+    edited = document(good_run())
+    edit(edited)
+    with pytest.raises(UnreadableFile) as refusal:
+        record.parse(json.dumps(edited).encode(), "edited.json")
+    assert field in refusal.value.message
+
+
+def test_fewer_trials_than_planned_are_told_whatever_the_file_says():
+    edited = document(good_run())
+    edited["protocol"]["trials"] = 50
+    row(edited)["reasons"] = []
+    (first, _) = record.parse(json.dumps(edited).encode(), "edited.json").results
+    assert [reason.code for reason in first.reasons] == [validity.INCOMPLETE]
+    assert "3 of 50" in first.reasons[0].message
+
+
+@pytest.mark.parametrize(
+    ("edit", "code"),
+    [
+        (lambda trial: trial.update(samples_ns=[round(1e7 * 1.05**place) for place in range(24)]), "not-steady"),
+        (lambda trial: trial["facts"].update(throttle="3 events"), "throttled"),
+        (lambda trial: trial["facts"].update(throttled_after_s="1.5"), "throttled"),
+    ],
+)
+def test_a_trial_is_judged_by_what_it_holds_and_not_by_what_it_says(edit: Callable[[Any], None], code: str):
+    edited = document(good_run())
+    edited["protocol"]["trials"] = 3
+    for place, trial in enumerate(trials(edited)):
+        edit(trial)
+        trial["samples_ns"] = [sample + place for sample in trial["samples_ns"]]
+        trial.update(wall_ns=sum(trial["samples_ns"]), stages_ns=None, steady="steady", throttled=False)
+    (first, _) = record.parse(json.dumps(edited).encode(), "edited.json").results
+    assert (first.status, first.reasons[0].code) == ("invalid", code)
+
+
+def test_a_parity_that_its_own_numbers_contradict_is_failed():
+    edited = document(good_run())
+    row(edited)["parity"]["error_std"] = 0.5
+    (first, _) = record.parse(json.dumps(edited).encode(), "edited.json").results
+    assert first.status == "invalid"
+    assert "0.5" in first.reasons[0].message
+
+
+def test_a_failed_row_does_not_become_valid_by_saying_so():
+    failed = make_run.failed("efficientvit_b3", "it cannot", "Do not.")
+    edited = document(make_run.run(failed))
+    row(edited)["status"] = "valid"
+    (first,) = record.parse(json.dumps(edited).encode(), "edited.json").results
+    assert (first.status, first.summary) == ("failed", None)
+
+
+MEASURED = ("samples_ns", "wall_ns", "batch", "streams", "resolution_ns")
+"""Fields that figures are computed from: a value that can be true is believed."""
+
+HOSTILE: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    7,
+    1e308,
+    5e-324,
+    10**400,
+    "",
+    "\x1b[2J::error::",
+    [],
+    {},
+    ["x"],
+    {"x": 1},
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths of all fields, but of lists of numbers only the first and the last."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():  # pyright: ignore[reportUnknownVariableType]
+            yield from places(inner, (*path, key))
+    elif isinstance(value, list):
+        for number in {0, len(value) - 1} if value else set[int]():  # pyright: ignore[reportUnknownArgumentType]
+            yield from places(value[number], (*path, number))
+
+
+def planted(run: dict[str, Any], path: tuple[Any, ...], value: Any) -> bytes:
+    edited = copy.deepcopy(run)
+    holder: Any = edited
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = value
+    return json.dumps(edited).encode()
+
+
+def read_everywhere(path: Path, base: Run, folder: Path) -> None:
+    """Every reader of a run; only errors with a code of the contract may come out."""
+    run = record.load(path)
+    readers: tuple[Callable[[], Any], ...] = (
+        lambda: comparison.runs(base, run, max_slowdown=0.02, alpha=0.01),
+        lambda: history.read([path]),
+        lambda: lineage.of_run(path, [], None),
+        lambda: [module.render(report.build([run], base)) for module in (as_json, as_csv, as_markdown)],
+        lambda: baselines.place_of(run, folder) and baselines.names_of(run),
+    )
+    for reader in readers:
+        with contextlib.suppress(*error_classes()[1:]):  # all but an internal error
+            reader()
+
+
+def test_every_field_with_every_hostile_value_is_refused_derived_again_or_harmless(tmp_path: Path):
+    good, base = good_run(), good_run("base")
+    plain = document(good)
+    figures = [result.summary for result in record.parse(json.dumps(plain).encode(), "good").results]
+    path = tmp_path / "edited.json"
+    refused = read = 0
+    for place in places(plain):
+        for value in HOSTILE:
+            data = planted(plain, place, value)
+            try:
+                run = record.parse(data, "edited.json")
+            except UnreadableFile:
+                refused += 1
+                continue
+            read += 1
+            for result in run.results:
+                assert record.rederive(result, run.protocol) == result, (place, value)
+            if not set(place) & set(MEASURED):
+                derived = [result.summary for result in run.results]
+                assert all(one is None or one in figures for one in derived), (place, value)
+            if value in ("", "\x1b[2J::error::", 7) or read % 5 == 0:
+                path.write_bytes(data)
+                read_everywhere(path, base, tmp_path)
+    assert refused > 1500
+    assert read > 100

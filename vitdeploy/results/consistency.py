@@ -1,0 +1,126 @@
+"""Consistency of a run: what its fields cannot be together, looked at wherever one is read or a device answers.
+
+`quantities` refuses single values; here are the rules between fields. What is merely derived is not compared with the
+file but derived again (`record.rederive`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, cast
+
+from vitdeploy.catalog.fact_table import DeviceFacts
+
+if TYPE_CHECKING:
+    from vitdeploy.results.record import Case, Run, Trial
+
+Fault = tuple[str, str]
+"""Path of a field as decoding errors name it (``$.results[0].case.device``), and why its value cannot be true."""
+
+EARLIEST = datetime(2020, 1, 1, tzinfo=timezone.utc)
+"""Before vitdeploy and all that it runs on."""
+
+AHEAD = timedelta(days=1)
+"""A clock may be ahead of ours by so much."""
+
+ROUNDING = 0.01
+"""Share by which the samples of a trial may exceed the time they were taken in: tools print rounded figures."""
+
+LONGEST_PAUSE_NS = 10**9
+"""Between two samples inputs are copied and stages read; no more than so much is lost to that a sample, beside as much
+again as the sample took. Source: a choice; 25 MB of input take 10 ms to copy."""
+
+FLEET = "fleet"
+"""Link of the device that stands for all devices of a sweep. Source: `fleet.api.new_run`."""
+
+
+def faults(run: "Run") -> Iterator[Fault]:
+    """Everything in a run that cannot be true together, the first field first."""
+    if why := moment_fault(run.started_utc):
+        yield "$.started_utc", why
+    yield from _number_faults("$.device.facts", run.device.facts)
+    yield from _number_faults("$.host", run.host)
+    one_device = run.device.facts.get(DeviceFacts.link.name) != FLEET
+    trial_ids: dict[str, str] = {}
+    cases: dict[tuple[Case, str | None], str] = {}
+    for place, result in enumerate(run.results):
+        path = f"$.results[{place}]"
+        if one_device and result.case.device != run.device.name:
+            yield f"{path}.case.device", f"{result.case.device!r} in a run of {run.device.name!r}"
+        first = cases.setdefault((result.case, result.side), path)
+        if first != path:
+            yield f"{path}.case", f"the same case as {first}"
+        yield from _row_faults(path, result.case, result.artifact_sha256, result.trials, trial_ids)
+
+
+def _row_faults(
+    path: str, case: "Case", sha256: str | None, trials: Sequence["Trial"], trial_ids: dict[str, str]
+) -> Iterator[Fault]:
+    pairs: dict[int, str] = {}
+    samples: dict[tuple[int, ...], str] = {}
+    for number, trial in enumerate(trials):
+        here = f"{path}.trials[{number}]"
+        first = trial_ids.setdefault(trial.id, here)
+        if first != here:
+            yield f"{here}.id", f"{trial.id!r}, the trial of {first}"
+        if trial.pair is not None and (first := pairs.setdefault(trial.pair, here)) != here:
+            yield f"{here}.pair", f"{trial.pair}, as of {first}"
+        if _tells_apart(trial.samples_ns) and (first := samples.setdefault(trial.samples_ns, here)) != here:
+            yield f"{here}.samples_ns", f"the samples of {first}"
+        yield from ((f"{here}.{field}", why) for field, why in trial_faults(trial, case, sha256))
+
+
+def trial_faults(trial: "Trial", case: "Case", sha256: str | None) -> Iterator[Fault]:
+    """Everything in one trial of a case and a file that cannot be true; fields are named without a path."""
+    if trial.artifact_sha256 != sha256:
+        yield "artifact_sha256", f"{trial.artifact_sha256[:12]}…: another file than the row's, {str(sha256)[:12]}…"
+    if why := moment_fault(trial.started_utc):
+        yield "started_utc", why
+    if not trial.samples_ns:
+        yield "samples_ns", "no samples"
+        return
+    if (trial.sample_kind == "block_median") != (trial.block_inferences is not None):
+        yield "block_inferences", f"{trial.block_inferences} with samples that are each of the kind {trial.sample_kind}"
+    busy_ns = sum(trial.samples_ns) / case.streams
+    # Of a block the sample is the median and the wall time the mean: half of its inferences took the median or longer.
+    least_ns = busy_ns / 2 if trial.sample_kind == "block_median" else busy_ns
+    if trial.wall_ns < least_ns * (1 - ROUNDING):
+        yield "wall_ns", f"{trial.wall_ns} ns for samples of {busy_ns:.0f} ns"
+    longest_ns = 2 * busy_ns + LONGEST_PAUSE_NS * trial.inferences
+    if trial.wall_ns > longest_ns:
+        yield "wall_ns", f"{trial.wall_ns} ns for {len(trial.samples_ns)} samples of {busy_ns:.0f} ns together"
+    if trial.stages_ns is not None:
+        lengths = {len(trial.stages_ns.h2d), len(trial.stages_ns.compute), len(trial.stages_ns.d2h)}
+        if lengths != {len(trial.samples_ns)}:
+            yield "stages_ns", f"{sorted(lengths)} stages for {len(trial.samples_ns)} samples"
+    if trial.turns is not None and sum(trial.turns.counts) != len(trial.samples_ns):
+        yield "turns.counts", f"{sum(trial.turns.counts)} samples in turns for {len(trial.samples_ns)} samples"
+
+
+def moment_fault(text: str) -> str | None:
+    """Why a moment cannot be true; None: it can."""
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return f"{text!r} is no date and time"
+    if moment.tzinfo is None:
+        return f"{text!r} has no offset from UTC"
+    if not EARLIEST <= moment <= datetime.now(timezone.utc) + AHEAD:
+        return f"{text} is before {EARLIEST:%Y} or in the future"
+    return None
+
+
+def _tells_apart(samples_ns: Sequence[int]) -> bool:
+    """Whether two trials cannot have these very samples: enough of them, most of them different."""
+    return len(samples_ns) >= 10 and len(set(samples_ns)) > len(samples_ns) / 2
+
+
+def _number_faults(path: str, facts: Mapping[str, Any]) -> Iterator[Fault]:
+    """Numbers among facts that no machine has; facts are of any type, so no type of ours refuses them."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _number_faults(f"{path}.{name}", cast("Mapping[str, Any]", value))
+        elif isinstance(value, int | float) and abs(value) > _LARGEST_FACT:
+            yield f"{path}.{name}", "a number beyond any fact"
+
+
+_LARGEST_FACT = 2**60
