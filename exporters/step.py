@@ -4,16 +4,19 @@ A process of its own, because exporters are large, may crash, and print what the
 """
 
 import errno
+import re
 import sys
 import time
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from vitdeploy import documents
 from vitdeploy.artifacts.manifest import MANIFEST, SCHEMA, Manifest, Weights, as_json, digest_of, open_artifact
 from vitdeploy.catalog import graph_io, registry
-from vitdeploy.errors import VitdeployError
+from vitdeploy.catalog.spec import is_user_model
+from vitdeploy.errors import Impossible, VitdeployError
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters import proof
 from vitdeploy.exporters.job import ExportedFile, Exporter, StepJob
@@ -24,6 +27,10 @@ SEED = 0
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG})
 """What the operating system says when a place cannot be written."""
+
+
+VALUE_DEPENDENT = ("data-dependent", "DataDependent", "data dependent", "Data-dependent")
+"""How torch.export says that a branch depends on values. Source: torch.fx.experimental.symbolic_shapes."""
 
 
 def run(job: StepJob) -> None:
@@ -37,12 +44,20 @@ def run(job: StepJob) -> None:
     # Inputs and outputs in fp16 are the file's own: the reference stays fp32.
     io = "fp32" if variant.io == "fp16" and target.precision == "fp16" else variant.io
     reference = registry.load("vitdeploy.exporters.rewrites.io_wrapper:with_io")(model, spec, head=variant.head, io=io)
+    if is_user_model(spec.name):
+        _check_it_runs(reference, job)
     if job.only_prove:
         manifest = open_artifact(job.folder).manifest
     else:
         started = time.perf_counter_ns()
         exporter: Exporter = registry.load(target.exporter or "")
-        exported = exporter.make(reference, spec, job)
+        try:
+            exported = exporter.make(reference, spec, job)
+        except Exception as error:
+            refusal = _branch_on_values(error, spec.name) if is_user_model(spec.name) else None
+            if refusal is None:
+                raise
+            raise refusal from error
         manifest = _manifest(exported, model, job, choice, build_ns=time.perf_counter_ns() - started)
         job.check_unchanged()
     if not job.only_prove and (manifest.deferred or manifest.parity_skipped):
@@ -50,6 +65,41 @@ def run(job: StepJob) -> None:
         return
     parity = proof.prove(reference, job.folder / manifest.file, as_json(manifest), job)
     documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=parity))
+
+
+def _check_it_runs(reference: Any, job: StepJob) -> None:
+    """Refuse a size or batch that a user model cannot take, before its exporter fails with words of its own.
+
+    Raises:
+        Impossible: the model raised an error.
+    """
+    torch_fp32 = registry.load("vitdeploy.exporters.on_torch_fp32")
+    entries = graph_io.inputs(job.spec, size=job.variant.size, batch=job.variant.batch, io=job.variant.io)
+    try:
+        torch_fp32.outputs(reference, {entry.name: np.zeros(entry.shape, entry.dtype) for entry in entries})
+    except VitdeployError:
+        raise
+    except Exception as error:
+        line = (str(error).strip().splitlines() or [""])[0][:200]
+        raise Impossible(
+            f"{job.spec.name} does not take an image {entries[0].shape}: {type(error).__name__}: {line}",
+            "Name a size and batch that the model takes with --size and --batch.",
+        ) from error
+
+
+def _branch_on_values(error: BaseException | None, name: str) -> Impossible | None:
+    """The refusal of a model that decides by values what it computes, where that is behind an exporter's ``error``."""
+    while error is not None:
+        text = f"{type(error).__name__}: {error}"
+        if any(words in text for words in VALUE_DEPENDENT):
+            place = re.search(r'File "([^"]+)", line (\d+), in forward\s+(.+)', text)
+            where = f" at {place[1]}:{place[2]}, `{place[3].strip()}`" if place else ""
+            return Impossible(
+                f"{name} decides by the values of its input what it computes{where}: a file holds one way only",
+                "Write it with torch.where, or leave out the branch that is not needed.",
+            )
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _manifest(exported: ExportedFile, model: Any, job: StepJob, choice: Any, *, build_ns: int) -> Manifest:

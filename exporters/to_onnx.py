@@ -22,6 +22,7 @@ from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.errors import Impossible, ToolchainFailed
 from vitdeploy.exporters.job import ExportedFile, StepJob
 from vitdeploy.exporters.rewrites import constants, opset, table
+from vitdeploy.exporters.rewrites.four_dimensions import FourDimensionalAttention
 from vitdeploy.models.user_onnx import OnnxModule
 
 FILE = "model.onnx"
@@ -64,6 +65,10 @@ _DTYPES = {
     TensorProto.UINT8: "uint8",
     TensorProto.INT32: "int32",
     TensorProto.INT64: "int64",
+    TensorProto.BOOL: "bool",
+    TensorProto.INT8: "int8",
+    TensorProto.INT16: "int16",
+    TensorProto.DOUBLE: "float64",
 }
 
 
@@ -136,7 +141,7 @@ def exported(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], outputs
         kind = entry.type.tensor_type.elem_type
         entry.CopyFrom(onnx.helper.make_tensor_value_info(entry.name, kind, list(answer.shape)))
         return graph
-    with torch.no_grad():
+    with torch.no_grad(), FourDimensionalAttention():
         program = torch.onnx.export(
             model.eval(),
             tuple(inputs.values()),

@@ -30,7 +30,13 @@ WAYS: Final[Mapping[SingleConverter, str]] = {
     "litert-torch": "torch.export and litert-torch",
 }
 
-_DTYPES = {torch.float32: "float32", torch.uint8: "uint8", torch.int32: "int32"}
+_DTYPES = {
+    torch.float32: "float32",
+    torch.uint8: "uint8",
+    torch.int32: "int32",
+    torch.int64: "int64",
+    torch.bool: "bool",
+}
 _LAYOUTS: Final[Mapping[int, Layout]] = {4: "NHWC", 2: "NC"}
 
 

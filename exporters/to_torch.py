@@ -23,9 +23,12 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     return ExportedFile(
         file=FILE,
         inputs=tuple(Tensor(name=t.name, shape=t.shape, dtype=t.dtype, layout=t.layout) for t in entries),
-        outputs=tuple(
-            Tensor(name=name, shape=tuple(value.shape), dtype="float32", layout=_LAYOUTS.get(value.ndim, "other"))
-            for name, value in zip(spec.outputs, outputs, strict=True)
-        ),
+        outputs=tuple(_output(name, value, half=half) for name, value in zip(spec.outputs, outputs, strict=True)),
         recipe=f"torch.save of the state dict{' in float16' * half}; run in eager mode",
     )
+
+
+def _output(name: str, value: torch.Tensor, *, half: bool) -> Tensor:
+    """An output as the runtime returns it: halves as float32."""
+    dtype = "float32" if half and value.is_floating_point() else str(value.dtype).removeprefix("torch.")
+    return Tensor(name=name, shape=tuple(value.shape), dtype=dtype, layout=_LAYOUTS.get(value.ndim, "other"))

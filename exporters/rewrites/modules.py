@@ -27,7 +27,7 @@ def sharing_copy(model: nn.Module) -> nn.Module:
 
 
 def input_shapes(model: nn.Module, *inputs: Tensor) -> Shapes:
-    """The input shape of every module when the model is called on tensors like these; computed on meta tensors."""
+    """The input shape of every module when the model is called on tensors like these, or on meta tensors if it can."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def recorder(name: str) -> Callable[[nn.Module, tuple[object, ...]], None]:
@@ -47,7 +47,10 @@ def input_shapes(model: nn.Module, *inputs: Tensor) -> Shapes:
     }
     try:
         with torch.no_grad():
-            functional_call(model, state, tuple(torch.empty_like(tensor, device="meta") for tensor in inputs))
+            try:
+                functional_call(model, state, tuple(torch.empty_like(tensor, device="meta") for tensor in inputs))
+            except Exception:  # noqa: BLE001  # a stranger's code may make tensors on the CPU, or look at values
+                model(*(tensor.clone() for tensor in inputs))
     finally:
         for hook in hooks:
             hook.remove()

@@ -107,7 +107,7 @@ def test_a_description_is_remembered_until_the_file_changes(
     path = onnx_file(place / "net.onnx")
     asked: list[str] = []
     described = user_models._described
-    monkeypatch.setattr(user_models, "_described", lambda name: (asked.append(name), described(name))[1])
+    monkeypatch.setattr(user_models, "_described", lambda name, size: (asked.append(name), described(name, size))[1])
     for _ in range(2):
         user_models.forget()
         registry.find_model(f"onnx:{path}")

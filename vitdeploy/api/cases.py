@@ -90,11 +90,16 @@ def suite_entries(names: Sequence[str], suite_name: str | None) -> tuple[Entry, 
     return () if names else suite.find(suite_name or DEFAULT_SUITE).entries
 
 
-def model_names(names: Sequence[str], suite_name: str | None) -> list[str]:
-    """The models that are named, else those of a suite; parts one by one, each once."""
+def model_names(names: Sequence[str], suite_name: str | None, size: str | None = None) -> list[str]:
+    """The models that are named, else those of a suite; parts one by one, each once.
+
+    Args:
+        size: the one that is asked for, which a user model may be the only one to take.
+    """
+    wanted = registry.parse_size(size) if size else None
     entries = suite_entries(names, suite_name)
     named = list(names) or [entry.model for entry in entries]
-    return list(dict.fromkeys(spec.name for name in named for spec in registry.exported_models(name)))
+    return list(dict.fromkeys(spec.name for name in named for spec in registry.exported_models(name, wanted)))
 
 
 def plan(what: Sequence[str], request: BenchRequest) -> list[Planned]:
@@ -139,7 +144,7 @@ def side(name: str, request: BenchRequest) -> Planned:
     else:
         model, _, target = words.partition(":")
     plain = model.removesuffix("+softmax")
-    spec = registry.find_model(plain)
+    spec = registry.find_model(plain, size=registry.parse_size(size) if size else None)
     if spec.parts:
         raise UsageError(
             f"{plain} has parts, and a duel times one file a side", f"Name {' or '.join(p.name for p in spec.parts)}."
@@ -221,8 +226,9 @@ def of_entry(entry: Entry, target: str, refused: VitdeployError | None = None) -
 def _of_models(entry: Entry, request: BenchRequest) -> list[Planned]:
     """The cases of an entry: each part of its model at each target, with the options of the request."""
     planned: list[Planned] = []
-    for spec in registry.exported_models(entry.model):
-        size = registry.parse_size(request.size) if request.size else entry.size or spec.size
+    wanted = registry.parse_size(request.size) if request.size else entry.size
+    for spec in registry.exported_models(entry.model, wanted):
+        size = wanted or spec.size
         registry.check_size(spec, size)
         exact = dataclasses.replace(
             entry,

@@ -170,7 +170,8 @@ def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan]:
             raise Impossible(f"{target.name} does not run on {device.name}", f"It takes {', '.join(device.targets)}.")
         if target.unavailable is None:
             reachable(request.device)
-    specs = [spec for name in names for spec in registry.exported_models(name)]
+    size = registry.parse_size(request.size) if request.size else None
+    specs = [spec for name in names for spec in registry.exported_models(name, size)]
     if request.weights is not None and (meant := len({spec.whole for spec in specs})) != 1:
         raise UsageError(f"--weights fits one model, and {meant} are meant", "Name one model.")
     if request.weights_key is not None and request.weights is None:
@@ -183,7 +184,6 @@ def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan]:
         _choice("converter", request.converter, get_args(Converter))
         if target.file != "model.tflite":
             raise Impossible(f"--converter chooses between TFLite converters; {target.name} has none", "Leave it out.")
-    size = registry.parse_size(request.size) if request.size else None
     options: dict[str, Any] = {
         "batch": request.batch,
         "head": _choice("head", request.head, get_args(Head)),

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from vitdeploy import documents
@@ -92,16 +93,25 @@ def predict(request: PredictRequest) -> Prediction:
     if spec.task == "super-resolution":
         return _upsampled(request, photo, postprocess.to_photo(answer), artifact, replace(spec, preprocessing=used))
     notes = [f"{manifest.weights.words}: the classes mean nothing"] if manifest.weights.source == "random" else []
+    if (limit := postprocess.threshold(answer)) is not None:
+        notes.append(f"one channel: class 1 is above {limit:g}")
     note = "; ".join([*notes, *([spec.note] if spec.note else [])]) or None
-    names = labels.names(spec.dataset)
+    dataset = spec.dataset
     if spec.task == "segmentation":
         classes = postprocess.label_map(answer, (photo.shape[0], photo.shape[1]), enlarge=spec.enlarge)
         shares, measure = postprocess.class_shares(classes), "share of the pixels"
-        drawn = overlay.segmentation(photo, classes, spec.dataset, note=note, caption=f"input: {used.words}")
+        if (highest := int(classes.max())) >= len(labels.names(dataset)):  # a map of labels says nowhere how many
+            dataset = f"{labels.NAMELESS}{highest + 1}"
+        drawn = overlay.segmentation(photo, classes, dataset, note=note, caption=f"input: {used.words}")
+    elif not np.issubdtype(answer.dtype, np.floating):
+        raise Impossible(
+            f"{manifest.model} answers {answer.dtype.name}, which are no scores of classes", "Let it return the logits."
+        )
     else:
         shares, measure = postprocess.top_classes(answer), "probability"
-        drawn = overlay.classification(photo, answer, names, note=note, caption=f"input: {used.words}")
+        drawn = overlay.classification(photo, answer, labels.names(dataset), note=note, caption=f"input: {used.words}")
     overlay.save(drawn, picture)
+    names = labels.names(dataset)
     shown = tuple((names[row.label], row.share) for row in shares)
     return Prediction(picture=picture, measure=measure, classes=shown, note=note, preprocessing=used.words)
 

@@ -50,8 +50,11 @@ def _parts() -> Mapping[str, ModelSpec]:
     return {part.name: part for spec in models().values() for part in spec.parts}
 
 
-def find_model(name: str, part: str | None = None) -> ModelSpec:
+def find_model(name: str, part: str | None = None, size: Size | None = None) -> ModelSpec:
     """The row of a model, or of a part: ``MODEL.PART``, or both apart as a manifest has them.
+
+    Args:
+        size: the one that is asked for, which a user model may be the only one to take.
 
     Raises:
         UsageError: an unknown name; the nearest ones are offered.
@@ -59,7 +62,7 @@ def find_model(name: str, part: str | None = None) -> ModelSpec:
     if is_user_model(name):
         from vitdeploy.catalog import user_models
 
-        return user_models.find(name)
+        return user_models.find(name, size)
     full_name = f"{name}.{part}" if part else name
     if (module := attention_module(full_name)) is not None:
         return module
@@ -69,13 +72,13 @@ def find_model(name: str, part: str | None = None) -> ModelSpec:
     return spec
 
 
-def exported_models(name: str) -> tuple[ModelSpec, ...]:
+def exported_models(name: str, size: Size | None = None) -> tuple[ModelSpec, ...]:
     """The rows that a name stands for where files are made: a model's parts, or itself.
 
     Raises:
         UsageError: an unknown name; the nearest ones are offered.
     """
-    spec = find_model(name)
+    spec = find_model(name, size=size)
     return spec.parts or (spec,)
 
 

@@ -126,8 +126,11 @@ def forget() -> None:
     _known.clear()
 
 
-def find(name: str) -> ModelSpec:
+def find(name: str, size: Size | None = None) -> ModelSpec:
     """The row of a user model.
+
+    Args:
+        size: the one that is asked for, which a model of one fixed size may be the only one to take; None: any.
 
     Raises:
         UsageError: the name is not of its kind's form.
@@ -138,7 +141,7 @@ def find(name: str) -> ModelSpec:
     kind, _, rest = name.partition(":")
     rest = _checked(kind, rest)
     name = f"{kind}:{rest}"
-    facts = _facts(name, kind, rest)
+    facts = _facts(name, kind, rest, size)
     return ModelSpec(
         name=name,
         task=facts.task,
@@ -175,6 +178,11 @@ def check(spec: ModelSpec, target: str, *, weights: bool, head: Head, io: Io) ->
         raise Impossible(f"{spec.name} has its own weights", "Leave --weights out.")
     if kind == "onnx" and target.startswith("torch"):
         raise Impossible(f"{spec.name} is no torch module, so there is no {target} of it", "Use --target onnx-fp32.")
+    if head == "labels" and spec.classes < 2 and spec.task in ("classification", "segmentation"):
+        raise Impossible(
+            f"{spec.name} has no classes to choose from: its answer has one channel, whose argmax is always 0",
+            "Compare in the model: a logit with 0, a probability with 0.5; or return a channel a class.",
+        )
     if kind == "onnx" and (head != "logits" or io == "uint8"):
         raise Impossible(f"{spec.name} keeps its graph inputs and outputs", "Leave --head and --io out.")
 
@@ -233,7 +241,7 @@ def _source_of(module: str) -> Path | None:
     return Path(spec.origin) if spec.origin and Path(spec.origin).is_file() else None
 
 
-def _facts(name: str, kind: str, rest: str) -> UserModelFacts:
+def _facts(name: str, kind: str, rest: str, size: Size | None) -> UserModelFacts:
     """What is known of a model; where its files may have changed, what running it now shows."""
     fingerprint = _fingerprint(name, kind, rest)
     path = Path(platformdirs.user_cache_dir("vitdeploy")) / "user-models" / f"{fingerprint}.json"
@@ -246,8 +254,10 @@ def _facts(name: str, kind: str, rest: str) -> UserModelFacts:
             facts = msgspec.json.decode(path.read_bytes(), type=UserModelFacts)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             facts = None
+    if facts is not None and size is not None and facts.sizes and size not in facts.sizes and kind != "onnx":
+        facts = None  # tried without it, another one was the only one
     if facts is None or not all(stamp.holds() for stamp in facts.beside):
-        facts = _described(name)
+        facts = _described(name, size)
         with contextlib.suppress(VitdeployError):  # a cache that cannot be written costs time, not correctness
             documents.write(path, facts)
     _known[name] = (fingerprint, facts)
@@ -287,9 +297,10 @@ def _hub_files(name: str) -> list[Path]:
     return [version, *sorted(path for path in snapshot.rglob("*") if path.is_file())]
 
 
-def _described(name: str) -> UserModelFacts:
+def _described(name: str, size: Size | None) -> UserModelFacts:
+    job = {"name": name, "size": size}
     try:
-        process = child_reply.start(LocalConnection(), "vitdeploy.models.user", name, timeout_s=DESCRIBE_LIMIT_S)
+        process = child_reply.start(LocalConnection(), "vitdeploy.models.user", job, timeout_s=DESCRIBE_LIMIT_S)
     except DeviceError as error:
         raise Impossible(
             f"{name} was not built and run once in {DESCRIBE_LIMIT_S:g} s", "Try it alone in Python."

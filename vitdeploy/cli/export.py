@@ -54,7 +54,7 @@ def export_command(
     from vitdeploy.api import cases, export
 
     request = request_of(export.ExportRequest, locals())
-    names = cases.model_names(models or [], suite)
+    names = cases.model_names(models or [], suite, size)
     if dry_run:
         return console.plan(export.export_plan(names, request))
     return export_output(export.export(names, request, progress=console.progress))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vitdeploy.artifacts import answers
 from vitdeploy.artifacts.manifest import Manifest
 from vitdeploy.catalog.spec import ModelSpec, Size
 from vitdeploy.images import photos
@@ -49,7 +50,12 @@ def model_inputs(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str,
 
 
 def to_photo(output: NDArray[Any]) -> Photo:
-    """An image ``(3, h, w)`` on a 0–1 scale as bytes ``(h, w, 3)``; what lies outside the scale is cut off."""
+    """An image ``(3, h, w)`` on a 0–1 scale as bytes ``(h, w, 3)``; what lies outside the scale is cut off.
+
+    Integers are on a 0–255 scale already.
+    """
+    if np.issubdtype(output.dtype, np.integer):
+        return np.asarray(np.moveaxis(np.clip(output, 0, 255), 0, -1), np.uint8)
     channels_last = np.moveaxis(output.astype(np.float32), 0, -1)
     return np.asarray((np.clip(channels_last, 0, 1) * 255).round(), np.uint8)
 
@@ -86,14 +92,21 @@ def first_output(output: NDArray[Any], layout: str) -> NDArray[Any]:
 def label_map(output: NDArray[Any], size: Size, *, enlarge: str = "bicubic") -> Labels:
     """Class of every pixel at ``size``: logits ``(classes, h, w)`` are enlarged before the argmax, labels after.
 
+    Logits or probabilities of one channel are enlarged before they are held against their `threshold`; labels and flags
+    may be ``(1, h, w)`` or ``(h, w)``.
+
     Source: the official protocols enlarge logits to the label's size, bicubic for EfficientViT and bilinear for
     SegFormer, then take the argmax.
     """
     method = Image.Resampling.BILINEAR if enlarge == "bilinear" else Image.Resampling.BICUBIC
     height, width = size
-    if np.issubdtype(output.dtype, np.integer):
-        small = Image.fromarray(output.astype(np.int32), mode="I")
+    if not np.issubdtype(output.dtype, np.floating):
+        small = Image.fromarray(output.reshape(output.shape[-2:]).astype(np.int32).clip(0), mode="I")
         return np.asarray(small.resize((width, height), Image.Resampling.NEAREST))
+    limit = threshold(output)
+    if limit is not None:
+        large = Image.fromarray(output[0].astype(np.float32), mode="F").resize((width, height), method)
+        return (np.asarray(large) > limit).astype(np.int32)
     best = np.full(size, -np.inf, np.float32)
     labels = np.zeros(size, np.int32)
     for index, channel in enumerate(output.astype(np.float32)):  # one channel at a time: 150 full-size maps are 1 GiB
@@ -102,6 +115,13 @@ def label_map(output: NDArray[Any], size: Size, *, enlarge: str = "bicubic") -> 
         best[better] = large[better]
         labels[better] = index
     return labels
+
+
+def threshold(output: NDArray[Any]) -> float | None:
+    """From where a map ``(1, h, w)`` of logits or probabilities means yes; None: the output is no such map."""
+    if output.ndim == 3 and len(output) == 1 and np.issubdtype(output.dtype, np.floating):
+        return answers.threshold_of(output)
+    return None
 
 
 def class_shares(labels: Labels) -> list[ClassShare]:

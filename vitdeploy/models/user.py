@@ -10,7 +10,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import torch
@@ -25,6 +25,13 @@ from vitdeploy.processes import child_process
 
 DEFAULT_SIZE: Size = (224, 224)
 """Where neither the model nor its files say what they were made for."""
+
+COMMON_SIZES: Final[tuple[Size, ...]] = tuple(
+    (side, side) for side in (256, 384, 512, 448, 336, 320, 288, 299, 518, 640, 1024, 192, 160, 128, 96, 64, 32)
+)
+"""Tried where a model takes neither the default size nor one that it names. Source: input sizes of timm's models."""
+
+SIZE_ATTRIBUTES = ("img_size", "image_size", "input_size", "input_resolution", "img_resolution")
 
 OUTPUT_FIELDS = ("logits", "reconstruction", "predicted_depth", "last_hidden_state")
 """Of an output with names, the first of these that is there is the answer."""
@@ -73,6 +80,14 @@ def build_module(variant: str) -> nn.Module:
         raise UsageError(f"{name}: {error}", "Name a function of the module, without arguments.") from error
     except Exception as error:  # a stranger's code can raise anything at all
         raise Impossible(f"{name} raised {type(error).__name__}: {error}", "Try it alone in Python.") from error
+    if isinstance(module, torch.jit.ScriptModule | torch.jit.ScriptFunction) or (
+        isinstance(module, nn.Module) and any(isinstance(part, torch.jit.ScriptModule) for part in module.modules())
+    ):
+        raise Impossible(
+            f"{name} returned a TorchScript module, which torch.export cannot take: its Python code is not in it",
+            "Return the nn.Module that it was made from, or write an ONNX file of it by torch.onnx.export(…, "
+            "dynamo=False) and name that as onnx:FILE.",
+        )
     if not isinstance(module, nn.Module):
         raise Impossible(f"{name} returned a {type(module).__name__}, not a torch.nn.Module", "Return the module.")
     return SingleTensorModel(module.eval().float(), name)
@@ -123,8 +138,11 @@ def build_hf(variant: str) -> nn.Module:
     return SingleTensorModel(module.eval(), name)
 
 
-def describe(name: str) -> UserModelFacts:
-    """Build the model, run it once on zeros, and say what it is.
+def describe(name: str, wanted: Size | None = None) -> UserModelFacts:
+    """Build the model, run it once on seeded noise, and say what it is.
+
+    Args:
+        wanted: the size that was asked for, tried where the model does not take its own or the default one.
 
     Raises:
         VitdeployError: it cannot be built, or does not answer an image with one tensor.
@@ -139,23 +157,14 @@ def describe(name: str) -> UserModelFacts:
             size, known = user_preprocessing.of_transformers(rest, marks, DEFAULT_SIZE)
         else:
             size, known = user_preprocessing.of_marks(marks or {}, DEFAULT_SIZE)
-        generator = torch.Generator().manual_seed(0)
-        try:
-            with torch.inference_mode():
-                answer = module(torch.randn(1, 3, *size, generator=generator))
-        except VitdeployError:
-            raise
-        except Exception as error:
-            raise Impossible(
-                f"{name} does not take an image (1, 3, {size[0]}, {size[1]}): {type(error).__name__}: {_line(error)}",
-                "Let it take one float32 tensor (n, 3, h, w).",
-            ) from error
-    task_facts = task_of_output(name, tuple(answer.shape), size)
+        size, sizes, answer = _answered(module, name, size, wanted)
+    task_facts = task_of_output(name, tuple(answer.shape), size, labels=not answer.is_floating_point())
     note = "its weights are random here: timm's would be a download" if kind == "timm" else None
     files = recorder.files() if kind == "module" else []
     preprocessing = known or user_preprocessing.assumed(task_facts["task"])
     return UserModelFacts(
         size=size,
+        sizes=sizes,
         preprocessing=preprocessing,
         weights=None if kind == "timm" else _digest(module.state_dict()),
         made_from=_joined(
@@ -171,8 +180,67 @@ def describe(name: str) -> UserModelFacts:
     )
 
 
-def task_of_output(name: str, shape: tuple[int, ...], size: Size) -> dict[str, Any]:
+def _answered(module: nn.Module, name: str, size: Size, wanted: Size | None) -> tuple[Size, tuple[Size, ...], Tensor]:
+    """A size that the model takes, the only ones (empty: it was not asked, or it takes several), and its answer.
+
+    Raises:
+        Impossible: it takes none of those that were tried.
+    """
+    first: Exception | None = None
+    tried: list[Size] = [size, *([wanted] if wanted else []), *_own_sizes(module), *COMMON_SIZES]
+    for candidate in dict.fromkeys(tried):
+        try:
+            answer = _answer(module, candidate)
+        except VitdeployError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a stranger's code can raise anything at all
+            first = first or error
+            continue
+        if candidate == size or any(_takes(module, other) for other in _others(candidate)):
+            return candidate, (), answer
+        return candidate, (candidate,), answer
+    assert first is not None, "one size at least was tried"
+    raise Impossible(
+        f"{name} does not take an image (1, 3, {size[0]}, {size[1]}): {type(first).__name__}: {_line(first)}",
+        "Let it take one float32 tensor (n, 3, h, w); if it takes one size only, name it with --size HxW.",
+    ) from first
+
+
+def _answer(module: nn.Module, size: Size) -> Tensor:
+    with torch.inference_mode():
+        return module(torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)))
+
+
+def _takes(module: nn.Module, size: Size) -> bool:
+    try:
+        _answer(module, size)
+    except Exception:  # noqa: BLE001  # as above
+        return False
+    return True
+
+
+def _others(size: Size) -> tuple[Size, ...]:
+    """Sizes that a model which is free to choose takes as well."""
+    return (size[0] * 2, size[1] * 2), (size[0] + 64, size[1] + 64)
+
+
+def _own_sizes(module: nn.Module) -> list[Size]:
+    """Sizes that stand in attributes of the model or its parts, as vision transformers have them."""
+    sizes: list[Size] = []
+    for part in module.modules():
+        for attribute in SIZE_ATTRIBUTES:
+            value: Any = getattr(part, attribute, None)
+            pair = (value, value) if isinstance(value, int) else value
+            if isinstance(pair, tuple | list) and len(pair) >= 2 and all(isinstance(v, int) and v > 0 for v in pair):
+                sizes.append((int(pair[-2]), int(pair[-1])))
+    return list(dict.fromkeys(sizes))[:8]
+
+
+def task_of_output(name: str, shape: tuple[int, ...], size: Size, *, labels: bool = False) -> dict[str, Any]:
     """Task, classes, stride and scale by the shape of the answer to one image of ``size``.
+
+    Args:
+        labels: it holds integers or booleans; then a map ``(n, h, w)`` is a segmentation too.
 
     Raises:
         Impossible: an answer that is neither classes, nor a map of classes, nor an image.
@@ -180,6 +248,8 @@ def task_of_output(name: str, shape: tuple[int, ...], size: Size) -> dict[str, A
     task: Task
     if len(shape) == 2 and shape[0] == 1:
         return {"task": "classification", "classes": shape[1]}
+    if labels and len(shape) == 3:
+        shape = (shape[0], 1, *shape[1:])
     if len(shape) == 4 and shape[0] == 1:
         height, width = shape[2:]
         for a, b in (((height, width), size), (size, (height, width))):
@@ -217,5 +287,10 @@ def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
+def _answer_job(job: Any) -> Any:
+    wanted = job["size"]
+    return msgspec.to_builtins(describe(job["name"], (wanted[0], wanted[1]) if wanted else None))
+
+
 if __name__ == "__main__":
-    sys.exit(child_process.answer(lambda name: msgspec.to_builtins(describe(name))))
+    sys.exit(child_process.answer(_answer_job))

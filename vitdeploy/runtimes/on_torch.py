@@ -62,7 +62,7 @@ class TorchSession(LoadedSession):
             feeds = [feed.half() for feed in self._feeds] if self._half else self._feeds
             result: torch.Tensor | tuple[torch.Tensor, ...] = self._module(*feeds)
             outputs = (result,) if isinstance(result, torch.Tensor) else tuple(result)
-            self._results = tuple(value.float() for value in outputs) if self._half else outputs
+            self._results = tuple(_widened(value) for value in outputs) if self._half else outputs
 
     def get(self) -> Arrays:
         """The outputs, sharing the tensors' memory."""
@@ -90,6 +90,11 @@ def open_session(file: Path, manifest: Mapping[str, Any], options: SessionOption
         options,
         precision=str(manifest.get("precision", "fp32")),
     )
+
+
+def _widened(value: torch.Tensor) -> torch.Tensor:
+    """Halves as float32; labels and flags as they are."""
+    return value.float() if value.is_floating_point() else value
 
 
 def _load(file: Path, manifest: Mapping[str, Any]) -> torch.nn.Module:
