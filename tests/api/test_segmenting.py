@@ -17,6 +17,7 @@ from vitdeploy.catalog.sam_prompts import Prompt
 from vitdeploy.errors import UnreadableFile, UsageError
 from vitdeploy.images import photos, sam_predict
 from vitdeploy.images.sam_predict import Candidate
+from vitdeploy.inference import client
 from vitdeploy.runtimes import on_ort, session
 
 PHOTO = np.zeros((300, 400, 3), np.uint8)
@@ -213,12 +214,15 @@ def test_predict_takes_either_part_and_writes_overlay_and_masks(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """The decoder is planted: what it is given is what the real one is given, and its answer is known."""
-    infer = session.infer
+    inference_on = client.inference_on
 
-    def with_planted(opened: Any, feeds: Any) -> Any:
-        return planted(feeds) if sam_prompts.COORDS in feeds else infer(opened, feeds)
+    def with_planted(*where: Any, **how: Any) -> Any:
+        infer = inference_on(*where, **how)
+        return lambda artifact, feeds: (  # a feed of the decoder has coordinates
+            [planted(feed) for feed in feeds] if sam_prompts.COORDS in feeds[0] else infer(artifact, feeds)
+        )
 
-    monkeypatch.setattr(session, "infer", with_planted)
+    monkeypatch.setattr(client, "inference_on", with_planted)
     photo = photos.open_named("sample:coffee")
     for part in ("encoder", "decoder"):
         seen = predict.predict(

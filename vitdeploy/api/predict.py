@@ -1,7 +1,6 @@
 """`predict`: one image through an artifact, and the answer drawn."""
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,14 +11,15 @@ from PIL import Image
 
 from vitdeploy import documents
 from vitdeploy.api.devices import only_here
-from vitdeploy.artifacts.manifest import Artifact, as_json, open_artifact
+from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.catalog import packages, registry, user_models
 from vitdeploy.catalog.spec import ModelSpec
-from vitdeploy.devices import computer_facts
+from vitdeploy.devices import computer_facts, device_facts, inventory
 from vitdeploy.errors import Impossible
 from vitdeploy.images import labels, photos, postprocess, sam_predict
+from vitdeploy.inference import client
+from vitdeploy.processes import child_reply
 from vitdeploy.reports.pictures import overlay
-from vitdeploy.runtimes import session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +85,7 @@ def predict(request: PredictRequest) -> Prediction:
         raise user_models.unknown_preprocessing(manifest.model, "so a picture cannot be its input", "Export it with")
     if prompted:
         return _masks(request, photo, artifact, used.words)
-    with _sessions(artifact) as (infer,):
-        outputs = infer(postprocess.model_inputs(photo, manifest, spec))
+    outputs = _answer(artifact, postprocess.model_inputs(photo, manifest, spec))
     described = manifest.outputs[0]
     answer = postprocess.first_output(outputs[described.name], described.layout)
     picture = _picture_path(request, artifact)
@@ -120,15 +119,14 @@ def _masks(request: PredictRequest, photo: Any, artifact: Artifact, preprocessin
     """Run encoder and decoder on an image and its prompts, and draw the masks."""
     prompts = sam_predict.parse_prompts(request.points, request.boxes, photo)
     parts = sam_predict.encoder_and_decoder(artifact)
-    with _sessions(*parts) as (encode, decode):
-        objects = sam_predict.segment(
-            photo,
-            prompts,
-            (parts[0].manifest, parts[1].manifest),
-            registry.find_model(artifact.manifest.model, "encoder"),
-            run=(encode, decode),
-            multimask=request.multimask,
-        )
+    objects = sam_predict.segment(
+        photo,
+        prompts,
+        (parts[0].manifest, parts[1].manifest),
+        registry.find_model(artifact.manifest.model, "encoder"),
+        run=(partial(_answer, parts[0]), partial(_answer, parts[1])),
+        multimask=request.multimask,
+    )
     weights = artifact.manifest.weights
     note = f"{weights.words}: the masks mean nothing" if weights.source == "random" else None
     picture = _picture_path(request, artifact)
@@ -175,25 +173,27 @@ def _upsampled(request: PredictRequest, photo: Any, image: Any, artifact: Artifa
     )
 
 
-@contextmanager
-def _sessions(*artifacts: Artifact) -> Generator[Sequence[Callable[[Any], Any]]]:
-    """What runs each of the artifacts of one target on this machine's cores.
+def _answer(artifact: Artifact, feed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The artifact's outputs, from a process of its own: a damaged file can end that, and not this one.
 
     Raises:
         Impossible: this version has no runtime for the target.
         MissingPackage: it is not installed.
+        ToolchainFailed: the runtime refused the file, or died of it.
     """
-    target = registry.find_target(artifacts[0].manifest.target)
-    if target.runtime is None:
-        raise Impossible(f"this version has nothing that runs {target.name}", "Use an artifact of another target.")
+    target = registry.find_target(artifact.manifest.target)
     packages.require(target.run_packages)
-    open_session = registry.load(target.runtime).open_session
-    options = session.SessionOptions(threads=computer_facts.cores_physical())
-    with ExitStack() as stack:
-        yield [
-            partial(session.infer, stack.enter_context(open_session(part.file, as_json(part.manifest), options)))
-            for part in artifacts
-        ]
+    here = inventory.find("local")
+    with inventory.connect(here) as link:
+        answer = client.inference_on(
+            here,
+            link,
+            device_facts.read_facts(here, link),
+            threads=computer_facts.cores_physical(),
+            log=child_reply.log_file(f"predict-{user_models.folder_name(artifact.manifest.model, None)}"),
+        )
+        (outputs,) = answer(artifact, [feed])
+        return {name: np.array(values) for name, values in outputs.items()}  # they are mapped from a file that goes
 
 
 def _picture_path(request: PredictRequest, artifact: Artifact) -> Path:
