@@ -104,7 +104,7 @@ def read(path: Path) -> Suite:
         file = msgspec.toml.decode(path.read_bytes(), type=_File)
     except OSError as error:
         raise UnreadableFile(f"cannot read the suite {path}: {error.strerror}", "Check its permissions.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableFile(f"{path} is not a valid suite: {error}", "Correct that field.") from error
     if not file.rows and file.unavailable is None:
         raise UnreadableFile(f"{path} is not a valid suite: it has no rows", "Add a [[rows]] table.")

@@ -35,6 +35,12 @@ LEAST_HEIGHT_PX = 420
 MOST_WIDTH_PX = 2048
 """Narrow strips are not enlarged beyond this."""
 
+LARGEST_PX = 8192
+"""Pictures with a longer side are drawn smaller: an overlay is to be looked at."""
+
+_MOST_TEXT_PX = 120
+"""Letters are no larger, however high the picture is: the panel's width follows from them."""
+
 _INK, _PAPER, _FAINT, _TRACK = (23, 33, 43), (255, 255, 255), (98, 108, 119), (233, 236, 240)
 _WARNING, _ACCENT = (176, 42, 18), (11, 102, 176)
 _OBJECTS: Final = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (86, 180, 233))
@@ -141,8 +147,8 @@ def _with_panel(
     swatches: bool,
 ) -> Image.Image:
     """``picture`` with a panel on its right: a heading, a bar of its share a row, caption and note."""
-    picture = _enlarged(picture)
-    size = max(15, picture.height // 30)
+    picture = _fitted_to_page(picture)
+    size = min(max(15, picture.height // 30), _MOST_TEXT_PX)
     font, small = ImageFont.load_default(size), ImageFont.load_default(round(size * 0.86))
     step, margin, line = round(size * 2.05), round(size * 1.3), round(size * 1.25)
     width = max(round(size * 19), picture.width // 4)
@@ -188,7 +194,12 @@ def _borders(label_map: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     return border
 
 
-def _enlarged(picture: Image.Image) -> Image.Image:
+def _fitted_to_page(picture: Image.Image) -> Image.Image:
+    if max(picture.size) > LARGEST_PX:
+        scale = LARGEST_PX / max(picture.size)
+        return picture.resize(
+            (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.BOX
+        )
     scale = min(LEAST_HEIGHT_PX / picture.height, MOST_WIDTH_PX / picture.width)
     if scale <= 1:
         return picture

@@ -1,5 +1,6 @@
 """Device files: those that ship, those that take their place, and those that are wrong."""
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -114,3 +115,21 @@ def test_the_rule_for_threads_is_applied_to_what_is_found():
     assert inventory.threads_of(msgspec.structs.replace(local, threads="big-cores"), DeviceFacts({"cores_big": 4})) == 4
     assert inventory.threads_of(msgspec.structs.replace(local, threads=3), DeviceFacts({})) == 3
     assert inventory.threads_of(local, DeviceFacts({})) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('facts = {"a" = ' + "[" * 100_000 + "]" * 100_000 + "}", "not a valid device file"),
+        ('title = "a\\u0000b"', "control character - at `$.title`"),
+        ('host = "a\\u001b[31m"', "control character - at `$.host`"),
+        ('user = "a\\u202eb"', "control character - at `$.user`"),
+    ],
+    ids=["deep", "nul", "escape", "direction"],
+)
+def test_hostile_device_files_are_refused(tmp_path: Path, text: str, said: str):
+    lines = {"title": 'title = "t"', "link": 'link = "ssh"', "targets": 'targets = ["onnx-fp32"]'}
+    lines[text.split(maxsplit=1)[0]] = text
+    (tmp_path / "box.toml").write_text("\n".join(lines.values()))
+    with pytest.raises(UnreadableFile, match=re.escape(said)):
+        inventory.read(tmp_path / "box.toml")

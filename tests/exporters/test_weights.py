@@ -463,3 +463,24 @@ def test_the_published_checkpoint_fits_and_sees():
     assert labels.shape == (64, 64)
     assert (labels[3:33, 20:36] == person).float().mean() > 0.7, "her head and shoulders are left of the middle"
     assert (labels == person).float().mean() < 0.8, "and not everything is her"
+
+
+def test_a_checkpoint_that_claims_more_than_it_holds_is_refused_before_memory_is_touched(tmp_path: Path):
+    torch.save({"a": torch.zeros(1).expand(2**31)}, tmp_path / "wide.pt")
+    assert (tmp_path / "wide.pt").stat().st_size < 4096
+    with pytest.raises(UnreadableFile, match="claims 8589934592 bytes"):
+        read_checkpoint(tmp_path / "wide.pt")
+    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(2**27))
+    with pytest.raises(UnreadableFile, match="claims"):
+        read_checkpoint(tmp_path / "bomb.pt")
+
+
+def test_the_length_of_a_safetensors_header_is_no_web_page(tmp_path: Path):
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    length = int.from_bytes(b" <" + bytes(6), "little")
+    save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
+    data = (tmp_path / "a.safetensors").read_bytes()
+    head = data[8 : 8 + int.from_bytes(data[:8], "little")]
+    (tmp_path / "a.safetensors").write_bytes(length.to_bytes(8, "little") + head.ljust(length) + data[8 + len(head) :])
+    assert read_checkpoint(tmp_path / "a.safetensors")["a"].tolist() == [0.0]

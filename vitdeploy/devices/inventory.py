@@ -121,7 +121,7 @@ def _table(path: Path) -> dict[str, Any]:
         raise UnreadableFile(
             f"cannot read the device file {path}: {error.strerror}", "Check its permissions."
         ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableFile(f"{path} is not a valid device file: {error}", "Correct that line.") from error
     return {"name": path.stem, **table}
 
@@ -146,6 +146,11 @@ def _device(table: Mapping[str, Any], path: Path) -> Device:
         device = msgspec.convert(table, Device)
     except msgspec.ValidationError as error:
         raise UnreadableFile(f"{path} is not a valid device file: {error}", "Correct that field.") from error
+    for name, value in msgspec.structs.asdict(device).items():
+        if isinstance(value, str) and not value.isprintable():
+            raise UnreadableFile(
+                f"{path} is not a valid device file: a control character - at `$.{name}`", "Take it out."
+            )
     if device.name != path.stem:
         raise UnreadableFile(
             f"{path} is not a valid device file: it names {device.name!r}", f"Name it {path.stem!r}, as the file."

@@ -5,12 +5,14 @@ saturated regions that noise never shows.
 """
 
 import importlib.util
+import struct
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from vitdeploy.catalog import packages
 from vitdeploy.catalog.preprocessing import IMAGENET_MEAN, Preprocessing
@@ -38,8 +40,10 @@ FILL = tuple(round(255 * mean) for mean in IMAGENET_MEAN)
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
 
-Image.MAX_IMAGE_PIXELS = 2**28
-"""Larger files are refused as decompression bombs (256 Mpixel is 0.75 GiB as RGB)."""
+LARGEST_PIXELS = 2**27
+"""Larger images are refused unread: 134 Mpixel are 0.4 GiB as RGB and 1.6 GiB as fp32."""
+
+Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS
 
 
 def bundled() -> list[Path]:
@@ -87,7 +91,7 @@ def open_named(name: str) -> Photo:
         UnreadableFile: it cannot be read.
     """
     if not name.startswith(SAMPLE):
-        return read(Path(name))
+        return read(Path(name), upright=True)
     samples = {path.stem: path for path in bundled()}
     sample = name.removeprefix(SAMPLE)
     if sample not in samples:
@@ -96,19 +100,44 @@ def open_named(name: str) -> Photo:
     return read(samples[sample])
 
 
-def read(path: Path) -> Photo:
+def read(path: Path, *, upright: bool = False) -> Photo:
     """The image at ``path`` as RGB.
 
+    Args:
+        upright: turned as its EXIF orientation says. Data sets are evaluated as their pixels lie.
+
     Raises:
-        UnreadableFile: not there, not an image, truncated, or absurdly large.
+        UnreadableFile: not there, not an image, truncated, too large, or of pixels whose range is not known.
     """
     try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return _as_rgb(ImageOps.exif_transpose(image) if upright else image, image.format, path)
     except FileNotFoundError as error:
         raise UnreadableFile(f"no image at {path}", "Check the path.") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableFile(
+            f"{path} has more than {LARGEST_PIXELS} pixels", "Give a smaller image, or a part of this one."
+        ) from error
+    except (OSError, SyntaxError, ValueError, MemoryError, struct.error) as error:
         raise UnreadableFile(f"{path} is not a readable image: {error}", "Use a PNG or JPEG file.") from error
+
+
+def _as_rgb(image: Image.Image, form: str | None, path: Path) -> Photo:
+    """Bytes of ``image``; 16 bits are scaled, which Pillow's own conversion clips to white.
+
+    Raises:
+        UnreadableFile: its pixels have 32 bits: nothing says which value is white.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and form == "PNG"):
+        grey = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 is 255
+        return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise UnreadableFile(
+            f"{path} has pixels of 32 bits, and nothing says which value is white", "Convert it to 8 or 16 bits."
+        )
+    return np.asarray(image.convert("RGB"))
 
 
 def size_of(path: Path) -> Size | None:
@@ -116,7 +145,7 @@ def size_of(path: Path) -> Size | None:
     try:
         with Image.open(path) as image:
             return image.height, image.width
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
         return None
 
 

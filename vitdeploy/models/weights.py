@@ -4,6 +4,7 @@ A checkpoint is somebody else's file. It is read without executing anything in i
 with it ends in one line that names the file and the fault.
 """
 
+import contextlib
 import hashlib
 import math
 import pickle
@@ -48,6 +49,11 @@ _NOT_WEIGHTS = {
     b"version https://git-lfs": ("a Git LFS pointer, not the file itself", "Fetch the file with `git lfs pull`."),
     b"<": ("a web page, not a checkpoint", "Download the file itself instead of the page about it."),
 }
+_PAGE = re.compile(rb"\s*<[!?a-zA-Z]")
+"""How a page begins; the length of a safetensors header may read as " <"."""
+_MOST_GROWTH = 8
+_ALWAYS_BYTES = 2**26
+"""Tensors may claim so many times the bytes of their file, or so many bytes: fp16 becomes fp32, some are shared."""
 
 
 def seeded(module: nn.Module, seed: int) -> StateDict:
@@ -274,11 +280,21 @@ def _check_is_file(path: Path) -> None:
     if not start:
         raise _unreadable(path, "is empty (0 bytes)", _DOWNLOAD)
     for magic, (what, hint) in _NOT_WEIGHTS.items():
-        if start.lstrip().startswith(magic):
+        if start.lstrip().startswith(magic) and (magic != b"<" or _PAGE.match(start)):
             raise _unreadable(path, f"is {what}", hint)
 
 
+def _check_claim(path: Path, claimed_bytes: int) -> None:
+    """Refuse a checkpoint whose tensors would fill memory that its file cannot."""
+    size_bytes = path.stat().st_size
+    if claimed_bytes > max(_MOST_GROWTH * size_bytes, _ALWAYS_BYTES):
+        raise _unreadable(path, f"claims {claimed_bytes} bytes of tensors in {size_bytes} bytes", _DOWNLOAD)
+
+
 def _read_torch(path: Path) -> object:
+    if zipfile.is_zipfile(path):
+        with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+            _check_claim(path, sum(entry.file_size for entry in archive.infolist()))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about other pickle protocols; the error below says it better
@@ -329,12 +345,15 @@ def _read_safetensors(path: Path) -> object:
 def _tensors(path: Path, entries: Mapping[Any, Any]) -> StateDict:
     hint = _SAVE_STATE_DICT
     tensors: StateDict = {}
+    claimed_bytes = 0
     for key, value in entries.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             entry = f"{_shown(key)} is a {type(value).__name__}"
             raise _unreadable(path, f"is not a dict of tensors: its entry {entry}", hint)
         if value.is_quantized or value.is_complex() or value.layout != torch.strided:
             raise _unreadable(path, f"holds no plain numbers in {_shown(key)}: {value.dtype} {value.layout}", hint)
+        claimed_bytes += value.numel() * max(4, value.element_size())
+        _check_claim(path, claimed_bytes)  # before a tensor of one number, repeated, is laid out
         tensors[key] = value.detach().float() if value.is_floating_point() else value
     if not tensors:
         raise _unreadable(path, "holds no tensors", hint)
