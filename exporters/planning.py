@@ -119,13 +119,19 @@ def plans(requests: Sequence[ArtifactRequest]) -> list[Plan]:
         UnreadableFile: the weights file cannot be read.
     """
     for request in requests:
-        _check(request)
+        check(request)
     stated = {request.weights: request.weights_sha256 for request in requests if request.weights}
     digests: dict[Path | None, str] = {path: digest or manifest.digest_of(path) for path, digest in stated.items()}
     return [_plan(request, digests.get(request.weights)) for request in requests]
 
 
-def _check(request: ArtifactRequest) -> None:
+def check(request: ArtifactRequest) -> None:
+    """Refuse what the model or the target cannot have, before anything is read.
+
+    Raises:
+        UsageError: a rewrite that the target does not have.
+        Impossible: a size or an option that the model or the target cannot have.
+    """
     spec, target = request.spec, request.target
     registry.check_size(spec, request.variant.size)
     for name in request.variant.without:

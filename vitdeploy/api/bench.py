@@ -32,7 +32,10 @@ def bench_plan(what: Sequence[str], request: BenchRequest) -> list[str]:
     how = f"{protocol.trials} trials of at least {protocol.min_time_s:g} s"
     if protocol.until is not None:
         how += f", more until the interval is within ±{protocol.until:.1%} or the time budget is spent"
-    return [f"{case.words} on {device.name}: {how}" for case in planned]
+    return [
+        f"{case.words} on {device.name}: " + (f"left out, {case.refused.message}" if case.refused else how)
+        for case in planned
+    ]
 
 
 def bench(

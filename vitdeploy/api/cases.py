@@ -12,10 +12,10 @@ from vitdeploy.artifacts.manifest import MANIFEST, Artifact, open_artifact
 from vitdeploy.benchmarks import suite
 from vitdeploy.benchmarks.suite import Entry
 from vitdeploy.catalog import graph_io, registry, user_models
-from vitdeploy.catalog.spec import Attention, Boundary, Compute, is_user_model
+from vitdeploy.catalog.spec import Attention, Boundary, Compute, Size, is_user_model
 from vitdeploy.catalog.variant import RANDOM, Variant
 from vitdeploy.devices.inventory import Device
-from vitdeploy.errors import UsageError, VitdeployError
+from vitdeploy.errors import Impossible, UsageError, VitdeployError
 from vitdeploy.results.record import Case
 
 
@@ -99,15 +99,28 @@ def model_names(names: Sequence[str], suite_name: str | None, size: str | None =
     wanted = registry.parse_size(size) if size else None
     entries = suite_entries(names, suite_name)
     named = list(names) or [entry.model for entry in entries]
-    return list(dict.fromkeys(spec.name for name in named for spec in registry.exported_models(name, wanted)))
+    return list(dict.fromkeys(exact for name in named for exact in _exact_names(name, wanted)))
 
 
-def plan(what: Sequence[str], request: BenchRequest) -> list[Planned]:
+def _exact_names(name: str, size: Size | None) -> list[str]:
+    """A model's parts, or itself; also where it is a user's own that cannot be read, which its export says."""
+    try:
+        return [spec.name for spec in registry.exported_models(name, size)]
+    except UsageError:
+        raise
+    except VitdeployError:
+        return [name]
+
+
+def plan(what: Sequence[str], request: BenchRequest, *, keep_going: bool = True) -> list[Planned]:
     """The cases of a request: those of ``what`` when anything is named, else those of its suite.
+
+    Args:
+        keep_going: a size or attention that one of several models cannot have is a refused case; without, an error.
 
     Raises:
         UsageError: an unknown name or a value that means nothing.
-        Impossible: a size or attention that the model cannot have.
+        Impossible: a size or attention that none of the models can have.
         UnreadableFile: a path that is no artifact.
     """
     _check(request)
@@ -117,6 +130,9 @@ def plan(what: Sequence[str], request: BenchRequest) -> list[Planned]:
             planned.append(_of_artifact(open_artifact(Path(name)), request))
         else:
             planned += _of_models(Entry(model=name), request)
+    refusals = [case.refused for case in planned if case.refused is not None]
+    if refusals and (not keep_going or len(refusals) == len(planned)):
+        raise refusals[0]
     return planned
 
 
@@ -155,7 +171,10 @@ def side(name: str, request: BenchRequest) -> Planned:
         size=registry.parse_size(size) if size else None,
         attention="softmax" if plain != model else None,
     )
-    return _of_models(entry, request)[0]
+    (planned,) = _of_models(entry, request)
+    if planned.refused is not None:
+        raise planned.refused
+    return planned
 
 
 def artifact_folders(name: str) -> dict[str, Path]:
@@ -229,16 +248,21 @@ def _of_models(entry: Entry, request: BenchRequest) -> list[Planned]:
     wanted = registry.parse_size(request.size) if request.size else entry.size
     for spec in registry.exported_models(entry.model, wanted):
         size = wanted or spec.size
-        registry.check_size(spec, size)
+        attention, refused = spec.attentions[0], None
+        try:
+            registry.check_size(spec, size)
+            attention = registry.attention_of(spec, request.attention or entry.attention)
+        except Impossible as error:
+            refused = error
         exact = dataclasses.replace(
             entry,
             model=spec.name,
             size=size,
             batch=request.batch or entry.batch,
-            attention=registry.attention_of(spec, request.attention or entry.attention),
+            attention=attention,
             streams=request.streams or entry.streams,
         )
-        planned += [of_entry(exact, target) for target in request.targets or entry.targets or FALLBACK_TARGETS]
+        planned += [of_entry(exact, target, refused) for target in request.targets or entry.targets or FALLBACK_TARGETS]
     return planned
 
 

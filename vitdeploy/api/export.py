@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -12,10 +12,10 @@ from vitdeploy.api.devices import reachable
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import preprocessing, registry
-from vitdeploy.catalog.spec import Attention, Converter, Head, Io
+from vitdeploy.catalog.spec import Attention, Converter, Head, Io, ModelSpec, Size, Target
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.devices import device_facts, inventory
-from vitdeploy.errors import Impossible, UsageError, VitdeployError
+from vitdeploy.errors import Impossible, MissingPackage, UsageError, VitdeployError
 from vitdeploy.exporters import pipeline, planning
 from vitdeploy.exporters.engines import remote_build
 from vitdeploy.exporters.planning import Plan
@@ -115,9 +115,23 @@ def create_model(
     return module
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A model that is not exported, and why; the others are."""
+
+    model: str
+    error: VitdeployError
+
+
 def export_plan(names: Sequence[str], request: ExportRequest) -> list[str]:
     """What `export` would do, one step a line."""
-    return [line for plan in _plans(names, request) for line in planning.describe(plan)]
+    lines: list[str] = []
+    for plan in _plans(names, request):
+        if isinstance(plan, Refused):
+            lines.append(f"{plan.model}: left out, {plan.error.message}")
+        else:
+            lines += planning.describe(plan)
+    return lines
 
 
 def export(names: Sequence[str], request: ExportRequest, *, progress: Progress = silent) -> list[ExportResult]:
@@ -128,11 +142,40 @@ def export(names: Sequence[str], request: ExportRequest, *, progress: Progress =
     """
     plans = _plans(names, request)
     store = Store()
-    planning.prepare(plans, store)
-    rows = [_exported(plan, store, request, progress) for plan in plans]
+    rows = [
+        _refused_row(plan, request) if isinstance(plan, Refused) else _exported(plan, store, request, progress)
+        for plan in _ready(plans, store)
+    ]
     if len(rows) == 1 and rows[0].error is not None and rows[0].artifact is None:
         raise rows[0].error
     return rows
+
+
+def _ready(plans: Sequence[Plan | Refused], store: Store) -> list[Plan | Refused]:
+    """The plans, those that lack a package here refused; all of them lack one: an error that names all packages."""
+    possible = [plan for plan in plans if isinstance(plan, Plan)]
+    try:
+        planning.prepare(possible, store)
+    except MissingPackage:
+        ready = [_prepared(plan, store) if isinstance(plan, Plan) else plan for plan in plans]
+        if not any(isinstance(plan, Plan) for plan in ready):
+            raise
+        return ready
+    return list(plans)
+
+
+def _prepared(plan: Plan, store: Store) -> Plan | Refused:
+    try:
+        planning.prepare([plan], store)
+    except MissingPackage as error:
+        return Refused(model=plan.variant.full_model, error=error)
+    return plan
+
+
+def _refused_row(refused: Refused, request: ExportRequest) -> ExportResult:
+    return ExportResult(
+        model=refused.model, target=request.target, artifact=None, error=refused.error, reused=False, seconds=0.0
+    )
 
 
 def _exported(plan: Plan, store: Store, request: ExportRequest, progress: Progress) -> ExportResult:
@@ -161,8 +204,13 @@ def _exported(plan: Plan, store: Store, request: ExportRequest, progress: Progre
     )
 
 
-def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan]:
-    """One checked export plan a model."""
+def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan | Refused]:
+    """One checked export plan a model; what one of several models cannot have refuses that model alone.
+
+    Raises:
+        UsageError: an unknown name, or a value that means nothing.
+        VitdeployError: why none of the models can be exported, where that is the same for all.
+    """
     target = registry.find_target(request.target)
     if request.device is not None:
         device = inventory.find(request.device)
@@ -171,8 +219,11 @@ def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan]:
         if target.unavailable is None:
             reachable(request.device)
     size = registry.parse_size(request.size) if request.size else None
-    specs = [spec for name in names for spec in registry.exported_models(name, size)]
-    if request.weights is not None and (meant := len({spec.whole for spec in specs})) != 1:
+    specs = [spec for name in names for spec in _specs(name, size)]
+    known = [spec for spec in specs if not isinstance(spec, Refused)]
+    if not known and len(specs) == 1 and isinstance(specs[0], Refused):
+        raise specs[0].error
+    if request.weights is not None and (meant := len({spec.whole for spec in known})) != 1:
         raise UsageError(f"--weights fits one model, and {meant} are meant", "Name one model.")
     if request.weights_key is not None and request.weights is None:
         raise UsageError("--weights-key names a state dict of a checkpoint, and none is given", "Give --weights FILE.")
@@ -195,7 +246,36 @@ def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan]:
     }
     given = preprocessing.options(**{name: getattr(request, name) for name in PREPROCESSING})
     requests = [
-        planning.ArtifactRequest(
+        spec if isinstance(spec, Refused) else _checked(spec, target, size, given, options, request) for spec in specs
+    ]
+    errors = [entry.error for entry in requests if isinstance(entry, Refused)]
+    if errors and len(errors) == len(requests) and len({error.message for error in errors}) == 1:
+        raise errors[0]
+    made = iter(planning.plans([entry for entry in requests if not isinstance(entry, Refused)]))
+    return [entry if isinstance(entry, Refused) else next(made) for entry in requests]
+
+
+def _specs(name: str, size: Size | None) -> Sequence[ModelSpec | Refused]:
+    """The rows that a name stands for; a user's own model that cannot be read is refused."""
+    try:
+        return registry.exported_models(name, size)
+    except UsageError:
+        raise
+    except VitdeployError as error:
+        return (Refused(model=name, error=error),)
+
+
+def _checked(
+    spec: ModelSpec,
+    target: Target,
+    size: Size | None,
+    given: preprocessing.PreprocessingOptions,
+    options: Mapping[str, Any],
+    request: ExportRequest,
+) -> planning.ArtifactRequest | Refused:
+    """The request for one model, or why the model cannot have it."""
+    try:
+        artifact = planning.ArtifactRequest(
             variant=registry.variant_of(
                 spec,
                 target.name,
@@ -210,9 +290,10 @@ def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan]:
             force=request.force,
             device=request.device,
         )
-        for spec in specs
-    ]
-    return planning.plans(requests)
+        planning.check(artifact)
+    except Impossible as error:
+        return Refused(model=spec.name, error=error)
+    return artifact
 
 
 def _capabilities(text: str | None) -> tuple[str, ...]:

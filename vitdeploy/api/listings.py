@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from vitdeploy.benchmarks import suite
 from vitdeploy.catalog import packages, registry
@@ -14,7 +15,8 @@ class ListingRow:
 
     name: str
     facts: Mapping[str, str]
-    usable: bool
+    usable: bool | None
+    """None: not known without an attempt, which listing is not."""
     why_not: str | None = None
 
 
@@ -52,16 +54,31 @@ def targets() -> list[ListingRow]:
 
 
 def devices() -> list[ListingRow]:
-    """Every device, and whether it is configured."""
+    """Every device, and whether it is configured; whether one behind a link answers is not known without asking it."""
+    inventory_now = inventory.load()
     return [
         ListingRow(
             name=device.name,
-            facts={"title": device.title, "link": device.link, "targets": " ".join(device.targets)},
-            usable=(why_not := inventory.unreachable(device)) is None,
-            why_not=why_not,
+            facts={
+                "title": device.title,
+                "link": device.link,
+                "targets": " ".join(device.targets),
+                "file": _shown_path(inventory_now.files[device.name]),
+            },
+            usable=False if why_not else True if device.link == "local" else None,
+            why_not=why_not or (None if device.link == "local" else _not_probed(device.name)),
         )
-        for device in inventory.devices().values()
+        for device in inventory_now.devices.values()
+        for why_not in (inventory.unreachable(device),)
     ]
+
+
+def _not_probed(name: str) -> str:
+    return f"its file is complete; it was not contacted (`vitdeploy doctor --device {name}` does)"
+
+
+def _shown_path(path: Path) -> str:
+    return "shipped" if path.parent == inventory.SHIPPED else str(path)
 
 
 def suites() -> list[ListingRow]:

@@ -30,7 +30,7 @@ def cache_gc_command(
     from vitdeploy.api import cache
 
     rows = cache.cache_gc(older_than_days=older_than, dry_run=dry_run, progress=console.progress)
-    return _rows(rows, "removed")
+    return _rows(rows, "would be removed" if dry_run else "removed")
 
 
 def _rows(rows: "Sequence[CacheRow]", action: str) -> CommandOutput:

@@ -188,11 +188,14 @@ def plan(lines: Sequence[str]) -> CommandOutput:
 def listing(kind: str, rows: "Sequence[ListingRow]") -> CommandOutput:
     """The table of models, targets, devices, suites or published tables; ``kind`` in the singular."""
     facts = list(dict.fromkeys(key for row in rows for key in row.facts))
-    cells = [
-        (row.name, *(row.facts.get(key, "") for key in facts), "yes" if row.usable else f"no: {row.why_not}")
-        for row in rows
-    ]
+    cells = [(row.name, *(row.facts.get(key, "") for key in facts), _usable(row)) for row in rows]
     return CommandOutput(document=rows, human=[Table(heads=(kind, *facts, "usable here"), rows=cells)])
+
+
+def _usable(row: "ListingRow") -> str:
+    if row.usable is None:
+        return f"not known: {row.why_not}"
+    return "yes" if row.usable else f"no: {row.why_not}"
 
 
 def parity_words(parity: "Parity") -> str:

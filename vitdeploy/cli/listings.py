@@ -19,7 +19,7 @@ def targets_command() -> CommandOutput:
 
 
 def devices_command() -> CommandOutput:
-    """List the devices, and which can be reached."""
+    """List the devices, and which are configured; none is contacted."""
     from vitdeploy.api import listings
 
     return console.listing("device", listings.devices())

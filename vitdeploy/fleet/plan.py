@@ -268,5 +268,5 @@ def _of_rows(plan: SweepPlan, rows: PlanRows) -> list[tuple[str, Planned, BenchR
                 streams=rows.streams,
                 sustained_s=plan.sustained_s,
             )
-            expanded += [(device, planned, request) for planned in cases.plan(rows.models, request)]
+            expanded += [(device, planned, request) for planned in cases.plan(rows.models, request, keep_going=False)]
     return expanded
