@@ -158,3 +158,24 @@ def test_the_holders_words_are_a_strangers(folder: Path):
 def test_words_are_one_printable_bounded_line():
     assert one_line("a\x1b]0;b\x07\r\nc\u202e\u2028d") == "a ]0;b c d"
     assert len(one_line("x" * 10**6)) == 300
+
+
+FEW_FILES = """
+import resource, sys
+from vitdeploy.errors import DeviceError
+from vitdeploy.processes.local import LocalConnection
+link = LocalConnection()
+for limit in range(4, 24):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, 64))
+    try:
+        link.run([sys.executable, "-c", "pass"], timeout_s=20)
+    except DeviceError as error:
+        assert "Too many open files" in error.message and "ulimit -n" in error.hint, (limit, error.message, error.hint)
+        print(limit)
+"""
+
+
+def test_descriptors_that_run_out_are_not_a_missing_program():
+    done = subprocess.run([sys.executable, "-c", FEW_FILES], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split(), "the limit was never felt"

@@ -49,7 +49,7 @@ class Streams:
         self._unsent = memoryview(b"")
         self._close_stdin = False
         self._stdin = process.stdin
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.PollSelector()  # no descriptor of its own: they may have run out
         for pipe, take in ((process.stdout, self._take_stdout), (process.stderr, self._take_stderr)):
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)
