@@ -52,7 +52,11 @@ def claimed(
         provenance.check_out(path, resume=resume)  # under the claim: what another one finished meanwhile counts
         if resume and path.exists() and not path.is_file():
             raise UsageError(f"{path} is no file to go on with", "Name the run with --out.")
-        yield path
+        try:
+            yield path
+        except KeyboardInterrupt as interruption:
+            interruption.args = (path,)  # whoever shows it can say what to go on with
+            raise
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitdeploy import units
-from vitdeploy.cli import console
+from vitdeploy.cli import console, outcome_errors
 from vitdeploy.cli.console import CommandOutput, Table
 from vitdeploy.cli.options import (
     Artifacts,
@@ -89,7 +89,8 @@ def bench_output(outcome: "BenchOutcome") -> CommandOutput:
     notes = result_notes(run.results)
     notes += [f"{row.case.name}: {line}." for row in run.results for line in explanations.sustained(row)]
     human = [table, *reasons, *notes, str(outcome.path)]
-    return CommandOutput(document=run, human=human, exit_code=outcome.exit_code)
+    failures = outcome_errors.of_results(run.results, outcome.exit_code)
+    return CommandOutput(document=run, human=human, exit_code=outcome.exit_code, failures=failures)
 
 
 def result_cells(results: "Sequence[Result]") -> list[dict[str, str]]:

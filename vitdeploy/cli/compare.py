@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitdeploy import units
-from vitdeploy.cli import console
+from vitdeploy.cli import console, outcome_errors
 from vitdeploy.cli.console import CommandOutput, Table
 from vitdeploy.cli.options import Artifacts, Device, DryRun, Out, Priority, Size, Threads, request_of, share
 
@@ -153,6 +153,7 @@ def duel_output(outcome: "DuelOutcome") -> CommandOutput:
         document={"run": str(outcome.path), **asdict(outcome.compared)},
         human=[sides, *_verdicts(outcome.compared), *reasons, str(outcome.path)],
         exit_code=outcome.exit_code,
+        failures=outcome_errors.of_results(results, outcome.exit_code),
     )
 
 
@@ -162,6 +163,7 @@ def compare_output(outcome: "CompareOutcome") -> CommandOutput:
         document={"exit_code": outcome.exit_code, **asdict(outcome.compared)},
         human=_verdicts(outcome.compared),
         exit_code=outcome.exit_code,
+        failures=outcome_errors.of_verdicts(outcome.compared, outcome.exit_code),
         verdict=True,
     )
 

@@ -1,5 +1,6 @@
 """`doctor`: what makes exports fail or measurements unreliable on a device."""
 
+from vitdeploy.cli import outcome_errors
 from vitdeploy.cli.console import CommandOutput, Table
 from vitdeploy.cli.options import Device
 
@@ -15,4 +16,5 @@ def doctor_command(device: Device = None) -> CommandOutput:
     ]
     table = Table(heads=("", "looked at", "found", "advice"), rows=rows)
     exit_code = max((finding.exit_code for finding in findings), default=0)
-    return CommandOutput(document=findings, human=[table], exit_code=exit_code)
+    failures = outcome_errors.of_findings(findings, exit_code)
+    return CommandOutput(document=findings, human=[table], exit_code=exit_code, failures=failures)

@@ -42,8 +42,9 @@ def main(argv: list[str] | None = None) -> int:
 def _run(arguments: list[str]) -> int:
     import typer
 
-    from vitdeploy.cli import app
+    from vitdeploy.cli import app, options
 
+    options.note_arguments(arguments)
     try:
         code = int(app.app(arguments, standalone_mode=False, prog_name="vitdeploy") or 0)
     except app.ParserError as error:

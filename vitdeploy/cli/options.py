@@ -2,7 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
@@ -78,6 +79,26 @@ def _is_text(word: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
+_arguments: list[str] = []
+"""Of the command line that runs, as it was given."""
+
+
+def note_arguments(arguments: Sequence[str]) -> None:
+    """Keep the words of the command line, for the hint that says how to go on."""
+    _arguments[:] = arguments
+
+
+def _go_on(function: Callable[..., CommandOutput], interruption: KeyboardInterrupt) -> str:
+    """How to go on after Ctrl-C: the whole command where its file holds finished work."""
+    out = next((word for word in interruption.args if isinstance(word, Path)), None)
+    if out is None or not out.exists() or "resume" not in inspect.signature(function).parameters:
+        return "Run the same command again."
+    words = [word for word in _arguments if word != "--resume"]
+    if not any(word == "--out" or word.startswith("--out=") for word in words):
+        words += ["--out", str(out)]
+    return f"Go on with `{shlex.join(('vitdeploy', *words, '--resume'))}`."
+
+
 def verb(function: Callable[..., CommandOutput]) -> Callable[..., None]:
     """A command from ``function``: with the options of every command; it shows the output and exits with its code."""
 
@@ -95,10 +116,7 @@ def verb(function: Callable[..., CommandOutput]) -> Callable[..., None]:
         try:
             output = function(*args, **options)
         except KeyboardInterrupt as error:  # the parser would end without a word
-            raise Interrupted(
-                "interrupted",
-                "Run the same command again; `bench`, `eval`, `attention` and `reproduce` go on by --resume.",
-            ) from error
+            raise Interrupted("interrupted", _go_on(function, error)) from error
         if code := console.show(output, json):
             raise typer.Exit(code)
 

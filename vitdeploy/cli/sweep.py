@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitdeploy import units
-from vitdeploy.cli import bench, console
+from vitdeploy.cli import bench, console, outcome_errors
 from vitdeploy.cli.console import CommandOutput, Table
 from vitdeploy.cli.options import Artifacts, DryRun, Out, Resume, request_of
-from vitdeploy.errors import Interrupted, VitdeployError
+from vitdeploy.errors import VitdeployError, worst_exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,11 +37,8 @@ def sweep_command(
     request = request_of(SweepRequest, locals())
     if dry_run:
         return console.plan(api.sweep_plan(plan, request))
-    try:
-        with console.bar() as bar:
-            return sweep_output(api.sweep(plan, request, progress=console.progress, on_trial=bar))
-    except KeyboardInterrupt as error:
-        raise Interrupted("interrupted", "Go on with `sweep --resume --out RUN.json`.") from error
+    with console.bar() as bar:
+        return sweep_output(api.sweep(plan, request, progress=console.progress, on_trial=bar))
 
 
 def sweep_output(outcome: "SweepOutcome") -> CommandOutput:
@@ -53,11 +50,21 @@ def sweep_output(outcome: "SweepOutcome") -> CommandOutput:
         human=[*timed, *([_evaluations(outcome.evaluated)] if outcome.evaluated else [])],
         exit_code=outcome.exit_code,
         failures=[
-            VitdeployError(f"{row.words}: {row.error.message}", row.error.hint)
-            for row in outcome.evaluated
-            if row.error is not None
+            *outcome_errors.of_results(outcome.run.results if outcome.run is not None else (), _code_of(outcome.run)),
+            *(
+                VitdeployError(f"{row.words}: {row.error.message}", row.error.hint)
+                for row in outcome.evaluated
+                if row.error is not None
+            ),
         ],
     )
+
+
+def _code_of(run: "Run | None") -> int:
+    """What the rows of a run ask for, beside evaluations."""
+    from vitdeploy.benchmarks.bench import exit_code_of
+
+    return worst_exit_code(exit_code_of(result) for result in run.results) if run is not None else 0
 
 
 def _evaluations(rows: "Sequence[EvaluationResult]") -> Table:
