@@ -20,6 +20,12 @@ from vitdeploy.results.record import Case
 
 SUFFIX = ".html"
 
+STILLS = ("macs", "spread")
+"""Charts that are also pictures, for print and for browsers without scripts."""
+
+MOST_DRAWN = 150
+"""Cases of a report whose pictures are drawn: of 500 they take 10 s and 3 MB, and nobody can read them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
@@ -93,7 +99,7 @@ def _overview(report: Report) -> list[ChartFigure]:
     )
     if left_out:
         caption += f" {left_out} cases whose arithmetic is not known are left out."
-    return [_figure("macs", "Latency against arithmetic", caption, macs)] if macs else []
+    return [_figure("macs", "Latency against arithmetic", caption, macs, report)] if macs else []
 
 
 def _detail(report: Report) -> list[ChartFigure]:
@@ -104,8 +110,8 @@ def _detail(report: Report) -> list[ChartFigure]:
         "not the samples', makes the interval."
     )
     shape = (
-        f"A line a trial, up to the 99th percentile. Drawn from {points.STEPS + 1} quantiles of each trial; all "
-        f"{_grouped(report.tally.samples)} samples of the report are in the run file."
+        f"A line a trial, up to the 99th percentile. Drawn from {points.steps(report.rows) + 1} quantiles of each "
+        f"trial; all {_grouped(report.tally.samples)} samples of the report are in the run file."
     )
     order = (
         "All cases take turns. What moves all of them at once is the machine, not the model; the chosen case is drawn "
@@ -116,11 +122,16 @@ def _detail(report: Report) -> list[ChartFigure]:
         ("distribution", "Distribution of its samples", shape, report_charts.distribution(report.rows)),
         ("drift", "Its trials in the order of the run", order, report_charts.drift(report.rows)),
     )
-    return [_figure(name, title, caption, chart) for name, title, caption, chart in candidates if chart is not None]
+    return [
+        _figure(name, title, caption, chart, report) for name, title, caption, chart in candidates if chart is not None
+    ]
 
 
-def _figure(name: str, title: str, caption: str, chart: vega.Specification) -> ChartFigure:
-    still = chart_page.still(chart) if name in {"macs", "spread"} else None
+def _figure(name: str, title: str, caption: str, chart: vega.Specification, report: Report) -> ChartFigure:
+    drawn = name in STILLS and len(report.rows) <= MOST_DRAWN
+    still = chart_page.still(chart) if drawn else None
+    if name in STILLS and not drawn:
+        caption += f" Not drawn for print: {len(report.rows)} cases are more than {MOST_DRAWN}."
     return ChartFigure(id=name, title=title, caption=caption, specification=chart, still=still)
 
 

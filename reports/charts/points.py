@@ -15,6 +15,10 @@ Points = list[dict[str, Any]]
 STEPS = 100
 """The page carries this many equal steps of each trial's distribution; the run file every sample."""
 
+FEWEST_STEPS = 10
+MOST_QUANTILES = 60_000
+"""Of all distributions together; where there are more trials, each has fewer steps: a page stays below 3 MB."""
+
 CENTRAL = (0.05, 0.25, 0.75, 0.95)
 """Quantiles that the spread chart draws as its thin and thick bars."""
 
@@ -67,9 +71,15 @@ def trials(row: ReportRow) -> Points:
     ]
 
 
-def curves(row: ReportRow) -> Points:
-    """The quantiles of each trial at `STEPS` equal steps of the share, from the fastest sample to the slowest."""
-    shares = np.linspace(0, 1, STEPS + 1)
+def steps(rows: Sequence[ReportRow]) -> int:
+    """In how many equal steps of the share the distributions of these rows are carried."""
+    trials = sum(len(row.result.trials) for row in rows if row.quotable)
+    return max(FEWEST_STEPS, min(STEPS, MOST_QUANTILES // max(1, trials)))
+
+
+def curves(row: ReportRow, count: int = STEPS) -> Points:
+    """The quantiles of each trial at equal steps of the share, from the fastest sample to the slowest."""
+    shares = np.linspace(0, 1, count + 1)
     return [
         {
             "case": row.label,

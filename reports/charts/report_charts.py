@@ -92,12 +92,13 @@ def spread_of_samples(rows: Sequence[ReportRow]) -> Specification | None:
 def distribution(rows: Sequence[ReportRow]) -> Specification | None:
     """The distribution of one case, a line a trial, up to the 99th percentile; `SHOWN` says which case.
 
-    Each trial is carried as its `points.STEPS` + 1 quantiles; the slowest hundredth is told in words.
+    Each trial is carried as its quantiles at `points.steps`; the slowest hundredth is told in words.
     """
     shown = [row for row in rows if row.quotable]
     if not shown:
         return None
-    curves = [curve for row in shown for curve in points.curves(row)]
+    count = points.steps(rows)
+    curves = [curve for row in shown for curve in points.curves(row, count)]
     words = [points.extent(row) for row in shown]
     chosen = alt.param(name=SHOWN, value=words[0]["case"])
     lines = (
@@ -105,7 +106,7 @@ def distribution(rows: Sequence[ReportRow]) -> Specification | None:
         .transform_filter(f"datum.case === {SHOWN}")
         .transform_flatten(["ms"])
         .transform_window(step="row_number()", groupby=["trial"], frame=[None, None])
-        .transform_calculate(share=f"(datum.step - 1) / {points.STEPS}")
+        .transform_calculate(share=f"(datum.step - 1) / {count}")
         .transform_filter("datum.share <= 0.99")
         .mark_line(strokeWidth=2, strokeOpacity=0.85)
         .encode(
