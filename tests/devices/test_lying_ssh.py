@@ -288,6 +288,14 @@ def test_an_error_that_no_device_can_have_is_the_devices(
         ("kex_exchange_identification: Connection closed by remote host\r\n", "closed the connection before the login"),
         ("Unable to negotiate with 10.0.0.2: no matching host key type found.\r\n", "no host key type in common"),
         (
+            "Welcome to the jump host.\nHost key verification failed.\n" + CLOSED,
+            "its jump host (or proxy command) failed: Host key verification failed.",
+        ),
+        (
+            "/home/me/.ssh/config: line 1: Bad configuration option: bogus\r\n",
+            "refused by ssh: /home/me/.ssh/config: line 1: Bad configuration option: bogus",
+        ),
+        (
             "Bad owner or permissions on /home/me/.ssh/config\r\n",
             "configuration is refused by ssh: /home/me/.ssh/config",
         ),

@@ -196,6 +196,31 @@ def test_a_login_that_runs_no_command_says_so_in_its_own_words(server: SshServer
         connected(server)
 
 
+def test_a_jump_host_that_is_not_there_is_the_cause(server: SshServer):
+    config = server.folder / "client_config"
+    config.write_text(f"Host 127.0.0.1\n  ProxyJump 127.0.0.3:9\nHost *\n{config.read_text()}")
+    with pytest.raises(
+        DeviceError, match=r"its jump host .* failed: ssh: connect to host 127.0.0.3 port 9: Connection"
+    ):
+        connected(server)
+
+
+def test_a_private_key_that_others_can_read_is_the_cause(server: SshServer):
+    (server.folder / "user").chmod(0o644)
+    with pytest.raises(DeviceError, match="can be read by other accounts") as refused:
+        connected(server)
+    assert refused.value.hint == f"Run `chmod 600 {server.folder / 'user'}`."
+
+
+def test_a_banner_with_our_signs_in_it_is_no_cause(server: SshServer, tmp_path: Path):
+    (tmp_path / "banner").write_text("Idle sessions are timed out after 10 minutes.\nPermission denied to others.\n")
+    server.forget_user()
+    server.stop()
+    server.start(banner=tmp_path / "banner")
+    with pytest.raises(DeviceError, match="it refused the key"):
+        connected(server)
+
+
 def test_a_long_temporary_folder_leaves_the_sockets_path_short(
     server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

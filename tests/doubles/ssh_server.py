@@ -37,11 +37,14 @@ class SshServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def start(self, *, environment: Mapping[str, str] | None = None, login: str = "") -> None:
+    def start(
+        self, *, environment: Mapping[str, str] | None = None, login: str = "", banner: Path | None = None
+    ) -> None:
         """Listen.
 
         Args:
             environment: what every command on the device finds set.
+            banner: a file that is shown before the login.
             login: a script that is run in place of the account's login shell; the command is in ``$1``.
         """
         # A lock folder of its own: tests run beside each other, and the machine has one lock.
@@ -60,6 +63,8 @@ class SshServer:
             "PermitRootLogin prohibit-password",
             "SetEnv " + " ".join(f'"{name}={value}"' for name, value in variables.items()),
         ]
+        if banner is not None:
+            lines.append(f"Banner {banner}")
         if login:
             shell = self.folder / "login"
             shell.write_text(f'#!/bin/sh\nset -- "$SSH_ORIGINAL_COMMAND"\n{login}\n')

@@ -93,7 +93,7 @@ class SshConnection(Connection):
         self._ssh = [
             *("ssh", "-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"),
             *("-o", "StrictHostKeyChecking=yes"),  # ours comes first: no configuration of the user loosens it
-            *("-o", "LogLevel=ERROR"),  # no banner: its words are not ssh's
+            *("-o", "LogLevel=INFO"),  # what a failure is called needs it, whatever the user's configuration says
             *("-o", "RemoteCommand=none", "-o", "RequestTTY=no", "-o", "ClearAllForwardings=yes"),
             *("-o", f"ServerAliveInterval={_ALIVE_S}", "-o", "ServerAliveCountMax=3"),
             *("-o", "ControlMaster=auto", "-o", f"ControlPath={self._folder}/%C", "-o", "ControlPersist=60"),

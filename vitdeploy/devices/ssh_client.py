@@ -29,6 +29,9 @@ LARGEST_ANSWER_BYTES: Final = 256 * 2**20
 _SHELL_OUTPUT_BYTES: Final = 2**20
 """Of what the device's own tools print: sizes, names, errors."""
 
+_PROXY_WORDS_S: Final = 20.0
+"""How long a failed way through a jump host is tried again, for its words."""
+
 _END_S: Final = 2.0
 """A process whose pipes were closed, or whose link was cut, ends within this, or is killed."""
 
@@ -134,6 +137,8 @@ class SshClient:
         words = stderr[-ssh_errors.LONGEST_BYTES :].decode(errors="replace")
         last = last_line(words)
         if exit_code == ssh_errors.LINK_FAILED:
+            if ssh_errors.PROXY_FAILED in words:
+                words = self._words_of_proxy() or words
             if (cause := ssh_errors.cause_of(words, self._target)) is not None:
                 return DeviceError(f"{self._name} ({self._target}): {cause[0]}", cause[1])
             return DeviceError(f"the link to {self._name} was lost during {what}: {last}", "Go on with --resume.")
@@ -149,6 +154,29 @@ class SshClient:
             f"{self._name} runs no command for us, {what} ended with exit code {exit_code}: {last}",
             f"Log in there once by hand: `ssh {self._target}`.",
         )
+
+    def _words_of_proxy(self) -> str:
+        """What a jump host or proxy command says: with a shared connection, ssh sends that to /dev/null."""
+        program, *options = self._words
+        try:
+            process = subprocess.Popen(
+                [program, "-o", "ControlPath=none", *options, "true"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError:
+            return ""
+        streams = Streams(process)
+        try:
+            streams.wait(time.monotonic() + _PROXY_WORDS_S)
+        except OutOfTime:
+            process.kill()
+        finally:
+            streams.close()
+            _end(process)
+        return bytes(streams.stderr[-ssh_errors.LONGEST_BYTES :]).decode(errors="replace")
 
     def no_answer(self, timeout_s: float) -> DeviceError:
         """The error of a device that said nothing in time."""
@@ -212,12 +240,17 @@ class SshClient:
         try:
             yield process
         finally:
-            close_pipes(process)
-            try:
-                process.wait(timeout=_END_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Close our ends of its pipes, which ends it, or kill it."""
+    close_pipes(process)
+    try:
+        process.wait(timeout=_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 class Question:

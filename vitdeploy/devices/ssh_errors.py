@@ -15,9 +15,22 @@ LINK_FAILED: Final = 255
 LONGEST_BYTES: Final = 64 * 1024
 """Of stderr so much is looked at, the last of it."""
 
+PROXY_FAILED: Final = "UNKNOWN port 65535"
+"""What ssh calls the other end of a proxy command."""
+
 _CAUSES: Final = tuple(
     (re.compile(pattern, re.MULTILINE), meaning, hint)
     for pattern, meaning, hint in (
+        (
+            r"^(?:channel \d+: open failed: |stdio forwarding failed)(.*)$",
+            "its jump host cannot reach it: {detail}",
+            "Check `host` and `port` as seen from the jump host, and that it allows forwarding.",
+        ),
+        (
+            PROXY_FAILED,
+            "its jump host (or proxy command) failed: {first}",
+            "Try `ssh {target}`, and correct ProxyJump or ProxyCommand in ~/.ssh/config.",
+        ),
         (
             r"REMOTE HOST IDENTIFICATION HAS CHANGED",
             "its host key changed",
@@ -29,7 +42,7 @@ _CAUSES: Final = tuple(
             "Connect once by hand: `ssh {target}`.",
         ),
         (
-            r"^(?:Bad owner or permissions on|.*Bad configuration option|.*terminating, \d+ bad configuration) ?(.*)$",
+            r"^(?:Bad owner or permissions on (.+)|(.*Bad configuration option: .*))$",
             "your SSH configuration is refused by ssh: {detail}",
             "Correct that file; `ssh -G {target}` checks it.",
         ),
@@ -42,16 +55,6 @@ _CAUSES: Final = tuple(
             r"agent refused operation|communication with agent failed",
             "the SSH agent refused to sign with the key",
             "Unlock the key: `ssh-add -l`, then `ssh-add`; or confirm it on its token.",
-        ),
-        (
-            r"^(?:channel \d+: open failed: |stdio forwarding failed)(.*)$",
-            "its jump host cannot reach it: {detail}",
-            "Check `host` and `port` as seen from the jump host, and that it allows forwarding.",
-        ),
-        (
-            r"UNKNOWN port 65535",
-            "its jump host (or proxy command) failed: {first}",
-            "Try `ssh {target}`, and correct ProxyJump or ProxyCommand in ~/.ssh/config.",
         ),
         (
             r"Too many authentication failures",
@@ -90,12 +93,17 @@ _CAUSES: Final = tuple(
 """Sign, meaning and hint. The first that fits counts: the causes stand before what follows from them."""
 
 
+_OWN_LINE: Final = re.compile(r"^ssh: |Permission denied \(|^Host key verification failed|agent refused|too open")
+"""A line that says why the client on the way failed, and no banner's."""
+
+
 def cause_of(stderr: str, target: str) -> tuple[str, str] | None:
     """Why a connection failed and what to do, from what ssh printed; None where it names no cause known here."""
     for sign, meaning, hint in _CAUSES:
         if match := sign.search(stderr):
             detail = one_line(next((group for group in match.groups() if group), ""), 120)
-            first = next((one_line(line, 160) for line in stderr.splitlines() if line.strip()), "")
+            lines = [one_line(line, 160) for line in stderr.splitlines() if line.strip()]
+            first = next((line for line in lines if _OWN_LINE.search(line)), lines[0])
             values = {"target": target, "detail": detail, "first": first}
             return meaning.format(**values), hint.format(**values)
     return None
