@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,9 @@ for package in ("torch", "onnx", "onnxscript", "onnxruntime", "skimage"):
     pytest.importorskip(package, reason="user models are built and exported with it")
 
 import numpy as np
+from onnxruntime import quantization
 
-from tests.doubles.user_nets import job, step_of
+from tests.doubles.user_nets import job, onnx_file, step_of
 from vitdeploy.artifacts.manifest import Parity, open_artifact
 from vitdeploy.catalog import registry, user_models
 from vitdeploy.errors import Impossible
@@ -173,6 +175,25 @@ def test_a_model_that_draws_random_numbers_fails_for_that(place: Path):
 def test_a_branch_on_values_is_refused_and_named(place: Path):
     with pytest.raises(Impossible, match=r"decides by the values of its input.*x\.max\(\) > 2\.0"):
         parity_of(place / "out", "branch")
+
+
+class Noise(quantization.CalibrationDataReader):
+    """Four images to calibrate with."""
+
+    def __init__(self) -> None:
+        random = np.random.default_rng(0)
+        self._feeds = iter([{"pixels": random.normal(0, 1, (1, 3, 32, 32)).astype(np.float32)} for _ in range(4)])
+
+    def get_next(self) -> Any:
+        """The next one."""
+        return next(self._feeds, None)
+
+
+def test_a_quantized_file_that_is_taken_as_it_is_passes(place: Path):
+    quantization.quantize_static(onnx_file(place / "float.onnx"), place / "quantized.onnx", Noise())
+    manifest = step_of(place / "out", f"onnx:{place / 'quantized.onnx'}")
+    assert manifest.parity.error_std == 0
+    assert manifest.parity.reference == "ONNX Runtime, the file as given"
 
 
 @pytest.mark.parametrize(("function", "size"), [("fixed", None), ("fixed", (96, 96)), ("oddly_fixed", (40, 72))])

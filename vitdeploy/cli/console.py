@@ -199,14 +199,16 @@ def _usable(row: "ListingRow") -> str:
 
 
 def parity_words(parity: "Parity") -> str:
-    """``ok, pixel agreement 99.98 %`` or ``FAILED``."""
+    """``ok, pixel agreement 99.98 % (at least 99.9 %)`` or ``FAILED``."""
     value = parity.metric.value
     if value is None:
         figure = "exact" if parity.passed else units.MISSING
     else:
         figure = f"{value:.1f} dB" if "dB" in parity.metric.name else f"{value:.2%}"
     name = parity.metric.name.removesuffix(" in dB against the reference")
-    return f"{'ok' if parity.passed else 'FAILED'}, {name} {figure}"
+    decibels = "dB" in parity.metric.name
+    floor = f"{parity.metric.floor:g} dB" if decibels else f"{100 * parity.metric.floor:g} %"
+    return f"{'ok' if parity.passed else 'FAILED'}, {name} {figure} (at least {floor})"
 
 
 def status(result: "Result") -> str:

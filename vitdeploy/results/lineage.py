@@ -132,7 +132,9 @@ def _file(of: str, artifact: Artifact, stored: Sequence[Artifact], weights: Path
 
 def _weights(name: str, recorded: Weights, weights: Path | None) -> Link:
     if recorded.source == "random":
-        return Link(name, "weights", "ok", f"random, seed {recorded.seed}: made again from the seed")
+        return Link(
+            name, "weights", "ok", f"random, seed {recorded.seed}, as the manifest says; `check` compares with them"
+        )
     digest = recorded.sha256 or ""
     if weights is None:
         return Link(name, "weights", "not here", f"{recorded.name} ({digest[:12]}…): name it with --weights")
