@@ -4,7 +4,9 @@ import argparse
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec
 
@@ -13,7 +15,7 @@ from rich.table import Table
 
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import ModelSpec, Size
-from vitdeploy.errors import VitdeployError
+from vitdeploy.errors import NoValidMeasurement, VitdeployError
 
 P = ParamSpec("P")
 
@@ -45,6 +47,44 @@ def with_errors(main: Callable[P, int]) -> Callable[P, int]:
             return error.exit_code
 
     return command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A model that a study could not time."""
+
+    model: str
+    why: str
+
+
+def why_failed(error: Exception) -> str:
+    """What a model's failure says, in one line."""
+    if isinstance(error, VitdeployError):
+        return error.message
+    words = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {words[0] if words else 'no words'}"
+
+
+def say(line: str) -> None:
+    """A line of progress on stderr, at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def each_model(model: str, left_out: list[LeftOut]) -> Generator[None]:
+    """One model of several: whatever fails leaves it out, with its reason, and stops no other."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (torch's exporter and the converters have errors of many kinds)
+        left_out.append(LeftOut(model=model, why=why_failed(error)))
+        say(f"{model}: left out, {left_out[-1].why}")
+
+
+def end(left_out: Sequence[LeftOut], rows: int) -> int:
+    """Print what was left out, below the table; the exit code of the study: 8 where nothing was timed."""
+    for model in left_out:
+        print(f"{model.model}: left out, {model.why}")
+    return 0 if rows else NoValidMeasurement.exit_code
 
 
 def size_words(size: Size) -> str:

@@ -8,12 +8,14 @@ does. A pair is plain, ours, ours, plain; the ratio of a pair is that of its geo
 drifts meets both alike. The interval is Student's t over the logarithms of the pairs' ratios. With ``--each``
 every rewrite is left out in turn: what it brings is how much slower the file is without it. With ``--target onnx-fp16``
 it is the rewrites of half precision that are left out in turn; both graphs are computed in fp32, because a CPU computes
-nothing else: what they cost in operations and memory shows, what a GPU makes of it does not.
+nothing else: what they cost in operations and memory shows, what a GPU makes of it does not. A line is printed as each
+model is done; one that cannot be timed is left out with its reason.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false
 
+import argparse
 import gc
 import math
 import os
@@ -32,11 +34,20 @@ import torch
 
 from vitdeploy import units
 from vitdeploy.benchmarks.studies import command_line, paired_times
-from vitdeploy.benchmarks.studies.command_line import print_table, size_of, size_words, with_errors
+from vitdeploy.benchmarks.studies.command_line import (
+    LeftOut,
+    each_model,
+    end,
+    print_table,
+    say,
+    size_of,
+    size_words,
+    with_errors,
+)
 from vitdeploy.benchmarks.studies.paired_times import PairedTimes
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
-from vitdeploy.errors import UsageError
+from vitdeploy.errors import Impossible, UsageError
 from vitdeploy.results import stats
 
 TARGET = "onnx-fp32"
@@ -180,18 +191,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.pairs < stats.FEWEST_FOR_INTERVAL:
         raise UsageError(f"--pairs {options.pairs} gives no interval", f"Use {stats.FEWEST_FOR_INTERVAL} or more.")
-    specs = [registry.find_model(name) for name in options.models or ()] or list(registry.models().values())
+    names = options.models or [name for name, spec in registry.models().items() if spec.part is None]
+    specs = [spec for name in names for spec in registry.exported_models(name)]
     rows: list[Duel] = []
+    left_out: list[LeftOut] = []
     for spec in specs:
-        size = size_of(spec, options.size)
-        how = {"pairs": options.pairs, "threads": options.threads}
-        attention = registry.attention_of(spec, options.attention if "relu" in spec.attentions else None)
-        timed = duels(spec, size, attention, **how, each=options.each)
-        for row in half_duels(spec, size, attention, **how) if options.target == HALF_TARGET else timed:
-            print(f"{row.model} {row.what}: {row.times.ratio:.2f}x", file=sys.stderr)
-            rows.append(row)
+        with each_model(spec.name, left_out):
+            for row in _timed(spec, options):
+                say(f"{row.model} {row.what}: {row.times.ratio:.2f}x")
+                rows.append(row)
     _print(rows, options.threads, options.pairs, options.attention)
-    return 0
+    return end(left_out, len(rows))
+
+
+def _timed(spec: ModelSpec, options: argparse.Namespace) -> Iterator[Duel]:
+    if spec.part == "decoder":
+        raise Impossible(f"{spec.name} takes no image", "Name a model that does.")
+    size = size_of(spec, options.size)
+    how = {"pairs": options.pairs, "threads": options.threads}
+    attention = registry.attention_of(spec, options.attention if "relu" in spec.attentions else None)
+    if options.target == HALF_TARGET:
+        return half_duels(spec, size, attention, **how)
+    return duels(spec, size, attention, **how, each=options.each)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ from vitdeploy.benchmarks.studies import command_line, fp16_stress
 from vitdeploy.benchmarks.studies.command_line import with_errors
 from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
-from vitdeploy.errors import VitdeployError
 
 TARGET: Final = "onnx-fp16"
 
@@ -153,8 +152,8 @@ def row(spec: ModelSpec, attention: Attention, *, build: bool) -> ModelRow:
         elif build:
             del graphs
             engine = built(dict(fp16_stress.graphs(model, spec, attention, spec.size, kinds=("ours",)))["ours"])
-    except (VitdeployError, RuntimeError) as error:  # torch's exporter has errors of its own
-        failed = _words(error)
+    except Exception as error:  # noqa: BLE001 (torch's exporter has errors of its own)
+        failed = command_line.why_failed(error)
     return ModelRow(
         model=spec.name,
         attention=attention,
@@ -166,12 +165,6 @@ def row(spec: ModelSpec, attention: Attention, *, build: bool) -> ModelRow:
         failed=failed,
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, VitdeployError):
-        return error.message
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"
 
 
 def _answer(pipe: Connection, name: str, attention: Attention, build: bool) -> None:

@@ -4,7 +4,8 @@
                                                 [--converter onnx2tf|litert-torch] [--files DIR]
 
 The plain files are made by onnx2tf and by litert-torch of the same model, made bilinear where it is cubic: a cubic
-resize is no operator of TFLite, so that is all they can do. Every visit is a fresh process. A pair is each file
+resize is no operator of TFLite, so that is all they can do. Without litert-torch its columns are left out, and a model
+that cannot be converted is left out with its reason. Every visit is a fresh process. A pair is each file
 once and then each once more in the opposite order; its ratio is that of geometric means, so that a machine that
 drifts meets all alike. The interval is Student's t over the logarithms of the pairs' ratios.
 """
@@ -27,11 +28,20 @@ from torch.nn import functional
 from vitdeploy import units
 from vitdeploy.artifacts.manifest import Delegation
 from vitdeploy.benchmarks.studies import command_line, paired_times
-from vitdeploy.benchmarks.studies.command_line import print_table, size_of, size_words, with_errors
+from vitdeploy.benchmarks.studies.command_line import (
+    LeftOut,
+    each_model,
+    end,
+    print_table,
+    say,
+    size_of,
+    size_words,
+    with_errors,
+)
 from vitdeploy.benchmarks.studies.paired_times import PairedTimes
-from vitdeploy.catalog import registry
+from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
-from vitdeploy.errors import ToolchainFailed, UsageError
+from vitdeploy.errors import MissingPackage, ToolchainFailed, UsageError
 from vitdeploy.models.efficientvit_blocks import Upsample
 
 TARGET = "tflite-fp32"
@@ -99,10 +109,11 @@ def rows(
     converter: str,
     pairs: int,
     threads: Sequence[int],
+    plain_by: Sequence[str] = PLAIN,
 ) -> Iterator[SpeedRow]:
-    """Make the three files and time them in turns, at each number of threads."""
+    """Make our file and that of each of ``plain_by``, and time them in turns, at each number of threads."""
     ours = _file(_ours, spec, size, attention, converter, folder)
-    plain = {name: _file(_plain, spec, size, attention, name, folder) for name in PLAIN}
+    plain = {name: _file(_plain, spec, size, attention, name, folder) for name in plain_by}
     for count in threads:
         files = {"ours": ours.path, **{name: file.path for name, file in plain.items()}}
         times = in_turns(files, pairs=pairs, threads=count)
@@ -151,7 +162,7 @@ def _file(make: Any, spec: ModelSpec, size: Size, attention: Attention, converte
     kind = make.__name__.strip("_")
     path = folder / f"{spec.name}-{attention}-{size_words(size)}-{kind}-{converter}.tflite"
     if not path.exists():
-        print(f"making {path.name}", file=sys.stderr)
+        say(f"making {path.name}")
         module = registry.load("vitdeploy.models.create:create")(spec, attention=attention)
         with tempfile.TemporaryDirectory(prefix="vitdeploy-tflite-speed-") as place:
             file: Path = make(module, spec, size, converter, Path(place))
@@ -228,20 +239,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if min(options.pairs, *options.threads) < 1:
         raise UsageError("--pairs and --threads are whole numbers from 1", "Use --pairs 10 --threads 1 2.")
-    registry.load("vitdeploy.exporters.tflite.litert_torch_env:require_litert_torch")()
+    packages.require(("torch", "onnx2tf", "ai_edge_litert"))
+    plain_by = _plain_by(options.converter)
     specs = [registry.find_model(name) for name in options.models]
     timed: list[SpeedRow] = []
+    left_out: list[LeftOut] = []
     with tempfile.TemporaryDirectory(prefix="vitdeploy-tflite-speed-") as place:
         folder: Path = options.files or Path(place)
         folder.mkdir(parents=True, exist_ok=True)
-        how = {"converter": options.converter, "pairs": options.pairs, "threads": options.threads}
+        how: dict[str, Any] = {"converter": options.converter, "pairs": options.pairs, "threads": options.threads}
         for spec in specs:
-            for row in rows(spec, size_of(spec, options.size), options.attention, folder, **how):
-                ratio = f"{row.times.ratio:.2f}x"
-                print(f"{row.model} {row.threads} threads against {row.against}: {ratio}", file=sys.stderr)
-                timed.append(row)
+            with each_model(spec.name, left_out):
+                size = size_of(spec, options.size)
+                for row in rows(spec, size, options.attention, folder, **how, plain_by=plain_by):
+                    say(f"{row.model} {row.threads} threads against {row.against}: {row.times.ratio:.2f}x")
+                    timed.append(row)
     _print(timed, options.converter, options.pairs, options.attention)
-    return 0
+    return end(left_out, len(timed))
+
+
+def _plain_by(converter: str) -> tuple[str, ...]:
+    """The converters whose plain files are made; litert-torch is left out, and that is said, where it is not here.
+
+    Raises:
+        MissingPackage: our own file is to be made by it.
+    """
+    try:
+        registry.load("vitdeploy.exporters.tflite.litert_torch_env:require_litert_torch")()
+    except MissingPackage as error:
+        if converter != PLAIN[0]:
+            raise
+        say(f"without litert-torch's files: {error.message}. {error.hint}")
+        return PLAIN[:1]
+    return PLAIN
 
 
 if __name__ == "__main__":
