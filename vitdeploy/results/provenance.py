@@ -55,7 +55,8 @@ def _version() -> record.Version:
 def git(*words: str, root: Path | None = None) -> str | None:
     """What ``git WORDS`` prints in ``root``, else in the current folder; None where it fails or is not installed."""
     try:
-        process = subprocess.run(["git", "--no-optional-locks", *words], cwd=root, capture_output=True, text=True, timeout=10, check=False)
+        command = ["git", "--no-optional-locks", *words]  # killed, it would leave the lock of the user's index
+        process = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return process.stdout.strip() if process.returncode == 0 else None
