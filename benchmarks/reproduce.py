@@ -53,23 +53,29 @@ def find(name: str) -> PublishedTable:
 def target_of(table: PublishedTable, device: Device, requested: str | None) -> str:
     """The target that is run: what is asked for, the published one where the device has it, else its first that runs.
 
+    Where packages alone are missing it is the first that would run with them: `check_runs` names them before the work.
+
     Raises:
         Impossible: nothing of the device's can be run in this version.
     """
     if requested is not None:
         return registry.find_target(requested).name
-    for name in (*table.targets, *device.targets):
-        target = registry.find_target(name)
-        if name in device.targets and target.runtime is not None and _runs(target, device):
-            return name
+    possible = [
+        target
+        for target in map(registry.find_target, (*table.targets, *device.targets))
+        if target.name in device.targets and target.runtime is not None and _has_processor(target, device)
+    ]
+    for target in (*(target for target in possible if _has_packages(target, device)), *possible):
+        return target.name
     raise Impossible(f"nothing that {device.name} takes can be run in this version", "See `vitdeploy targets`.")
 
 
 def check_runs(rows: Sequence[Wanted], device: Device) -> None:
-    """Refuse engines where nothing runs one, before all of them are made.
+    """Refuse engines where nothing runs one, and targets whose packages are missing, before any of them is made.
 
     Raises:
         DeviceError: this machine has no GPU.
+        MissingPackage: what makes or runs the targets on this machine is not installed.
     """
     engines = {name for row in rows for name in row.entry.targets if registry.find_target(name).file == "model.engine"}
     if engines and device.link == "local" and gpu.first_gpu() is None:
@@ -77,15 +83,18 @@ def check_runs(rows: Sequence[Wanted], device: Device) -> None:
             f"no NVIDIA GPU found here; {', '.join(sorted(engines))} needs one",
             "Name the device with one, or leave --target out.",
         )
+    targets = [registry.find_target(name) for row in rows if row.refused is None for name in row.entry.targets]
+    if device.link == "local":
+        packages.require(name for target in targets for name in (*target.export_packages, *target.run_packages))
 
 
-def _runs(target: Target, device: Device) -> bool:
-    """Whether what runs a target is here; of another machine its device file has said so."""
-    if device.link != "local":
-        return True
-    if target.file == "model.engine" and gpu.first_gpu() is None:
-        return False
-    return not packages.missing((*target.export_packages, *target.run_packages))
+def _has_processor(target: Target, device: Device) -> bool:
+    """Whether what computes a target is here; of another machine its device file has said so."""
+    return device.link != "local" or target.file != "model.engine" or gpu.first_gpu() is not None
+
+
+def _has_packages(target: Target, device: Device) -> bool:
+    return device.link != "local" or not packages.missing((*target.export_packages, *target.run_packages))
 
 
 def wanted(table: PublishedTable, *, quick: bool, target: str, device: str, free_bytes: int | None) -> list[Wanted]:

@@ -1,10 +1,12 @@
 """Figures as text, one unit and one precision a column; the page and the Markdown tables share them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from vitdeploy import units
+from vitdeploy.catalog.spec import Io
 from vitdeploy.reports.report import Ratio, ReportRow
 from vitdeploy.results.verdict import Comparison
 
@@ -110,6 +112,10 @@ def comparison(change: Comparison) -> tuple[str, str, str]:
     return f"{change.ratio:.4f}", f"{low:.4f} … {high:.4f}", f"{change.detectable - 1:.1%}"
 
 
+IO_WORDS: Final[Mapping[Io, str]] = {"fp16": "fp16 in and out", "uint8": "uint8 in"}
+"""What ``--io`` changes: both ends of the graph, or its image alone."""
+
+
 def conditions(row: ReportRow) -> str:
     """What is unusual about the case, in words; empty for batch 1, one stream, logits in fp32, host to host.
 
@@ -123,7 +129,7 @@ def conditions(row: ReportRow) -> str:
         "graph" if case.graph else "",
         case.boundary if case.boundary != "host-to-host" else "",
         f"{case.head} out" if case.head != "logits" else "",
-        f"{case.io} in and out" if case.io != "fp32" else "",
+        IO_WORDS.get(case.io, ""),
         case.prompts or "",
     ]
     return ", ".join(filter(None, words))

@@ -17,7 +17,10 @@ def attribution(attribution: Attribution | None) -> tuple[str, ...]:
         for share in attribution.operators
     ]
     changed = ", ".join(f"{name} {before} → {after}" for name, (before, after) in attribution.graph.items())
-    lines.append(f"In the graph: {changed}" if changed else "The graphs have the same operators")
+    if attribution.unlisted:
+        lines.append(f"The graphs are not compared: files of {' and '.join(attribution.unlisted)} list no operators")
+    else:
+        lines.append(f"In the graph: {changed}" if changed else "The graphs have the same operators")
     return (*lines, *([attribution.said] if attribution.said else []))
 
 

@@ -74,8 +74,9 @@ def series_words(series: Series) -> list[str]:
     at, words = series.crossing.at, crossing_words(series.crossing)
     if at is not None:
         interval = "" if at.interval is None else f" [{at.interval[0] ** 0.5:.1f} … {at.interval[1] ** 0.5:.1f}]"
+        words = "; ".join(filter(None, (words, "too few rounds for an interval" if at.interval is None else "")))
         return [*lines, f"They cross at a side of {at.value**0.5:.1f}{interval} pixels{words and f'; {words}'}."]
-    return [*lines, f"They cross {words}." if series.crossing.ends else f"{words[0].upper()}{words[1:]}."]
+    return [*lines, f"{words[0].upper()}{words[1:]}."]
 
 
 def crossing_words(crossing: Crossing) -> str:
@@ -85,9 +86,17 @@ def crossing_words(crossing: Crossing) -> str:
     if crossing.ends is None:
         return "no size was measured with both"
     (least, first), (most, last) = crossing.ends
-    where = "below" if first > 1 and last > 1 else "above" if last < 1 else "more than once, or not,"
+    if least == most:
+        return f"one size was measured with both, which shows no crossing: softmax ÷ linear time is {first:.2f}"
+    where = (
+        "softmax takes longer at the smallest and the largest size"
+        if first > 1 and last > 1
+        else "linear takes longer at the largest size"
+        if last < 1
+        else "the rounds do not agree on one"
+    )
     return (
-        f"{where} what was measured: softmax ÷ linear time is {first:.2f} at {least**0.5:g}² "
+        f"no crossing was measured, {where}: softmax ÷ linear time is {first:.2f} at {least**0.5:g}² "
         f"and {last:.2f} at {most**0.5:g}²"
     )
 

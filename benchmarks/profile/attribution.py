@@ -32,9 +32,10 @@ def attribute(a: Artifact, b: Artifact, measure: Profile) -> Attribution:
     try:
         times = [measure(side) for side in (a, b)]
     except VitdeployError as error:
-        return Attribution(operators=(), graph=_changed(a, b), said=error.message)
+        return Attribution(operators=(), graph=_changed(a, b), said=error.message, unlisted=_unlisted(a, b))
     note = None if all(times) else f"{' and '.join(sorted({a.manifest.target, b.manifest.target}))}: no operator times"
-    return Attribution(operators=largest(*times) if all(times) else (), graph=_changed(a, b), said=note)
+    operators = largest(*times) if all(times) else ()
+    return Attribution(operators=operators, graph=_changed(a, b), said=note, unlisted=_unlisted(a, b))
 
 
 def largest(base_ns: Mapping[str, int], head_ns: Mapping[str, int]) -> tuple[OperatorShare, ...]:
@@ -83,8 +84,15 @@ def by_worker(side: Artifact, link: Connection, *, compute: Compute, threads: in
         raise ToolchainFailed(message, "Try again.") from error
 
 
+def _unlisted(a: Artifact, b: Artifact) -> tuple[str, ...]:
+    """Targets of the sides whose manifest lists no operators, as a torch program's."""
+    return tuple(dict.fromkeys(side.manifest.target for side in (a, b) if not side.manifest.operators))
+
+
 def _changed(a: Artifact, b: Artifact) -> dict[str, tuple[int, int]]:
     before, after = a.manifest.operators, b.manifest.operators
+    if _unlisted(a, b):
+        return {}
     return {
         name: (before.get(name, 0), after.get(name, 0))
         for name in sorted({*before, *after})

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from tests.doubles import artifacts, make_run
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks.profile import attribution
 from vitdeploy.processes.local import LocalConnection
-from vitdeploy.reports import as_github, as_markdown, report
+from vitdeploy.reports import as_github, as_markdown, explanations, report
 from vitdeploy.results import record
 
 
@@ -100,6 +101,19 @@ def test_a_summary_tells_what_explains_it():
     for module in (as_github, as_markdown):
         text = module.render(report.build([run])).decode()
         assert "Resize: 0 → 2 ms an inference (+2); In the graph: Resize 0 → 2." in text
+
+
+def test_the_graph_of_a_torch_file_is_unknown_and_not_empty(tmp_path: Path):
+    """Its manifest lists no operators: a duel with it must not say that every operator was removed."""
+    listed = artifacts.plain_file(tmp_path / "a")
+    listed = replace(listed, manifest=msgspec.structs.replace(listed.manifest, operators={"Conv": 50}))
+    torch = replace(listed, manifest=msgspec.structs.replace(listed.manifest, operators={}, target="torch-fp32"))
+    for sides in ((listed, torch), (torch, torch)):
+        explained = attribution.attribute(*sides, lambda side: {"Conv": 1})
+        assert (explained.graph, explained.unlisted) == ({}, ("torch-fp32",))
+        words = "; ".join(explanations.attribution(explained))
+        assert "The graphs are not compared: files of torch-fp32 list no operators" in words
+        assert "same operators" not in words
 
 
 def test_it_runs_alone_as_on_a_device():

@@ -3,8 +3,11 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 VERBS = (
     "models targets devices suites doctor export check predict bench duel compare accept calibrate attention "
@@ -56,6 +59,32 @@ def test_the_listings_work_without_any_optional_package(verb: str):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)
+
+
+BARE = tuple(name for name in HEAVY if name not in ("scipy", "numpy", "pandas"))
+
+
+def main_of(*argv: str) -> subprocess.CompletedProcess[str]:
+    """The command where no optional package is installed."""
+    return run(HIDE.format(hidden=BARE) + f"from vitdeploy.cli.main import main\nsys.exit(main({argv!r}))")
+
+
+def test_studies_are_planned_and_refused_by_what_is_missing_without_any_optional_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    planned = main_of("reproduce", "cityscapes", "--quick", "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert "efficientvit_seg_b1_cityscapes onnx-fp32" in planned.stdout
+    refused = main_of("reproduce", "cityscapes", "--quick")
+    assert refused.returncode == 3, refused.stderr
+    assert "missing here: torch" in refused.stderr
+    assert not list(tmp_path.glob("runs/*"))
+    suites = {row["name"]: row for row in json.loads(main_of("suites", "--json", "-").stdout)}
+    assert not suites["demo"]["usable"]
+    assert "[onnx,torch]" in suites["demo"]["why_not"]
 
 
 def test_importing_the_package_imports_nothing():

@@ -68,11 +68,17 @@ def test_series_that_do_not_cross_say_on_which_side():
     slow, fast = series(lambda n: 3.0 * n, SIZES), series(lambda n: 1.0 * n, SIZES)
     below, above = paired_rounds.crossing(slow, fast), paired_rounds.crossing(fast, slow)
     assert below.at is None
-    assert crossing_words(below).startswith("below what was measured")
+    assert crossing_words(below).startswith("no crossing was measured, softmax takes longer")
     assert above.at is None
-    assert crossing_words(above).startswith("above what was measured")
+    assert crossing_words(above).startswith("no crossing was measured, linear takes longer")
     assert "softmax ÷ linear time is 3.00 at 16²" in crossing_words(below)
     assert paired_rounds.crossing({}, {}).at is None
+
+
+def test_one_size_claims_no_crossing():
+    slow, fast = series(lambda n: 3.0 * n, SIZES[:1]), series(lambda n: 1.0 * n, SIZES[:1])
+    for crossing in (paired_rounds.crossing(slow, fast), paired_rounds.crossing(fast, slow)):
+        assert crossing_words(crossing).startswith("one size was measured with both, which shows no crossing")
 
 
 def test_parts_are_summed_within_a_round():

@@ -178,11 +178,30 @@ def side(name: str, request: BenchRequest) -> Planned:
 
 
 def artifact_folders(name: str) -> dict[str, Path]:
-    """Place below a folder of artifacts → the artifact; empty where ``name`` is an artifact itself, or no folder."""
+    """Place below a folder of artifacts → the artifact; empty where ``name`` is an artifact itself, or no folder.
+
+    The place of a user model has no digest: two versions of one model are the same place in two folders. Where one
+    folder holds several versions, each keeps its digest.
+    """
     root = Path(name)
     if not root.is_dir() or (root / MANIFEST).exists():
         return {}
-    return {path.parent.relative_to(root).as_posix(): path.parent for path in sorted(root.rglob(MANIFEST))}
+    folders = [path.parent for path in sorted(root.rglob(MANIFEST))]
+    places = [_place(folder, root) for folder in folders]
+    exact = [folder.relative_to(root).as_posix() for folder in folders]
+    return {
+        place if places.count(place) == 1 else path: folder
+        for place, path, folder in zip(places, exact, folders, strict=True)
+    }
+
+
+def _place(folder: Path, root: Path) -> str:
+    """A folder below ``root``, a user model under the name that it was given and not under its content's digest."""
+    place = folder.relative_to(root).as_posix()
+    manifest = open_artifact(folder, check_bytes=False).manifest
+    if not is_user_model(manifest.model):
+        return place
+    return place.replace(user_models.folder_name(manifest.model, manifest.weights.sha256), manifest.model, 1)
 
 
 def again(case: Case, artifact: Artifact) -> Planned:

@@ -82,13 +82,21 @@ def _shown_path(path: Path) -> str:
 
 
 def suites() -> list[ListingRow]:
-    """Every suite, and whether it can be run in this version."""
-    return [
-        ListingRow(
-            name=entry.name,
-            facts={"title": entry.title, "cases": str(len(entry.entries))},
-            usable=entry.unavailable is None,
-            why_not=entry.unavailable,
-        )
-        for entry in suite.suites().values()
-    ]
+    """Every suite, and whether it can be run here: in this version, with the packages that are installed."""
+    needed = {entry.name: _packages_of(entry) for entry in suite.suites().values()}
+    missing = packages.missing(sorted({name for names in needed.values() for name in names}))
+    rows: list[ListingRow] = []
+    for entry in suite.suites().values():
+        lacking = [name for name in needed[entry.name] if name in missing]
+        why_not = entry.unavailable or (packages.advice(lacking) if lacking else None)
+        facts = {"title": entry.title, "cases": str(len(entry.entries))}
+        rows.append(ListingRow(name=entry.name, facts=facts, usable=why_not is None, why_not=why_not))
+    return rows
+
+
+def _packages_of(entry: suite.Suite) -> list[str]:
+    """What exporting and timing a suite's cases on this machine takes."""
+    targets = [registry.find_target(name) for row in entry.entries for name in row.targets]
+    models = [spec for row in entry.entries for spec in registry.exported_models(row.model)]
+    names = [name for target in targets for name in (*target.export_packages, *target.run_packages)]
+    return sorted({*names, *(name for spec in models for name in spec.requires)})

@@ -34,7 +34,8 @@ def export_command(
     attention: Attention = None,
     head: Annotated[str, typer.Option(metavar="logits|labels")] = "logits",
     io: Annotated[
-        str, typer.Option(metavar="fp32|fp16|uint8", help="Element type of the graph's inputs and outputs.")
+        str,
+        typer.Option(metavar="fp32|fp16|uint8", help="Element type: fp16 of inputs and outputs, uint8 of the image."),
     ] = "fp32",
     mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Input = (pixel x scale - mean) / std.")] = None,
     std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Deviation, in the channel order.")] = None,

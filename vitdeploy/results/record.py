@@ -257,6 +257,8 @@ class Attribution(_Record, frozen=True, kw_only=True):
     """Operator type → its count in A's graph and in B's, where they differ."""
     said: str | None
     """Why there are no operator times; None when there are."""
+    unlisted: tuple[str, ...] = ()
+    """Targets whose files list no operators: their graphs are not known, and ``graph`` says nothing."""
 
 
 class Duel(_Record, frozen=True, kw_only=True):
