@@ -378,7 +378,7 @@ def rederive(result: Result, protocol: Protocol | None = None) -> Result:
     Under a long load slowing down is what is measured, and does not make a row invalid.
     """
     parity = validity.judged_parity(result.parity)
-    trials = tuple(map(validity.judged_trial, result.trials))
+    trials = validity.judged_trials(result.trials)
     long = protocol is not None and protocol.sustained_s is not None
     derived = [
         Reason(code=code, message=message, hint=hint)

@@ -181,8 +181,12 @@ def autocorrelation(samples: ArrayLike) -> float:
     values = np.asarray(samples, dtype=np.float64)
     if values.size < 4 or np.ptp(values) == 0:
         return 0.0
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]  # ties share their mean rank
+    order = np.argsort(values)
+    ordered = values[order]
+    new = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    firsts = np.append(np.flatnonzero(new), values.size)
+    ranks = np.empty(values.size)
+    ranks[order] = ((firsts[:-1] + firsts[1:] + 1) / 2)[np.cumsum(new) - 1]  # ties share their mean rank
     centered = ranks - ranks.mean()
     return float(np.dot(centered[:-1], centered[1:]) / np.dot(centered, centered))
 

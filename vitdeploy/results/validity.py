@@ -49,11 +49,15 @@ FAILING = frozenset(map(reason_code, error_classes())) - {PARITY_FAILED}
 """Codes of reasons that only a failed row has: the errors that ended it."""
 
 
-def judged_trial(trial: "Trial") -> "Trial":
-    """The trial with what its own samples, readings and numbers say of it, where that is worse than what it claims."""
-    steadiness = trial.steady
-    if steadiness == "steady" and trial.sample_kind == "inference":
-        steadiness = steady.classify(trial.samples_ns)
+def judged_trials(trials: Sequence["Trial"]) -> tuple["Trial", ...]:
+    """The trials with what their own samples, readings and numbers say of them, where that is worse than they claim."""
+    doubted = [trial for trial in trials if trial.steady == "steady" and trial.sample_kind == "inference"]
+    labels = steady.classify_all([trial.samples_ns for trial in doubted])
+    judged = {id(trial): label for trial, label in zip(doubted, labels, strict=True)}
+    return tuple(_judged_trial(trial, judged.get(id(trial), trial.steady)) for trial in trials)
+
+
+def _judged_trial(trial: "Trial", steadiness: steady.Steadiness) -> "Trial":
     throttled = trial.throttled or _saw_throttling(trial)
     parity = judged_parity(trial.parity)
     if (steadiness, throttled, parity) == (trial.steady, trial.throttled, trial.parity):
