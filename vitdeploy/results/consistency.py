@@ -1,7 +1,7 @@
 """Consistency of a run: what its fields cannot be together, looked at wherever one is read or a device answers.
 
 `quantities` refuses single values; here are the rules between fields. What is merely derived is not compared with the
-file but derived again (`record.rederive`).
+file but derived again (`derivation.rederive`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

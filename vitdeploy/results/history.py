@@ -107,7 +107,7 @@ def read(paths: Sequence[Path]) -> History:
 
 
 def _read(path: Path) -> _Run:
-    run = record.load(path)
+    run = record.load(path, tails=False)
     moment = Moment(id=run.id, started_utc=run.started_utc, commit=run.commit or run.vitdeploy.commit or "")
     rows = tuple(
         _Row(

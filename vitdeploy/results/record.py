@@ -1,17 +1,16 @@
 """A run: what was timed, under which protocol, every raw sample of it, and what follows from them.
 
-Raw nanoseconds are kept; `Summary` is derived from the trials and derived again on loading.
+Raw nanoseconds are kept; what follows from them is derived by `derivation`, and derived again on loading.
 
 # Run schema history (newest first):
 #   1  first version
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 
 from vitdeploy import documents
 from vitdeploy.artifacts.manifest import Parity
@@ -19,7 +18,8 @@ from vitdeploy.catalog.fact_table import TrialFacts
 from vitdeploy.catalog.spec import Attention, Boundary, Head, Io
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.errors import UnreadableFile
-from vitdeploy.results import consistency, stats, sustained, validity
+from vitdeploy.results import consistency
+from vitdeploy.results.derivation import Reason, Summary, Sustained, rederive
 from vitdeploy.results.quantities import (
     Bytes,
     Celsius,
@@ -94,14 +94,6 @@ class Case(_Record, frozen=True, kw_only=True):
         return " ".join(words)
 
 
-class Reason(_Record, frozen=True, kw_only=True):
-    """Why a row is what it is: a code for programs, a sentence and a hint for people."""
-
-    code: str
-    message: str
-    hint: str
-
-
 class Stages(_Record, frozen=True, kw_only=True):
     """Where the time of each inference went, by device events, in sample order."""
 
@@ -170,32 +162,6 @@ class Trial(_Record, frozen=True, kw_only=True):
     def inferences(self) -> int:
         """How many timed inferences its figures come from."""
         return len(self.samples_ns) if self.block_inferences is None else self.block_inferences
-
-
-class Summary(_Record, frozen=True, kw_only=True):
-    """What the trials say. Percentiles are null where the count does not allow them."""
-
-    samples: int
-    trials: int
-    median_ms: float
-    median_ci95_ms: tuple[float, float] | None
-    p90_ms: float | None
-    p99_ms: float | None
-    throughput_per_s: float
-    energy_mj: float | None
-
-
-class Sustained(_Record, frozen=True, kw_only=True):
-    """What a long load did to the figure; derived from the samples."""
-
-    burst_ms: float
-    """Median of what a usual trial would have measured."""
-    sustained_ms: float
-    """Median of the last tenth of the time."""
-    slowed_after_s: float | None
-    """When it became slower than the burst for good; None: it did not."""
-    throttled_after_s: float | None
-    """When the machine first said that it slows itself down; None: it did not, or does not show it."""
 
 
 class Result(_Record, frozen=True, kw_only=True):
@@ -325,26 +291,30 @@ class Run(_Record, frozen=True, kw_only=True):
         return tuple(zip(*by_side, strict=False))
 
 
-def load(path: Path) -> Run:
+def load(path: Path, *, tails: bool = True) -> Run:
     """Read a run: what cannot be true is refused, and its summaries and statuses are derived anew from the trials.
+
+    Args:
+        tails: derive the percentiles too; without them they are null.
 
     Raises:
         UnreadableFile: truncated, empty, of a newer schema, with unknown fields, or with values that cannot be true.
     """
-    return _checked(documents.read(path, Run, schema=SCHEMA, what="run"), str(path))
+    return _checked(documents.read(path, Run, schema=SCHEMA, what="run"), str(path), tails=tails)
 
 
 def parse(data: bytes, name: str) -> Run:
     """As `load`, from the bytes of a file; ``name`` is what messages call it."""
-    return _checked(documents.decode(data, Run, schema=SCHEMA, what="run", name=name), name)
+    return _checked(documents.decode(data, Run, schema=SCHEMA, what="run", name=name), name, tails=True)
 
 
-def _checked(run: Run, name: str) -> Run:
+def _checked(run: Run, name: str, *, tails: bool) -> Run:
     for field, why in consistency.faults(run):
         raise UnreadableFile(
             f"{name} holds what cannot be true, `{field}`: {why}", "Take the run as it was measured, or measure again."
         )
-    return msgspec.structs.replace(run, results=tuple(rederive(result, run.protocol) for result in run.results))
+    derived = (rederive(result, run.protocol, tails=tails) for result in run.results)
+    return msgspec.structs.replace(run, results=tuple(derived))
 
 
 def load_all(paths: Iterable[Path]) -> list[Run]:
@@ -370,93 +340,3 @@ def save(run: Run, path: Path) -> None:
     rows = b",\n  ".join(msgspec.json.encode(result) for result in run.results)
     data = b'"results": [' + (b"\n  " + rows + b"\n " if rows else b"") + b"]"
     documents.write_bytes(path, before + data + after + b"\n")
-
-
-def rederive(result: Result, protocol: Protocol | None = None) -> Result:
-    """``result`` with the summary, the reasons and the status that its trials support; failed rows stay failed.
-
-    Under a long load slowing down is what is measured, and does not make a row invalid.
-    """
-    parity = validity.judged_parity(result.parity)
-    trials = validity.judged_trials(result.trials)
-    long = protocol is not None and protocol.sustained_s is not None
-    derived = [
-        Reason(code=code, message=message, hint=hint)
-        for code, message, hint in validity.findings(trials, parity)
-        if not (long and code in validity.OF_HEAT)
-    ]
-    codes = {reason.code for reason in result.reasons}
-    # An error of the device's outputs that no parity records can only have ended the row.
-    ended_by_outputs = validity.PARITY_FAILED in codes and not any(r.code == validity.PARITY_FAILED for r in derived)
-    if result.status == "failed" or codes & validity.FAILING or ended_by_outputs:
-        return msgspec.structs.replace(
-            result, trials=trials, parity=parity, status="failed", summary=None, sustained=None
-        )
-    kept = [reason for reason in result.reasons if reason.code not in validity.DERIVED]
-    lost = sum(reason.code == validity.LOST for reason in kept)
-    if protocol is not None and (finding := validity.incomplete(len(trials), lost, protocol.trials)):
-        kept.append(Reason(code=finding[0], message=finding[1], hint=finding[2]))
-    summary = summarize(trials, result.case.batch)
-    noise = None if long else validity.noisy(trials, summary.median_ci95_ms if summary else None)
-    noisy = () if noise is None else (Reason(code=noise[0], message=noise[1], hint=noise[2]),)
-    return msgspec.structs.replace(
-        result,
-        trials=trials,
-        parity=parity,
-        summary=summary,
-        reasons=(*derived, *noisy, *kept),
-        status="invalid" if derived or not trials else "valid",
-        sustained=_sustained(result, protocol) if long and protocol is not None else None,
-    )
-
-
-def _sustained(result: Result, protocol: Protocol) -> Sustained | None:
-    trials = result.trials
-    heat = sustained.of_trials(
-        [trial.samples_ns for trial in trials if trial.sample_kind == "inference"],
-        burst_s=protocol.min_time_s,
-        streams=result.case.streams,
-    )
-    if heat is None:
-        return None
-    throttled = [TrialFacts(trial.facts).throttled_after_s for trial in trials]
-    return Sustained(
-        burst_ms=heat.burst_ns / 1e6,
-        sustained_ms=heat.sustained_ns / 1e6,
-        slowed_after_s=heat.slowed_after_s,
-        throttled_after_s=min((time_s for time_s in throttled if time_s is not None), default=None),
-    )
-
-
-def summarize(trials: Sequence[Trial], batch: int) -> Summary | None:
-    """The figures of a row; None without a sample."""
-    sampled = [trial for trial in trials if trial.samples_ns]
-    if not sampled:
-        return None
-    blocks = [np.asarray(trial.samples_ns, dtype=np.float64) for trial in sampled]
-    count = sum(block.size for block in blocks)
-    latencies = all(trial.sample_kind == "inference" for trial in sampled)
-    interval = stats.median_interval(blocks, resolution=resolution_ns(sampled))
-    p90, p99 = stats.percentiles(blocks, (0.90, 0.99)) if latencies else (None, None)
-    return Summary(
-        samples=count,
-        trials=len(blocks),
-        median_ms=stats.median_of_medians(blocks) / 1e6,
-        median_ci95_ms=None if interval is None else (interval[0] / 1e6, interval[1] / 1e6),
-        p90_ms=_ms(p90),
-        p99_ms=_ms(p99),
-        throughput_per_s=batch * count / (sum(trial.wall_ns for trial in sampled) / 1e9),
-        energy_mj=None,
-    )
-
-
-def resolution_ns(trials: Sequence[Trial]) -> int:
-    """The step in which the trials' times are told, by their tool's word or else by the samples; 0: none is seen."""
-    known = [trial.resolution_ns for trial in trials]
-    if known and None not in known:
-        return max(step for step in known if step is not None)
-    return stats.resolution([trial.samples_ns for trial in trials])
-
-
-def _ms(value_ns: float | None) -> float | None:
-    return None if value_ns is None else value_ns / 1e6

@@ -66,7 +66,7 @@ def classify(samples_ns: "Sequence[int] | NDArray[np.int64]") -> Steadiness:
     return classify_all([samples_ns])[0]
 
 
-def classify_all(blocks: "Sequence[Sequence[int] | NDArray[np.int64]]") -> list[Steadiness]:
+def classify_all(blocks: "Sequence[Sequence[int] | NDArray[np.int64] | Floats]") -> list[Steadiness]:
     """What `classify` says of the samples of each trial, in less time: most trials are steady at first sight."""
     logs = [np.log(np.maximum(np.asarray(samples, dtype=np.float64), 1.0)) for samples in blocks]
     # No levels differ by more than the samples do.

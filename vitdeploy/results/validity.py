@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from vitdeploy.artifacts.manifest import Parity
 from vitdeploy.catalog.fact_table import TrialFacts
@@ -49,15 +51,19 @@ FAILING = frozenset(map(reason_code, error_classes())) - {PARITY_FAILED}
 """Codes of reasons that only a failed row has: the errors that ended it."""
 
 
-def judged_trials(trials: Sequence["Trial"]) -> tuple["Trial", ...]:
-    """The trials with what their own samples, readings and numbers say of them, where that is worse than they claim."""
-    doubted = [trial for trial in trials if trial.steady == "steady" and trial.sample_kind == "inference"]
-    labels = steady.classify_all([trial.samples_ns for trial in doubted])
-    judged = {id(trial): label for trial, label in zip(doubted, labels, strict=True)}
-    return tuple(_judged_trial(trial, judged.get(id(trial), trial.steady)) for trial in trials)
+def judged_trials(trials: Sequence["Trial"], blocks: Sequence[NDArray[np.float64]]) -> tuple["Trial", ...]:
+    """The trials with what their own samples, readings and numbers say of them, where that is worse than they claim.
+
+    Args:
+        blocks: the samples of each trial.
+    """
+    labels = steady.classify_all(blocks)
+    return tuple(_judged_trial(trial, label) for trial, label in zip(trials, labels, strict=True))
 
 
 def _judged_trial(trial: "Trial", steadiness: steady.Steadiness) -> "Trial":
+    if trial.steady != "steady" or trial.sample_kind != "inference":
+        steadiness = trial.steady
     throttled = trial.throttled or _saw_throttling(trial)
     parity = judged_parity(trial.parity)
     if (steadiness, throttled, parity) == (trial.steady, trial.throttled, trial.parity):

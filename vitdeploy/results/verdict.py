@@ -20,7 +20,8 @@ import numpy as np
 from scipy import special
 
 from vitdeploy.results import stats
-from vitdeploy.results.record import Case, Result, Trial, resolution_ns
+from vitdeploy.results.derivation import resolution_ns
+from vitdeploy.results.record import Case, Result, Trial
 
 Verdict = Literal["slower", "faster", "same", "inconclusive", "unpaired"]
 Unit = Literal["pair", "trial", "build"]
