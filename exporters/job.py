@@ -65,6 +65,12 @@ class StepJob(CatalogRows):
     made_from: str | None = None
     """What a user model was made from when the step was planned; None: a model of the table, or only a proof."""
 
+    @property
+    def seed(self) -> int:
+        """Seed of the random weights; 0 where there are none."""
+        source, _, value = self.variant.weights.partition(":")
+        return int(value) if source == "random" else 0
+
     def check_unchanged(self) -> None:
         """Refuse a user model that is not what it was when its key was computed.
 

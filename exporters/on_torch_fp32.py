@@ -77,4 +77,4 @@ def _decoder_samples(job: StepJob) -> Iterator[dict[str, Array]]:
 def _part(job: StepJob, part: str) -> nn.Module:
     spec, attention = registry.find_model(job.variant.model, part), job.variant.attention
     attention = attention if attention in spec.attentions else spec.attentions[0]
-    return create(spec, attention=attention, weights=job.weights, weights_key=job.variant.weights_key)
+    return create(spec, attention=attention, weights=job.weights, weights_key=job.variant.weights_key, seed=job.seed)

@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 
 from vitdeploy import documents
-from vitdeploy.artifacts.manifest import MANIFEST, SCHEMA, Manifest, Weights, as_json, digest_of, open_artifact
+from vitdeploy.artifacts import manifest as artifact_manifest
+from vitdeploy.artifacts.manifest import SCHEMA, Manifest, Weights, as_json, digest_of, open_artifact
 from vitdeploy.catalog import graph_io, registry
 from vitdeploy.catalog.spec import is_user_model
 from vitdeploy.errors import Impossible, VitdeployError
@@ -21,9 +22,6 @@ from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters import proof
 from vitdeploy.exporters.job import ExportedFile, Exporter, StepJob
 from vitdeploy.processes import child_process
-
-SEED = 0
-"""Random weights of an export are those of this seed. Source: contract, "Commands"."""
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG})
 """What the operating system says when a place cannot be written."""
@@ -39,7 +37,7 @@ def run(job: StepJob) -> None:
     job.check_unchanged()
     create = registry.load("vitdeploy.models.create:create_with_choice")
     model, choice = create(
-        spec, attention=variant.attention, weights=job.weights, weights_key=variant.weights_key, seed=SEED
+        spec, attention=variant.attention, weights=job.weights, weights_key=variant.weights_key, seed=job.seed
     )
     # Inputs and outputs in fp16 are the file's own: the reference stays fp32.
     io = "fp32" if variant.io == "fp16" and target.precision == "fp16" else variant.io
@@ -61,10 +59,10 @@ def run(job: StepJob) -> None:
         manifest = _manifest(exported, model, job, choice, build_ns=time.perf_counter_ns() - started)
         job.check_unchanged()
     if not job.only_prove and (manifest.deferred or manifest.parity_skipped):
-        documents.write(job.folder / MANIFEST, manifest)
+        artifact_manifest.write(job.folder, manifest)
         return
     parity = proof.prove(reference, job.folder / manifest.file, as_json(manifest), job)
-    documents.write(job.folder / MANIFEST, msgspec.structs.replace(manifest, parity=parity))
+    artifact_manifest.write(job.folder, msgspec.structs.replace(manifest, parity=parity))
 
 
 def _check_it_runs(reference: Any, job: StepJob) -> None:

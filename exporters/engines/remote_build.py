@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitdeploy import documents
+from vitdeploy.artifacts import manifest as artifact_manifest
 from vitdeploy.artifacts import parity
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Manifest, Parity, as_json, digest_of, open_artifact
 from vitdeploy.artifacts.store import Store
@@ -167,7 +168,7 @@ def build(
         with inventory.connect(device) as link, link.lock(timeout_s=lock_wait_s):
             progress(f"{device.name} builds {artifact.manifest.model} {artifact.manifest.target}")
             manifest = _build(link, artifact, device, work)
-            documents.write(work / MANIFEST, manifest)
+            manifest = artifact_manifest.write(work, manifest).manifest
         shutil.rmtree(folder, ignore_errors=True)
         work.replace(folder)
     except OSError as error:

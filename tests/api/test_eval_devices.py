@@ -10,8 +10,8 @@ import pytest
 from tests.doubles import artifacts, eval_sets, ssh_server
 from tests.doubles.adb_daemon import PhoneDouble
 from tests.doubles.ssh_server import SshServer
-from vitdeploy import documents
 from vitdeploy.api import evaluate
+from vitdeploy.artifacts.manifest import write
 from vitdeploy.errors import DeviceError, Impossible
 from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.inference import client as feeding
@@ -125,7 +125,7 @@ def test_a_phone_answers_through_benchmark_model_as_this_machine_does(
     manifest = msgspec.structs.replace(
         made.manifest, model="efficientvit_seg_b0_cityscapes", task="segmentation", recipe="made by hand"
     )
-    documents.write(made.folder / "manifest.json", manifest)
+    write(made.folder, manifest)
     maps = [eval_sets.block_map(place, (32, 32), 8) for place in range(3)]
     root = eval_sets.cityscapes_set(tmp_path / "city", {f"ulm/p_{i}": (one, one) for i, one in enumerate(maps)})
 

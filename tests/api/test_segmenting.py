@@ -1,17 +1,17 @@
 """Prompts of the command line, masks at the picture's size, and `predict` with parts whose answer is known."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from vitdeploy.api import export, predict
-from vitdeploy.artifacts.manifest import Tensor, as_json, open_artifact
+from vitdeploy.artifacts.manifest import Tensor, Weights, as_json, open_artifact, write
 from vitdeploy.catalog import registry, sam_prompts
 from vitdeploy.catalog.sam_prompts import Prompt
 from vitdeploy.errors import UnreadableFile, UsageError
@@ -266,9 +266,8 @@ def test_a_part_alone_and_parts_of_different_weights_are_refused(exported: Path,
     mate = tmp_path / "efficientvit_sam_l0.decoder" / "128x128" / "onnx-fp32"
     copy(exported / "efficientvit_sam_l0.decoder" / "128x128" / "onnx-fp32", mate)
     assert sam_predict.encoder_and_decoder(open_artifact(alone))[1].folder == mate
-    manifest = json.loads((mate / "manifest.json").read_text())
-    manifest["weights"] = {"source": "file", "sha256": "0" * 64, "name": "other.pt"}
-    (mate / "manifest.json").write_text(json.dumps(manifest))
+    other = Weights(source="file", sha256="0" * 64, name="other.pt")
+    write(mate, msgspec.structs.replace(open_artifact(mate).manifest, weights=other))
     with pytest.raises(UnreadableFile, match="other weights"):
         sam_predict.encoder_and_decoder(open_artifact(alone))
 

@@ -5,10 +5,12 @@ import pickle
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.doubles import artifacts, make_run
 from tests.doubles.messages import two_lines
+from vitdeploy.artifacts.manifest import open_artifact, write
 from vitdeploy.results import record
 
 torch = pytest.importorskip("torch", reason="checkpoints are torch files")
@@ -55,7 +57,7 @@ def test_a_bad_checkpoint_is_refused(say, tmp_path: Path, kind: str):
 
 
 @pytest.mark.parametrize("verb", [("check",), ("predict",), ("bench",)])
-@pytest.mark.parametrize("change", ["file", "manifest", "unknown field", "newer schema", "outside"])
+@pytest.mark.parametrize("change", ["file", "manifest", "unknown field", "newer schema", "edited", "outside"])
 def test_a_changed_artifact_is_refused(say, tmp_path: Path, verb: tuple[str], change: str):
     folder = tmp_path / "made"
     artifacts.plain_file(folder)
@@ -69,8 +71,10 @@ def test_a_changed_artifact_is_refused(say, tmp_path: Path, verb: tuple[str], ch
             manifest.write_text(manifest.read_text().replace("{", '{"surprise": 1,', 1))
         case "newer schema":
             manifest.write_text(manifest.read_text().replace('"schema": 1', '"schema": 99'))
+        case "edited":
+            manifest.write_text(manifest.read_text().replace('"made by hand"', '"made by a hand"'))
         case _:
-            manifest.write_text(manifest.read_text().replace('"file": "model.onnx"', '"file": "../model.onnx"'))
+            write(folder, msgspec.structs.replace(open_artifact(folder).manifest, file="../model.onnx"))
     arguments = (str(folder), "sample:coffee") if verb == ("predict",) else (str(folder),)
     code, out, err = say(*verb, *arguments)
     assert (code, out) == (9, ""), err

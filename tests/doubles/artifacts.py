@@ -5,8 +5,7 @@ from typing import Any
 
 import msgspec
 
-from vitdeploy import documents
-from vitdeploy.artifacts.manifest import MANIFEST, SCHEMA, Artifact, Manifest, Tensor, Weights, digest_of
+from vitdeploy.artifacts.manifest import SCHEMA, Artifact, Manifest, Tensor, Weights, digest_of, write
 from vitdeploy.benchmarks.studies import plain_records
 from vitdeploy.results.record import Case
 
@@ -150,5 +149,4 @@ def _written(
         parity_skipped="made by hand",
     )
     manifest = msgspec.structs.replace(manifest, **changes)
-    documents.write(folder / MANIFEST, manifest)
-    return Artifact(folder, manifest)
+    return write(folder, manifest)

@@ -14,7 +14,6 @@ import pytest
 from tests.doubles import make_run, ssh_server
 from tests.doubles.orin import configure, graph, manifest_in, server
 from tests.doubles.ssh_server import SshServer
-from vitdeploy import documents
 from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.store import Store
 from vitdeploy.benchmarks import duel
@@ -195,7 +194,7 @@ def test_an_engine_of_the_store_is_taken_only_where_it_is_bound_to(
     bound = {"compute_capability": ["8.7"], "tensorrt": "10.3.0", "gpu": "Orin"}
     changes: dict[str, Any] = {"state": "ready", "deferred": None, "parents": (made.manifest.sha256,)}
     built = msgspec.structs.replace(made.manifest, bound_to=bound, **changes)
-    documents.write(place / "manifest.json", built)
+    manifest.write(place, built)
     remote_build.store_engine(manifest.open_artifact(place), "orin")
     shutil.rmtree(place)
 

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from tests.doubles import artifacts
-from vitdeploy import documents
 from vitdeploy.api import export as export_api
 from vitdeploy.api.export import ExportRequest
 from vitdeploy.artifacts import manifest as artifact
@@ -66,7 +65,7 @@ class FakeStep:
         self.jobs.append(job)
         made = artifacts.plain_file(job.folder, content=repr(job.rewrites).encode())
         manifest = msgspec.structs.replace(made.manifest, **job.variant.recorded, parity=self.parity)
-        documents.write(job.folder / MANIFEST, manifest)
+        artifact.write(job.folder, manifest)
 
 
 @pytest.fixture
@@ -386,9 +385,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def large(job: StepJob) -> None:
     """A step whose model does not fit the small disk."""
     made = artifacts.plain_file(job.folder, content=b"x" * 2**20)
-    documents.write(
-        job.folder / MANIFEST, msgspec.structs.replace(made.manifest, model=job.variant.model, parity=PROVEN)
-    )
+    artifact.write(job.folder, msgspec.structs.replace(made.manifest, model=job.variant.model, parity=PROVEN))
 
 
 def test_a_full_disk_at_the_output_leaves_nothing_half_written(
@@ -439,7 +436,7 @@ def test_an_artifact_is_proven_again_on_request(tmp_path: Path, monkeypatch: pyt
     def reprove(job: StepJob) -> None:
         assert job.only_prove
         found = artifact.open_artifact(job.folder).manifest
-        documents.write(job.folder / MANIFEST, msgspec.structs.replace(found, parity=failed))
+        artifact.write(job.folder, msgspec.structs.replace(found, parity=failed))
 
     monkeypatch.setattr(pipeline, "_run", reprove)
     monkeypatch.setattr(pipeline.packages, "require", lambda names: None)

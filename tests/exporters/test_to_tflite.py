@@ -118,7 +118,9 @@ def test_layout_is_known_to_check_predict_and_bench(made: Artifact, capsys: pyte
         logits = postprocess.first_output(session.get()["logits"], manifest.outputs[0].layout)
     assert logits.shape == (19, 4, 8)
     assert manifest.parity is not None
-    checked = CheckOutcome(folder=made.folder, manifest=manifest, inputs="", parity=manifest.parity, error=None)
+    checked = CheckOutcome(
+        folder=made.folder, manifest=manifest, weights="", inputs="", parity=manifest.parity, error=None
+    )
     console.show(export.check_output(checked), None)
     shown = capsys.readouterr().out
     assert re.search(r"delegate +XNNPACK takes \d+ of \d+ nodes in 1 partition", shown)

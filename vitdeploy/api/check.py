@@ -7,7 +7,7 @@ from vitdeploy.api.devices import only_here
 from vitdeploy.artifacts.manifest import Manifest, Parity, open_artifact
 from vitdeploy.catalog import registry
 from vitdeploy.errors import Impossible, VitdeployError
-from vitdeploy.exporters import pipeline
+from vitdeploy.exporters import pipeline, proof
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,8 @@ class CheckOutcome:
 
     folder: Path
     manifest: Manifest
+    weights: str
+    """Which weights the model was given for the comparison."""
     inputs: str
     parity: Parity
     error: VitdeployError | None
@@ -26,7 +28,12 @@ class CheckOutcome:
 def check_plan(path: Path) -> list[str]:
     """What `check` would do."""
     artifact = open_artifact(path)
-    return [f"run {artifact.file} on noise and photographs and hold it against torch fp32 {artifact.manifest.model}"]
+    manifest = artifact.manifest
+    reference = proof.reference_words(manifest.model)
+    return [
+        f"make {manifest.model} with {_weights_words(manifest)}",
+        f"run {artifact.file} on noise and photographs and hold it against it ({reference})",
+    ]
 
 
 def check(
@@ -38,6 +45,8 @@ def check(
     trace: bool = False,
 ) -> CheckOutcome:
     """Measure an artifact's parity again, on the user's images or the shipped ones.
+
+    The model has the weights of the artifact: those of ``weights``, of the user model, or of the manifest's seed.
 
     Raises:
         UnreadableFile: the artifact or the checkpoint is not what the manifest says.
@@ -57,8 +66,15 @@ def check(
     return CheckOutcome(
         folder=artifact.folder,
         manifest=artifact.manifest,
+        weights=_weights_words(artifact.manifest),
         inputs=f"noise and the photographs {'in ' + str(images) if images else 'of scikit-image'}",
         parity=parity,
         error=error,
         trace=None if not trace else "no node diverges" if first is None else first.words,
     )
+
+
+def _weights_words(manifest: Manifest) -> str:
+    """Which weights the reference has, and how they were had."""
+    made = ", made again from the manifest's seed" if manifest.weights.source == "random" else ""
+    return f"{manifest.weights.words}{made}"

@@ -7,6 +7,7 @@
 """
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from vitdeploy import documents
+from vitdeploy.artifacts import recorded_parity
 from vitdeploy.catalog import user_models
 from vitdeploy.catalog.preprocessing import Preprocessing
 from vitdeploy.catalog.spec import Attention, Head, Io, Layout, Size, Task
@@ -25,6 +27,9 @@ from vitdeploy.processes.connection import Connection
 SCHEMA = 1
 MANIFEST = "manifest.json"
 
+
+_DIGEST = "manifest_sha256"
+"""The field that covers all others."""
 
 _BLOCK_BYTES = 2**20
 """Files are hashed in blocks: ``hashlib.file_digest`` is not in Python 3.10."""
@@ -175,6 +180,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
     """Who runs the nodes, for formats whose runtime has delegates."""
     parity: Parity | None
     parity_skipped: str | None
+    manifest_sha256: str | None = None
+    """Digest of all other fields, set by `write`; None: an older version wrote it."""
 
     @property
     def digests(self) -> dict[str, str]:
@@ -201,18 +208,23 @@ class Artifact:
         return self.folder / self.manifest.file
 
 
-def open_artifact(path: Path, *, check_bytes: bool = True) -> Artifact:
+def open_artifact(path: Path, *, check_bytes: bool = True, check_fields: bool = True) -> Artifact:
     """Find the artifact that ``path`` names: its folder, its manifest or its model file.
 
+    Args:
+        path: one of the three.
+        check_bytes: compare the files with the manifest.
+        check_fields: check the manifest itself, as `check_manifest` does.
+
     Raises:
-        UnreadableFile: there is none, or its bytes are not what the manifest says.
+        UnreadableFile: there is none, its bytes are not what the manifest says, or the manifest was edited.
     """
     folder = path if path.is_dir() else path.parent
     if not path.exists():
         raise UnreadableFile(f"no artifact at {path}", "Name the folder that `vitdeploy export` printed.")
     if not (folder / MANIFEST).is_file():
         raise UnreadableFile(f"{folder} holds no {MANIFEST}", "Name the folder that `vitdeploy export` printed.")
-    manifest = documents.read(folder / MANIFEST, Manifest, schema=SCHEMA, what="manifest")
+    manifest = _read(folder / MANIFEST, documents.read_bytes(folder / MANIFEST, what="manifest"), check_fields)
     names = manifest.digests
     if any(Path(name).name != name or name in {"", ".", ".."} for name in names):
         raise UnreadableFile(f"{folder / MANIFEST} names a file outside its folder", "Export the model again.")
@@ -222,6 +234,52 @@ def open_artifact(path: Path, *, check_bytes: bool = True) -> Artifact:
     if check_bytes:
         check_digests(artifact)
     return artifact
+
+
+def write(folder: Path, manifest: Manifest) -> Artifact:
+    """Write a manifest into the artifact's folder, with the digest of its fields.
+
+    Raises:
+        UnreadableFile: the place cannot be written.
+    """
+    fields: dict[str, Any] = msgspec.json.decode(documents.encode(manifest))
+    signed = msgspec.structs.replace(manifest, manifest_sha256=_digest_of_fields(fields))
+    documents.write(folder / MANIFEST, signed)
+    return Artifact(folder, signed)
+
+
+def check_manifest(artifact: Artifact) -> None:
+    """Check the manifest as it lies there: its parity follows from its numbers, its digest from its fields.
+
+    Raises:
+        UnreadableFile: it was edited.
+    """
+    path = artifact.folder / MANIFEST
+    _read(path, documents.read_bytes(path, what="manifest"), check_fields=True)
+
+
+def _read(path: Path, data: bytes, check_fields: bool) -> Manifest:
+    manifest = documents.decode(data, Manifest, schema=SCHEMA, what="manifest", name=str(path))
+    if not check_fields:
+        return manifest
+    contradiction = recorded_parity.contradiction(manifest)
+    if contradiction is not None:
+        raise UnreadableFile(f"{path} contradicts itself: {contradiction}", "Export the model again.")
+    fields: dict[str, Any] = msgspec.json.decode(data)
+    digest = _digest_of_fields(fields)
+    if _DIGEST in fields and manifest.manifest_sha256 != digest:
+        recorded = "null" if manifest.manifest_sha256 is None else f"{manifest.manifest_sha256[:12]}…"
+        raise UnreadableFile(
+            f"{path} was edited: the digest of its fields is {digest[:12]}…, $.{_DIGEST} is {recorded}",
+            "Export the model again.",
+        )
+    return manifest
+
+
+def _digest_of_fields(fields: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest's fields as they lie in the file, without the digest: layout and order do not count."""
+    others = {name: value for name, value in fields.items() if name != _DIGEST}
+    return hashlib.sha256(json.dumps(others, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def as_json(manifest: Manifest) -> dict[str, Any]:

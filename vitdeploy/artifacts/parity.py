@@ -15,6 +15,7 @@ import numpy as np
 from vitdeploy.artifacts import answers
 from vitdeploy.artifacts.answers import Kind, Numbers
 from vitdeploy.artifacts.manifest import Metric, Parity
+from vitdeploy.artifacts.recorded_parity import floor_for
 from vitdeploy.catalog.spec import Task, Tolerance
 
 METRICS: dict[Task, str] = {
@@ -37,11 +38,6 @@ REPEATED = Tolerance(
     source="a choice: sums in another order, as of threads, stay a hundred times below it; dropout is far above it",
 )
 """How far two answers of the reference to one input may be apart."""
-
-FREE_PIXELS = 1
-"""A map may decide so many pixels otherwise, however few it has: at 64x128, 640 pixels are compared, and the 0.1 % that
-fp32 allows is less than one.
-"""
 
 ON_THE_EDGE = 0.01
 """Mean error up to which integers that stand for numbers count as rounded otherwise, in steps. Source: a choice; fp32
@@ -196,7 +192,8 @@ def verdict(evidence: Evidence, tolerance: Tolerance, reference: str) -> Parity:
         reference: what the outputs were held against, in words.
     """
     metric = evidence.metric
-    floor = tolerance.psnr_db if evidence.task == "super-resolution" else tolerance.agreement
+    pixels = evidence.maps and evidence.kind in ("scores", "one channel", "labels", "flags")
+    floor = floor_for(tolerance.floor_of(evidence.task), evidence.judged if pixels else 0)
     reason = _refusal(evidence, tolerance, metric, floor)
     measured = evidence.values > 0
     return Parity(
@@ -221,8 +218,7 @@ def verdict(evidence: Evidence, tolerance: Tolerance, reference: str) -> Parity:
 def _refusal(evidence: Evidence, tolerance: Tolerance, metric: float | None, floor: float) -> str | None:
     """Why parity fails, or None."""
     differing = evidence.judged - evidence.agreeing
-    pixels = evidence.maps and evidence.kind in ("scores", "one channel", "labels", "flags")
-    excused = pixels and differing <= FREE_PIXELS
+    uncommon = evidence.uncommon * _share(tolerance.floor_of(evidence.task))
     limit = tolerance.error_of(evidence.task)
     reason = evidence.repeats
     if reason is None and not evidence.reference_finite:
@@ -231,9 +227,9 @@ def _refusal(evidence: Evidence, tolerance: Tolerance, metric: float | None, flo
         reason = "the output holds NaN or Inf"
     elif reason is None and not (evidence.values or evidence.judged):
         reason = "nothing was compared"
-    elif reason is None and metric is not None and metric < floor and not excused:
+    elif reason is None and metric is not None and metric < floor:
         reason = f"{evidence.metric_name} {metric:.6g} is below {floor:g}"
-    elif reason is None and evidence.kind in ("labels", "flags") and differing > evidence.uncommon * _share(floor):
+    elif reason is None and evidence.kind in ("labels", "flags") and differing > uncommon:
         reason = f"{differing:.0f} labels differ, and only {evidence.uncommon} are not the commonest one"
     elif reason is None and evidence.error_std > limit:
         reason = (

@@ -132,6 +132,10 @@ class Tolerance:
         """The largest absolute error for a task."""
         return self.image_error if task == "super-resolution" else self.error
 
+    def floor_of(self, task: Task) -> float:
+        """The least value of the task's metric."""
+        return self.psnr_db if task == "super-resolution" else self.agreement
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:

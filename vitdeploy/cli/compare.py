@@ -129,14 +129,17 @@ def verify_command(
     *,
     artifacts: Annotated[Path, typer.Option(help="Where to look for artifacts, beside the store.")] = Path("artifacts"),
     weights: Annotated[Path | None, typer.Option(help="The checkpoint that they were exported from.")] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Measure the parity of each file again. Exit 6: it fails.")
+    ] = False,
     dry_run: DryRun = False,
 ) -> CommandOutput:
     """Check the lineage result → manifest → file → parents → weights → commit again. Exit 9: a byte was changed."""
     from vitdeploy.api import verify
 
     if dry_run:
-        return console.plan(verify.verify_plan(file))
-    return verify_output(verify.verify(file, artifacts=artifacts, weights=weights))
+        return console.plan(verify.verify_plan(file, deep=deep))
+    return verify_output(verify.verify(file, artifacts=artifacts, weights=weights, deep=deep))
 
 
 def duel_output(outcome: "DuelOutcome") -> CommandOutput:
@@ -227,11 +230,12 @@ def calibrate_output(outcome: "CalibrateOutcome") -> CommandOutput:
 def verify_output(outcome: "VerifyOutcome") -> CommandOutput:
     """Every link of the lineage, and the first that is broken."""
     rows = [
-        (link.of, link.what, "CHANGED" if link.state == "changed" else link.state, link.said) for link in outcome.links
+        (link.of, link.what, link.state.upper() if link.state in ("changed", "failed") else link.state, link.said)
+        for link in outcome.links
     ]
     table = Table(heads=("of", "link", "state", "what was found"), rows=rows)
     absent = sum(link.state == "not here" for link in outcome.links)
-    note = f"{absent} of {len(outcome.links)} files of the lineage were not found and not checked."
+    note = f"{absent} of {len(outcome.links)} links of the lineage could not be checked."
     return CommandOutput(
         document={"path": str(outcome.path), "links": outcome.links},
         human=[table, note] if absent else [table],

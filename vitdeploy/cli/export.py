@@ -136,7 +136,7 @@ def check_output(outcome: "CheckOutcome") -> CommandOutput:
     std = f"{_number(parity.error_std)} of the output's standard deviation"
     answers = (
         ("artifact", f"{manifest.model} {manifest.target} {manifest.size[0]}x{manifest.size[1]}"),
-        ("weights", manifest.weights.words),
+        ("weights", outcome.weights),
         ("preprocessing", manifest.preprocessing.words if manifest.preprocessing else units.MISSING),
         ("inputs", outcome.inputs),
         ("reference", parity.reference),
@@ -153,7 +153,12 @@ def check_output(outcome: "CheckOutcome") -> CommandOutput:
         ("verdict", "passed" if parity.passed else f"FAILED: {parity.reason}"),
     )
     return CommandOutput(
-        document={"artifact": str(outcome.folder), "inputs": outcome.inputs, "parity": parity},
+        document={
+            "artifact": str(outcome.folder),
+            "weights": outcome.weights,
+            "inputs": outcome.inputs,
+            "parity": parity,
+        },
         human=[Table(heads=("question", "answer"), rows=answers)],
         failures=[outcome.error] if outcome.error else [],
     )

@@ -1,6 +1,7 @@
 """Lineage of a figure, checked again: result → manifest → model file → its parents → weights → commit.
 
-The state of a link is ``ok``, ``changed`` (its bytes are not those that were recorded) or ``not here``.
+The state of a link is ``ok``, ``changed`` (its bytes are not those that were recorded), ``not here``, or, of a parity
+that was measured again, ``failed``.
 """
 
 import contextlib
@@ -12,12 +13,20 @@ from typing import Literal
 import msgspec
 
 from vitdeploy import documents
-from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Weights, check_digests, digest_of, open_artifact
+from vitdeploy.artifacts.manifest import (
+    MANIFEST,
+    Artifact,
+    Weights,
+    check_digests,
+    check_manifest,
+    digest_of,
+    open_artifact,
+)
 from vitdeploy.errors import UnreadableFile
 from vitdeploy.results import baselines, record, stats
 from vitdeploy.results.record import Result, Run, Summary
 
-State = Literal["ok", "changed", "not here"]
+State = Literal["ok", "changed", "not here", "failed"]
 
 DEEPEST = 8
 """Parents are followed so far; ours are three: engine, fp16 graph, fp32 graph."""
@@ -58,8 +67,26 @@ def of_artifact(path: Path, places: Sequence[Path], weights: Path | None) -> lis
     Raises:
         UnreadableFile: it is no artifact.
     """
-    artifact = open_artifact(path, check_bytes=False)
+    artifact = open_artifact(path, check_bytes=False, check_fields=False)
     return list(_file(artifact.manifest.model, artifact, _artifacts([*places, artifact.folder]), weights, 0))
+
+
+def artifacts_behind(path: Path, places: Sequence[Path]) -> list[tuple[str, Artifact]]:
+    """The artifact of each figure of a run, or the one that ``path`` names, under the name that its links have.
+
+    Raises:
+        UnreadableFile: it is neither.
+    """
+    if not is_run(path):
+        artifact = open_artifact(path)
+        return [(artifact.manifest.model, artifact)]
+    stored = _artifacts(places)
+    by_folder: dict[Path, tuple[str, Artifact]] = {}
+    for result in record.load(path).results:
+        artifact = result.artifact_sha256 and _of_digest(result.artifact_sha256, stored, result.manifest_sha256)
+        if artifact:
+            by_folder.setdefault(artifact.folder, (_name(result), artifact))
+    return list(by_folder.values())
 
 
 def _own_figures(path: Path, run: Run) -> Iterator[Link]:
@@ -117,6 +144,7 @@ def _name(result: Result) -> str:
 
 def _file(of: str, artifact: Artifact, stored: Sequence[Artifact], weights: Path | None, depth: int) -> Iterator[Link]:
     manifest = artifact.manifest
+    yield _fields(of, artifact)
     yield _bytes(of, manifest.target, artifact.file, manifest.sha256)
     for beside in manifest.beside:
         yield _bytes(of, manifest.target, artifact.folder / beside.file, beside.sha256)
@@ -130,10 +158,23 @@ def _file(of: str, artifact: Artifact, stored: Sequence[Artifact], weights: Path
         yield _weights(of, manifest.weights, weights)
 
 
+def _fields(of: str, artifact: Artifact) -> Link:
+    """Whether the manifest is as it was written, as far as it says so itself."""
+    path, what = artifact.folder / MANIFEST, "manifest digest"
+    try:
+        check_manifest(artifact)
+    except UnreadableFile as error:
+        return Link(of, what, "changed", error.message)
+    digest = artifact.manifest.manifest_sha256
+    if digest is None:
+        return Link(of, what, "not here", f"{path} has none: an older vitdeploy wrote it")
+    return Link(of, what, "ok", f"{path} ({digest[:12]}…)")
+
+
 def _weights(name: str, recorded: Weights, weights: Path | None) -> Link:
     if recorded.source == "random":
         return Link(
-            name, "weights", "ok", f"random, seed {recorded.seed}, as the manifest says; `check` compares with them"
+            name, "weights", "ok", f"random, seed {recorded.seed}, as the manifest says; --deep compares with them"
         )
     digest = recorded.sha256 or ""
     if weights is None:
@@ -154,12 +195,24 @@ def _bytes(name: str, what: str, path: Path, expected: str, words: str | None = 
 def _of_digest(sha256: str, stored: Sequence[Artifact], manifest_sha256: str | None) -> Artifact | None:
     """The artifact whose file was recorded with this digest; of several, one whose bytes still are as recorded."""
     candidates = [artifact for artifact in stored if artifact.manifest.sha256 == sha256]
+    candidates = candidates or [artifact for artifact in stored if _edited_manifest_of(artifact, sha256)]
     intact = (artifact for artifact in candidates if _intact(artifact, manifest_sha256))
     return next(intact, candidates[0] if candidates else None)
 
 
+def _edited_manifest_of(artifact: Artifact, sha256: str) -> bool:
+    """Whether the file has this digest, and its manifest, which was edited, says another."""
+    try:
+        check_manifest(artifact)
+    except UnreadableFile:
+        with contextlib.suppress(UnreadableFile):
+            return digest_of(artifact.file) == sha256
+    return False
+
+
 def _intact(artifact: Artifact, manifest_sha256: str | None) -> bool:
     try:
+        check_manifest(artifact)
         check_digests(artifact)
         return manifest_sha256 is None or digest_of(artifact.folder / MANIFEST) == manifest_sha256
     except UnreadableFile:
@@ -172,7 +225,7 @@ def _artifacts(places: Iterable[Path]) -> list[Artifact]:
     stored: list[Artifact] = []
     for folder in sorted(folders):
         with contextlib.suppress(UnreadableFile):
-            stored.append(open_artifact(folder, check_bytes=False))
+            stored.append(open_artifact(folder, check_bytes=False, check_fields=False))
     return stored
 
 

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vitdeploy.artifacts import recorded_parity
 from vitdeploy.artifacts.manifest import Parity
 from vitdeploy.catalog.fact_table import TrialFacts
 from vitdeploy.errors import ParityFailed, error_classes, reason_code
@@ -75,17 +76,7 @@ def judged_parity(parity: Parity | None) -> Parity | None:
     """The parity as failed, where it claims to have passed and its own numbers say otherwise."""
     if parity is None or not parity.passed:
         return parity
-    metric, limit = parity.metric, parity.error_std_limit
-    contradictions = {
-        "nothing was compared": parity.samples < 1,
-        "the output holds NaN or Inf": not parity.finite,
-        f"{metric.name} {metric.value} is below {metric.floor}": metric.value is not None
-        and metric.value < metric.floor,
-        f"the largest error is {parity.error_std} of the output's standard deviation, more than {limit}": None
-        not in (parity.error_std, limit)
-        and (parity.error_std or 0) > (limit or 0),
-    }
-    reason = next((words for words, holds in contradictions.items() if holds), None)
+    reason = recorded_parity.failure(parity)
     return parity if reason is None else msgspec.structs.replace(parity, passed=False, reason=reason)
 
 
