@@ -49,10 +49,10 @@ LAYERS = {layers}
 
 def build():
     torch.manual_seed(0)
-    layers = [torch.nn.Conv2d(3, 48, 3, padding=1)]
+    layers = [torch.nn.Conv2d(3, 24, 3, padding=1)]
     for _ in range(LAYERS):
-        layers += [torch.nn.Conv2d(48, 48, 3, padding=1), torch.nn.ReLU()]
-    layers += [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(48, 10)]
+        layers += [torch.nn.Conv2d(24, 24, 3, padding=1), torch.nn.ReLU()]
+    layers += [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(24, 10)]
     return torch.nn.Sequential(*layers).eval()
 """
 """A user's own network; each layer is a twentieth of the work."""
@@ -148,7 +148,7 @@ def own_repository(folder: Path, *, head_layers: int) -> tuple[Path, str]:
     return repository, git(repository, "rev-parse", "HEAD^")
 
 
-OWN = {"MODELS": "module:nets:build", "SIZE": "96x96", "PAIRS": "20", "MAX_SLOWDOWN": "2%"}
+OWN = {"MODELS": "module:nets:build", "SIZE": "64x64", "PAIRS": "12", "MAX_SLOWDOWN": "2%"}
 
 
 @pytest.mark.slow
