@@ -169,13 +169,13 @@ def _plan(request: ArtifactRequest, weights_sha256: str | None) -> Plan:
 
 
 def describe(plan: Plan) -> list[str]:
-    """The plan, one line a step."""
+    """The plan, one line a step. Which rewrites apply is known once the graph is made: the manifest lists them."""
     if plan.refusal:
         return [plan.refusal.message]
     variant, checkpoint = plan.variant, plan.request.weights
     lines: list[str] = []
     for step in plan.steps:
-        named = f" with {', '.join(step.rewrites)}" if step.rewrites else ""
+        named = f", rewritten where they apply by {', '.join(step.rewrites)}" if step.rewrites else ""
         weights = str(checkpoint) if checkpoint else "random weights (seed 0)"
         by = f" by {variant.converter}" if variant.converter else ""
         proof = "checked against torch fp32 (parity)"
