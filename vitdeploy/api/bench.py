@@ -50,8 +50,6 @@ def bench(
     protocol = _protocol(what, request)
     resume = request.resume
     with output_path.claimed(request.out, output_path.new_path("runs", device.name), resume=resume) as out:
-        for notice in inventory.load().notices:
-            progress(notice)
         jobs = jobs_for(planned, request, device, device_facts.facts_of(device), progress=progress)
         run = timing.run(
             jobs, device=device, protocol=protocol, out=out, resume=resume, progress=progress, on_trial=on_trial
