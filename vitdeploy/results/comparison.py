@@ -114,9 +114,19 @@ def duel(run: Run, *, max_slowdown: float | None = None, alpha: float | None = N
         max_slowdown=bound,
         alpha=level,
         historical=False,
-        notes=(f"{planned} were run" + (f": {run.duel.stopped}." if run.duel.stopped else "."),),
+        notes=(f"{planned} were run{_turns(run)}" + (f": {run.duel.stopped}." if run.duel.stopped else "."),),
         attribution=run.duel.attribution,
     )
+
+
+def _turns(run: Run) -> str:
+    """How the processes of a duel took turns, in words; empty where they did not."""
+    if run.duel is None or run.duel.turn_s is None:
+        return ""
+    turns = [trial.turns for result in run.results for trial in result.trials if trial.turns is not None]
+    first, counted = (sum(len(turn.first_ns) for turn in turns), sum(sum(turn.counts) for turn in turns))
+    share = f", {first / (first + counted):.0%} of all" if turns else ""
+    return f" by turns of {1000 * run.duel.turn_s:g} ms (the first inference of each{share}, is no sample)"
 
 
 def differences(run: Run, other: Run) -> list[str]:
