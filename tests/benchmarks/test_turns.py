@@ -228,6 +228,7 @@ def test_a_duel_by_turns_is_a_record(tmp_path: Path, toy: Artifact):
     assert [len(result.trials) for result in run.results] == [3, 3]
     (compared,) = comparison.duel(run).comparisons
     assert (compared.unit, compared.count) == ("pair", 3)
+    assert "by turns of 5 ms (the first inference of each, " in comparison.duel(run).notes[0]
 
 
 def test_a_driver_that_is_killed_loses_its_pair_and_too_many_end_the_duel(tmp_path: Path):
