@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from vitdeploy import units
-from vitdeploy.reports import cells, shown_text
+from vitdeploy.reports import cells, origins, shown_text
 from vitdeploy.reports.cells import Cells
 from vitdeploy.reports.charts import points, report_charts, vega
 from vitdeploy.reports.pages import chart_page
@@ -67,6 +67,7 @@ def render(report: Report) -> bytes:
         None,
         {figure.id: figure.specification for figure in (*overview, *detail)},
         report=report,
+        origins=origins.grouped(report.origins),
         tables=[(section, cells.of(section.rows)) for section in report.sections],
         groups=[group for section in report.sections if not section.throughput for group in _groups(section)],
         overview=overview,

@@ -1,8 +1,9 @@
 """Where a run comes from: its machine and its protocol, as names and values that a reader understands."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from vitdeploy.catalog import fact_table
 from vitdeploy.catalog.fact_table import DeviceFacts
@@ -22,6 +23,51 @@ class Origin:
     protocol: tuple[tuple[str, str], ...]
     sentence: str
     """The protocol in one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OriginGroup:
+    """Runs of one machine and one protocol, which pages describe once."""
+
+    heading: str
+    baseline: bool
+    started: str
+    """When the run began, or the first and the last of them."""
+    machine: tuple[tuple[str, str], ...]
+    protocol: tuple[tuple[str, str], ...]
+    sentence: str
+
+
+def grouped(origins: Sequence[Origin]) -> list[OriginGroup]:
+    """The origins, those that differ in nothing but the run and its time together."""
+    groups: dict[Any, list[Origin]] = {}
+    for origin in origins:
+        shared = tuple(entry for entry in origin.protocol if entry[0] not in _OF_ONE_RUN)
+        groups.setdefault((origin.baseline, origin.place, origin.machine, origin.sentence, shared), []).append(origin)
+    return [_group(group, shared) for (*_, shared), group in groups.items()]
+
+
+_OF_ONE_RUN = ("run", "started")
+
+
+def _group(origins: Sequence[Origin], shared: tuple[tuple[str, str], ...]) -> OriginGroup:
+    first = origins[0]
+    if len(origins) == 1:
+        started, protocol = first.started, first.protocol
+        heading = f"{'Baseline' if first.baseline else 'Run'} {first.run_id} on {first.place}"
+    else:
+        started = f"{min(origin.started for origin in origins)} … {max(origin.started for origin in origins)}"
+        heading = f"{len(origins)} runs on {first.place}"
+        names = ", ".join(origin.run_id for origin in origins)
+        protocol = (("runs", names), ("started", started), *shared)
+    return OriginGroup(
+        heading=heading,
+        baseline=first.baseline,
+        started=started,
+        machine=first.machine,
+        protocol=protocol,
+        sentence=first.sentence,
+    )
 
 
 def of(run: Run, *, baseline: bool = False) -> Origin:

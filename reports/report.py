@@ -148,7 +148,14 @@ class Report:
 
 
 def build(runs: Sequence[Run], baseline: Run | None = None) -> Report:
-    """The report of ``runs``; where ``baseline`` was measured on the same machine, with each row's change from it."""
+    """The report of ``runs``; where ``baseline`` was measured on the same machine, with each row's change from it.
+
+    Raises:
+        NothingToCompare: the baseline is one of the runs.
+    """
+    if baseline is not None:
+        for run in runs:
+            comparison.refuse_itself(baseline, run)
     rows = _labeled(sorted((row for run in runs for row in _rows(run, baseline)), key=_order))
     sections = (
         Section(
@@ -200,26 +207,31 @@ def but_target(result: Result) -> Case:
 
 
 def _rows(run: Run, baseline: Run | None) -> Iterator[ReportRow]:
+    peers: dict[Case, list[Result]] = {}
+    for result in run.results:
+        if result.status == "valid":
+            peers.setdefault(but_target(result), []).append(result)
     if run.couples:
         duel = comparison.duel(run)
         for (a, b), change in zip(run.couples, duel.comparisons, strict=True):
-            yield replace(_row(a, run, None), label=f"{a.case.name} (A)")
+            yield replace(_row(a, run.id, peers, None), label=f"{a.case.name} (A)")
             explained = explanations.attribution(duel.attribution)
-            yield replace(_row(b, run, change), label=f"{b.case.name} (B against A)", explained=explained)
+            yield replace(_row(b, run.id, peers, change), label=f"{b.case.name} (B against A)", explained=explained)
         return
     comparable = baseline is not None and not comparison.differences(run, baseline)
     compared = verdict.compare(baseline.results, run.results, historical=True) if baseline and comparable else []
     changes = {change.case: change for change in compared}
     for result in run.results:
-        yield _row(result, run, changes.get(result.case))
+        yield _row(result, run.id, peers, changes.get(result.case))
 
 
-def _row(result: Result, run: Run, change: Comparison | None) -> ReportRow:
+def _row(result: Result, run_id: str, peers: Mapping[Case, Sequence[Result]], change: Comparison | None) -> ReportRow:
+    """The row; ``peers``: the valid results of its run by their case without its target."""
     trials = [trial for trial in result.trials if trial.samples_ns]
     spec = registry.models().get(result.case.model)
     return ReportRow(
         result=result,
-        run_id=run.id,
+        run_id=run_id,
         label=result.case.name,
         task=spec.task if spec else "other",
         family=family(result.case.model),
@@ -227,7 +239,7 @@ def _row(result: Result, run: Run, change: Comparison | None) -> ReportRow:
         load_ms=float(np.median([t.load_ns for t in trials])) / 1e6 if trials else None,
         first_ms=float(np.median([t.first_ns for t in trials])) / 1e6 if trials else None,
         peak_memory_bytes=max((t.peak_memory_bytes for t in trials), default=None),
-        faster=_faster(result, run),
+        faster=_faster(result, peers.get(but_target(result), ())),
         change=change,
         explained=explanations.sustained(result),
         lacking=explanations.lacking(result, trials),
@@ -252,9 +264,8 @@ def _labeled(rows: Sequence[ReportRow]) -> list[ReportRow]:
     return [replace(row, label=label) for row, label in zip(rows, labels, strict=True)]
 
 
-def _faster(result: Result, run: Run) -> Ratio | None:
-    """The ratio to the reference target of the same case, where both may be quoted."""
-    group = [other for other in run.results if but_target(other) == but_target(result) and other.status == "valid"]
+def _faster(result: Result, group: Sequence[Result]) -> Ratio | None:
+    """The ratio to the reference target of the same case in ``group``, where both may be quoted."""
     references = [other for name in REFERENCES for other in group if other.case.target == name]
     slowest = sorted(group, key=lambda other: -other.summary.median_ms if other.summary else 0.0)
     reference = next(iter(references or slowest), result)
@@ -272,7 +283,8 @@ def _faster(result: Result, run: Run) -> Ratio | None:
 
 def _order(row: ReportRow) -> tuple[Any, ...]:
     """Tasks and targets as in the catalog, families together, within them by arithmetic."""
-    case, targets = row.result.case, [*registry.targets(), row.result.case.target]
+    case = row.result.case
+    targets = [*registry.targets(), case.target]
     tasks = [*get_args(Task), "other"]
     cost = (row.result.macs or 0, case.model, case.part or "", case.attention, case.size, case.batch, case.streams)
     return (tasks.index(row.task), row.family, *cost, targets.index(case.target), case.name, case.device, row.run_id)

@@ -69,8 +69,8 @@ def spread_of_samples(rows: Sequence[ReportRow]) -> Specification | None:
         return None
     bars = [points.bars(row) for row in shown]
     medians = [median for row in shown for median in points.trials(row)]
-    order = [bar["case"] for bar in bars]
-    y = alt.Y("case:N", sort=order, title=None, axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
+    # Without a sort the cases stand in the rows' order; naming it would repeat every label in every layer.
+    y = alt.Y("case:N", sort=None, title=None, axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
     color = alt.Color("family:N", scale=_hues(rows), legend=None)
     tips = tooltips(case="case", said="median", samples="samples", central="25–75 %", wide="5–95 %")
     title = "distance from the case's median, %"

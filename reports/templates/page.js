@@ -4,6 +4,20 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const views = {};
 
+// Data sets are carried by column, and lists of texts once; charts name the sets they draw.
+function rowsOf({ count, columns }) {
+  const rows = Array.from({ length: count }, () => ({}));
+  for (const [field, column] of Object.entries(columns)) {
+    const texts = data.texts[column.texts];
+    rows.forEach((row, place) => { row[field] = texts ? texts[column.at[place]] : column[place]; });
+  }
+  return rows;
+}
+function withRows(chart) {
+  const named = chart.datasets.map(name => [name, rowsOf(data.rows[name])]);
+  return { ...chart, datasets: Object.fromEntries(named) };
+}
+
 // Charts: one definition, the theme of the moment; expressions are interpreted, so the policy needs no eval.
 async function draw() {
   const menu = document.getElementById("case");
@@ -15,7 +29,7 @@ async function draw() {
       config.legend.layout.top.direction = "vertical";
       config.axisX = { labelOverlap: true, tickCount: 4 };
     }
-    const result = await vegaEmbed(place, chart, {
+    const result = await vegaEmbed(place, withRows(chart), {
       actions: false, ast: true, renderer: "svg", config, defaultStyle: false, tooltip: { disableDefaultStyle: true },
     });
     views[id]?.finalize();

@@ -67,7 +67,7 @@ def test_the_chart_has_published_points_beside_measured_ones(made: tuple[Path, P
     out, run = made
     shown = accuracy.build([(out, evaluations.load(out))], [record.load(run)])
     chart: Any = latency_against_accuracy("cityscapes", shown)
-    dots = chart["data"]["values"]
+    dots = chart["datasets"][chart["data"]["name"]]
     measured = [dot for dot in dots if dot["kind"] == "measured"]
     assert [dot["ms"] for dot in measured] == [pytest.approx(12.5, rel=0.05)]
     b0 = next(dot for dot in dots if dot["name"] == "EfficientViT-B0")

@@ -1,5 +1,6 @@
 """What a report decides before any format: order, sections, ratios, what is lacking and why, and the baseline."""
 
+import json
 import math
 
 import msgspec
@@ -7,9 +8,10 @@ import pytest
 
 from tests.doubles import make_run
 from vitdeploy.catalog import registry
-from vitdeploy.reports import cells, origins, report
+from vitdeploy.errors import NothingToCompare
+from vitdeploy.reports import as_html, cells, origins, report
 from vitdeploy.reports.charts import points, report_charts, vega
-from vitdeploy.results import comparison
+from vitdeploy.results import comparison, record
 
 
 def built(*results, **more) -> report.Report:
@@ -220,6 +222,41 @@ def test_the_page_carries_a_hundred_steps_of_each_trial_with_both_ends():
     assert [len(curve["ms"]) for curve in curves] == [points.STEPS + 1] * 3
     fastest = min(row.result.trials[0].samples_ns) / 1e6
     assert min(curves[0]["ms"][0], fastest) == pytest.approx(fastest, rel=1e-4)
+
+
+def test_a_page_carries_rows_and_texts_of_its_charts_once():
+    page = as_html.render(built(*make_run.everything().results)).decode()
+    data = json.loads(page.partition('<script id="data" type="application/json">')[2].partition("</script>")[0])
+    named = [name for chart in data["charts"].values() for name in chart["datasets"]]
+    assert set(named) == set(data["rows"])
+    assert len(named) > len(set(named))  # the medians of the trials are in two charts
+    assert len({tuple(texts) for texts in data["texts"]}) == len(data["texts"])
+    trials = next(rows["columns"] for rows in data["rows"].values() if "steady" in rows["columns"])
+    cases = [data["texts"][trials["case"]["texts"]][place] for place in trials["case"]["at"]]
+    expected = [
+        point for row in built(*make_run.everything().results).rows if row.quotable for point in points.trials(row)
+    ]
+    assert list(zip(cases, trials["distance"], strict=True)) == [(p["case"], p["distance"]) for p in expected]
+
+
+def test_runs_of_one_machine_and_protocol_have_one_section():
+    run = make_run.run(make_run.row("efficientvit_b1", "onnx-fp32", 7, seed=1))
+    later = msgspec.structs.replace(run, id="later", started_utc="2026-02-01T00:00:00Z")
+    other = msgspec.structs.replace(
+        run, id="elsewhere", device=record.RunDevice(name="local", facts={**make_run.FACTS, "cpu": "Another CPU"})
+    )
+    of_all = [origins.of(each) for each in (run, later, other)]
+    headings = [group.heading for group in origins.grouped(of_all)]
+    assert headings == ["2 runs on Made-up CPU 9000, 2 cores", "Run elsewhere on Another CPU, 2 cores"]
+    assert dict(origins.grouped(of_all)[0].protocol)["runs"] == "made-for-tests, later"
+    apart = [*of_all[:2], origins.of(other, baseline=True), origins.of(run, baseline=True)]
+    assert len(origins.grouped(apart)) == 3
+
+
+def test_a_run_is_no_baseline_of_itself():
+    run = make_run.run(make_run.row("efficientvit_b1", "onnx-fp32", 7, seed=1))
+    with pytest.raises(NothingToCompare, match="both sides are the run made-for-tests"):
+        report.build([run], msgspec.structs.replace(run, started_utc="2026-02-01T00:00:00Z"))
 
 
 def test_one_definition_serves_the_page_and_a_picture():

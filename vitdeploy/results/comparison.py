@@ -52,11 +52,7 @@ def runs(
     for run in (base, head):
         if run.duel is not None:
             raise NothingToCompare(f"run {run.id} is a duel", "Name it alone: its sides are compared with each other.")
-    if base.id == head.id:
-        raise NothingToCompare(
-            f"both sides are the run {base.id}: a run compared with itself shows nothing",
-            "Measure again, or time a file against itself with `vitdeploy calibrate`.",
-        )
+    refuse_itself(base, head)
     for run in (base, head):
         if not DeviceFacts(run.device.facts).known():
             raise NothingToCompare(
@@ -94,6 +90,19 @@ def runs(
             *notes,
         ),
     )
+
+
+def refuse_itself(base: Run, head: Run) -> None:
+    """Refuse a comparison of a run with itself, under whatever names its files are.
+
+    Raises:
+        NothingToCompare: both have one id.
+    """
+    if base.id == head.id:
+        raise NothingToCompare(
+            f"both sides are the run {base.id}: a run compared with itself shows nothing",
+            "Measure again, or time a file against itself with `vitdeploy calibrate`.",
+        )
 
 
 def duel(run: Run, *, max_slowdown: float | None = None, alpha: float | None = None) -> Compared:
