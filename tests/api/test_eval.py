@@ -332,6 +332,7 @@ def test_the_command_prints_the_figures_and_writes_what_it_shows(city, tmp_path:
     assert "cityscapes" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_data_set(tmp_path: Path):
     """Six times the pictures may not take noticeably more memory: the groups are bounded by bytes."""
     size = (512, 1024)

@@ -118,6 +118,7 @@ def test_a_description_is_remembered_until_the_file_changes(
     assert len(asked) == 2
 
 
+@pytest.mark.slow
 def test_a_model_of_transformers_in_a_folder(place: Path):
     transformers: Any = pytest.importorskip("transformers", reason="hf: builds with it")
     config = transformers.SegformerConfig(
@@ -450,6 +451,7 @@ def test_what_nobody_says_of_a_classifier_is_asked_for(place: Path):
         artifact_of(place, name, scale="1")
 
 
+@pytest.mark.slow
 def test_given_preprocessing_is_used_inside_and_outside_the_graph(place: Path):
     name = "module:users_nets:classifier"
     given: dict[str, Any] = {"mean": "10,20,30", "std": (50, 60, 70), "scale": "1", "channel_order": "bgr"}
@@ -526,6 +528,7 @@ def test_the_size_of_an_image_processor(fields: dict[str, Any], size: tuple[int,
     assert user_preprocessing.of_transformers("net", config, (224, 224))[0] == size
 
 
+@pytest.mark.slow
 def test_the_state_dict_that_was_taken_is_in_the_manifest_and_is_said(place: Path):
     name = "module:users_nets:classifier"
     raw = create(registry.find_model(name)).state_dict()

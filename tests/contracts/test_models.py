@@ -148,7 +148,7 @@ def test_half_precision_sums_in_float32(dtype):
     [
         ("efficientvit_b0", (1, 3, 64, 96)),
         ("efficientvit_seg_b0_cityscapes", (1, 3, 96, 64)),
-        ("efficientvit_seg_l1_ade20k", (1, 3, 64, 64)),
+        pytest.param("efficientvit_seg_l1_ade20k", (1, 3, 64, 64), marks=pytest.mark.slow),
     ],
 )
 def test_torch_export_takes_it_and_keeps_its_function(name, shape, attention):

@@ -56,7 +56,7 @@ def test_parameters_keys_and_macs_are_the_published_ones(name, params, encoder, 
     assert (f"{params / 1e6:.0f}M", f"{counted / 1e9:.0f}G") == (published, macs)
 
 
-@pytest.mark.parametrize("name", ["efficientvit_sam_l0", "efficientvit_sam_xl0"])
+@pytest.mark.parametrize("name", ["efficientvit_sam_l0", pytest.param("efficientvit_sam_xl0", marks=pytest.mark.slow)])
 def test_it_computes_what_the_reference_computes(name: str):
     expected = golden.read(name)
     model: Any = unfilled(name)

@@ -106,6 +106,7 @@ def test_a_divisor_that_overflows_leaves_silent_zeros_that_no_check_for_nan_find
     assert np.abs(ours - expected).max() / expected.std() < 0.02
 
 
+@pytest.mark.slow
 def test_the_published_attention_collapses_in_half_precision_and_ours_does_not():
     """Random weights, stretched by a factor that the ratio cancels: planted, and kept."""
     side = (128, 256)
@@ -122,9 +123,9 @@ def test_the_published_attention_collapses_in_half_precision_and_ours_does_not()
     ("name", "side"),
     [
         ("efficientvit_b1", (96, 96)),
-        ("efficientvit_l1", (64, 64)),
+        pytest.param("efficientvit_l1", (64, 64), marks=pytest.mark.slow),
         ("efficientvit_seg_b1_ade20k", (64, 96)),
-        ("efficientvit_seg_l1_cityscapes", (64, 64)),
+        pytest.param("efficientvit_seg_l1_cityscapes", (64, 64), marks=pytest.mark.slow),
     ],
 )
 def test_random_weights_stay_finite_and_close_in_half_precision(name: str, side: tuple[int, int]):
@@ -163,6 +164,7 @@ def test_the_hard_swish_apart_is_the_published_one_and_a_near_miss_is_not():
     assert float((near - expected).abs().max() / expected.std()) > 1e-4
 
 
+@pytest.mark.slow
 def test_the_stress_benchmark_prints_a_row_for_every_graph(capsys: pytest.CaptureFixture[str], monkeypatch: Any):
     monkeypatch.setattr("sys.argv", ["fp16_stress", "random", "--size", "64x96", "--factors", "512"])
     assert fp16_stress.main() == 0
@@ -173,6 +175,7 @@ def test_the_stress_benchmark_prints_a_row_for_every_graph(capsys: pytest.Captur
     assert fp16_stress.main() == 2
 
 
+@pytest.mark.slow
 def test_what_a_rewrite_of_half_precision_costs_is_measured_where_it_changes_something():
     module = registry.find_model("attention_w32")
     (cost,) = export_speed.half_duels(module, (32, 32), "relu", pairs=3, threads=1)

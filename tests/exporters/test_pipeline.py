@@ -210,7 +210,7 @@ def test_a_dry_run_takes_a_checkpoints_digest_once(checkpoint: Path, target: str
     assert reads.count == 1
 
 
-@pytest.mark.parametrize("target", ["onnx-fp32", "trt-fp16"])
+@pytest.mark.parametrize("target", ["onnx-fp32", pytest.param("trt-fp16", marks=pytest.mark.slow)])
 def test_an_export_takes_a_checkpoints_digest_once(
     tmp_path: Path, checkpoint: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ):

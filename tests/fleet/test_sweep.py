@@ -153,6 +153,7 @@ def test_a_client_that_is_killed_goes_on_where_it_was(lab: Lab):
     assert "trials are there" in said
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_comes_back_loses_nothing(lab: Lab):
     scheduler = lab.scheduler()
     port = int(lab.address.rpartition(":")[2])

@@ -156,6 +156,7 @@ def test_a_client_and_a_worker_that_are_killed_cost_their_part_only(lab: Lab):
     assert len(document["evaluations"]) == 2
 
 
+@pytest.mark.slow
 def test_a_device_that_no_worker_serves_is_an_error_and_the_other_is_evaluated(lab: Lab):
     lab.scheduler()
     lab.worker("device:one=1")
