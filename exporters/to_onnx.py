@@ -36,6 +36,9 @@ BY_TORCH = "torch.export, then torch.onnx"
 LARGEST_SINGLE_FILE_BYTES = 2**31 - 2**20
 """A protobuf message ends below 2 GiB; larger graphs keep their tensors in a file beside them."""
 
+LARGEST_FOLDED = 2**24
+"""Values of a constant that stands for its shape, 64 MiB. Source: a choice; a map of 64 channels at 512x512."""
+
 FORBIDDEN = frozenset({"Shape", "ConstantOfShape", "NonZero", "Loop", "If", "Scan"})
 """What a static graph has no use for; other runtimes' parsers stumble over them."""
 
@@ -68,6 +71,9 @@ _DTYPES = {
     TensorProto.BOOL: "bool",
     TensorProto.INT8: "int8",
     TensorProto.INT16: "int16",
+    TensorProto.UINT16: "uint16",
+    TensorProto.UINT32: "uint32",
+    TensorProto.UINT64: "uint64",
     TensorProto.DOUBLE: "float64",
 }
 
@@ -166,7 +172,16 @@ def clean(graph: Any) -> None:
     _drop_idle_casts(graph)
     if any(node.op_type in FORBIDDEN for node in graph.graph):  # of shapes that the exporter did not note down
         optimizer.fold_constants(graph, onnx_shape_inference=True)
+    if any(node.op_type == "ConstantOfShape" for node in graph.graph):  # users' graphs have them
+        optimizer.fold_constants(
+            graph, onnx_shape_inference=True, should_fold=_is_filled, output_size_limit=LARGEST_FOLDED
+        )
     optimizer.remove_unused_nodes(graph)
+
+
+def _is_filled(node: Any) -> bool | None:
+    """Whether a node is a tensor of one value, which onnxscript leaves alone for the sake of the file's size."""
+    return True if node.op_type == "ConstantOfShape" else None
 
 
 def folded(proto: Any) -> Any:

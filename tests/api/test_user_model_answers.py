@@ -72,6 +72,19 @@ class Flags(Base):
 def flags():
     return Flags(1)
 
+class Cast(Base):
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+    def forward(self, x):
+        return self.conv(x).to(self.kind)
+
+def bfloat16():
+    return Cast(torch.bfloat16)
+
+def complex64():
+    return Cast(torch.complex64)
+
 class Branch(Base):
     def forward(self, x):
         if x.max() > 2.0:
@@ -217,6 +230,12 @@ def test_a_batch_that_the_model_cannot_take_is_refused_with_its_reason(place: Pa
     request = job(place / "out", named("one_image"), size=(32, 32))
     with pytest.raises(Impossible, match=r"does not take an image \(2, 3, 32, 32\): RuntimeError: shape"):
         step.run(replace(request, variant=replace(request.variant, batch=2)))
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "complex64"])
+def test_answers_of_elements_that_cannot_be_compared_are_refused_by_their_kind(kind: str):
+    with pytest.raises(Impossible, match=f"answers with {kind} numbers"):
+        registry.find_model(named(kind))
 
 
 @pytest.mark.parametrize("function", ["scripted", "with_a_scripted_part"])

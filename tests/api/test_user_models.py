@@ -135,14 +135,19 @@ def test_a_model_of_transformers_in_a_folder(place: Path):
     assert made.weights.sha256 == spec.user_weights
 
 
+@pytest.mark.parametrize("variable", ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", None])
 def test_a_model_in_the_hubs_cache_is_found_by_its_name_and_again_when_it_changes(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, monkeypatch: pytest.MonkeyPatch, variable: str | None
 ):
     transformers: Any = pytest.importorskip("transformers", reason="hf: builds with it")
     from huggingface_hub import constants
 
     hub = place / "hub"
-    monkeypatch.setenv("HF_HUB_CACHE", str(hub))
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:  # otherwise it lies where nobody looks for it: it is described anew each time
+        monkeypatch.setenv(variable, "$PLACE/hub")
+        monkeypatch.setenv("PLACE", str(place))
     for module, name in ((constants, "HF_HUB_CACHE"), (transformers.utils.hub, "HF_HUB_CACHE")):
         monkeypatch.setattr(module, name, str(hub), raising=False)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

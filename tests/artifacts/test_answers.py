@@ -202,6 +202,15 @@ def test_a_reference_that_does_not_repeat_is_refused_for_that(kind: str):
     assert "two answers to one input" in reason
 
 
+def test_a_reference_of_nan_is_refused_for_that_and_not_for_repeating_itself():
+    reference = np.full((1, 5, 8, 8), np.nan, np.float32)
+    evidence = parity.Evidence("segmentation")
+    evidence.add_repeated(reference, reference.copy())
+    evidence.add(reference, reference)
+    tolerance = registry.find_target("onnx-fp32").tolerance
+    assert parity.verdict(evidence, tolerance, "torch").reason == "the reference itself holds NaN or Inf"
+
+
 def test_a_constant_reference_has_the_spread_of_its_value():
     constant = np.full((1, 3, 8, 8), 0.5, np.float32)
     tolerance = registry.find_target("onnx-fp32").tolerance

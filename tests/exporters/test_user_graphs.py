@@ -18,7 +18,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from vitdeploy.exporters import step
+from vitdeploy.exporters import step, to_onnx
 from vitdeploy.exporters.half import fp32_inputs
 from vitdeploy.exporters.half.graph import halved
 from vitdeploy.exporters.job import StepJob
@@ -159,6 +159,51 @@ def test_resizes_from_before_opset_11_keep_their_meaning(
     scales = np.array([1, 1, factor, factor], np.float32)
     tensors = {"w1": WEIGHTS["w1"], "w2": weights(5, 8, 1, 1), "s": scales}
     manifest_of(write(tmp_path, nodes, tensors, opset=opset, ir_version=5), tmp_path)
+
+
+def test_lengths_below_zero_are_open(tmp_path: Path):
+    manifest = manifest_of(
+        write(tmp_path, [CONV, N("Relu", ["c1"], ["r1"]), *HEAD], WEIGHTS, shape=(-1, 3, -1, -1)),
+        tmp_path,
+        size=(48, 32),
+    )
+    assert manifest.inputs[0].shape == (1, 3, 48, 32)
+
+
+@pytest.mark.parametrize("side", [32, 1024])
+def test_a_constant_whose_shape_follows_from_the_size_is_folded(tmp_path: Path, side: int):
+    filled = helper.make_tensor("value", TensorProto.FLOAT, [1], [0.25])
+    nodes = [
+        CONV,
+        N("Shape", ["c1"], ["lengths"]),
+        N("ConstantOfShape", ["lengths"], ["more"], value=filled),
+        N("Add", ["c1", "more"], ["r1"]),
+        *HEAD,
+    ]
+    proto = onnx.load(write(tmp_path, nodes, WEIGHTS, shape=OPEN).removeprefix("onnx:"))
+    for dim, length in zip(proto.graph.input[0].type.tensor_type.shape.dim, (1, 3, side, side), strict=True):
+        dim.dim_value = length
+    graph = to_onnx.folded(proto)
+    assert not to_onnx.forbidden(graph)
+
+
+def test_answers_that_no_number_of_numpy_holds_are_refused(tmp_path: Path):
+    nodes = [CONV, N("Cast", ["c1"], ["y"], to=TensorProto.BFLOAT16)]
+    proto = onnx.load(write(tmp_path, nodes, WEIGHTS).removeprefix("onnx:"))
+    proto.graph.output[0].type.tensor_type.elem_type = TensorProto.BFLOAT16
+    onnx.save(proto, tmp_path / "net.onnx")
+    with pytest.raises(Impossible, match="answers with BFLOAT16"):
+        registry.find_model(f"onnx:{tmp_path / 'net.onnx'}")
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.INT16, TensorProto.UINT16])
+def test_a_map_of_labels_without_a_channel(tmp_path: Path, kind: int):
+    nodes = [CONV, N("ArgMax", ["c1"], ["most"], axis=1, keepdims=0), N("Cast", ["most"], ["y"], to=kind)]
+    proto = onnx.load(write(tmp_path, nodes, WEIGHTS).removeprefix("onnx:"))
+    proto.graph.output[0].CopyFrom(info("y", ["n", "h", "w"], kind))
+    onnx.save(proto, tmp_path / "net.onnx")
+    manifest = manifest_of(f"onnx:{tmp_path / 'net.onnx'}", tmp_path)
+    assert manifest.outputs[0].shape == (1, 32, 32)
 
 
 @pytest.mark.parametrize("opset", [11, 13, 21, 22, 23, 24])

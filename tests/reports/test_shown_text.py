@@ -150,3 +150,16 @@ def test_verbs_show_hostile_runs_as_escapes(say: Any, tmp_path: Path, verb: str)
         assert not OBEYED.search(err), (verb, name)
         count += 1
     assert count > 8
+
+
+def test_a_name_between_colons_is_no_picture(capsys: pytest.CaptureFixture[str]):
+    table = console.Table(heads=("model",), rows=[("module:m:build",)])
+    console.show(console.CommandOutput(document=None, human=[table, "module:m:build is ready"]), None)
+    assert capsys.readouterr().out.count("module:m:build") == 2
+
+
+def test_progress_leaves_names_between_colons_alone(capsys: pytest.CaptureFixture[str]):
+    console._stderr.cache_clear()
+    console.progress("module:m:build")
+    console._stderr.cache_clear()
+    assert "module:m:build" in capsys.readouterr().err

@@ -140,6 +140,8 @@ class Evidence:
 
     def add_repeated(self, first: Numbers, second: Numbers) -> None:
         """Hold two answers of the reference to one input against each other."""
+        if not np.isfinite(first).all():
+            return  # NaN differs from itself; that the reference holds one is the reason that is given
         once = Evidence(self.task)
         once.add(first, second)
         if self.repeats is None and not verdict(once, REPEATED, "itself").passed:

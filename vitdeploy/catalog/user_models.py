@@ -243,12 +243,14 @@ def _source_of(module: str) -> Path | None:
 
 def _facts(name: str, kind: str, rest: str, size: Size | None) -> UserModelFacts:
     """What is known of a model; where its files may have changed, what running it now shows."""
-    fingerprint = _fingerprint(name, kind, rest)
+    files = _files(kind, rest)
+    fingerprint = _fingerprint(name, kind, files)
+    seen = kind == "timm" or (kind != "module" and bool(files))
     path = Path(platformdirs.user_cache_dir("vitdeploy")) / "user-models" / f"{fingerprint}.json"
     facts: UserModelFacts | None = None
     if name in _known and _known[name][0] == fingerprint:
         facts = _known[name][1]
-    elif kind != "module" or child_process.is_child():
+    elif seen or child_process.is_child():
         # The process that started us has described the module a moment ago; on the command line nobody has.
         try:
             facts = msgspec.json.decode(path.read_bytes(), type=UserModelFacts)
@@ -264,15 +266,18 @@ def _facts(name: str, kind: str, rest: str, size: Size | None) -> UserModelFacts
     return facts
 
 
-def _fingerprint(name: str, kind: str, rest: str) -> str:
-    """Changes whenever the model's files or the packages that build it do, as far as times, sizes and versions tell."""
+def _files(kind: str, rest: str) -> list[Path]:
+    """The files of a model that are known before it is built."""
     if kind == "module":
-        files = [path for path in (_source_of(rest.partition(":")[0]),) if path]
-    elif kind == "hf":
+        return [path for path in (_source_of(rest.partition(":")[0]),) if path]
+    if kind == "hf":
         local = Path(rest).is_dir()
-        files = sorted(p for p in Path(rest).rglob("*") if p.is_file()) if local else _hub_files(rest)
-    else:
-        files = [Path(rest)] if kind == "onnx" else []
+        return sorted(path for path in Path(rest).rglob("*") if path.is_file()) if local else _hub_files(rest)
+    return [Path(rest)] if kind == "onnx" else []
+
+
+def _fingerprint(name: str, kind: str, files: list[Path]) -> str:
+    """Changes whenever the model's files or the packages that build it do, as far as times, sizes and versions tell."""
     stamps = [msgspec.to_builtins(Stamp.of(path)) for path in files]
     versions: list[str] = []
     for package in REQUIRES[kind]:
@@ -282,13 +287,15 @@ def _fingerprint(name: str, kind: str, rest: str) -> str:
 
 
 def _hub_files(name: str) -> list[Path]:
-    """What says which version of a model the hub's cache holds.
+    """What says which version of a model the hub's cache holds; empty: it is not where it is looked for.
 
-    Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache for the folders and the variables.
+    Source: https://huggingface.co/docs/huggingface_hub/guides/manage-cache for the folders and the variables, its
+    ``constants.py`` for the old name of one.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    home = Path(os.environ.get("HF_HOME") or cache / "huggingface")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or f"{cache}/huggingface"
+    place = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or f"{home}/hub"
+    hub = Path(os.path.expandvars(place)).expanduser()
     repository = hub / f"models--{name.replace('/', '--')}"
     version = repository / "refs" / "main"
     if not version.is_file():

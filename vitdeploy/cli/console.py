@@ -94,7 +94,7 @@ def configure(*, quiet: bool, verbose: int) -> None:
 def _stderr() -> "rich.console.Console":
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def progress(line: str, detail: int = 0) -> None:
@@ -113,17 +113,16 @@ def bar() -> "Generator[OnTrial]":
     if not sys.stderr.isatty() or _settings["quiet"]:
         yield lambda done, total, label: progress(f"[{done}/{total}] {label}", detail=1)
         return
-    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from vitdeploy.reports import shown_text
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=_stderr(), transient=True) as shown:
         task = shown.add_task("timing", total=None)
 
         def advance(done: int, total: int, label: str) -> None:
-            shown.update(task, completed=done, total=total, description=escape(shown_text.line(label)))
+            shown.update(task, completed=done, total=total, description=shown_text.line(label))
 
         yield advance
 
@@ -168,7 +167,7 @@ def _rendered(parts: "Sequence[Table | str | Annotation]") -> str:
     from vitdeploy.reports import shown_text
 
     width = None if sys.stdout.isatty() else NOT_A_TERMINAL_WIDTH
-    stdout = Console(width=width, highlight=False, markup=False)
+    stdout = Console(width=width, highlight=False, markup=False, emoji=False)
     texts: list[str] = []
     for part in parts:
         if isinstance(part, Annotation):

@@ -37,6 +37,15 @@ OUTPUT_FIELDS = ("logits", "reconstruction", "predicted_depth", "last_hidden_sta
 """Of an output with names, the first of these that is there is the answer."""
 
 
+ANSWERS: Final = frozenset(
+    {
+        *(torch.float32, torch.float16, torch.float64, torch.bool),
+        *(torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int8, torch.int16, torch.int32, torch.int64),
+    }
+)
+"""Element types of answers that can be compared: those that numpy has too, complex numbers left out."""
+
+
 class SingleTensorModel(nn.Module):
     """A model that takes an image and returns the one tensor of its answer."""
 
@@ -158,6 +167,9 @@ def describe(name: str, wanted: Size | None = None) -> UserModelFacts:
         else:
             size, known = user_preprocessing.of_marks(marks or {}, DEFAULT_SIZE)
         size, sizes, answer = _answered(module, name, size, wanted)
+    if answer.dtype not in ANSWERS:
+        kind = str(answer.dtype).removeprefix("torch.")
+        raise Impossible(f"{name} answers with {kind} numbers", "Let it return float32, integers or booleans.")
     task_facts = task_of_output(name, tuple(answer.shape), size, labels=not answer.is_floating_point())
     note = "its weights are random here: timm's would be a download" if kind == "timm" else None
     files = recorder.files() if kind == "module" else []

@@ -38,6 +38,12 @@ FLOATS = frozenset(
 )
 
 
+UNREADABLE = frozenset(
+    {"STRING", "COMPLEX64", "COMPLEX128", "BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ"}
+    | {"FLOAT8E8M0", "FLOAT4E2M1", "UINT4", "INT4", "UINT2", "INT2"}
+)
+"""Element types of ONNX that are no numbers of numpy's, and complex ones, which have no order."""
+
 QUANTIZED = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 """What ONNX Runtime fuses with its neighbors at a higher level than the reference of other files is run at."""
 
@@ -148,7 +154,12 @@ def read(path: Path) -> Any:
         raise UnreadableFile(f"{path} is not a valid ONNX file: {reason}", "Export it again.") from error
     proto = onnx.inliner.inline_local_functions(proto)
     _check_operators(proto, path)
-    _check_input(image_input(proto, path), path)
+    entry = image_input(proto, path)
+    for dim in entry.type.tensor_type.shape.dim:
+        if dim.dim_value < 0:  # as Paddle writes an open length
+            dim.ClearField("dim_value")
+    _check_input(entry, path)
+    _check_answer(proto.graph.output[0], path)
     return proto
 
 
@@ -186,6 +197,19 @@ def _check_input(value: Any, path: Path) -> None:
         raise Impossible(
             f"{taken}, not float32 (n, 3, h, w)", "Export it with a float32 input of three channels, channels first."
         )
+
+
+def _check_answer(value: Any, path: Path) -> None:
+    """Refuse an answer that is no tensor, or one whose elements numpy does not have."""
+    holder: str = value.type.WhichOneof("value") or "tensor_type"
+    kind = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+    if holder == "tensor_type" and kind not in UNREADABLE:
+        return
+    answer = kind if holder == "tensor_type" else holder.removesuffix("_type")
+    raise Impossible(
+        f"{path.name} answers with {answer}, not a tensor of numbers that can be compared",
+        "Export it with a first output of float32, integers or booleans.",
+    )
 
 
 def nodes_of(graph: Any) -> Iterator[Any]:
@@ -246,14 +270,14 @@ def describe(rest: str) -> UserModelFacts:
     if dims[0] not in (0, 1):
         raise Impossible(f"{path.name} takes {dims[0]} images at once", "Export it for one image, or an open batch.")
     size: Size = (dims[2] or DEFAULT_SIZE[0], dims[3] or DEFAULT_SIZE[1])
-    shape = tuple(module(torch.zeros(1, CHANNELS, *size)).shape)
+    answer = module(torch.zeros(1, CHANNELS, *size))
     others = len(module.proto.graph.output) - 1
     beside = files_beside(path)
     weights = manifest.digest_of(path)
     if beside:
         weights = hashlib.sha256("".join([weights, *map(manifest.digest_of, beside)]).encode()).hexdigest()
     note = f"of its {others + 1} outputs the first is taken, {module.proto.graph.output[0].name}" if others else None
-    task_facts = task_of_output(path.name, shape, size)
+    task_facts = task_of_output(path.name, tuple(answer.shape), size, labels=not answer.is_floating_point())
     return UserModelFacts(
         size=size,
         sizes=(size,) if dims[2] and dims[3] else (),
