@@ -9,7 +9,7 @@ WEIGHTS ?=
 # of efficientvit_seg_b0_cityscapes) the picture is drawn with it instead of with random weights.
 demo: .venv/demo
 	@rm -rf build/demo && mkdir -p build/demo
-	$(BIN)/vitdeploy bench --suite demo --out build/demo/run.json --artifacts build/demo/artifacts || [ $$? -eq 8 ] # 8: a row may not be quoted; the report says why
+	$(BIN)/vitdeploy bench --suite demo --time-budget 200 --out build/demo/run.json --artifacts build/demo/artifacts || [ $$? -eq 8 ] # 8: a row may not be quoted; the report says why
 	$(BIN)/vitdeploy export efficientvit_seg_b0_cityscapes --target onnx-fp32 --size 512x1024 $(if $(WEIGHTS),--weights $(WEIGHTS)) --out build/demo/predict
 	$(BIN)/vitdeploy predict build/demo/predict/*/512x1024/onnx-fp32 sample:china --out build/demo/segmentation.png
 	$(BIN)/vitdeploy report build/demo/run.json --format markdown --out build/demo/report.md
