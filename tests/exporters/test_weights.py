@@ -233,6 +233,7 @@ def test_averaged_weights_win_over_raw_ones(tmp_path):
         {"model": "raw", "ema": {"module": "averaged", "updates": torch.ones(1)}},
         {"state_dict": "raw", "ema_state_dict": "averaged", "meta": {"epoch": 3}},
         {"model": "raw", "swa_model": "averaged"},
+        {"model": "raw", "model_ema": "averaged", "avg_grad": {"x": torch.ones(2)}},
     ],
 )
 def test_averaged_weights_are_taken_and_said_and_the_raw_ones_by_name(tmp_path, form):
@@ -255,6 +256,42 @@ def test_averaged_weights_are_taken_and_said_and_the_raw_ones_by_name(tmp_path, 
     with pytest.raises(UsageError, match="no state dict 'nothing'") as caught:
         open_checkpoint(path, "nothing")
     assert raw in caught.value.hint
+
+
+def test_mmengine_keeps_its_raw_weights_under_the_name_of_the_averaged_ones(tmp_path):
+    state = seeded(Tiny(), 0)
+    raw = {f"module.{key}": tensor for key, tensor in state.items()} | {"steps": torch.tensor(7)}
+    averaged = {key: tensor * 2 for key, tensor in state.items()}
+    path = saved(tmp_path, {"meta": {}, "state_dict": averaged, "ema_state_dict": raw})
+    checkpoint = open_checkpoint(path)
+    assert (
+        checkpoint.choice.words == "takes the averaged weights, state_dict, not ema_state_dict; --weights-key chooses"
+    )
+    assert torch.equal(checkpoint.tensors["conv.weight"], averaged["conv.weight"])
+    named = open_checkpoint(path, "ema_state_dict")
+    assert named.choice.words == "takes the weights, ema_state_dict, not state_dict; --weights-key chooses"
+    assert fit(named.tensors, Tiny())["conv.weight"].equal(state["conv.weight"])
+
+
+def test_averaged_weights_without_names_are_said_not_to_be_taken(tmp_path):
+    state = seeded(Tiny(), 0)
+    path = saved(tmp_path, {"state_dict": state, "ema": {"decay": 0.9, "shadow_params": list(state.values())}})
+    words = open_checkpoint(path).choice.words or ""
+    assert "not ema.shadow_params (a list without names" in words
+
+
+@pytest.mark.parametrize("mark", ["_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module."])
+def test_marks_of_wrapped_parts_are_taken_out_of_keys(tmp_path, mark):
+    state = seeded(Tiny(), 0)
+    wrapped = {key.replace("conv.", f"conv.{mark}"): tensor for key, tensor in state.items()}
+    assert read_checkpoint(saved(tmp_path, wrapped)).keys() == state.keys()
+
+
+def test_a_checkpoint_that_does_not_fit_says_which_of_its_state_dicts_was_taken(tmp_path):
+    state = seeded(Tiny(), 0)
+    path = saved(tmp_path, {"model": state, "ema": {"conv.weight": state["conv.weight"]}})
+    with pytest.raises(UnreadableFile, match=r"\(takes the averaged weights, ema, not model; --weights-key chooses\)"):
+        create(registry.find_model(B0), weights=path)
 
 
 def test_averaged_weights_beside_raw_ones_under_a_prefix(tmp_path):

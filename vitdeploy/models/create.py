@@ -68,7 +68,7 @@ def create_with_choice(
             _whole_model(spec, module, chosen),
             tensors=registry.load(spec.weight_tensors) if spec.weight_tensors else None,
             rename=registry.load(spec.weight_names) if spec.weight_names else None,
-            path=weights,
+            path=_chosen(weights, choice),
             model=spec.whole,
         )
         state = {key: complete[key] for key in module.state_dict()}
@@ -110,10 +110,16 @@ def _user_model(
     if weights is not None:
         checkpoint = open_checkpoint(weights, weights_key)
         choice = checkpoint.choice
-        inner.load_state_dict(fit_under_any_prefix(checkpoint.tensors, inner, path=weights, model=spec.name))
+        path = _chosen(weights, choice)
+        inner.load_state_dict(fit_under_any_prefix(checkpoint.tensors, inner, path=path, model=spec.name))
     elif spec.user_weights is None:
         inner.load_state_dict(seeded(inner, seed))
     return module.eval().requires_grad_(False), choice
+
+
+def _chosen(weights: Path | str, choice: StateDictChoice) -> str:
+    """A checkpoint for messages: with the state dict that was taken of it, where there are several."""
+    return f"{weights} ({choice.words})" if choice.words else str(weights)
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -32,8 +32,17 @@ AVERAGED: Final = re.compile(r"(^|[_.\-])(ema|swa|avg|averaged?|shadow)([_.\-]|\
 """In the name of averaged weights. Source: timm (``state_dict_ema``), DeiT and ConvNeXt (``model_ema``), EfficientViT
 (``ema: {decay: …}``), BasicSR (``params_ema``), MMEngine (``ema_state_dict``)."""
 
-NO_WEIGHTS: Final = re.compile(r"^opt|optim|sched|scaler|hyper|callback|config|^args$|loss|criterion|metric|^amp$")
+NO_WEIGHTS: Final = re.compile(
+    r"^opt|optim|sched|scaler|hyper|callback|config|^args$|loss|criterion|metric|^amp$|grad|moment|exp_avg"
+)
 """In the name of what else a training checkpoint holds."""
+
+SWAPPED: Final = "ema_state_dict"
+"""Where MMEngine keeps the raw weights: before it saves, it swaps the averaged ones into ``state_dict``, and leaves the
+``steps`` and the prefix of its average. Source: ``EMAHook._swap_ema_state_dict``, mmengine/hooks/ema_hook.py."""
+
+_STEPS: Final = "steps"
+"""How many times MMEngine averaged: a buffer in `SWAPPED`."""
 
 _DEEPEST: Final = 3
 
@@ -46,13 +55,16 @@ class StateDictChoice:
     key: str | None
     """Its name: the keys to it, joined by dots; None: it is the whole file."""
     others: tuple[str, ...] = ()
+    swapped: bool = False
+    """It is MMEngine's, whose averaged weights are under the other name."""
 
     @property
     def words(self) -> str | None:
         """What was chosen and what was not; None where there was no choice."""
         if not self.others:
             return None
-        kind = "the averaged weights" if AVERAGED.search((self.key or "").lower()) else "the weights"
+        averaged = AVERAGED.search((self.key or "").lower()) if not self.swapped else self.key != SWAPPED
+        kind = "the averaged weights" if averaged else "the weights"
         return f"takes {kind}, {self.key}, not {' or '.join(self.others)}; --weights-key chooses"
 
 
@@ -64,17 +76,20 @@ def choose(content: Entries, key: str | None, path: str) -> StateDictChoice:
         UnreadableFile: several state dicts, of which none is the obvious one.
     """
     named = _state_dicts(content, "", 0)
+    swapped = _is_swapped(named)
+    if swapped:
+        named[SWAPPED] = {name: tensor for name, tensor in named[SWAPPED].items() if name != _STEPS}
     if key is not None:
         if key not in named:
             if not any(named):
                 raise UsageError(f"{path} is one state dict, so it has no key {key!r}", "Leave --weights-key out.")
             error = unknown_name("state dict", key, named, "")
             raise UsageError(f"{path} has no state dict {key!r}", _offer(error.hint, list(named)))
-        return StateDictChoice(entries=named[key], key=key, others=_without(named, key))
+        return StateDictChoice(entries=named[key], key=key, others=_without(named, key), swapped=swapped)
     if not named:
         wrapped = [content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)]
         return StateDictChoice(entries=next(iter(wrapped), content), key=None)
-    averaged = [name for name in named if AVERAGED.search(name.lower())]
+    averaged = ["state_dict"] if swapped else [name for name in named if AVERAGED.search(name.lower())]
     raw = [name for name in named if name not in averaged]
     usual = [name for wrapper in WRAPPERS for name in raw if name.partition(".")[0] == wrapper]
     chosen = next(iter(averaged or usual or raw))
@@ -82,7 +97,28 @@ def choose(content: Entries, key: str | None, path: str) -> StateDictChoice:
         raise UnreadableFile(
             f"checkpoint {path} holds {len(raw)} state dicts ({', '.join(raw)})", "Name one with --weights-key."
         )
-    return StateDictChoice(entries=named[chosen], key=chosen or None, others=_without(named, chosen))
+    others = (*_without(named, chosen), *_unnamed_averages(content, "", 0))
+    return StateDictChoice(entries=named[chosen], key=chosen or None, others=others, swapped=swapped)
+
+
+def _is_swapped(named: Mapping[str, Entries]) -> bool:
+    """Whether it is a checkpoint of MMEngine, which has the averaged weights where others have the raw ones."""
+    keys = named.get(SWAPPED, {}).keys()
+    return "state_dict" in named and _STEPS in keys and all(str(key).startswith("module.") for key in keys - {_STEPS})
+
+
+def _unnamed_averages(content: Entries, name: str, depth: int) -> tuple[str, ...]:
+    """Averaged weights that are a list without names, which cannot be taken."""
+    lists: list[str] = []
+    for key, value in content.items():
+        inner = f"{name}.{key}" if name else str(key)
+        if isinstance(value, Mapping) and depth < _DEEPEST and not NO_WEIGHTS.search(str(key).lower()):
+            lists += _unnamed_averages(cast("Entries", value), inner, depth + 1)
+        elif isinstance(value, list | tuple) and AVERAGED.search(inner.lower()):
+            tensors = cast("Sequence[Any]", value)
+            if tensors and all(isinstance(tensor, Tensor) for tensor in tensors):
+                lists.append(f"{inner} (a list without names, which cannot be taken)")
+    return tuple(lists)
 
 
 def _offer(hint: str, names: Sequence[str]) -> str:

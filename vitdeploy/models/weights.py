@@ -32,6 +32,9 @@ Rename = Callable[[Iterable[str]], Mapping[str, str]]
 PREFIXES = ("module.", "_orig_mod.")
 """What data-parallel training, averaging and ``torch.compile`` put before keys."""
 
+WRAPPED = ("_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module.")
+"""What a compiled, recomputed or sharded part puts into keys, wherever it is. Source: torch.distributed."""
+
 COUNTER = "num_batches_tracked"
 """Of a batch norm; it takes no part in inference, and files older than PyTorch 0.4.1 lack it."""
 
@@ -111,10 +114,11 @@ def open_checkpoint(path: Path | str, key: str | None = None) -> Checkpoint:
 
 
 def _without_prefixes(tensors: StateDict) -> StateDict:
-    """The tensors without what training put before all of their keys; a compiled part's mark goes wherever it is."""
-    compiled = {key: key.replace("_orig_mod.", "") for key in tensors}
-    if len(set(compiled.values())) == len(tensors):
-        tensors = {compiled[key]: tensor for key, tensor in tensors.items()}
+    """The tensors without what training put before all of their keys; a wrapped part's mark goes wherever it is."""
+    for mark in WRAPPED:
+        names = {key: key.replace(mark, "") for key in tensors}
+        if len(set(names.values())) == len(tensors):
+            tensors = {names[key]: tensor for key, tensor in tensors.items()}
     for prefix in PREFIXES:
         weights = [key for key in tensors if key.startswith(prefix) or not NO_WEIGHT.search(key)]
         if weights and all(key.startswith(prefix) for key in weights):
