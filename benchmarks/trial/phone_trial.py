@@ -132,6 +132,7 @@ def _time_block(
             "thermal_status": str(after.thermal_status),
         },
         block_inferences=output.block.count,
+        resolution_ns=round(output.block.step_us * 1000),
     )
 
 

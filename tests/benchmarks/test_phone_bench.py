@@ -98,6 +98,7 @@ def test_a_phone_is_timed_and_its_output_held_against_ours(tmp_path: Path, phone
     assert len(result.trials) == 3
     for taken in result.trials:
         assert taken.sample_kind == "block_median"
+        assert taken.resolution_ns == 1000
         assert len(taken.samples_ns) == 1
         assert taken.inferences >= validity.FEWEST_SAMPLES
         assert taken.parity is not None

@@ -46,6 +46,16 @@ def test_every_transcript_is_tried():
     assert len(list(DATA.glob("*.txt"))) == 6
 
 
+@pytest.mark.parametrize(
+    ("printed", "step_us"), [("40991", 1), ("40991.5", 1), ("4.0991e+04", 1), ("1.23981e+06", 10), ("1.2e+07", 100)]
+)
+def test_the_step_of_the_median_is_the_clocks_or_that_of_the_printed_digits(printed: str, step_us: float):
+    block = f"curr=40988 min=40610 max=2e+07 avg=51020.6 std=43771 p5=40610 median={printed} p95=42077"
+    before, _, after = text("litert_2026").partition("curr=40988 ")
+    output = benchmark_model.parse_output(before + block + after[after.index("\n") :])
+    assert output.block.step_us == step_us
+
+
 def test_the_median_is_the_figure_and_a_mean_is_no_substitute():
     assert benchmark_model.median_us(benchmark_model.parse_output(text("litert_2026"))) == 40991
     with pytest.raises(Impossible, match="prints no median") as refused:

@@ -122,13 +122,13 @@ def _summary(
     blocks = [block for block in blocks if block.size]
     count = sum(block.size for block in blocks)
     latencies = all(trial.sample_kind == "inference" for trial in sampled)
-    medians = [[stats.median(block)] for block in blocks]
-    interval = stats.median_interval(medians, resolution=resolution_ns(sampled))
+    medians = [stats.median(block) for block in blocks]
+    interval = stats.interval_of_medians(medians, resolution=resolution_ns(sampled))
     p90, p99 = stats.percentiles(blocks, (0.90, 0.99)) if latencies and tails else (None, None)
     return Summary(
         samples=count,
         trials=len(blocks),
-        median_ms=stats.median_of_medians(medians) / 1e6,
+        median_ms=stats.geometric_mean(medians) / 1e6,
         median_ci95_ms=None if interval is None else (interval[0] / 1e6, interval[1] / 1e6),
         p90_ms=_ms(p90),
         p99_ms=_ms(p99),

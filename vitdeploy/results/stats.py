@@ -25,7 +25,12 @@ def median(samples: ArrayLike) -> float:
 
 def median_of_medians(blocks: Sequence[ArrayLike]) -> float:
     """Geometric mean of the blocks' medians: the estimate whose interval `median_interval` gives."""
-    return float(np.exp(np.mean(_log_medians(blocks))))
+    return geometric_mean([median(block) for block in blocks])
+
+
+def geometric_mean(values: ArrayLike) -> float:
+    """The mean of ratios: of values whose logarithms are compared."""
+    return float(np.exp(np.mean(np.log(values))))
 
 
 def median_interval(
@@ -43,7 +48,14 @@ def median_interval(
     Source: Kalibera & Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013: repeat at the
     level where the variance enters (here: the process) and report an interval from that level.
     """
-    logs = _log_medians(blocks)
+    return interval_of_medians([median(block) for block in blocks], confidence, resolution=resolution)
+
+
+def interval_of_medians(
+    medians: Sequence[float], confidence: float = 0.95, *, resolution: float = 0.0
+) -> tuple[float, float] | None:
+    """As `median_interval`, from medians that are known."""
+    logs = np.log(medians)
     interval = mean_interval(logs, confidence)
     if interval is None:
         return None

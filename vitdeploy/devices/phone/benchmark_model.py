@@ -67,6 +67,8 @@ class InferenceBlock:
     max_us: float
     median_us: float | None
     """None: this build prints no percentiles."""
+    step_us: float = 1.0
+    """In which the median is told: the clock's microsecond, or the last of the six digits that were printed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +206,22 @@ def _block(line: str) -> InferenceBlock:
         raise _garbled(f"values outside their own range: {line[:120]!r}")
     if smallest <= 0:
         raise _garbled(f"times that are not positive: {line[:120]!r}")
-    return InferenceBlock(count=count, first_us=first, avg_us=avg, min_us=smallest, max_us=largest, median_us=median)
+    return InferenceBlock(
+        count=count,
+        first_us=first,
+        avg_us=avg,
+        min_us=smallest,
+        max_us=largest,
+        median_us=median,
+        step_us=_step_us(match["median"] or match["curr"]),
+    )
+
+
+def _step_us(printed: str) -> float:
+    """The step of a printed time. Source: `profiling::time::NowMicros`, and C++ streams, which print six digits."""
+    if "e" not in printed:
+        return 1.0
+    return max(1.0, 10.0 ** (math.floor(math.log10(float(printed))) - 5))
 
 
 def _check_flags(lines: Sequence[str]) -> None:
