@@ -1,5 +1,6 @@
 """A real OpenSSH server on loopback with keys of its own: a device for tests, and its faults."""
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -90,8 +91,9 @@ class SshServer:
         """Kill the children that serve sessions: the link is gone in the middle of whatever runs."""
         assert self._process is not None
         for child in _descendants(self._process.pid):
-            if (Path("/proc") / str(child) / "comm").read_text().startswith("sshd"):
-                os.kill(child, signal.SIGKILL)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it ended with a session before it
+                if (Path("/proc") / str(child) / "comm").read_text().startswith("sshd"):
+                    os.kill(child, signal.SIGKILL)
 
     def change_host_key(self) -> None:
         """Come back as another machine under the same name."""

@@ -194,7 +194,7 @@ def test_an_engine_of_the_store_is_taken_only_where_it_is_bound_to(
     bound = {"compute_capability": ["8.7"], "tensorrt": "10.3.0", "gpu": "Orin"}
     changes: dict[str, Any] = {"state": "ready", "deferred": None, "parents": (made.manifest.sha256,)}
     built = msgspec.structs.replace(made.manifest, bound_to=bound, **changes)
-    manifest.write(place, built)
+    built = manifest.write(place, built).manifest
     remote_build.store_engine(manifest.open_artifact(place), "orin")
     shutil.rmtree(place)
 

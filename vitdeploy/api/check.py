@@ -32,7 +32,7 @@ def check_plan(path: Path) -> list[str]:
     reference = proof.reference_words(manifest.model)
     return [
         f"make {manifest.model} with {_weights_words(manifest)}",
-        f"run {artifact.file} on noise and photographs and hold it against it ({reference})",
+        f"run {artifact.file} on noise and photographs and compare its outputs with that model: {reference}",
     ]
 
 
