@@ -15,10 +15,10 @@ from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.devices import device_facts
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, NoValidMeasurement
-from vitdeploy.results import calibration, stats, verdict
+from vitdeploy.results import calibration, effects, stats, verdict
 from vitdeploy.results.calibration import Calibration
+from vitdeploy.results.effects import Effect
 from vitdeploy.results.record import Case, Result, Run
-from vitdeploy.results.verdict import Effect
 
 PAIRS = 20
 """Enough to draw ten of them in 184,756 ways."""
@@ -73,7 +73,7 @@ def calibrate(run: Run, *, alpha: float, max_slowdown: float, seed: int = 0) -> 
     if len(shared) < FEWEST_PAIRS:
         raise NoValidMeasurement(f"{len(shared)} pairs were measured", "Free the machine, and calibrate again.")
     first, second = (np.array([side[pair] for pair in shared]) for side in medians)
-    differences = np.array(list(verdict.pair_differences(a.trials, b.trials).values()))
+    differences = np.array(list(effects.pair_differences(a.trials, b.trials).values()))
     spread, drift = _spreads(first, second, differences)
     slower, above = _false_alarms(differences, a.case, alpha=alpha, max_slowdown=max_slowdown, seed=seed)
     needed = {count: _detectable(spread, count, alpha=alpha, max_slowdown=max_slowdown) for count in COUNTS}
@@ -135,7 +135,7 @@ def _false_alarms(
     slower = above = 0
     for _ in range(COMPARISONS):
         chosen = generator.choice(differences, drawn, replace=False) * generator.choice((-1.0, 1.0), drawn)
-        effect = verdict.paired(chosen.tolist())
+        effect = effects.paired(chosen.tolist())
         assert effect is not None, "more pairs are drawn than a spread needs"
         above += effect.chance_of(0.0) < alpha
         decided = verdict.decide({case: effect}, max_slowdown=max_slowdown, alpha=alpha)

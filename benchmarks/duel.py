@@ -18,7 +18,7 @@ from vitdeploy.devices import inventory
 from vitdeploy.errors import UsageError
 from vitdeploy.processes.connection import Connection
 from vitdeploy.processes.progress import OnTrial, Progress
-from vitdeploy.results import record, verdict
+from vitdeploy.results import effects, record, verdict
 from vitdeploy.results.record import Run
 
 PAIRS: Mapping[record.By, int] = {"turns": 12, "trials": 10}
@@ -28,7 +28,7 @@ on a quiet machine (benchmarks/studies/shared_machine.py), and as many again are
 MIN_TIME_S: Mapping[record.By, float] = {"turns": 2.5, "trials": 1.0}
 """Sampling time of a side in each pair, by default."""
 
-FEWEST_PAIRS = verdict.FEWEST_UNITS
+FEWEST_PAIRS = effects.FEWEST_UNITS
 
 FEWEST_PAIRS_BY_TURNS = 6
 """Before so many pairs a duel by turns is not looked at: its processes are long. Source: issue "Shared machines"."""

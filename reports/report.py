@@ -15,7 +15,7 @@ from vitdeploy.catalog.fact_table import NOT_VISIBLE
 from vitdeploy.catalog.spec import Task
 from vitdeploy.reports import explanations, origins
 from vitdeploy.reports.origins import Origin
-from vitdeploy.results import comparison, verdict
+from vitdeploy.results import comparison, effects, verdict
 from vitdeploy.results.record import Case, Result, Run, Trial
 from vitdeploy.results.verdict import Comparison
 
@@ -273,7 +273,7 @@ def _faster(result: Result, group: Sequence[Result]) -> Ratio | None:
         return None
     if result.summary is None or reference.summary is None:
         return None
-    effect = verdict.effect(result.trials, reference.trials)
+    effect = effects.effect(result.trials, reference.trials)
     if effect is None:
         value = reference.summary.median_ms / result.summary.median_ms
         return Ratio(against=reference.case.target, value=value, interval=None)

@@ -18,7 +18,7 @@ from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import inventory
 from vitdeploy.errors import NothingToCompare, NoValidMeasurement, UsageError
 from vitdeploy.processes.connection import CommandResult
-from vitdeploy.results import calibration, comparison, record, verdict
+from vitdeploy.results import calibration, comparison, effects, record, verdict
 
 LOCAL = inventory.find("local")
 
@@ -88,7 +88,7 @@ def test_the_looks_spend_the_error_once(pairs: int):
     shares = duel.looks(pairs)
     assert sum(shares.values()) == pytest.approx(1)
     assert max(shares) == pairs
-    assert min(shares) >= verdict.FEWEST_UNITS
+    assert min(shares) >= effects.FEWEST_UNITS
 
 
 def test_two_pairs_are_refused(tmp_path: Path):

@@ -26,7 +26,7 @@ from vitdeploy.errors import NothingToCompare, UsageError
 from vitdeploy.processes.connection import CommandResult
 from vitdeploy.processes.local import LocalConnection
 from vitdeploy.reports import report
-from vitdeploy.results import comparison, record, stats, verdict
+from vitdeploy.results import comparison, effects, record, stats
 from vitdeploy.results.record import Trial, Turns
 
 ROOT = Path(__file__).parents[2]
@@ -159,7 +159,7 @@ def test_a_neighbor_that_both_sides_see_cancels():
             )
         )
     sides = [[pair[place] for pair in pairs] for place in (0, 1)]
-    change = verdict.effect(*sides)
+    change = effects.effect(*sides)
     assert change is not None
     assert change.unit == "pair"
     assert change.count == 6

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from vitdeploy.results import steady
 from vitdeploy.results.steady import classify
 
 Floats = NDArray[np.floating[Any]]
@@ -99,3 +100,20 @@ def test_constant_and_tiny_series_are_steady(n: int):
 
 def test_zeros_of_a_coarse_clock_are_no_error():
     assert classify([0] * 50) == "steady"
+
+
+def test_what_is_steady_at_first_sight_is_steady_by_its_levels():
+    generator = np.random.Generator(np.random.PCG64(1))
+    blocks: list[NDArray[np.int64]] = []
+    for place in range(600):
+        n = int(generator.choice([6, 7, 9, 12, 29, 30, 31, 64, 95, 96, 130]))
+        t = np.arange(n) / n
+        trend = (0 * t, 0.15 * np.exp(-t / 0.1), 0.1 * t, 0.06 * (t > generator.random()))[place % 4]
+        noise = generator.normal(size=n) * generator.choice([0.005, 0.02, 0.05])
+        blocks.append((1e7 * np.exp(trend + noise)).astype(np.int64))
+    by_levels: list[str] = []
+    for block in blocks:
+        logs = np.log(block)
+        by_levels.append(steady._by_levels(logs, steady._segment_medians(logs)))
+    assert steady.classify_all(blocks) == by_levels
+    assert {"steady", "warming", "drifting"} == set(by_levels)
