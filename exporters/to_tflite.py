@@ -133,7 +133,17 @@ def faster_conversion(
 
 
 def described(name: str, value: torch.Tensor) -> Tensor:
-    """A tensor as the file has it: maps have their channels last."""
+    """A tensor as the file has it: maps have their channels last.
+
+    Raises:
+        Impossible: its elements are of a type that no file here has.
+    """
+    if value.dtype not in _DTYPES:
+        kind = str(value.dtype).removeprefix("torch.")
+        raise Impossible(
+            f"{name} is of {kind}, which a TFLite file made here cannot have: only {', '.join(_DTYPES.values())}",
+            "Let the model return float32, or use --target onnx-fp32.",
+        )
     shape = tuple(value.shape)
     if len(shape) == 4:
         shape = (shape[0], *shape[2:], shape[1])

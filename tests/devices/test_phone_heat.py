@@ -74,3 +74,8 @@ def test_the_cpu_is_found_among_zones(zones: Sequence[tuple[str, object]], expec
 def test_androids_service_is_asked_where_no_zone_is_the_cpus(lines: Sequence[str], expected: float | None):
     service = HAL.format("\n".join(f"\tTemperature{{{line} mName=x, mStatus=0}}" for line in lines))
     assert phone_heat.temperature_c(files([("mtktswmt", 44500)]), service) == expected
+
+
+def test_a_broken_zone_does_not_hide_one_of_the_same_name():
+    zones = [("cpu-0-0", 46000), ("cpu-0-0", 9999999), ("cpu-0-0", 41000)]
+    assert phone_heat.temperature_c(files(zones), "") == 46.0

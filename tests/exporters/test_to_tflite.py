@@ -325,3 +325,9 @@ def test_a_described_map_has_its_channels_last():
     found = to_tflite.described("logits", torch.zeros(1, 19, 4, 8))
     assert (found.shape, found.layout) == ((1, 4, 8, 19), "NHWC")
     assert to_tflite.described("labels", torch.zeros(1, 4, 8, dtype=torch.int32)).layout == "other"
+
+
+@pytest.mark.parametrize("kind", ["float64", "float16", "int16"])
+def test_answers_of_types_that_no_file_has_are_refused_by_their_type(kind: str):
+    with pytest.raises(Impossible, match=f"logits is of {kind}"):
+        to_tflite.described("logits", torch.zeros(1, 5, dtype=getattr(torch, kind)))

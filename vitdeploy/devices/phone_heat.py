@@ -5,7 +5,7 @@ charger's or a Wi-Fi chip's as often, and some zones are no temperatures at all 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _PLAUSIBLE_C = (-20.0, 150.0)
 """Zones outside are no temperatures, or switched off."""
@@ -37,11 +37,11 @@ def temperature_c(files: Mapping[str, str], service: str) -> float | None:
         files: ``thermal_zone*/type`` and ``thermal_zone*/temp``.
         service: what ``dumpsys thermalservice`` says.
     """
-    zones = {
-        files.get(f"{path.removesuffix('/temp')}/type", "").lower(): int(value)
-        for path, value in sorted(files.items(), key=lambda item: _reading(item[1]))
+    zones = [  # several may have one name
+        (files.get(f"{path.removesuffix('/temp')}/type", "").lower(), int(value))
+        for path, value in files.items()
         if path.endswith("/temp") and re.fullmatch(r"-?[0-9]{1,7}", value)
-    }
+    ]
     of_cpu = _hottest_c(zones, _CPU_ZONE)
     if of_cpu is not None:
         return of_cpu
@@ -49,13 +49,8 @@ def temperature_c(files: Mapping[str, str], service: str) -> float | None:
     return by_android if by_android is not None else _hottest_c(zones, _SOC_ZONE)
 
 
-def _reading(value: str) -> int:
-    """Sorts zones of one name by their reading: the hottest is the last, and stays."""
-    return int(value) if re.fullmatch(r"-?[0-9]{1,7}", value) else 0
-
-
-def _hottest_c(zones: Mapping[str, int], kind: re.Pattern[str]) -> float | None:
-    readings = [value for name, value in zones.items() if kind.search(name) and not _NO_HEAT.search(name)]
+def _hottest_c(zones: Sequence[tuple[str, int]], kind: re.Pattern[str]) -> float | None:
+    readings = [value for name, value in zones if kind.search(name) and not _NO_HEAT.search(name)]
     # In thousandths of a degree; some old phones have tenths or whole ones. Zones of one kind have one unit.
     largest = max(map(abs, readings), default=0)
     scale = 1000 if largest >= 1000 else 10 if largest >= 150 else 1
