@@ -3,7 +3,7 @@
     python -m vitdeploy.benchmarks.studies.history_speed RUN.json [--runs 1000] [--cases 50] [--times 5]
 
 The runs are copies of the given one in a temporary folder, under other dates, commits and sizes, with medians that
-move: made up, and thrown away. Every figure is derived again from its samples, which takes about a millisecond a row.
+move: made up, and thrown away. Every figure is derived again from its samples: half a millisecond a row.
 """
 
 import random

@@ -61,10 +61,10 @@ def compare(
     """
     base_path, head_path = _base_and_head(runs)
     max_slowdown, alpha = checked_share("max-slowdown", request.max_slowdown), checked_share("alpha", request.alpha)
-    head = record.load(head_path)
+    head = record.load(head_path, tails=False)
     baseline: Baseline | None = None
     if base_path is not None:
-        base = record.load(base_path)
+        base = record.load(base_path, tails=False)
     elif head.duel is not None:
         # The default is the error that was planned with the duel's early looks in it.
         own = alpha == verdict.ALPHA
