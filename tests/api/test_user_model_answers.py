@@ -72,6 +72,16 @@ class Flags(Base):
 def flags():
     return Flags(1)
 
+class Rows(Base):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(5 * 32 * 32, 4)
+    def forward(self, x):
+        return self.head(self.conv(x).reshape(-1, 5 * 32 * 32))
+
+def rows():
+    return Rows()
+
 class Cast(Base):
     def __init__(self, kind):
         super().__init__()
@@ -216,6 +226,11 @@ def test_the_only_size_of_a_model_is_found_or_taken_from_the_request(
     spec = registry.find_model(named(function), size=size)
     assert spec.sizes == ((96, 96) if size is None else size,)
     assert step_of(place / "out", spec.name).parity is not None
+
+
+def test_a_size_that_makes_several_answers_of_one_image_is_not_the_models():
+    spec = registry.find_model(named("rows"))
+    assert (spec.size, spec.sizes, spec.classes) == ((32, 32), ((32, 32),), 4)
 
 
 def test_a_size_that_nobody_names_is_asked_for():

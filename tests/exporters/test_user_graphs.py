@@ -161,6 +161,17 @@ def test_resizes_from_before_opset_11_keep_their_meaning(
     manifest_of(write(tmp_path, nodes, tensors, opset=opset, ir_version=5), tmp_path)
 
 
+def test_open_lengths_of_a_graph_that_takes_one_size_only(tmp_path: Path):
+    tensors = WEIGHTS | {"shape": np.array([-1, 8, 20, 36], np.int64)}
+    nodes = [CONV, N("Reshape", ["c1", "shape"], ["r1"]), *HEAD]
+    name = write(tmp_path, nodes, tensors, shape=OPEN)
+    with pytest.raises(Impossible, match="does not run"):
+        registry.find_model(name)
+    assert registry.find_model(name, size=(40, 72)).sizes == ((40, 72),)
+    tensors["shape"] = np.array([-1, 8, 32, 32], np.int64)
+    assert registry.find_model(write(tmp_path, nodes, tensors, shape=OPEN)).size == (64, 64)
+
+
 def test_lengths_below_zero_are_open(tmp_path: Path):
     manifest = manifest_of(
         write(tmp_path, [CONV, N("Relu", ["c1"], ["r1"]), *HEAD], WEIGHTS, shape=(-1, 3, -1, -1)),

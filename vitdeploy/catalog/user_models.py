@@ -256,7 +256,7 @@ def _facts(name: str, kind: str, rest: str, size: Size | None) -> UserModelFacts
             facts = msgspec.json.decode(path.read_bytes(), type=UserModelFacts)
         except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             facts = None
-    if facts is not None and size is not None and facts.sizes and size not in facts.sizes and kind != "onnx":
+    if facts is not None and size is not None and facts.sizes and size not in facts.sizes:
         facts = None  # tried without it, another one was the only one
     if facts is None or not all(stamp.holds() for stamp in facts.beside):
         facts = _described(name, size)

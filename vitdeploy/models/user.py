@@ -158,7 +158,7 @@ def describe(name: str, wanted: Size | None = None) -> UserModelFacts:
     """
     kind, _, rest = name.partition(":")
     if kind == "onnx":
-        return registry.load("vitdeploy.models.user_onnx:describe")(rest)
+        return registry.load("vitdeploy.models.user_onnx:describe")(rest, wanted)
     with files_read.recorded() as recorder:
         module: nn.Module = registry.load(BUILDERS[kind])(rest)
         marks: Any = getattr(_inner(module), "config" if kind == "hf" else "pretrained_cfg", None)
@@ -199,6 +199,7 @@ def _answered(module: nn.Module, name: str, size: Size, wanted: Size | None) -> 
         Impossible: it takes none of those that were tried.
     """
     first: Exception | None = None
+    several: tuple[Size, tuple[Size, ...], Tensor] | None = None
     tried: list[Size] = [size, *([wanted] if wanted else []), *_own_sizes(module), *COMMON_SIZES]
     for candidate in dict.fromkeys(tried):
         try:
@@ -208,9 +209,14 @@ def _answered(module: nn.Module, name: str, size: Size, wanted: Size | None) -> 
         except Exception as error:  # noqa: BLE001  # a stranger's code can raise anything at all
             first = first or error
             continue
+        if answer.shape[:1] != (1,):  # `view(-1, …)` for one size makes several answers of an image of another
+            several = several or (candidate, (), answer)
+            continue
         if candidate == size or any(_takes(module, other) for other in _others(candidate)):
             return candidate, (), answer
         return candidate, (candidate,), answer
+    if several is not None:
+        return several
     assert first is not None, "one size at least was tried"
     raise Impossible(
         f"{name} does not take an image (1, 3, {size[0]}, {size[1]}): {type(first).__name__}: {_line(first)}",
@@ -225,10 +231,9 @@ def _answer(module: nn.Module, size: Size) -> Tensor:
 
 def _takes(module: nn.Module, size: Size) -> bool:
     try:
-        _answer(module, size)
+        return _answer(module, size).shape[:1] == (1,)
     except Exception:  # noqa: BLE001  # as above
         return False
-    return True
 
 
 def _others(size: Size) -> tuple[Size, ...]:

@@ -25,7 +25,7 @@ from vitdeploy.catalog.spec import Size
 from vitdeploy.catalog.user_models import Stamp, UserModelFacts
 from vitdeploy.errors import Impossible, UnreadableFile
 from vitdeploy.models import onnx_macs
-from vitdeploy.models.user import DEFAULT_SIZE, task_of_output
+from vitdeploy.models.user import COMMON_SIZES, DEFAULT_SIZE, task_of_output
 from vitdeploy.models.user_preprocessing import assumed, of_onnx
 
 IMAGE = "image"
@@ -262,15 +262,19 @@ def image_input(proto: Any, path: Path) -> Any:
     return inputs[0]
 
 
-def describe(rest: str) -> UserModelFacts:
-    """What the file takes and returns."""
+def describe(rest: str, wanted: Size | None = None) -> UserModelFacts:
+    """What the file takes and returns.
+
+    Args:
+        wanted: the size that was asked for, tried where the graph leaves it open and does not take the default one.
+    """
     path = Path(rest)
     module = OnnxModule(path)
     dims = [d.dim_value for d in image_input(module.proto, path).type.tensor_type.shape.dim]
     if dims[0] not in (0, 1):
         raise Impossible(f"{path.name} takes {dims[0]} images at once", "Export it for one image, or an open batch.")
-    size: Size = (dims[2] or DEFAULT_SIZE[0], dims[3] or DEFAULT_SIZE[1])
-    answer = module(torch.zeros(1, CHANNELS, *size))
+    size, answer = _answered(module, dims[2], dims[3], wanted)
+    only = (dims[2] and dims[3]) or size != (dims[2] or DEFAULT_SIZE[0], dims[3] or DEFAULT_SIZE[1])
     others = len(module.proto.graph.output) - 1
     beside = files_beside(path)
     weights = manifest.digest_of(path)
@@ -280,7 +284,7 @@ def describe(rest: str) -> UserModelFacts:
     task_facts = task_of_output(path.name, tuple(answer.shape), size, labels=not answer.is_floating_point())
     return UserModelFacts(
         size=size,
-        sizes=(size,) if dims[2] and dims[3] else (),
+        sizes=(size,) if only else (),
         weights=weights,
         made_from=weights,
         note=note,
@@ -288,6 +292,30 @@ def describe(rest: str) -> UserModelFacts:
         preprocessing=of_onnx(module.proto) or assumed(task_facts["task"]),
         **task_facts,
     )
+
+
+def _answered(module: OnnxModule, height: int, width: int, wanted: Size | None) -> tuple[Size, Tensor]:
+    """A size that the graph takes, and its answer; a length of 0 is open.
+
+    Raises:
+        Impossible: it takes none of those that were tried.
+    """
+    first: Impossible | None = None
+    several: tuple[Size, Tensor] | None = None
+    tried = (DEFAULT_SIZE, *([wanted] if wanted else []), *COMMON_SIZES)
+    for size in dict.fromkeys((height or size[0], width or size[1]) for size in tried):
+        try:
+            answer = module(torch.zeros(1, CHANNELS, *size))
+        except Impossible as error:
+            first = first or error
+            continue
+        if answer.shape[:1] == (1,):
+            return size, answer
+        several = several or (size, answer)
+    if several is not None:
+        return several
+    assert first is not None, "one size at least was tried"
+    raise first
 
 
 def _rename(graph: Any, old: str, new: str) -> None:
