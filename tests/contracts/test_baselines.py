@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tests.doubles import golden
+from tests.doubles.counted import count_macs
 from vitdeploy.catalog import registry
 from vitdeploy.errors import UnreadableFile, UsageError
 from vitdeploy.exporters.rewrites.io_wrapper import with_io
 from vitdeploy.models import deeplabv3plus, from_transformers
-from vitdeploy.models.create import count_macs, count_parameters, create
+from vitdeploy.models.create import count_parameters, create
 
 CITYSCAPES = (1024, 2048)
 ADE20K = (512, 512)

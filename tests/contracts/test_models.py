@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from tests.doubles import golden
+from tests.doubles.counted import count_macs
 from vitdeploy.catalog import registry
 from vitdeploy.errors import Impossible, UsageError
 from vitdeploy.models import efficientvit, efficientvit_blocks, efficientvit_seg
-from vitdeploy.models.create import count_macs, count_parameters, create
+from vitdeploy.models.create import count_parameters, create
 
 CITYSCAPES = (1024, 2048)
 ADE20K = (512, 512)

@@ -6,10 +6,11 @@ from torch import nn
 from torch.nn import functional
 
 from tests.doubles import golden
+from tests.doubles.counted import count_macs
 from vitdeploy.catalog import registry
 from vitdeploy.errors import Impossible, UsageError
 from vitdeploy.models import efficientnetv2, restormer, segnext, swinir
-from vitdeploy.models.create import count_macs, count_parameters, create
+from vitdeploy.models.create import count_parameters, create
 
 BSD100 = (160, 240)
 

@@ -10,11 +10,12 @@ import numpy as np
 from torch import nn
 
 from tests.doubles import golden
+from tests.doubles.counted import count_macs
 from vitdeploy.api import export
 from vitdeploy.catalog import graph_io, registry, sam_prompts
 from vitdeploy.catalog.sam_prompts import Prompt
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError
-from vitdeploy.models.create import count_macs, count_parameters, create
+from vitdeploy.models.create import count_parameters, create
 from vitdeploy.models.sam_decoder import Decoder
 
 BOX = (100.0, 150.0, 620.0, 700.0)

@@ -8,11 +8,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="models are torch modules")
 
 from tests.doubles import golden
+from tests.doubles.counted import count_macs
 from vitdeploy.api import export
 from vitdeploy.catalog import sam_prompts
 from vitdeploy.errors import Impossible, UnreadableFile
 from vitdeploy.models import sam_vit
-from vitdeploy.models.create import count_macs, count_parameters
+from vitdeploy.models.create import count_parameters
 from vitdeploy.models.efficientvit_sam import Encoder, Sam
 from vitdeploy.models.sam_vit import CONFIGS, VitConfig
 
