@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Parity, digest_of, folder_of, open_artifact
+from vitdeploy.artifacts.parity import TWO_ANSWERS
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import packages, registry, user_models
 from vitdeploy.errors import ParityFailed, UnreadableFile, VitdeployError
@@ -125,6 +126,11 @@ def parity_error(artifact: Artifact, hint: str | None = None) -> ParityFailed | 
     parity = artifact.manifest.parity
     if parity is None or parity.passed:
         return None
+    if parity.reason is not None and TWO_ANSWERS in parity.reason:
+        return ParityFailed(
+            f"{artifact.manifest.model} cannot be proven: {parity.reason}",
+            "Make the model give one answer to one input: no dropout, noise or state while it answers.",
+        )
     if hint is None:
         hint = f"Run `vitdeploy check {artifact.folder}`, and do not deploy it."
         if planning.DEFAULT_CONVERTER in artifact.manifest.tools:

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from vitdeploy.errors import ToolchainFailed
+from vitdeploy.errors import Impossible
 from vitdeploy.exporters.half import fp32_inputs
 from vitdeploy.exporters.rewrites import constants
 
@@ -41,7 +41,7 @@ def halved(graph: Any, *, half_io: bool, precision: str = "fp16") -> Any:
         precision: ``fp16`` or ``bf16``.
 
     Raises:
-        ToolchainFailed: a weight does not fit into half precision.
+        Impossible: a weight does not fit into half precision.
     """
     kind = KINDS[precision]
     model = onnx.ModelProto()
@@ -148,7 +148,7 @@ def _halve(tensor: Any, kind: int, readers: set[str]) -> None:
         fitting = fp32_inputs.in_range(values, readers)
         if fitting is None:
             largest = float(np.abs(values[np.isfinite(values)]).max())
-            raise ToolchainFailed(
+            raise Impossible(
                 f"{tensor.name or 'a constant'} holds {largest:g}, and half precision ends at {fp32_inputs.LARGEST:g}",
                 "Use --target onnx-fp32 or trt-bf16.",
             )

@@ -18,6 +18,7 @@ from vitdeploy.artifacts.manifest import Parity, open_artifact
 from vitdeploy.catalog import registry, user_models
 from vitdeploy.errors import Impossible
 from vitdeploy.exporters import step
+from vitdeploy.exporters.pipeline import parity_error
 from vitdeploy.images import postprocess
 from vitdeploy.models import user
 
@@ -193,6 +194,10 @@ def test_a_model_that_draws_random_numbers_fails_for_that(place: Path):
     parity = parity_of(place / "out", "random_bytes")
     assert not parity.passed
     assert "the reference itself gives two answers to one input" in (parity.reason or "")
+    error = parity_error(open_artifact(place / "out"))
+    assert error is not None
+    assert "cannot be proven" in error.message
+    assert "one answer to one input" in error.hint
 
 
 def test_a_branch_on_values_is_refused_and_named(place: Path):

@@ -39,6 +39,9 @@ REPEATED = Tolerance(
 )
 """How far two answers of the reference to one input may be apart."""
 
+TWO_ANSWERS = "the reference itself gives two answers to one input"
+"""Begins the reason of a parity that could not be measured, because the model does not repeat."""
+
 ON_THE_EDGE = 0.01
 """Mean error up to which integers that stand for numbers count as rounded otherwise, in steps. Source: a choice; fp32
 rounds one value of ten thousand otherwise.
@@ -147,7 +150,7 @@ class Evidence:
         if self.repeats is None and not verdict(once, REPEATED, "itself").passed:
             same = f"{once.agreeing:.0f} of {once.judged} values are the same" if once.judged else "no number is finite"
             apart = f"the largest difference is {once.max_abs:.4g}" if once.values else same
-            self.repeats = f"the reference itself gives two answers to one input: {apart}"
+            self.repeats = f"{TWO_ANSWERS}: {apart}"
 
     def _add_labels(self, reference: Numbers, output: Numbers) -> None:
         if not self._all_finite(reference, output):
