@@ -252,6 +252,8 @@ def test_the_error_of_a_duel_can_be_chosen_when_it_is_read(tmp_path: Path):
     path = written(tmp_path, dueled)
     assert compare.compare([path], CompareRequest()).compared.alpha == 0.008
     assert compare.compare([path], CompareRequest(alpha=0.2)).compared.alpha == 0.2
+    with pytest.raises(UsageError, match="--alpha"):  # its interval would have no width
+        compare.compare([path], CompareRequest(alpha=0.5))
 
 
 @pytest.mark.parametrize("days", ["-5", "nan", "inf"])

@@ -82,6 +82,44 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     ),
     "no samples": (lambda run: trials(run)[0].update(samples_ns=[]), "$.results[0].trials[0].samples_ns"),
     "a fact of 400 digits": (lambda run: run["device"]["facts"].update(memory_bytes=10**400), "memory_bytes"),
+    "a copy that is moved by a nanosecond": (
+        lambda run: trials(run)[1].update(samples_ns=[sample + 1 for sample in trials(run)[0]["samples_ns"]]),
+        "$.results[0].trials[1].samples_ns",
+    ),
+    "equal samples, told in nanoseconds": (
+        lambda run: trials(run)[0].update(samples_ns=[10**7] * 12, wall_ns=12 * 10**7),
+        "$.results[0].trials[0].resolution_ns",
+    ),
+    "stages longer than the sample": (
+        lambda run: trials(run)[0]["stages_ns"].update(compute=[10**9] * 12),
+        "$.results[0].trials[0].stages_ns",
+    ),
+    "two kinds of samples": (
+        lambda run: trials(run)[1].update(sample_kind="block_median", block_inferences=12),
+        "$.results[0].trials",
+    ),
+    "turns without places": (
+        lambda run: trials(run)[1].update(turns={"counts": [6, 6], "places": [0], "first_ns": []}),
+        "$.results[0].trials[1].turns.places",
+    ),
+    "two turns at one place": (
+        lambda run: trials(run)[1].update(turns={"counts": [6, 6], "places": [3, 3], "first_ns": [1, 1]}),
+        "$.results[0].trials[1].turns.places",
+    ),
+    "a cosine of 7": (lambda run: row(run)["parity"].update(cosine=7.0), "$.results[0].parity.cosine"),
+    "a negative error": (lambda run: row(run)["parity"].update(max_abs=-1.0), "$.results[0].parity.max_abs"),
+    "a mean above the maximum": (lambda run: row(run)["parity"].update(mean_abs=1.0), "$.results[0].parity.mean_abs"),
+    "500 % agreement": (lambda run: row(run)["parity"]["metric"].update(value=5.0), "$.results[0].parity.metric.value"),
+    "a floor of nothing": (
+        lambda run: row(run)["parity"]["metric"].update(value=0.1, floor=0.0),
+        "$.results[0].parity.metric.floor",
+    ),
+    "a limit of a billion": (
+        lambda run: row(run)["parity"].update(error_std=100.0, error_std_limit=1e9),
+        "$.results[0].parity.error_std_limit",
+    ),
+    "no limit": (lambda run: row(run)["parity"].update(error_std_limit=None), "$.results[0].parity.error_std_limit"),
+    "passed and failed": (lambda run: row(run)["parity"].update(reason="it is off"), "$.results[0].parity.reason"),
     "stages of other samples": (lambda run: trials(run)[0]["stages_ns"].update(h2d=[1]), "trials[0].stages_ns"),
 }
 
@@ -93,6 +131,43 @@ def test_what_cannot_be_true_is_refused_with_its_field(name: str):
     edit(edited)
     with pytest.raises(UnreadableFile) as refusal:
         record.parse(json.dumps(edited).encode(), "edited.json")
+    assert field in refusal.value.message
+
+
+def test_a_run_and_its_copy_under_another_id_are_not_compared():
+    run = good_run()
+    copied = msgspec.structs.replace(run, id="another")
+    with pytest.raises(UnreadableFile, match="one is a copy of the other"):
+        comparison.runs(run, copied, max_slowdown=0.02, alpha=0.01)
+
+
+DUEL = {"names": ["a", "b"], "pairs": 3, "most_pairs": 3, "alpha": 0.01, "max_slowdown": 0.02, "stopped": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "crossed", "field"),
+    [
+        ({"pairs": 4}, False, "$.duel.pairs"),
+        ({"alpha": 0.5}, False, "$.duel.alpha"),
+        ({}, True, "$.results"),
+        ({}, False, None),
+    ],
+)
+def test_a_duel_whose_sides_are_crossed_or_whose_numbers_cannot_be_is_refused(
+    changes: dict[str, Any], crossed: bool, field: str | None
+):
+    rows = [make_run.row(f"efficientvit_b{i % 2}", "onnx-fp32", 7, seed=i, trials=3, count=12) for i in range(4)]
+    sides = [msgspec.structs.replace(row, side="AABB"[place]) for place, row in enumerate(rows)]
+    edited = document(make_run.run(*sides))
+    edited["duel"] = DUEL | changes
+    if crossed:
+        edited["results"][2:] = reversed(edited["results"][2:])
+    data = json.dumps(edited).encode()
+    if field is None:
+        assert len(record.parse(data, "edited.json").couples) == 2
+        return
+    with pytest.raises(UnreadableFile) as refusal:
+        record.parse(data, "edited.json")
     assert field in refusal.value.message
 
 
@@ -118,7 +193,7 @@ def test_a_trial_is_judged_by_what_it_holds_and_not_by_what_it_says(edit: Callab
     edited["protocol"]["trials"] = 3
     for place, trial in enumerate(trials(edited)):
         edit(trial)
-        trial["samples_ns"] = [sample + place for sample in trial["samples_ns"]]
+        trial["samples_ns"] = [sample + place * step for step, sample in enumerate(trial["samples_ns"])]
         trial.update(wall_ns=sum(trial["samples_ns"]), stages_ns=None, steady="steady", throttled=False)
     (first, _) = record.parse(json.dumps(edited).encode(), "edited.json").results
     assert (first.status, first.reasons[0].code) == ("invalid", code)

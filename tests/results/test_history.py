@@ -41,6 +41,14 @@ def test_a_change_is_named_by_the_commits_on_both_sides(tmp_path: Path):
     assert series.changes[0].ratio == pytest.approx(7.4 / 7.0, rel=0.01)
 
 
+def test_moments_with_unlike_offsets_are_in_the_order_of_time(tmp_path: Path):
+    stamps = {"later": "2026-01-01T23:30:00+00:00", "earlier": "2026-01-02T04:00:00+05:00"}
+    for name, stamp in stamps.items():
+        run = make_run.run(make_run.at_level(BASE, 1.0 if name == "later" else 1.1), name=name)
+        record.save(msgspec.structs.replace(run, started_utc=stamp), tmp_path / f"{name}.json")
+    assert [moment.id for moment in history.read([tmp_path]).moments] == ["earlier", "later"]
+
+
 def test_noise_and_a_single_excursion_are_no_change(tmp_path: Path):
     levels = [7.0] * 40
     levels[20] = 9.0

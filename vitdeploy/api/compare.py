@@ -8,7 +8,7 @@ from pathlib import Path
 from vitdeploy.api import cases
 from vitdeploy.api.cases import Planned
 from vitdeploy.api.devices import reachable
-from vitdeploy.api.duel import DuelRequest, checked_share, timed_duel
+from vitdeploy.api.duel import DuelRequest, checked_alpha, checked_share, timed_duel
 from vitdeploy.api.output_path import new_path
 from vitdeploy.artifacts.store import Store
 from vitdeploy.devices import device_facts
@@ -60,7 +60,7 @@ def compare(
         NothingToCompare: there is no baseline, or the environments differ.
     """
     base_path, head_path = _base_and_head(runs)
-    max_slowdown, alpha = checked_share("max-slowdown", request.max_slowdown), checked_share("alpha", request.alpha)
+    max_slowdown, alpha = checked_share("max-slowdown", request.max_slowdown), checked_alpha(request.alpha)
     head = record.load(head_path, tails=False)
     baseline: Baseline | None = None
     if base_path is not None:

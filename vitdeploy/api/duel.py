@@ -116,7 +116,7 @@ def _timed_into(
         names=names,
         pairs=pairs,
         most_pairs=pairs,
-        alpha=checked_share("alpha", request.alpha),
+        alpha=checked_alpha(request.alpha),
         max_slowdown=checked_share("max-slowdown", request.max_slowdown),
         stopped=None,
         by=by,
@@ -141,10 +141,21 @@ def _timed_into(
     return DuelOutcome(run=run, path=out, compared=comparison.duel(run), exit_code=exit_code)
 
 
+LARGEST_ALPHA = 0.5
+"""From here on an interval's low end would be above its high end. Source: `quantities.ErrorChance`."""
+
+
 def checked_share(option: str, value: float) -> float:
     """``value``, if it is a share; else a `UsageError` that names the option."""
     if not 0 < value < 1:
         raise UsageError(f"--{option} {value:g} is not a share between 0 and 1", f"Use --{option} 2% or 0.02.")
+    return value
+
+
+def checked_alpha(value: float) -> float:
+    """``value``, if it is a chance of error that an interval can have; else a `UsageError`."""
+    if not 0 < value < LARGEST_ALPHA:
+        raise UsageError(f"--alpha {value:g} is not above 0 and below {LARGEST_ALPHA:g}", "Use --alpha 0.01.")
     return value
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from vitdeploy import documents
 from vitdeploy.catalog import registry
 from vitdeploy.errors import Impossible
-from vitdeploy.evaluation import record as evaluation_record
+from vitdeploy.evaluation import image_records
 from vitdeploy.reports import accuracy
 from vitdeploy.reports import report as reporting
 from vitdeploy.results import history, record
@@ -71,7 +71,7 @@ def evaluation_page(evaluations: Sequence[Path], runs: Sequence[Path], out: Path
     Raises:
         UnreadableFile: an evaluation or a run cannot be read, or ``out`` cannot be written.
     """
-    loaded = [(path, evaluation_record.load(path)) for path in evaluations]
+    loaded = [(path, image_records.load(path)) for path in evaluations]
     page = accuracy.build(loaded, record.load_all(runs))
     documents.write_bytes(out, registry.load("vitdeploy.reports.as_evaluation:render")(page))
     return out

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from vitdeploy import documents
-from vitdeploy.artifacts import recorded_parity
+from vitdeploy.artifacts import manifest_faults, recorded_parity
 from vitdeploy.catalog import user_models
 from vitdeploy.catalog.preprocessing import Preprocessing
 from vitdeploy.catalog.spec import Attention, Head, Io, Layout, Size, Task
@@ -262,6 +262,8 @@ def _read(path: Path, data: bytes, check_fields: bool) -> Manifest:
     manifest = documents.decode(data, Manifest, schema=SCHEMA, what="manifest", name=str(path))
     if not check_fields:
         return manifest
+    for field, why in manifest_faults.faults(manifest):
+        raise UnreadableFile(f"{path} holds what cannot be true, `$.{field}`: {why}", "Export the model again.")
     contradiction = recorded_parity.contradiction(manifest)
     if contradiction is not None:
         raise UnreadableFile(f"{path} contradicts itself: {contradiction}", "Export the model again.")

@@ -12,7 +12,8 @@ import msgspec
 
 from vitdeploy import documents
 from vitdeploy.errors import UnreadableFile, UsageError
-from vitdeploy.evaluation.record import ImageRecord
+from vitdeploy.evaluation import record
+from vitdeploy.evaluation.record import Evaluation, ImageRecord
 
 SCHEMA = 1
 
@@ -122,6 +123,23 @@ def records(path: Path) -> Iterator[ImageRecord]:
             if record is None:
                 raise UnreadableFile(f"line {number} of {path} is no record of an image", "Run `eval --resume`.")
             yield record
+
+
+def load(path: Path) -> Evaluation:
+    """Read an evaluation, and compare the records of its pictures with it where they lie beside it.
+
+    Raises:
+        UnreadableFile: as `record.load`, or the records are not those that it was summed up from.
+    """
+    evaluation = record.load(path)
+    images = path.parent / evaluation.images_file
+    try:
+        changed = images.is_file() and digest(images) != evaluation.images_sha256
+    except OSError as error:
+        raise UnreadableFile(f"cannot read {images}: {error.strerror}", "Check its permissions.") from error
+    if changed:
+        raise UnreadableFile(f"{images} is not what {path} was summed up from", "Evaluate again.")
+    return evaluation
 
 
 def digest(path: Path) -> str:

@@ -13,6 +13,8 @@ import msgspec
 from vitdeploy import documents
 from vitdeploy.catalog.spec import Head, Io, Size
 from vitdeploy.catalog.variant import Variant
+from vitdeploy.errors import UnreadableFile
+from vitdeploy.evaluation import record_faults
 from vitdeploy.results.record import RunDevice, Version
 
 SCHEMA = 1
@@ -183,9 +185,13 @@ def load(path: Path) -> Evaluation:
     """Read an evaluation.
 
     Raises:
-        UnreadableFile: truncated, empty, of a newer schema, or with fields that are unknown.
+        UnreadableFile: truncated, empty, of a newer schema, with fields that are unknown, or with values that cannot
+            be true.
     """
-    return documents.read(path, Evaluation, schema=SCHEMA, what="evaluation")
+    evaluation = documents.read(path, Evaluation, schema=SCHEMA, what="evaluation")
+    for field, why in record_faults.faults(evaluation):
+        raise UnreadableFile(f"{path} holds what cannot be true, `$.{field}`: {why}", "Evaluate again.")
+    return evaluation
 
 
 def save(evaluation: Evaluation, path: Path) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vitdeploy.catalog.fact_table import DeviceFacts
-from vitdeploy.errors import Inconclusive, NothingToCompare, Regression
-from vitdeploy.results import verdict
+from vitdeploy.errors import Inconclusive, NothingToCompare, Regression, UnreadableFile
+from vitdeploy.results import consistency, verdict
 from vitdeploy.results.record import Attribution, Run
 from vitdeploy.results.verdict import Comparison
 
@@ -48,6 +48,7 @@ def runs(
     Raises:
         NothingToCompare: they were measured on unlike devices, by unlike software or protocols, and all fields are
             named; or one of them is a duel.
+        UnreadableFile: one run is a copy of the other under another id.
     """
     for run in (base, head):
         if run.duel is not None:
@@ -65,6 +66,11 @@ def runs(
         raise NothingToCompare(
             f"runs {base.id} and {head.id} were measured under other conditions: {values}",
             "Measure both in one session with `vitdeploy duel`.",
+        )
+    if (trial := consistency.shared_trial(head, base)) is not None:
+        raise UnreadableFile(
+            f"run {head.id} holds samples of run {base.id}, at `{trial}`: one is a copy of the other",
+            "Take the runs as they were measured, or measure again.",
         )
     noted = DeviceFacts(base.device.facts).noted(DeviceFacts(head.device.facts))
     return Compared(

@@ -8,10 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+
+from vitdeploy.artifacts import manifest_faults
 from vitdeploy.catalog.fact_table import DeviceFacts
 
 if TYPE_CHECKING:
-    from vitdeploy.results.record import Case, Run, Trial
+    from vitdeploy.results.record import Case, Run, Stages, Trial
 
 Fault = tuple[str, str]
 """Path of a field as decoding errors name it (``$.results[0].case.device``), and why its value cannot be true."""
@@ -28,6 +31,12 @@ ROUNDING = 0.01
 LONGEST_PAUSE_NS = 10**9
 """Between two samples inputs are copied and stages read; no more than so much is lost to that a sample, beside as much
 again as the sample took. Source: a choice; 25 MB of input take 10 ms to copy."""
+
+_MOST_OF_STAGES = 2
+"""Stages are parts of a sample, and told by another clock; so many times a sample they cannot take."""
+
+_FINEST_EQUAL = 1e-5
+"""No machine repeats itself within this share, time after time: equal samples are told in larger steps."""
 
 FLEET = "fleet"
 """Link of the device that stands for all devices of a sweep. Source: `fleet.api.new_run`."""
@@ -49,14 +58,49 @@ def faults(run: "Run") -> Iterator[Fault]:
         first = cases.setdefault((result.case, result.side), path)
         if first != path:
             yield f"{path}.case", f"the same case as {first}"
+        if result.parity is not None:
+            yield from ((f"{path}.parity.{field}", why) for field, why in manifest_faults.parity_faults(result.parity))
         yield from _row_faults(path, result.case, result.artifact_sha256, result.trials, trial_ids)
+    yield from _duel_faults(run)
+
+
+def shared_trial(run: "Run", other: "Run") -> str | None:
+    """Path of a trial of ``run`` that has the very samples of a trial of ``other``; None: no trial is shared.
+
+    Processes that were timed apart never have them: one of the runs is a copy of the other under another id.
+    """
+    theirs = {
+        _pattern(trial.samples_ns)
+        for result in other.results
+        for trial in result.trials
+        if _tells_apart(trial.samples_ns)
+    }
+    for place, result in enumerate(run.results):
+        for number, trial in enumerate(result.trials):
+            if _tells_apart(trial.samples_ns) and _pattern(trial.samples_ns) in theirs:
+                return f"$.results[{place}].trials[{number}].samples_ns"
+    return None
+
+
+def _duel_faults(run: "Run") -> Iterator[Fault]:
+    if run.duel is None:
+        return
+    if run.duel.pairs > run.duel.most_pairs:
+        yield "$.duel.pairs", f"{run.duel.pairs} of at most {run.duel.most_pairs}"
+    sides = [[result.case for result in run.results if result.side == side] for side in ("A", "B")]
+    for place, (before, after) in enumerate(zip(*sides, strict=False)):
+        if before != after and after in sides[0]:
+            yield "$.results", f"couple {place} of the duel holds {before.name} and {after.name}"
 
 
 def _row_faults(
     path: str, case: "Case", sha256: str | None, trials: Sequence["Trial"], trial_ids: dict[str, str]
 ) -> Iterator[Fault]:
     pairs: dict[int, str] = {}
-    samples: dict[tuple[int, ...], str] = {}
+    samples: dict[bytes, str] = {}
+    kinds = sorted({trial.sample_kind for trial in trials})
+    if len(kinds) > 1:
+        yield f"{path}.trials", f"samples of several kinds: {', '.join(kinds)}"
     for number, trial in enumerate(trials):
         here = f"{path}.trials[{number}]"
         first = trial_ids.setdefault(trial.id, here)
@@ -64,7 +108,7 @@ def _row_faults(
             yield f"{here}.id", f"{trial.id!r}, the trial of {first}"
         if trial.pair is not None and (first := pairs.setdefault(trial.pair, here)) != here:
             yield f"{here}.pair", f"{trial.pair}, as of {first}"
-        if _tells_apart(trial.samples_ns) and (first := samples.setdefault(trial.samples_ns, here)) != here:
+        if _tells_apart(trial.samples_ns) and (first := samples.setdefault(_pattern(trial.samples_ns), here)) != here:
             yield f"{here}.samples_ns", f"the samples of {first}"
         yield from ((f"{here}.{field}", why) for field, why in trial_faults(trial, case, sha256))
 
@@ -89,22 +133,52 @@ def trial_faults(trial: "Trial", case: "Case", sha256: str | None) -> Iterator[F
     if trial.wall_ns > longest_ns:
         yield "wall_ns", f"{trial.wall_ns} ns for {len(trial.samples_ns)} samples of {busy_ns:.0f} ns together"
     if trial.stages_ns is not None:
-        lengths = {len(trial.stages_ns.h2d), len(trial.stages_ns.compute), len(trial.stages_ns.d2h)}
-        if lengths != {len(trial.samples_ns)}:
-            yield "stages_ns", f"{sorted(lengths)} stages for {len(trial.samples_ns)} samples"
-    if trial.turns is not None and sum(trial.turns.counts) != len(trial.samples_ns):
-        yield "turns.counts", f"{sum(trial.turns.counts)} samples in turns for {len(trial.samples_ns)} samples"
+        yield from _stage_faults(trial, trial.stages_ns)
+    if trial.parity is not None:
+        yield from ((f"parity.{field}", why) for field, why in manifest_faults.parity_faults(trial.parity))
+    if _equal(trial.samples_ns) and trial.resolution_ns is not None:
+        value_ns = trial.samples_ns[0]
+        if trial.resolution_ns < value_ns * _FINEST_EQUAL:
+            yield "resolution_ns", f"{trial.resolution_ns} ns, with {len(trial.samples_ns)} samples of {value_ns} ns"
+    if trial.turns is not None:
+        yield from _turn_faults(trial)
+
+
+def _stage_faults(trial: "Trial", stages: "Stages") -> Iterator[Fault]:
+    lengths = {len(stages.h2d), len(stages.compute), len(stages.d2h)}
+    if lengths != {len(trial.samples_ns)}:
+        yield "stages_ns", f"{sorted(lengths)} stages for {len(trial.samples_ns)} samples"
+    stages_ns, samples_ns = sum(map(sum, (stages.h2d, stages.compute, stages.d2h))), sum(trial.samples_ns)
+    if stages_ns > _MOST_OF_STAGES * samples_ns and trial.sample_kind == "inference":
+        yield "stages_ns", f"stages of {stages_ns} ns for samples of {samples_ns} ns"
+
+
+def _turn_faults(trial: "Trial") -> Iterator[Fault]:
+    turns = trial.turns
+    assert turns is not None, "only of trials in turns"
+    if sum(turns.counts) != len(trial.samples_ns):
+        yield "turns.counts", f"{sum(turns.counts)} samples in turns for {len(trial.samples_ns)} samples"
+    if len(turns.places) != len(turns.counts) or len(turns.first_ns) != len(turns.counts):
+        lengths = f"{len(turns.places)} places and {len(turns.first_ns)} first inferences"
+        yield "turns.places", f"{lengths} for {len(turns.counts)} turns"
+    elif len(set(turns.places)) != len(turns.places):
+        yield "turns.places", "one place for several turns"
+
+
+def moment(text: str) -> datetime:
+    """A moment from its text. Raises `ValueError` where it is none."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def moment_fault(text: str) -> str | None:
     """Why a moment cannot be true; None: it can."""
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        at = moment(text)
     except ValueError:
         return f"{text!r} is no date and time"
-    if moment.tzinfo is None:
+    if at.tzinfo is None:
         return f"{text!r} has no offset from UTC"
-    if not EARLIEST <= moment <= datetime.now(timezone.utc) + AHEAD:
+    if not EARLIEST <= at <= datetime.now(timezone.utc) + AHEAD:
         return f"{text} is before {EARLIEST:%Y} or in the future"
     return None
 
@@ -112,6 +186,16 @@ def moment_fault(text: str) -> str | None:
 def _tells_apart(samples_ns: Sequence[int]) -> bool:
     """Whether two trials cannot have these very samples: enough of them, most of them different."""
     return len(samples_ns) >= 10 and len(set(samples_ns)) > len(samples_ns) / 2
+
+
+def _pattern(samples_ns: Sequence[int]) -> bytes:
+    """What a copy keeps where all of its samples are moved by one amount: the steps from sample to sample."""
+    return np.diff(np.asarray(samples_ns, dtype=np.int64)).tobytes()
+
+
+def _equal(samples_ns: Sequence[int]) -> bool:
+    """Whether enough samples are there, and all have one value."""
+    return len(samples_ns) >= 10 and len(set(samples_ns)) == 1
 
 
 def _number_faults(path: str, facts: Mapping[str, Any]) -> Iterator[Fault]:

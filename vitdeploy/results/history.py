@@ -8,10 +8,11 @@ import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from vitdeploy.errors import NothingToCompare, UnreadableFile
-from vitdeploy.results import record, stats
+from vitdeploy.results import consistency, record, stats
 from vitdeploy.results.record import Case, Status
 
 SMALLEST_CHANGE = 0.01
@@ -43,6 +44,11 @@ class Moment:
     started_utc: str
     commit: str
     """Of the user's repository, else of vitdeploy; empty where neither is known."""
+
+    @property
+    def instant(self) -> datetime:
+        """When it was; the texts of two moments with unlike offsets are in another order."""
+        return consistency.moment(self.started_utc)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +102,7 @@ def read(paths: Sequence[Path]) -> History:
     files = [file for path in paths for file in (sorted(path.glob("*.json")) if path.is_dir() else [path])]
     if not files:
         raise NothingToCompare(f"no run in {', '.join(map(str, paths))}", "Name run files, or a folder of them.")
-    runs = sorted(_each_once(map(_read, files)), key=lambda run: (run.moment.started_utc, run.moment.id))
+    runs = sorted(_each_once(map(_read, files)), key=lambda run: (run.moment.instant, run.moment.id))
     grouped: dict[Case, list[tuple[int, _Row]]] = {}
     for place, run in enumerate(runs):
         for row in run.rows:

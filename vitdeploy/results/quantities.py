@@ -29,8 +29,8 @@ Celsius = Annotated[float, Meta(ge=-274, le=2000)]
 Milliwatts = Annotated[int, Meta(ge=-(10**9), le=10**9)]
 """Negative where a battery is charged."""
 Share = Annotated[float, Meta(gt=0, lt=1)]
-ErrorChance = Annotated[float, Meta(ge=1e-12, lt=1)]
-"""Of a claim. Source: below, the quantiles of Student's t are no numbers."""
+ErrorChance = Annotated[float, Meta(ge=1e-12, lt=0.5)]
+"""Of a claim. Source: below, the quantiles of Student's t are no numbers; from a half on, intervals have no width."""
 Rate = Annotated[float, Meta(ge=0, le=1)]
 LogSpread = Annotated[float, Meta(ge=0, le=1)]
 """A standard deviation on the log scale; at 1 figures differ by a factor of 2.7 each time, and nothing can be told."""

@@ -1,0 +1,132 @@
+"""Faults of a manifest and of a parity: values that cannot be true, alone or together, looked at wherever one is read.
+
+A manifest holds no digest of itself; what contradicts its own fields or the tables of targets is refused here.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from vitdeploy.catalog import registry
+
+if TYPE_CHECKING:
+    from vitdeploy.artifacts.manifest import Manifest, Parity, Tensor
+
+Fault = tuple[str, str]
+"""Path of a field, without the path to its record, and why its value cannot be true."""
+
+LARGEST_LIMIT = 10.0
+"""No tolerance allows a larger error, in deviations of the output. Source: `target_table`, whose largest is 4."""
+
+_SLACK = 1e-6
+"""Share by which figures that were rounded apart may contradict each other."""
+
+_DTYPES = {"fp32": "float32", "fp16": "float16", "uint8": "uint8"}
+"""``--io`` → the type of the image."""
+
+_LONGEST_NAME = 255
+"""Bytes of a file name that file systems allow."""
+
+
+def faults(manifest: "Manifest") -> Iterator[Fault]:
+    """Everything in a manifest that cannot be true, alone or with its other fields."""
+    for name in manifest.digests:
+        if not name or name == ".." or PurePosixPath(name).name != name or "\\" in name:
+            yield "file", f"{name[:80]!r} is outside its folder"
+        elif "\0" in name or len(name.encode(errors="replace")) > _LONGEST_NAME:
+            yield "file", f"{name[:80]!r} is no name of a file"
+    yield from _amounts(manifest)
+    yield from _target_faults(manifest)
+    yield from _image_faults(manifest)
+    yield from _preprocessing_faults(manifest)
+    if manifest.weights.source == "file" and not manifest.weights.sha256:
+        yield "weights.sha256", "weights of a file without its digest"
+    if manifest.parity is not None:
+        yield from ((f"parity.{field}", why) for field, why in parity_faults(manifest.parity))
+
+
+def parity_faults(parity: "Parity") -> Iterator[Fault]:
+    """Everything in a parity that cannot be true; whether it passed is judged again elsewhere."""
+    if parity.passed and parity.reason is not None:
+        yield "reason", f"it passed, and failed because {parity.reason[:80]!r}"
+    if parity.samples < 0:
+        yield "samples", f"{parity.samples} samples"
+    for name in ("max_abs", "mean_abs", "error_std", "error_std_limit"):
+        value: float | None = getattr(parity, name)
+        if value is not None and not 0 <= value < math.inf:
+            yield name, f"{value} is no size of an error"
+    if parity.max_abs is not None and parity.mean_abs is not None and parity.mean_abs > parity.max_abs * (1 + _SLACK):
+        yield "mean_abs", f"{parity.mean_abs}, above the largest error, {parity.max_abs}"
+    if parity.cosine is not None and not abs(parity.cosine) <= 1 + _SLACK:
+        yield "cosine", f"{parity.cosine} is no cosine"
+    if parity.error_std_limit is not None and parity.error_std_limit > LARGEST_LIMIT:
+        yield "error_std_limit", f"{parity.error_std_limit} deviations, which no tolerance allows"
+    if parity.error_std is not None and parity.error_std_limit is None:
+        yield "error_std_limit", "no limit for the error"
+    if "PSNR" not in parity.metric.name:
+        for name in ("value", "floor"):
+            share: float | None = getattr(parity.metric, name)
+            if share is not None and not 0 <= share <= 1 + _SLACK:
+                yield f"metric.{name}", f"{share} is no share"
+        if parity.passed and parity.metric.floor <= 0 < (parity.metric.value or 0):
+            yield "metric.floor", f"{parity.metric.floor}, which every file reaches"
+
+
+def _amounts(manifest: "Manifest") -> Iterator[Fault]:
+    least = {"batch": 1, "size_bytes": 0, "params": 0, "macs": 0, "build_ns": 0}
+    for name, lowest in least.items():
+        value: int | None = getattr(manifest, name)
+        if value is not None and not lowest <= value <= 2**60:
+            yield name, f"{value} is no amount of that"
+    if not all(1 <= side <= 10**6 for side in manifest.size):
+        yield "size", f"{manifest.size[0]}x{manifest.size[1]} is no size of a picture"
+
+
+def _target_faults(manifest: "Manifest") -> Iterator[Fault]:
+    target = registry.targets().get(manifest.target)
+    if target is None:  # another package's, which is not installed here
+        return
+    if manifest.precision != target.precision:
+        yield "precision", f"{manifest.precision!r} of target {target.name}, which is {target.precision}"
+    suffix = PurePosixPath(target.file).suffix
+    if manifest.state == "ready" and PurePosixPath(manifest.file).suffix != suffix:
+        yield "file", f"{manifest.file[:80]!r} of target {target.name}, whose files end in {suffix}"
+
+
+def _image_faults(manifest: "Manifest") -> Iterator[Fault]:
+    for place, tensor in enumerate((*manifest.inputs, *manifest.outputs)):
+        if any(side < 1 for side in tensor.shape):
+            side = "inputs" if place < len(manifest.inputs) else "outputs"
+            yield side, f"{tensor.name[:80]!r} has the shape {list(tensor.shape)}"
+    for place, tensor in enumerate(manifest.inputs):
+        if tensor.name != "image" or len(tensor.shape) != 4:
+            continue
+        if tensor.dtype != _DTYPES[manifest.io]:
+            yield f"inputs[{place}].dtype", f"{tensor.dtype!r} with io {manifest.io}"
+        if (border := _border(tensor)) is not None and border != (manifest.batch, *manifest.size):
+            words = f"batch {manifest.batch} and size {manifest.size[0]}x{manifest.size[1]}"
+            yield f"inputs[{place}].shape", f"{list(tensor.shape)} with {words}"
+
+
+def _border(tensor: "Tensor") -> tuple[int, ...] | None:
+    """Batch, height and width of a tensor of pictures; None: its layout does not say."""
+    if tensor.layout == "NCHW":
+        return tensor.shape[0], tensor.shape[2], tensor.shape[3]
+    return tensor.shape[:3] if tensor.layout == "NHWC" else None
+
+
+def _preprocessing_faults(manifest: "Manifest") -> Iterator[Fault]:
+    known = manifest.preprocessing
+    if known is None:
+        return
+    if not all(value > 0 and math.isfinite(value) for value in known.std):
+        yield "preprocessing.std", f"{list(known.std)} is no deviation"
+    if not all(math.isfinite(value) for value in known.mean):
+        yield "preprocessing.mean", f"{list(known.mean)} is no mean"
+    if not 0 < known.scale <= _LARGEST_SCALE:
+        yield "preprocessing.scale", f"{known.scale} takes pixels beyond any number of an input"
+
+
+_LARGEST_SCALE = 1e6
+"""Half precision ends at 65504, and pixels at 255."""
