@@ -1,6 +1,6 @@
 """Faults of a manifest and of a parity: values that cannot be true, alone or together, looked at wherever one is read.
 
-A manifest holds no digest of itself; what contradicts its own fields or the tables of targets is refused here.
+A manifest holds no digest of itself; what contradicts itself is refused here.
 """
 
 import math
@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from vitdeploy.catalog import registry
-
 if TYPE_CHECKING:
-    from vitdeploy.artifacts.manifest import Manifest, Parity, Tensor
+    from vitdeploy.artifacts.manifest import Manifest, Parity
 
 Fault = tuple[str, str]
 """Path of a field, without the path to its record, and why its value cannot be true."""
@@ -21,9 +19,6 @@ LARGEST_LIMIT = 10.0
 
 _SLACK = 1e-6
 """Share by which figures that were rounded apart may contradict each other."""
-
-_DTYPES = {"fp32": "float32", "fp16": "float16", "uint8": "uint8"}
-"""``--io`` → the type of the image."""
 
 _LONGEST_NAME = 255
 """Bytes of a file name that file systems allow."""
@@ -37,8 +32,7 @@ def faults(manifest: "Manifest") -> Iterator[Fault]:
         elif "\0" in name or len(name.encode(errors="replace")) > _LONGEST_NAME:
             yield "file", f"{name[:80]!r} is no name of a file"
     yield from _amounts(manifest)
-    yield from _target_faults(manifest)
-    yield from _image_faults(manifest)
+    yield from _shape_faults(manifest)
     yield from _preprocessing_faults(manifest)
     if manifest.weights.source == "file" and not manifest.weights.sha256:
         yield "weights.sha256", "weights of a file without its digest"
@@ -83,37 +77,11 @@ def _amounts(manifest: "Manifest") -> Iterator[Fault]:
         yield "size", f"{manifest.size[0]}x{manifest.size[1]} is no size of a picture"
 
 
-def _target_faults(manifest: "Manifest") -> Iterator[Fault]:
-    target = registry.targets().get(manifest.target)
-    if target is None:  # another package's, which is not installed here
-        return
-    if manifest.precision != target.precision:
-        yield "precision", f"{manifest.precision!r} of target {target.name}, which is {target.precision}"
-    suffix = PurePosixPath(target.file).suffix
-    if manifest.state == "ready" and PurePosixPath(manifest.file).suffix != suffix:
-        yield "file", f"{manifest.file[:80]!r} of target {target.name}, whose files end in {suffix}"
-
-
-def _image_faults(manifest: "Manifest") -> Iterator[Fault]:
-    for place, tensor in enumerate((*manifest.inputs, *manifest.outputs)):
-        if any(side < 1 for side in tensor.shape):
-            side = "inputs" if place < len(manifest.inputs) else "outputs"
-            yield side, f"{tensor.name[:80]!r} has the shape {list(tensor.shape)}"
-    for place, tensor in enumerate(manifest.inputs):
-        if tensor.name != "image" or len(tensor.shape) != 4:
-            continue
-        if tensor.dtype != _DTYPES[manifest.io]:
-            yield f"inputs[{place}].dtype", f"{tensor.dtype!r} with io {manifest.io}"
-        if (border := _border(tensor)) is not None and border != (manifest.batch, *manifest.size):
-            words = f"batch {manifest.batch} and size {manifest.size[0]}x{manifest.size[1]}"
-            yield f"inputs[{place}].shape", f"{list(tensor.shape)} with {words}"
-
-
-def _border(tensor: "Tensor") -> tuple[int, ...] | None:
-    """Batch, height and width of a tensor of pictures; None: its layout does not say."""
-    if tensor.layout == "NCHW":
-        return tensor.shape[0], tensor.shape[2], tensor.shape[3]
-    return tensor.shape[:3] if tensor.layout == "NHWC" else None
+def _shape_faults(manifest: "Manifest") -> Iterator[Fault]:
+    for side, tensors in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
+        for place, tensor in enumerate(tensors):
+            if any(length < 1 for length in tensor.shape):
+                yield f"{side}[{place}].shape", f"{list(tensor.shape)}"
 
 
 def _preprocessing_faults(manifest: "Manifest") -> Iterator[Fault]:
