@@ -262,11 +262,11 @@ def _read(path: Path, data: bytes, check_fields: bool) -> Manifest:
     manifest = documents.decode(data, Manifest, schema=SCHEMA, what="manifest", name=str(path))
     if not check_fields:
         return manifest
-    for field, why in manifest_faults.faults(manifest):
-        raise UnreadableFile(f"{path} holds what cannot be true, `$.{field}`: {why}", "Export the model again.")
     contradiction = recorded_parity.contradiction(manifest)
     if contradiction is not None:
         raise UnreadableFile(f"{path} contradicts itself: {contradiction}", "Export the model again.")
+    for field, why in manifest_faults.faults(manifest):
+        raise UnreadableFile(f"{path} holds what cannot be true, `$.{field}`: {why}", "Export the model again.")
     fields: dict[str, Any] = msgspec.json.decode(data)
     digest = _digest_of_fields(fields)
     if _DIGEST in fields and manifest.manifest_sha256 != digest:
