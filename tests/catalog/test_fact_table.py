@@ -172,7 +172,9 @@ def test_what_differs_without_deciding_is_noted_where_a_reader_sees_a_difference
     first = DeviceFacts({"kernel": "5.15.0-91-generic", "memory_bytes": 16_537_169_920, "cpu": "A"})
     second = DeviceFacts({"kernel": "5.15.0-97-generic", "memory_bytes": 16_537_174_016, "cpu": "A"})
     assert first.noted(second) == ["kernel 5.15.0-91-generic → 5.15.0-97-generic"]
-    base, head = make_run.run(facts=dict(first)), make_run.run(facts=dict(second))
+    rows = [make_run.row("efficientvit_b1", "onnx-fp32", 7.4, seed=seed) for seed in (1, 2)]
+    base = make_run.run(rows[0], name="base", facts=dict(first))
+    head = make_run.run(rows[1], name="head", facts=dict(second))
     notes = comparison.runs(base, head, max_slowdown=0.02, alpha=0.01).notes
     assert any("kernel 5.15.0-91-generic → 5.15.0-97-generic" in note for note in notes)
 

@@ -104,6 +104,16 @@ def test_a_run_that_is_named_twice_counts_once_and_two_runs_of_one_id_are_refuse
         history.read([folder, tmp_path / "other.json"])
 
 
+def test_a_copy_of_a_run_under_another_id_is_refused(tmp_path: Path):
+    folder = write_runs(tmp_path / "runs", [7.0] * 3)
+    copied = msgspec.structs.replace(record.load(folder / "1000.json"), id="another")
+    record.save(copied, folder / "copy.json")
+    with pytest.raises(UnreadableFile, match="under another id"):
+        history.read([folder])
+    with pytest.raises(UnreadableFile, match="under another id"):
+        record.load_all([folder / "1000.json", folder / "copy.json"])
+
+
 def test_a_missing_interval_is_a_gap_and_an_absurd_one_leaves_the_picture():
     row = make_run.row("efficientvit_b1", "onnx-fp32", 5.0, seed=1)
     moments = tuple(history.Moment(id=f"{place}", started_utc="2026-01-01", commit="") for place in range(6))

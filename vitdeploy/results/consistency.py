@@ -4,14 +4,17 @@
 file but derived again (`derivation.rederive`).
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from vitdeploy.artifacts import manifest_faults
 from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.errors import UnreadableFile
 
 if TYPE_CHECKING:
     from vitdeploy.results.record import Case, Run, Stages, Trial
@@ -80,6 +83,34 @@ def shared_trial(run: "Run", other: "Run") -> str | None:
             if _tells_apart(trial.samples_ns) and _pattern(trial.samples_ns) in theirs:
                 return f"$.results[{place}].trials[{number}].samples_ns"
     return None
+
+
+class TrialOwners:
+    """Which run each trial of several files belongs to: no trial belongs to two."""
+
+    def __init__(self) -> None:
+        self._owners: dict[bytes, tuple[Path, str]] = {}
+
+    def add(self, path: Path, run_id: str, trials: frozenset[bytes]) -> None:
+        """Add the trials of a file, by their `fingerprints`.
+
+        Raises:
+            UnreadableFile: a file of another id has one of them.
+        """
+        for trial in trials:
+            earlier, owner = self._owners.setdefault(trial, (path, run_id))
+            if owner != run_id:
+                raise UnreadableFile(
+                    f"{path} holds trials of {earlier} under another id: {run_id} and {owner}", "Leave the copy out."
+                )
+
+
+def fingerprints(run: "Run") -> frozenset[bytes]:
+    """What trials of a run are known by under whatever id; those that chance could repeat are left out."""
+    trials = [trial.samples_ns for result in run.results for trial in result.trials]
+    return frozenset(
+        hashlib.blake2b(_pattern(samples), digest_size=16).digest() for samples in trials if _tells_apart(samples)
+    )
 
 
 def _duel_faults(run: "Run") -> Iterator[Fault]:

@@ -34,6 +34,7 @@ class _Run:
     path: Path
     moment: "Moment"
     rows: tuple[_Row, ...]
+    trials: frozenset[bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,22 +125,24 @@ def _read(path: Path) -> _Run:
         )
         for result in run.results
     )
-    return _Run(path, moment, rows)
+    return _Run(path, moment, rows, consistency.fingerprints(run))
 
 
 def _each_once(runs: Iterable[_Run]) -> list[_Run]:
     """The runs, each once however often it is named.
 
     Raises:
-        UnreadableFile: two files hold different runs of one id.
+        UnreadableFile: two files hold different runs of one id, or one run under two.
     """
     known: dict[str, _Run] = {}
+    trials = consistency.TrialOwners()
     for run in runs:
         earlier = known.setdefault(run.moment.id, run)
         if (earlier.moment, earlier.rows) != (run.moment, run.rows):
             raise UnreadableFile(
                 f"{earlier.path} and {run.path} hold different runs of the id {run.moment.id}", "Leave one out."
             )
+        trials.add(run.path, run.moment.id, run.trials)
     return list(known.values())
 
 

@@ -321,14 +321,16 @@ def load_all(paths: Iterable[Path]) -> list[Run]:
     """The runs of several files, each run once, however often it is named.
 
     Raises:
-        UnreadableFile: as `load`, or two files hold different runs of one id.
+        UnreadableFile: as `load`, two files hold different runs of one id, or one run under two.
     """
     runs: dict[str, tuple[Path, Run]] = {}
+    trials = consistency.TrialOwners()
     for path in paths:
         run = load(path)
         earlier, known = runs.setdefault(run.id, (path, run))
         if known != run:
             raise UnreadableFile(f"{earlier} and {path} hold different runs of the id {run.id}", "Leave one out.")
+        trials.add(path, run.id, consistency.fingerprints(run))
     return [run for _, run in runs.values()]
 
 
