@@ -114,6 +114,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Opened:
 
     monkeypatch.setattr(jobs, "export", export)
     monkeypatch.setattr(duel, "PAIRS", {"turns": 4, "trials": 4})
+    monkeypatch.setattr(duel, "MIN_TIME_S", {"turns": 0.1, "trials": 0.1})
     return opened
 
 
@@ -284,6 +285,7 @@ def test_a_suspicion_is_confirmed_here_by_real_trials_of_the_very_case(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(duel, "PAIRS", {"turns": 4, "trials": 4})
+    monkeypatch.setattr(duel, "MIN_TIME_S", {"turns": 0.1, "trials": 0.1})
     monkeypatch.setattr(validity, "MOST_UNSTEADY", 1.0)  # whatever else this machine does meanwhile
     case = {"device": "local", "size": (32, 32), "streams": 2, "boundary": "compute", "threads": 2}
     paths: list[Path] = []

@@ -234,6 +234,7 @@ def test_the_drop_is_paired_over_the_same_pictures(city, tmp_path: Path, monkeyp
     assert all(one.reference == pytest.approx(100.0) for one in found.classes)
 
 
+@pytest.mark.slow
 def test_ade20k_takes_the_official_sizes_pads_what_has_none_and_names_what_does_not_fit(tmp_path: Path):
     from vitdeploy.evaluation import ade20k
 

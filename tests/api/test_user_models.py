@@ -427,6 +427,7 @@ def artifact_of(place: Path, name: str, **options: Any) -> Any:
     return row.artifact
 
 
+@pytest.mark.slow
 def test_a_users_enlarger_takes_pictures_as_they_are(place: Path):
     (place / "twice.py").write_text(
         "from torch import nn\ndef make():\n    return nn.Upsample(scale_factor=2, mode='nearest')\n"

@@ -19,7 +19,7 @@ def test_mutated_files_are_read_or_refused_and_nothing_else(tmp_path: Path):
     found = fuzz.fuzz(tmp_path / "strangers", cases=120, seed=0)
     assert set(found) >= {"run", "manifest", "acceptance", "device file", "suite"}
     for name, counted in found.items():
-        assert counted["read"] > 0, name
+        assert counted["read"] > 0 or name == "manifest", name  # whose digest finds every edit
         assert counted["ToolchainFailed" if name == "ONNX graph" else "UnreadableFile"] > 0, name
 
 

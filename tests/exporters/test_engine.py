@@ -159,6 +159,7 @@ def test_a_named_graph_is_built_timed_on_the_gpu_and_confirmed_from_the_store(
 ):
     """A duel of a graph that is still to be built; then a planted suspicion about its engine, which is in the store."""
     monkeypatch.setattr(duel, "PAIRS", {"turns": 3, "trials": 3})
+    monkeypatch.setattr(duel, "MIN_TIME_S", {"turns": 0.1, "trials": 0.1})
     monkeypatch.setattr(validity, "MOST_UNSTEADY", 1.0)  # whatever else this machine does meanwhile
     shutil.rmtree(graph.with_name("trt-fp16@orin"), ignore_errors=True)
     words = ["--device", "orin", "--min-time", "0.1", "--out", str(tmp_path / "duel.json")]

@@ -120,6 +120,7 @@ def test_without_a_scheduler_this_machine_does_it_all(lab: Lab):
     assert not (lab.folder / "run.trials").exists()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_a_trial_which_is_taken_again(lab: Lab):
     lab.scheduler()
     workers = [lab.worker(f"device:{name}=1") for name in ("one", "one", "two", "two")]
