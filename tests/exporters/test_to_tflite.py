@@ -55,7 +55,7 @@ def job_for(
     **changes: Any,
 ) -> StepJob:
     return StepJob(
-        variant=registry.variant_of(registry.find_model(model), "tflite-fp32", size=SIZE, **changes),
+        variant=registry.variant_of(registry.find_model(model), "tflite-fp32", **{"size": SIZE, **changes}),
         rewrites=registry.find_target("tflite-fp32").rewrites if rewrites is None else rewrites,
         folder=folder,
     )
