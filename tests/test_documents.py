@@ -85,6 +85,18 @@ def test_a_full_disk_keeps_the_old_document(tmp_path: Path):
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.parametrize("name", ["note.json", "new.json"])
+def test_a_read_only_mount_is_named_before_any_work(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch):
+    """A file that is there does not help: it is replaced by one that is made beside it."""
+    (tmp_path / "note.json").write_text("old")
+    state = list(os.statvfs(tmp_path))
+    state[8] |= os.ST_RDONLY  # f_flag
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(state))
+    with pytest.raises(UnreadableFile, match="Read-only file system"):
+        documents.check_place(tmp_path / name)
+
+
 def test_what_a_killed_writer_left_is_removed_and_a_living_one_is_not_disturbed(tmp_path: Path):
     dead = subprocess.Popen(["true"])
     dead.wait()

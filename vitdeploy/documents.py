@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import platformdirs
 
 from vitdeploy.errors import UnreadableFile, UsageError
 
@@ -132,7 +133,7 @@ def check_place(path: Path) -> None:
     try:
         if descriptor is not None:
             os.fstat(descriptor)
-        elif _mode(place) is None:
+        elif (mode := _mode(place)) is None or stat.S_ISREG(mode):  # a regular file is replaced by one made beside it
             _check_folder(place)
     except (OSError, ValueError) as error:
         raise cannot_write(path, error) from error
@@ -193,7 +194,8 @@ def _check_folder(place: Path) -> None:
     if not folder.is_dir():
         raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        number = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(number, os.strerror(number))
 
 
 def _opened(place: Path, mode: int) -> int:
@@ -266,4 +268,6 @@ def alive(pid: int) -> bool:
 def cannot_write(path: Path, error: OSError | ValueError) -> UnreadableFile:
     """The error for a place that cannot be written."""
     reason = getattr(error, "strerror", None) or error
-    return UnreadableFile(f"cannot write {path}: {reason}", "Choose another place with --out, or free space there.")
+    is_cache = path.is_relative_to(platformdirs.user_cache_dir("vitdeploy"))
+    other = "Set XDG_CACHE_HOME to a folder that can be written to" if is_cache else "Choose another place with --out"
+    return UnreadableFile(f"cannot write {path}: {reason}", f"{other}, or free space there.")

@@ -12,11 +12,13 @@ import pytest
 
 from tests.doubles import artifacts
 from tests.doubles.fakes import FakeConnection, fake_trial
+from vitdeploy.api import calibrate as calibrating
+from vitdeploy.api.duel import DuelRequest
 from vitdeploy.benchmarks import bench, calibrate, duel
 from vitdeploy.benchmarks.studies import decision
 from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import inventory
-from vitdeploy.errors import NothingToCompare, NoValidMeasurement, UsageError
+from vitdeploy.errors import NothingToCompare, NoValidMeasurement, UnreadableFile, UsageError
 from vitdeploy.processes.connection import CommandResult
 from vitdeploy.results import calibration, comparison, effects, record, verdict
 
@@ -168,3 +170,13 @@ def test_what_is_there_is_found(change: float, bound: float):
     found = decision.verdicts(decision.QUIET, change, duels=100, pairs=10, max_slowdown=bound)["slower"]
     assert found >= 95
     assert decision.verdicts(decision.QUIET, 0.003, duels=100, pairs=10, max_slowdown=0.02)["slower"] == 0
+
+
+def test_a_calibration_that_cannot_be_kept_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnreadableFile, match=r"calibrations/local\.json") as refusal:
+        calibrating.calibrate(DuelRequest(out=tmp_path / "run.json"))
+    assert "XDG_DATA_HOME" in refusal.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

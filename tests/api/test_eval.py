@@ -153,6 +153,18 @@ def test_an_evaluation_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(ci
     assert sorted(lines) == sorted(images.read_bytes().splitlines(keepends=True))
 
 
+@pytest.mark.parametrize("length", [0, 20])
+def test_an_evaluation_whose_first_line_was_cut_begins_anew(city, tmp_path: Path, length: int):
+    """Planted: killed, or without space, before the first line of the records was there."""
+    root, folder, _ = city
+    prepared = evaluate.check_request([manifest.open_artifact(folder)], order(root, tmp_path / "e.json"))
+    images = tmp_path / "e.images.jsonl"
+    image_records.ImageRecords(images, api_eval_items.head_of(prepared, "local")).begin(resume=False)
+    images.write_bytes(images.read_bytes()[:length])
+    outcome = evaluate.evaluate_artifact([folder], order(root, tmp_path / "e.json", resume=True))
+    assert outcome.evaluation.dataset.scored == 5
+
+
 def test_a_picture_that_could_not_be_read_is_tried_again_by_resume(city, tmp_path: Path):
     root, folder, _ = city
     whole = evaluate.evaluate_artifact([folder], order(root, tmp_path / "whole.json")).evaluation

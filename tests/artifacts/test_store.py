@@ -1,6 +1,7 @@
 """The store: what lies there is what was made, byte for byte, or it does not count."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -95,6 +96,18 @@ def test_collecting_removes_what_was_not_used_for_so_long(tmp_path: Path):
     assert store.collect(older_than_days=1) == []
     assert [entry.key for entry in store.collect()] == [KEY]
     assert store.find(KEY) is None
+
+
+def test_what_cannot_be_removed_is_not_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Planted: a folder that cannot be changed, as on a read-only mount."""
+    store = stored(tmp_path)
+
+    def leave(*_: object, **__: object) -> None:
+        return None
+
+    monkeypatch.setattr(shutil, "rmtree", leave)
+    with pytest.raises(UnreadableFile, match="1 of 1 stored artifacts cannot be removed"):
+        store.collect()
 
 
 def test_using_an_entry_keeps_it_young(tmp_path: Path):

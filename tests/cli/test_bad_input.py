@@ -1,8 +1,10 @@
 """Files from strangers and broken places, by the command line: the contract's exit code, two lines, nothing left."""
 
+import errno
 import os
 import pickle
 import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -11,6 +13,7 @@ import pytest
 from tests.doubles import artifacts, make_run
 from tests.doubles.messages import two_lines
 from vitdeploy.artifacts.manifest import open_artifact, write
+from vitdeploy.cli import app
 from vitdeploy.results import record
 
 torch = pytest.importorskip("torch", reason="checkpoints are torch files")
@@ -132,3 +135,38 @@ def test_an_export_onto_a_full_disk_leaves_nothing(say, tmp_path: Path, monkeypa
         assert not [path for path in disk.rglob("*") if path.is_file()]
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RuntimeError("can't start new thread"), "no more processes or threads"),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "no more processes or threads"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out of memory"),
+        (MemoryError(), "out of memory"),
+        (ImportError("x.so: failed to map segment from shared object"), "out of memory"),
+    ],
+)
+def test_what_the_system_has_no_more_of_is_no_bug_of_ours(
+    say, error: Exception, words: str, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(app, "app", refuse)
+    code, out, err = say("devices")
+    assert (code, out) == (5, "")
+    assert words in err
+    two_lines(err)
+
+
+def test_a_memory_limit_that_numpy_cannot_load_under_is_said_at_once():
+    """Planted: OpenBLAS looked for memory for minutes under such a limit, or ended the process without a word."""
+    line = f"ulimit -v 200000; exec '{sys.executable}' -m vitdeploy devices"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
+    assert done.returncode == 5, done.stderr
+    assert "limited to 195 MiB" in done.stderr
+    two_lines(done.stderr)

@@ -4,11 +4,13 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from vitdeploy import documents
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.duel import DuelRequest, duel, duel_plan
 from vitdeploy.api.output_path import new_path
 from vitdeploy.benchmarks import calibrate as calibrating
 from vitdeploy.devices import device_facts
+from vitdeploy.errors import UnreadableFile
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import calibration
 from vitdeploy.results.calibration import Calibration
@@ -41,11 +43,20 @@ def calibrate(
     Raises:
         DeviceError: the device is not reachable, busy, or another one than its file says.
         NoValidMeasurement: too little could be measured.
+        UnreadableFile: the calibration's place cannot be written; nothing was measured then.
     """
     side, request = _planned(request)
+    _check_place(request.device)
     outcome = duel(side, side, request, progress=progress, on_trial=on_trial)
     measured = calibrating.calibrate(outcome.run, alpha=request.alpha, max_slowdown=request.max_slowdown)
     return CalibrateOutcome(calibration=measured, path=calibration.save(measured), run_path=outcome.path)
+
+
+def _check_place(device: str) -> None:
+    try:
+        documents.check_place(calibration.place(device))
+    except UnreadableFile as error:
+        raise UnreadableFile(error.message, "Set XDG_DATA_HOME to a folder that can be written to.") from error
 
 
 def _planned(request: DuelRequest) -> tuple[str, DuelRequest]:

@@ -5,11 +5,11 @@ of them can be done again: `evaluate_shard` leaves the file, `collect` makes one
 """
 
 import dataclasses
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from vitdeploy import documents
 from vitdeploy.api import evaluate_images, evaluate_reference, output_path
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.evaluate_images import ShardReply
@@ -118,7 +118,7 @@ def _evaluated_into(
         reference = evaluate_reference.evaluated(prepared.artifacts, request, progress, on_image)
     if isinstance(reference, Reference):
         reference_path = _records_path(out, "reference")
-        shutil.copyfile(reference.records, reference_path)
+        documents.write_bytes(reference_path, documents.read_bytes(reference.records, what="image records"))
         reference = dataclasses.replace(reference, records=reference_path)
     outcome = _saved(prepared, request, out, reply, reference)
     if outcome.evaluation.worst:

@@ -12,6 +12,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,6 +157,7 @@ class Store:
 
         Raises:
             UsageError: a number of days that is none.
+            UnreadableFile: an entry cannot be removed; the others are.
         """
         if not 0 <= older_than_days < math.inf:
             raise UsageError(f"--older-than {older_than_days:g} is no number of days", "Give 0 or more.")
@@ -165,6 +167,7 @@ class Store:
             for entry in gone:
                 shutil.rmtree(entry.folder, ignore_errors=True)
             self.sweep()
+            _check_removed(gone)
         return gone
 
     def folder(self, key: str) -> Path:
@@ -174,6 +177,15 @@ class Store:
 
 _held: dict[Path, int] = {}
 """Workplaces of this process → the open, locked folder."""
+
+
+def _check_removed(entries: Sequence[StoreEntry]) -> None:
+    kept = [entry for entry in entries if entry.folder.exists()]
+    if kept:
+        raise UnreadableFile(
+            f"{len(kept)} of {len(entries)} stored artifacts cannot be removed, {kept[0].folder} among them",
+            "Check the folder's permissions, and that its disk can be written to.",
+        )
 
 
 def _locked(folder: Path) -> int:

@@ -5,6 +5,7 @@ The parser and the commands are imported in `main`, so that Ctrl-C in their impo
 
 import errno
 import os
+import resource
 import sys
 import traceback
 from pathlib import Path
@@ -19,6 +20,17 @@ _PLACE_ERRORS = frozenset(
 )
 """Errors of a place or file that the user named, wherever they come up; others are bugs of ours."""
 
+LEAST_MEMORY_BYTES = 320 * 2**20
+"""Address space below which numpy's OpenBLAS ends the process or looks for memory for minutes. Source: measured with
+numpy's wheel on two cores: 200,000 KiB to 250,000 KiB no end after 110 s, 300,000 KiB out of memory, 350,000 KiB works.
+"""
+
+_NO_THREAD = "can't start new thread"
+"""What Python says where the limit of processes is reached. Source: CPython, Modules/_threadmodule.c."""
+
+_NO_SEGMENT = "failed to map segment"
+"""What the loader says of a library that finds no memory. Source: glibc, elf/dl-load.c."""
+
 _BUILD_TIME = "SOURCE_DATE_EPOCH"
 """numpy's and scipy's import ends with an error where this is no number. Source: numpy/f2py/rules.py."""
 
@@ -27,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code; the console script exits with it."""
     arguments = sys.argv[1:] if argv is None else argv
     debug = "--debug" in arguments
+    limit_bytes, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if 0 <= limit_bytes < LEAST_MEMORY_BYTES:
+        return _fail(_too_little_memory(limit_bytes), debug)
     if not os.environ.get(_BUILD_TIME, "0").isdecimal():
         del os.environ[_BUILD_TIME]
     try:
@@ -37,6 +52,14 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(Interrupted("interrupted", "Run the same command again."), debug)
     except Exception as error:  # noqa: BLE001 (a bug becomes exit 1 and two lines)
         return _fail(_as_ours(error), debug)
+
+
+def _too_little_memory(limit_bytes: int) -> VitdeployError:
+    limit, least = limit_bytes // 2**20, LEAST_MEMORY_BYTES // 2**20
+    return ToolchainFailed(
+        f"the address space is limited to {limit} MiB, and numpy alone needs about {least}",
+        "Raise the limit: `ulimit -v`.",
+    )
 
 
 def _run(arguments: list[str]) -> int:
@@ -69,9 +92,18 @@ def _as_ours(error: Exception) -> VitdeployError:
         return UsageError(
             f"text that is no UTF-8: {error.object[:80]!r}", "Use UTF-8 in options, and file names without other bytes."
         )
-    if isinstance(error, MemoryError):
+    no_library = isinstance(error, ImportError) and _NO_SEGMENT in str(error)
+    if isinstance(error, MemoryError) or _number(error) == errno.ENOMEM or no_library:
         return ToolchainFailed(f"out of memory: {error}".rstrip(": "), "Free memory, or take fewer or smaller inputs.")
+    if _number(error) == errno.EAGAIN or (isinstance(error, RuntimeError) and _NO_THREAD in str(error)):
+        return ToolchainFailed(
+            f"no more processes or threads can be started: {error}", "Raise the limit, `ulimit -u`, or end some."
+        )
     return VitdeployError(f"internal error: {type(error).__name__}: {error}")
+
+
+def _number(error: BaseException) -> int | None:
+    return error.errno if isinstance(error, OSError) else None
 
 
 def _has_working_folder() -> bool:

@@ -44,15 +44,17 @@ class ImageRecords:
             UsageError: there is one of another evaluation, or it exists and is not to be gone on with.
             UnreadableFile: it cannot be read or written.
         """
+        first_line = msgspec.json.encode(self.head) + b"\n"
         if self.path.exists():
             if not resume:
                 raise UsageError(
                     f"{self.path} exists", "Go on with it by --resume, or choose another place with --out."
                 )
-            return self._adopt()
+            if not self._was_cut(first_line):
+                return self._adopt()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_bytes(msgspec.json.encode(self.head) + b"\n")
+            self.path.write_bytes(first_line)
         except OSError as error:
             raise documents.cannot_write(self.path, error) from error
         return set()
@@ -68,6 +70,15 @@ class ImageRecords:
                 stream.write(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
         except OSError as error:
             raise documents.cannot_write(self.path, error) from error
+
+    def _was_cut(self, first_line: bytes) -> bool:
+        """Whether the file ends within its first line: a kill or a full disk came before any record."""
+        try:
+            with self.path.open("rb") as stream:
+                start = stream.read(len(first_line))
+        except OSError as error:
+            raise UnreadableFile(f"cannot read {self.path}: {error.strerror}", "Check the path.") from error
+        return len(start) < len(first_line) and first_line.startswith(start)
 
     def _adopt(self) -> set[str]:
         head = head_of(self.path)

@@ -76,7 +76,8 @@ def _opened(file: Path) -> int:
         try:
             descriptor = os.open(file, flags | common, _ALL_MAY_WRITE)
         except OSError as error:
-            problem = error if error.errno != errno.EEXIST or problem is None else problem
+            # That it is there, or not, follows from how it was opened: the other error is the reason.
+            problem = error if error.errno not in (errno.EEXIST, errno.ENOENT) or problem is None else problem
             continue
         try:
             _check_regular(file, descriptor)
