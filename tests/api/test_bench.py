@@ -338,7 +338,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_disk_that_fills_up_keeps_the_finished_trials(tmp_path: Path, small_disk: Path):
     def answer(job: dict[str, Any]) -> CommandResult:
-        trial = fake_trial(job, samples_ns=[1_000_000 + 3 * place + job["trial"]["order"] for place in range(2000)])
+        trial = fake_trial(job, samples_ns=[1_000_000 + place * (3 + job["trial"]["order"]) for place in range(2000)])
         return CommandResult(exit_code=0, stdout=json.dumps({"reply": trial}), stderr="")
 
     out = small_disk / "run.json"
