@@ -36,8 +36,8 @@ LONGEST_PAUSE_NS = 10**9
 again as the sample took. Source: a choice; 25 MB of input take 10 ms to copy."""
 
 _MOST_OF_STAGES = 10
-"""Stages are parts of a sample, and told by another clock; so many times a sample they cannot take. A busy host can read
-its own clock late: a right trial must not be lost for that, and a wrong unit is a thousand times off."""
+"""Stages are parts of a sample, and told by another clock; so many times a sample they cannot take. A busy host can
+read its own clock late: a right trial must not be lost for that, and a wrong unit is a thousand times off."""
 
 _FINEST_EQUAL = 1e-5
 """No machine repeats itself within this share, time after time: equal samples are told in larger steps."""
