@@ -156,7 +156,7 @@ def build(runs: Sequence[Run], baseline: Run | None = None) -> Report:
     if baseline is not None:
         for run in runs:
             comparison.refuse_itself(baseline, run)
-    rows = _labeled(sorted((row for run in runs for row in _rows(run, baseline)), key=_order))
+    rows = _labeled(sorted((row for run in runs for row in _rows(run, baseline)), key=_sort_key))
     sections = (
         Section(
             title="Latency",
@@ -281,7 +281,7 @@ def _faster(result: Result, group: Sequence[Result]) -> Ratio | None:
     return Ratio(against=reference.case.target, value=value, interval=(value / factor, value * factor))
 
 
-def _order(row: ReportRow) -> tuple[Any, ...]:
+def _sort_key(row: ReportRow) -> tuple[Any, ...]:
     """Tasks and targets as in the catalog, families together, within them by arithmetic."""
     case = row.result.case
     targets = [*registry.targets(), case.target]

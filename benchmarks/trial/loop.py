@@ -167,9 +167,9 @@ def measure(
         else:
             _drive_all(streams, tracks, race, observe)
     order = np.argsort(np.concatenate([np.array(track.ends[: track.count]) for track in tracks]), kind="stable")
-    samples = _in_order([track.samples for track in tracks], tracks, order)
+    samples = _by_end_time([track.samples for track in tracks], tracks, order)
     stages = {
-        name: _in_order([track.stages[place] for track in tracks], tracks, order)
+        name: _by_end_time([track.stages[place] for track in tracks], tracks, order)
         for place, name in enumerate(STAGES)
         if all(track.stages for track in tracks)
     }
@@ -271,7 +271,9 @@ def _drive(stream: Stream, track: _Track, race: _Race, observe: Callable[[], Non
     track.count, track.begin_ns = count, first
 
 
-def _in_order(columns: "Sequence[array[int]]", tracks: Sequence[_Track], order: "NDArray[np.intp]") -> tuple[int, ...]:
+def _by_end_time(
+    columns: "Sequence[array[int]]", tracks: Sequence[_Track], order: "NDArray[np.intp]"
+) -> tuple[int, ...]:
     """A column of all streams by the time at which the samples ended."""
     filled = np.concatenate([np.array(column[: t.count]) for column, t in zip(columns, tracks, strict=True)])
     return tuple(filled[order].tolist())

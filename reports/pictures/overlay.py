@@ -60,7 +60,7 @@ def segmentation(
     """``photo`` ``(h, w, 3)`` under its ``label_map`` ``(h, w)``, with a legend of the classes by area."""
     palette, names = labels.palette(dataset), labels.names(dataset)
     painted = photo.astype(np.float32) * (1 - OPACITY) + np.asarray(palette, np.float32)[label_map] * OPACITY
-    border = _borders(label_map)
+    border = _region_edges(label_map)
     if border.mean() <= MOST_BORDERS:
         painted[border] = 255
     shares = postprocess.class_shares(label_map)
@@ -110,7 +110,7 @@ def _masked(photo: Photo, objects: Sequence[SegmentedObject], place: int) -> Ima
     for segmented, color in zip(objects, itertools.cycle(_OBJECTS), strict=False):
         mask = segmented.candidates[place].at(photo)
         painted[mask] = painted[mask] * (1 - OPACITY) + np.asarray(color, np.float32) * OPACITY
-        border = _borders(mask.astype(np.int32))
+        border = _region_edges(mask.astype(np.int32))
         if border.mean() <= MOST_BORDERS:
             painted[border] = 255
     picture = Image.fromarray(painted.round().astype(np.uint8))
@@ -186,7 +186,7 @@ def _with_panel(
     return sheet
 
 
-def _borders(label_map: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+def _region_edges(label_map: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     """Where a pixel's class differs from its right or lower neighbor's."""
     border = np.zeros(label_map.shape, np.bool_)
     border[:, :-1] |= label_map[:, 1:] != label_map[:, :-1]

@@ -86,7 +86,7 @@ def _from_devkit(root: Path, truth: Path, split: str) -> DataSetFiles:
             f"{meta} is not there, and {truth.name} numbers the classes in an order of its own",
             "Unpack the devkit whole.",
         )
-    order = _ilsvrc_order(meta)
+    order = _class_numbers(meta)
     numbers = _numbers(truth)
     folder = _flat(root, split)
     items: list[DataSetItem] = []
@@ -115,7 +115,7 @@ def _flat(root: Path, split: str) -> Path:
     raise wrong_layout("ImageNet validation set", root, looked, "Unpack ILSVRC2012_img_val.tar there.")
 
 
-def _ilsvrc_order(meta: Path) -> list[int]:
+def _class_numbers(meta: Path) -> list[int]:
     """Class of each ILSVRC2012_ID from 1 to 1000, the order in which the devkit numbers."""
     from scipy import io
 
