@@ -1,9 +1,10 @@
 """What duels find on the machine at hand, by turns and by whole trials: false claims, power and widths.
 
-    python -m vitdeploy.benchmarks.studies.shared_machine [--models NAME …] [--duels N] [--planted 0 3% …] [--hog]
+    python -m vitdeploy.benchmarks.studies.shared_machine [--models NAME …] [--duels N] [--planted 0 0.03 …] [--hog]
 
 Each duel is of a model's file against itself; a planted slowdown is a busy wait after each inference of side B. Ways
 and plants are run in turns, so that all see the same hours. ``--hog`` keeps one core busy in bursts of 0.2 to 3 s.
+With ``--log`` the table is of all duels in that file, those of earlier calls too; ``--duels 0`` only prints it.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -73,6 +75,7 @@ class Row:
     model: str
     by: record.By
     planted: float
+    hogged: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,13 @@ class Duelled:
     interval: tuple[float, float] | None
     seconds: float
     pairs: int
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """A line of the log: one duel."""
+
+    row: Row
+    duel: Duelled
 
 
 def run_duel(job: Job, row: Row, folder: Path) -> Duelled:
@@ -137,14 +147,26 @@ def hog(enabled: bool) -> Generator[None]:
         process.wait()
 
 
-def table(rows: dict[Row, list[Duelled]], hogged: bool) -> Table:
+def read_log(path: Path | None) -> dict[Row, list[Duelled]]:
+    """The duels of a log, by kind; none where there is no log yet."""
+    rows: dict[Row, list[Duelled]] = {}
+    if path is not None and path.exists():
+        for line in path.read_bytes().splitlines():
+            logged = msgspec.json.decode(line, type=Logged)
+            rows.setdefault(logged.row, []).append(logged.duel)
+    return rows
+
+
+def table(rows: dict[Row, list[Duelled]]) -> Table:
     """One line a kind of duel."""
-    title = f"duels of a file against itself, {os.cpu_count()} cores" + (
-        ", one core hogged in bursts" if hogged else ""
+    heads = (
+        *("model", "by", "hog", "planted", "duels", "slower", "faster", "same", "unclear", "change", "± width"),
+        *("widest", "seconds"),
     )
-    heads = ("model", "by", "planted", "duels", "slower", "faster", "same", "unclear", "change", "± width", "seconds")
-    shown = Table(*heads, title=title)
-    for row, duels in rows.items():
+    shown = Table(*heads, title=f"duels of a file against itself, {os.cpu_count()} cores")
+    for row, duels in sorted(
+        rows.items(), key=lambda item: (item[0].hogged, item[0].model, item[0].by, item[0].planted)
+    ):
         verdicts = [result.verdict for result in duels]
         widths = [(result.interval[1] - result.interval[0]) / 2 for result in duels if result.interval]
         changes = [result.change for result in duels if result.change is not None]
@@ -152,11 +174,13 @@ def table(rows: dict[Row, list[Duelled]], hogged: bool) -> Table:
         shown.add_row(
             row.model,
             row.by,
+            "yes" if row.hogged else "no",
             f"{row.planted:+.1%}",
             str(len(duels)),
             *counts,
             f"{statistics.median(changes):+.2%}" if changes else "none",
             f"{statistics.median(widths):.2%}" if widths else "none",
+            f"{max(widths):.2%}" if widths else "none",
             f"{statistics.mean(result.seconds for result in duels):.0f}" if duels else "",
         )
     return shown
@@ -172,27 +196,29 @@ def main() -> None:
     parser.add_argument("--by", nargs="+", default=["turns", "trials"], choices=["turns", "trials"])
     parser.add_argument("--hog", action="store_true")
     parser.add_argument("--artifacts", type=Path, default=Path("artifacts"))
-    parser.add_argument("--log", type=Path, default=None, help="each duel as a line of text, appended")
+    parser.add_argument("--log", type=Path, default=None, help="each duel as a line of JSON, appended")
     options = parser.parse_args()
     device = inventory.find("local")
     request = BenchRequest(targets=("onnx-fp32",), size=options.size, artifacts=options.artifacts)
     planned = plan(options.models, request)
     jobs = jobs_for(planned, request, device, device_facts.facts_of(device), progress=print, keep_going=False)
-    rows: dict[Row, list[Duelled]] = {
-        Row(model=job.case.model, by=by, planted=share): []
-        for job in jobs
+    by_model = {job.case.model: job for job in jobs}
+    kinds = [
+        Row(model=model, by=by, planted=share, hogged=options.hog)
+        for model in by_model
         for share in options.planted
         for by in options.by
-    }
-    by_model = {job.case.model: job for job in jobs}
+    ]
+    rows = read_log(options.log)
     with tempfile.TemporaryDirectory() as folder, hog(options.hog):
         for _ in range(options.duels):
-            for row, duels in rows.items():
-                duels.append(run_duel(by_model[row.model], row, Path(folder)))
+            for row in kinds:
+                duelled = run_duel(by_model[row.model], row, Path(folder))
+                rows.setdefault(row, []).append(duelled)
                 if options.log:
-                    with options.log.open("a") as stream:
-                        stream.write(f"{row} {duels[-1]}\n")
-            Console(width=140).print(table(rows, options.hog))
+                    with options.log.open("ab") as stream:
+                        stream.write(msgspec.json.encode(Logged(row=row, duel=duelled)) + b"\n")
+    Console(width=140).print(table(rows))
 
 
 if __name__ == "__main__":
