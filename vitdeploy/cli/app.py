@@ -5,13 +5,14 @@ every command.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vitdeploy._version import __version__
 from vitdeploy.cli import bench, cache, compare, doctor, evaluate, export, listings, predict, report, studies, sweep
 from vitdeploy.cli.console import CommandOutput
+from vitdeploy.cli.help_pages import VerbCommand, VerbGroup
 from vitdeploy.cli.options import verb
 from vitdeploy.errors import UsageError, unknown_name
 
@@ -38,30 +39,76 @@ COMMANDS: Mapping[str, Callable[..., CommandOutput]] = {
 }
 """The verbs in the order of `vitdeploy --help`."""
 
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "Make files": ("export", "check", "predict"),
+    "Measure": ("bench", "duel", "calibrate", "eval", "sweep"),
+    "Decide": ("compare", "accept", "report", "verify"),
+    "Study": ("attention", "reproduce"),
+    "See what there is, and manage it": ("models", "targets", "devices", "suites", "doctor", "cache"),
+}
+"""Title → the commands below it in `vitdeploy --help`."""
+
+
+class _Root(VerbGroup):
+    """All commands."""
+
+    sections = SECTIONS
+
+
 app = typer.Typer(
     name="vitdeploy",
-    no_args_is_help=True,
-    add_completion=False,
+    cls=_Root,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 for _name, _command in COMMANDS.items():
-    app.command(_name)(verb(_command))
-_cache_app = typer.Typer(help="List or empty the store of exported artifacts.", no_args_is_help=True)
-_cache_app.command("ls")(verb(cache.cache_ls_command))
-_cache_app.command("gc")(verb(cache.cache_gc_command))
+    app.command(_name, cls=VerbCommand)(verb(_command))
+_cache_app = typer.Typer(cls=VerbGroup)
+_cache_app.command("ls", cls=VerbCommand)(verb(cache.cache_ls_command))
+_cache_app.command("gc", cls=VerbCommand)(verb(cache.cache_gc_command))
 app.add_typer(_cache_app, name="cache")
+
+
+def show_help(context: Any) -> None:
+    """Print the help of a command with commands below it, where none of these is named."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@_cache_app.callback(invoke_without_command=True)
+def cache_root(context: typer.Context) -> None:
+    """List or remove stored artifacts.
+
+    Examples:
+        vitdeploy cache ls
+        vitdeploy cache gc --dry-run
+    """
+    show_help(context)
+
 
 ParserError: type[Exception] = typer.BadParameter.__mro__[1]
 """The parser's usage error; typer carries its parser privately, this is its public way in."""
 
 
 @app.callback(invoke_without_command=True)
-def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    """Export EfficientViT and its rivals, check every file against PyTorch, and measure its latency."""
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Export EfficientViT (MIT) and its rivals, check every file against PyTorch, and time it on real devices.
+
+    `vitdeploy COMMAND --help` says more of a command.
+
+    Examples:
+        vitdeploy export efficientvit_b1 --target onnx-fp32
+        vitdeploy bench efficientvit_b1 --target onnx-fp32
+        vitdeploy doctor
+    """
     if version:
         typer.echo(f"vitdeploy {__version__}")
         raise typer.Exit
+    show_help(context)
 
 
 def usage_error(error: Exception) -> UsageError:
@@ -69,10 +116,11 @@ def usage_error(error: Exception) -> UsageError:
     formatted: Callable[[], str] = getattr(error, "format_message", lambda: str(error))
     message = formatted().rstrip(".")
     name = message.partition("'")[2].partition("'")[0]
-    if message.startswith("No such command"):
-        return unknown_name("command", name, [*COMMANDS, "cache"], "vitdeploy --help")
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "vitdeploy"
+    if message.startswith("No such command"):
+        known = list(getattr(context.command, "commands", COMMANDS)) if context is not None else list(COMMANDS)
+        return unknown_name("command", name, known, f"{command} --help")
     possible: list[str] = getattr(error, "possibilities", None) or []
     hint = f"Did you mean {' or '.join(possible)}? " if possible else ""
     return UsageError(message[:1].lower() + message[1:], f"{hint}`{command} --help` lists the options.")

@@ -1,12 +1,11 @@
 """`bench`: latencies of models and artifacts, a row a case."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vitdeploy import units
-from vitdeploy.cli import console, outcome_errors
+from vitdeploy.cli import completion, console, outcome_errors
 from vitdeploy.cli.console import CommandOutput, Table
 from vitdeploy.cli.options import (
     Artifacts,
@@ -31,41 +30,97 @@ if TYPE_CHECKING:
 
 
 def bench_command(
-    what: Annotated[list[str] | None, typer.Argument(metavar="[MODEL…|ARTIFACT…]")] = None,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL…|ARTIFACT…]",
+            help="Names from `vitdeploy models`, or folders that an export wrote; default: a suite.",
+            autocompletion=completion.models,
+        ),
+    ] = None,
     targets: Annotated[
-        list[str] | None, typer.Option("--target", help="Default: the suite's; for models onnx-fp32.")
+        list[str] | None,
+        typer.Option(
+            "--target",
+            metavar="NAME",
+            help="File format, a name from `vitdeploy targets`; default: the suite's; for models onnx-fp32.",
+            autocompletion=completion.targets,
+        ),
     ] = None,
     device: Device = None,
-    suite: Annotated[str | None, typer.Option(help="Name from `vitdeploy suites`.")] = None,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What to time where nothing is named: a name from `vitdeploy suites`; default: demo.",
+            autocompletion=completion.suites,
+        ),
+    ] = None,
     size: Size = None,
-    batch: Annotated[int | None, typer.Option()] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Images per inference; default: 1.")] = None,
     attention: Attention = None,
     threads: Threads = None,
     trials: Annotated[
-        int | None, typer.Option(help="Fresh processes per case, exactly; default: 5, and more until it is clear.")
+        int | None,
+        typer.Option(metavar="N", help="Fresh processes per case, exactly; default: 5, and more until it is clear."),
     ] = None,
     min_time_s: MinTime = 1.0,
     until: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", parser=share, help="Add trials until the interval is within it; default 5%."),
+        typer.Option(metavar="SHARE", parser=share, help="Add trials until the interval is within it; default: 5%."),
     ] = None,
     time_budget_s: Annotated[
         float | None,
-        typer.Option("--time-budget", metavar="S", help="Add none after it; default: three times the first five."),
+        typer.Option(
+            "--time-budget",
+            metavar="S",
+            help="Add no trials after S seconds; default: three times what the first five take.",
+        ),
     ] = None,
     priority: Priority = None,
-    boundary: Annotated[str, typer.Option(metavar="host-to-host|compute")] = "host-to-host",
-    streams: Annotated[int | None, typer.Option(help="Inferences in flight (throughput).")] = None,
-    graph: Annotated[str | None, typer.Option(metavar="on|off", help="CUDA graph.")] = None,
+    boundary: Annotated[
+        str,
+        typer.Option(
+            metavar="host-to-host|compute",
+            help="What is timed: with the copies to and from the device, or the computation alone.",
+            autocompletion=completion.words("host-to-host", "compute"),
+        ),
+    ] = "host-to-host",
+    streams: Annotated[
+        int | None, typer.Option(metavar="N", help="Inferences in flight, for throughput; default: 1.")
+    ] = None,
+    graph: Annotated[
+        str | None,
+        typer.Option(
+            metavar="on|off",
+            help="Whether a GPU replays the inference as a CUDA graph; default: off.",
+            autocompletion=completion.words("on", "off"),
+        ),
+    ] = None,
     sustained_s: Annotated[
-        float | None, typer.Option("--sustained", metavar="S", help="Also the figure after S seconds.")
+        float | None,
+        typer.Option(
+            "--sustained",
+            metavar="S",
+            help="Also the latency after S seconds without a pause, when the device is warm.",
+        ),
     ] = None,
     out: Out = None,
-    artifacts: Artifacts = Path("artifacts"),
+    artifacts: Artifacts = None,
     resume: Resume = False,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Time artifacts: fresh processes, interleaved, every raw sample kept; missing ones are exported first."""
+    """Time models and artifacts on a device.
+
+    Each case is timed in fresh processes, those of all cases in turns, and every raw sample is kept. What is not
+    exported yet is exported first. Without a model, an artifact or a suite it times the suite `demo`.
+
+    Examples:
+        vitdeploy bench
+        vitdeploy bench efficientvit_b1 --target onnx-fp32 --size 224
+        vitdeploy bench --suite cityscapes --device orin
+        vitdeploy bench artifacts/efficientvit_b1/224x224/onnx-fp32 --trials 10 --out run.json
+    """
     from vitdeploy.api import bench, cases
 
     request = request_of(cases.BenchRequest, locals())

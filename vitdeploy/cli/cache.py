@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def cache_ls_command() -> CommandOutput:
-    """List the stored artifacts, and the space they take."""
+    """List the stored artifacts, and the space they take.
+
+    Examples:
+        vitdeploy cache ls
+    """
     from vitdeploy.api import cache
 
     return _rows(cache.cache_ls(), "stored")
@@ -26,7 +30,13 @@ def cache_gc_command(
     older_than: Annotated[float, typer.Option(metavar="DAYS", help="Only what was not used for so long.")] = 0.0,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Remove stored artifacts, and vitdeploy's files on the configured phones; exported folders stay as they are."""
+    """Remove stored artifacts that were not used for a while.
+
+    What vitdeploy left on the configured phones is removed as well. Exported folders stay as they are.
+
+    Examples:
+        vitdeploy cache gc --dry-run
+    """
     from vitdeploy.api import cache
 
     rows = cache.cache_gc(older_than_days=older_than, dry_run=dry_run, progress=console.progress)

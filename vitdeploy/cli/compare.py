@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitdeploy import units
-from vitdeploy.cli import console, outcome_errors
+from vitdeploy.cli import completion, console, outcome_errors
 from vitdeploy.cli.console import CommandOutput, Table
 from vitdeploy.cli.options import Artifacts, Device, DryRun, Out, Priority, Size, Threads, request_of, share
 
@@ -23,38 +23,60 @@ if TYPE_CHECKING:
 
 
 MaxSlowdown = Annotated[
-    float, typer.Option(metavar="SHARE", parser=share, help="A slowdown up to this does not matter: 2% or 0.02.")
+    float | None,
+    typer.Option(metavar="SHARE", parser=share, help="A slowdown up to this does not matter; default: 2%."),
 ]
-Alpha = Annotated[float, typer.Option(metavar="SHARE", parser=share, help="Chance of a false claim, over all cases.")]
-Baselines = Annotated[Path, typer.Option(metavar="DIR", help="Directory of accepted runs.")]
+Alpha = Annotated[
+    float, typer.Option(metavar="SHARE", parser=share, help="Chance of a false claim, over all cases together.")
+]
+Baselines = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of accepted runs; default: vitdeploy-baselines.")
+]
 DuelTime = Annotated[
     float | None,
-    typer.Option("--min-time", metavar="S", help="Sampling time of a side in each pair; default 2.5, of trials 1."),
+    typer.Option(
+        "--min-time", metavar="S", help="Sampling time of a side in each pair; default: 2.5, of whole trials 1."
+    ),
 ]
 _SIDE = "An artifact, or MODEL[+softmax][:TARGET][@HxW]."
 
 
 def duel_command(
-    a: Annotated[str, typer.Argument(metavar="A", help=_SIDE)],
-    b: Annotated[str, typer.Argument(metavar="B", help=_SIDE)],
+    a: Annotated[str, typer.Argument(metavar="A", help=_SIDE, autocompletion=completion.models)],
+    b: Annotated[str, typer.Argument(metavar="B", help=_SIDE, autocompletion=completion.models)],
     *,
     device: Device = None,
     size: Size = None,
     threads: Threads = None,
-    pairs: Annotated[int | None, typer.Option(help="At most so many pairs; default 12, of whole trials 10.")] = None,
+    pairs: Annotated[
+        int | None, typer.Option(metavar="N", help="At most so many pairs; default: 12, of whole trials 10.")
+    ] = None,
     by: Annotated[
         str | None,
-        typer.Option(metavar="turns|trials", help="Short turns of both processes, or whole trials; default turns."),
+        typer.Option(
+            metavar="turns|trials",
+            help="Short turns of both processes, or whole trials one after the other; default: turns.",
+            autocompletion=completion.words("turns", "trials"),
+        ),
     ] = None,
     min_time_s: DuelTime = None,
     priority: Priority = None,
-    max_slowdown: MaxSlowdown = 0.02,
+    max_slowdown: MaxSlowdown = None,
     alpha: Alpha = 0.01,
     out: Out = None,
-    artifacts: Artifacts = Path("artifacts"),
+    artifacts: Artifacts = None,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Time two artifacts against each other in pairs of fresh processes that take turns, until the answer is clear."""
+    """Time two artifacts against each other until it is clear.
+
+    Pairs of fresh processes take short turns, so that what disturbs the machine meets both. Two folders of artifacts
+    are a duel of every case that both have.
+
+    Examples:
+        vitdeploy duel efficientvit_b1 efficientvit_b1+softmax
+        vitdeploy duel efficientvit_b0:onnx-fp32 efficientvit_b0:tflite-fp32
+        vitdeploy duel before/ after/ --max-slowdown 1%
+    """
     from vitdeploy.api import duel
 
     request = request_of(duel.DuelRequest, locals())
@@ -65,10 +87,13 @@ def duel_command(
 
 
 def compare_command(
-    runs: Annotated[list[Path], typer.Argument(metavar="[BASE.json] HEAD.json")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="[BASE.json] HEAD.json", help="Two runs; or one, which is held against its baseline."),
+    ],
     *,
-    baselines: Baselines = Path("vitdeploy-baselines"),
-    max_slowdown: MaxSlowdown = 0.02,
+    baselines: Baselines = None,
+    max_slowdown: MaxSlowdown = None,
     alpha: Alpha = 0.01,
     confirm: Annotated[
         bool, typer.Option("--confirm", help="Confirm a suspected slowdown by a duel of the stored files.")
@@ -76,7 +101,16 @@ def compare_command(
     strict: Annotated[bool, typer.Option("--strict", help="Exit 12 if a case is inconclusive.")] = False,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Verdicts on every case: two runs, a run and its baseline, or the two sides of a duel. Exit 10: slower."""
+    """Say which cases became slower, and by how much.
+
+    Two runs are compared, or a run with the baseline of its device and suite. Exit code 10: a case is slower than
+    --max-slowdown allows. 11: there is no baseline, or nothing in it can be compared.
+
+    Examples:
+        vitdeploy compare before.json after.json
+        vitdeploy compare run.json --baselines vitdeploy-baselines --max-slowdown 2%
+        vitdeploy compare run.json --confirm --strict
+    """
     from vitdeploy.api import compare
 
     request = request_of(compare.CompareRequest, locals())
@@ -87,34 +121,49 @@ def compare_command(
 
 
 def accept_command(
-    run: Annotated[Path, typer.Argument(metavar="RUN.json")],
+    run: Annotated[Path, typer.Argument(metavar="RUN.json", help="The run whose figures are right.")],
     *,
     because: Annotated[str, typer.Option(metavar="TEXT", help="Why these figures are right.")],
-    baselines: Baselines = Path("vitdeploy-baselines"),
+    baselines: Baselines = None,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Make a run the baseline of its device and suite, with who, when, why and the files' digests."""
+    """Make a run the baseline of its device and suite.
+
+    Who accepted it, when and why is kept with the run and the digests of its files.
+
+    Examples:
+        vitdeploy accept run.json --because "first run on this board"
+    """
     from vitdeploy.api import accept
 
+    root = baselines or Path("vitdeploy-baselines")
     if dry_run:
-        return console.plan(accept.accept_plan(run, root=baselines))
-    return accept_output(accept.accept(run, because=because, root=baselines))
+        return console.plan(accept.accept_plan(run, root=root))
+    return accept_output(accept.accept(run, because=because, root=root))
 
 
 def calibrate_command(
     *,
     device: Device = None,
     threads: Threads = None,
-    pairs: Annotated[int | None, typer.Option(help="Pairs of the same file; default 20.")] = None,
+    pairs: Annotated[int | None, typer.Option(metavar="N", help="Pairs of the same file; default: 20.")] = None,
     min_time_s: DuelTime = None,
     priority: Priority = None,
-    max_slowdown: MaxSlowdown = 0.02,
+    max_slowdown: MaxSlowdown = None,
     alpha: Alpha = 0.01,
     out: Out = None,
-    artifacts: Artifacts = Path("artifacts"),
+    artifacts: Artifacts = None,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Time one file against itself: the device's noise, how often a verdict would be false, how many pairs it needs."""
+    """Measure the noise and drift of a device.
+
+    One file is timed against itself. The answer says how often a verdict would be false here, and how many pairs a
+    duel needs. `compare` uses it.
+
+    Examples:
+        vitdeploy calibrate
+        vitdeploy calibrate --device orin
+    """
     from vitdeploy.api import calibrate, duel
 
     request = request_of(duel.DuelRequest, locals())
@@ -127,19 +176,31 @@ def calibrate_command(
 def verify_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A run, or an artifact's folder, manifest or file.")],
     *,
-    artifacts: Annotated[Path, typer.Option(help="Where to look for artifacts, beside the store.")] = Path("artifacts"),
-    weights: Annotated[Path | None, typer.Option(help="The checkpoint that they were exported from.")] = None,
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to look for artifacts, beside the store; default: artifacts."),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The checkpoint that the artifacts were exported from.")
+    ] = None,
     deep: Annotated[
         bool, typer.Option("--deep", help="Measure the parity of each file again. Exit 6: it fails.")
     ] = False,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Check the lineage result → manifest → file → parents → weights → commit again. Exit 9: a byte was changed."""
+    """Check the lineage of a result or an artifact.
+
+    Every link is checked again: result, manifest, file, parents, weights, commit. Exit code 9: a byte was changed.
+
+    Examples:
+        vitdeploy verify run.json
+        vitdeploy verify artifacts/efficientvit_b1/224x224/onnx-fp32 --deep
+    """
     from vitdeploy.api import verify
 
     if dry_run:
         return console.plan(verify.verify_plan(file, deep=deep))
-    return verify_output(verify.verify(file, artifacts=artifacts, weights=weights, deep=deep))
+    return verify_output(verify.verify(file, artifacts=artifacts or Path("artifacts"), weights=weights, deep=deep))
 
 
 def duel_output(outcome: "DuelOutcome") -> CommandOutput:

@@ -6,7 +6,14 @@ from vitdeploy.cli.options import Device
 
 
 def doctor_command(device: Device = None) -> CommandOutput:
-    """Check tools, versions, clocks, power mode, temperature, disk space and the link to a device."""
+    """Check what would fail an export or spoil a measurement.
+
+    It looks at packages, tools, versions, clocks, power mode, temperature, disk space and the link to a device.
+
+    Examples:
+        vitdeploy doctor
+        vitdeploy doctor --device orin
+    """
     from vitdeploy.api import doctor
 
     findings = doctor.doctor(device or "local")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitdeploy import units
-from vitdeploy.cli import console
+from vitdeploy.cli import completion, console
 from vitdeploy.cli.console import CommandOutput, Table
 from vitdeploy.cli.options import Device, DryRun, Resume, Threads, request_of
 
@@ -23,29 +23,55 @@ def eval_command(
         list[Path], typer.Argument(metavar="ARTIFACT…", help="One, or those of one model at several sizes.")
     ],
     *,
-    dataset: Annotated[str, typer.Option(metavar="NAME", help="cityscapes, ade20k, imagenet, sr, coco or lvis.")],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="cityscapes, ade20k, imagenet, sr, coco or lvis.",
+            autocompletion=completion.words("cityscapes", "ade20k", "imagenet", "sr", "coco", "lvis"),
+        ),
+    ],
     root: Annotated[Path, typer.Option(metavar="DIR", help="Where the data set was unpacked.")],
     device: Device = None,
-    split: Annotated[str | None, typer.Option(help="Default: the one that is published on.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Part of the data set; default: the one published on.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only N pictures, spread evenly.")] = None,
     crop: Annotated[float | None, typer.Option(metavar="SHARE", help="ImageNet's crop ratio.")] = None,
     prompt: Annotated[
-        str | None, typer.Option(metavar="box|detector|point", help="Prompt for masks: box, detector or point.")
+        str | None,
+        typer.Option(
+            metavar="box|detector|point",
+            help="Prompt for masks: the labeled box, a detector's box, or clicks.",
+            autocompletion=completion.words("box", "detector", "point"),
+        ),
     ] = None,
-    clicks: Annotated[int, typer.Option(metavar="1|3|5", help="With --prompt point.")] = 1,
-    annotations: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: found below the root.")] = None,
+    clicks: Annotated[int, typer.Option(metavar="1|3|5", help="Clicks on each object, with --prompt point.")] = 1,
+    annotations: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Labels of the data set; default: found below the root.")
+    ] = None,
     detections: Annotated[Path | None, typer.Option(metavar="FILE", help="A detector's boxes, COCO's format.")] = None,
     threads: Threads = None,
-    weights: Annotated[Path | None, typer.Option(help="The checkpoint, for fp32 torch beside it.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The checkpoint, for fp32 torch beside the artifact.")
+    ] = None,
     reference: Annotated[bool, typer.Option(help="Evaluate fp32 torch on the same pictures.")] = True,
     runs: Annotated[
-        list[Path] | None, typer.Option("--run", metavar="RUN.json", help="Latencies of the same file.")
+        list[Path] | None, typer.Option("--run", metavar="RUN.json", help="Latencies of the same file, for the page.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="EVAL.json", help="Default: below ./evals.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="EVAL.json", help="File of the evaluation; default: a new one in evals/.")
+    ] = None,
     resume: Resume = False,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Accuracy of an artifact on a data set, and its drop against fp32 torch on the same pictures."""
+    """Measure accuracy on a data set, and its drop against fp32 PyTorch.
+
+    Both see the same pictures. The terminal shows the figures first, then the classes and pictures they come from.
+
+    Examples:
+        vitdeploy eval artifacts/efficientvit_b1/224x224/onnx-fp32 --dataset imagenet --root data/imagenet --limit 500
+    """
     from vitdeploy.api import evaluate
     from vitdeploy.evaluation.request import EvalRequest
 

@@ -7,7 +7,7 @@ import typer
 
 from vitdeploy import units
 from vitdeploy.catalog.spec import is_user_model
-from vitdeploy.cli import console
+from vitdeploy.cli import completion, console
 from vitdeploy.cli.console import CommandOutput, Table
 from vitdeploy.cli.options import ArtifactPath, Attention, Device, DryRun, Models, Size, Weights, request_of
 
@@ -23,35 +23,87 @@ if TYPE_CHECKING:
 def export_command(
     models: Models = None,
     *,
-    target: Annotated[str, typer.Option(help="Name from `vitdeploy targets`.")],
-    suite: Annotated[str | None, typer.Option(help="Export a suite's models.")] = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="File format: a name from `vitdeploy targets`.", autocompletion=completion.targets
+        ),
+    ],
+    suite: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Export the models of a suite.", autocompletion=completion.suites),
+    ] = None,
     size: Size = None,
-    batch: Annotated[int, typer.Option(help="Images per inference.")] = 1,
+    batch: Annotated[int, typer.Option(metavar="N", help="Images per inference.")] = 1,
     weights: Weights = None,
     weights_key: Annotated[
-        str | None, typer.Option(metavar="KEY", help="State dict of the checkpoint; default: the averaged one.")
+        str | None, typer.Option(metavar="KEY", help="Which state dict of the checkpoint; default: the averaged one.")
     ] = None,
     attention: Attention = None,
-    head: Annotated[str, typer.Option(metavar="logits|labels")] = "logits",
+    head: Annotated[
+        str,
+        typer.Option(
+            metavar="logits|labels",
+            help="Output of a segmentation: the scores of every class, or the class of every pixel.",
+            autocompletion=completion.words("logits", "labels"),
+        ),
+    ] = "logits",
     io: Annotated[
         str,
-        typer.Option(metavar="fp32|fp16|uint8", help="Element type: fp16 of inputs and outputs, uint8 of the image."),
+        typer.Option(
+            metavar="fp32|fp16|uint8",
+            help="Element type: fp16 of inputs and outputs, uint8 of the image.",
+            autocompletion=completion.words("fp32", "fp16", "uint8"),
+        ),
     ] = "fp32",
-    mean: Annotated[str | None, typer.Option(metavar="R,G,B", help="Input = (pixel x scale - mean) / std.")] = None,
-    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="Deviation, in the channel order.")] = None,
-    scale: Annotated[str | None, typer.Option(metavar="S", help="Of 8-bit pixels; default: 1/255.")] = None,
-    channel_order: Annotated[
-        str | None, typer.Option(metavar="rgb|bgr", help="Of the model's input; default: as its files say, else rgb.")
+    mean: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Mean of each channel: input = (pixel x scale - mean) / std.")
     ] = None,
-    converter: Annotated[str | None, typer.Option(metavar="onnx2tf|litert-torch|best")] = None,
-    without: Annotated[list[str] | None, typer.Option(metavar="REWRITE", help="Leave a rewrite out.")] = None,
-    compute_capability: Annotated[str | None, typer.Option(metavar="8.0")] = None,
+    std: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Standard deviation of each channel, in the channel order.")
+    ] = None,
+    scale: Annotated[str | None, typer.Option(metavar="S", help="Factor of 8-bit pixels; default: 1/255.")] = None,
+    channel_order: Annotated[
+        str | None,
+        typer.Option(
+            metavar="rgb|bgr",
+            help="Order of the input's channels; default: as the model's files say, else rgb.",
+            autocompletion=completion.words("rgb", "bgr"),
+        ),
+    ] = None,
+    converter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="onnx2tf|litert-torch|best",
+            help="What makes a TFLite file; best: both are tried, the faster is kept; default: onnx2tf.",
+            autocompletion=completion.words("onnx2tf", "litert-torch", "best"),
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(metavar="REWRITE", help="Leave a rewrite of the graph out, by its name in the manifest."),
+    ] = None,
+    compute_capability: Annotated[
+        str | None,
+        typer.Option(metavar="8.0[,8.6…]", help="GPUs that an engine of TensorRT-RTX is for; default: the one here."),
+    ] = None,
     device: Device = None,
-    out: Annotated[Path, typer.Option(help="Where the artifacts go.")] = Path("artifacts"),
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the artifacts; default: artifacts.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Build again what is up to date.")] = False,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Export models to files, and check each file against the fp32 torch reference."""
+    """Make model files, each checked against fp32 PyTorch.
+
+    What is up to date is not made again. An engine is built on the device that is named; without one and without a
+    GPU here, the checked graph is kept and the device builds it later.
+
+    Examples:
+        vitdeploy export efficientvit_b1 --target onnx-fp32
+        vitdeploy export efficientvit_seg_b0_cityscapes --target tflite-fp32 --size 512x1024
+        vitdeploy export --suite demo --target trt-fp16
+    """
     from vitdeploy.api import cases, export
 
     request = request_of(export.ExportRequest, locals())
@@ -63,13 +115,24 @@ def export_command(
 
 def check_command(
     artifact: ArtifactPath,
-    images: Annotated[Path | None, typer.Option(help="Folder of your photographs.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="The checkpoint it was exported from.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of your photographs; default: those that ship.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The checkpoint that the artifact was exported from.")
+    ] = None,
     device: Device = None,
     trace: Annotated[bool, typer.Option("--trace", help="Name the first layer that diverges.")] = False,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Check an artifact again: its outputs against the fp32 torch reference, on your images."""
+    """Check a file's outputs against fp32 PyTorch again.
+
+    Exit code 6: the file does not compute what the model computes.
+
+    Examples:
+        vitdeploy check artifacts/efficientvit_b1/224x224/onnx-fp32
+        vitdeploy check artifacts/efficientvit_b1/224x224/onnx-fp16 --images photos/ --trace
+    """
     from vitdeploy.api import check
 
     if dry_run:

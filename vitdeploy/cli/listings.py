@@ -5,28 +5,44 @@ from vitdeploy.cli.console import CommandOutput
 
 
 def models_command() -> CommandOutput:
-    """List the models, and the packages that each lacks here."""
+    """List the models, and which can be built here.
+
+    Examples:
+        vitdeploy models
+    """
     from vitdeploy.api import listings
 
     return console.listing("model", listings.models())
 
 
 def targets_command() -> CommandOutput:
-    """List the file formats, and which can be exported and run here."""
+    """List the file formats, and which work here.
+
+    Examples:
+        vitdeploy targets
+    """
     from vitdeploy.api import listings
 
     return console.listing("target", listings.targets())
 
 
 def devices_command() -> CommandOutput:
-    """List the devices, and which are configured; none is contacted."""
+    """List the devices, and which are configured.
+
+    Examples:
+        vitdeploy devices
+    """
     from vitdeploy.api import listings
 
     return console.listing("device", listings.devices())
 
 
 def suites_command() -> CommandOutput:
-    """List the suites, and how many cases each times."""
+    """List the suites, and which can be run here.
+
+    Examples:
+        vitdeploy suites
+    """
     from vitdeploy.api import listings
 
     return console.listing("suite", listings.suites())

@@ -9,30 +9,77 @@ from typing import Annotated, Any, TypeVar, cast
 
 import typer
 
-from vitdeploy.cli import console
+from vitdeploy.cli import completion, console
 from vitdeploy.cli.console import CommandOutput
 from vitdeploy.errors import Interrupted, UsageError
 
-Models = Annotated[list[str] | None, typer.Argument(metavar="[MODEL…]", help="Names from `vitdeploy models`.")]
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODEL…]",
+        help="Names from `vitdeploy models`; default: those of the suite `demo`.",
+        autocompletion=completion.models,
+    ),
+]
 ArtifactPath = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="Its folder, manifest or model file.")]
-Device = Annotated[str | None, typer.Option(help="Name from `vitdeploy devices`.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Where it runs: a name from `vitdeploy devices`; default: local, this machine.",
+        autocompletion=completion.devices,
+    ),
+]
 Size = Annotated[str | None, typer.Option(metavar="HxW", help="Input size; default: the published latency's.")]
-Weights = Annotated[Path | None, typer.Option(help="Official or timm checkpoint; default: seeded random weights.")]
-Attention = Annotated[str | None, typer.Option(metavar="relu|softmax")]
-Threads = Annotated[int | None, typer.Option(help="Default: the device's physical cores.")]
+Weights = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Official or timm checkpoint; default: seeded random weights."),
+]
+Attention = Annotated[
+    str | None,
+    typer.Option(
+        metavar="relu|softmax",
+        help="Attention of EfficientViT (MIT): linear as published, or softmax; default: as published.",
+        autocompletion=completion.words("relu", "softmax"),
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Threads of the runtime; default: the device's physical cores."),
+]
 MinTime = Annotated[float, typer.Option("--min-time", metavar="S", help="Sampling time of a trial.")]
 Priority = Annotated[
-    str | None, typer.Option(metavar="realtime", help="Sample before the machine's other work, where it allows that.")
+    str | None,
+    typer.Option(
+        metavar="realtime",
+        help="Sample before the machine's other work, where it allows that.",
+        autocompletion=completion.words("realtime"),
+    ),
 ]
-Out = Annotated[Path | None, typer.Option(metavar="RUN.json")]
-Artifacts = Annotated[Path, typer.Option(help="Folder of artifacts; missing ones are exported to it.")]
+Out = Annotated[Path | None, typer.Option(metavar="RUN.json", help="File of the run; default: a new one in runs/.")]
+Artifacts = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of artifacts; missing ones are exported to it; default: artifacts.",
+        show_default=False,
+    ),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")]
 
 _COMMON: Mapping[str, tuple[Any, Any]] = {
-    "json": (Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON there.")], None),
+    "json": (
+        Annotated[
+            str | None, typer.Option("--json", metavar="FILE|-", help="Write the machine form there; -: stdout.")
+        ],
+        None,
+    ),
     "quiet": (Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")], False),
-    "verbose": (Annotated[int, typer.Option("--verbose", "-v", count=True, help="Print more on stderr.")], 0),
+    "verbose": (
+        Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr; a line a trial.")],
+        0,
+    ),
     "debug": (Annotated[bool, typer.Option("--debug", help="Show tracebacks.")], False),
 }
 """Option of every command → its type and its default."""

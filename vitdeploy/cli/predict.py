@@ -16,14 +16,32 @@ if TYPE_CHECKING:
 def predict_command(
     artifact: ArtifactPath,
     image: Annotated[str, typer.Argument(metavar="IMAGE", help="A picture, or sample:coffee, sample:rocket, ….")],
-    points: Annotated[list[str] | None, typer.Option("--point", metavar="X,Y[,0|1]")] = None,
-    boxes: Annotated[list[str] | None, typer.Option("--box", metavar="X0,Y0,X1,Y1")] = None,
-    multimask: Annotated[bool, typer.Option("--multimask")] = False,
+    points: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--point", metavar="X,Y[,0|1]", help="Prompt of SAM: a pixel of the object; with 0 one of what it is not."
+        ),
+    ] = None,
+    boxes: Annotated[
+        list[str] | None,
+        typer.Option("--box", metavar="X0,Y0,X1,Y1", help="Prompt of SAM: a box around the object, in pixels."),
+    ] = None,
+    multimask: Annotated[
+        bool, typer.Option("--multimask", help="SAM: three masks of each prompt, the whole and its parts.")
+    ] = False,
     device: Device = None,
     out: Annotated[Path | None, typer.Option(metavar="PNG", help="Default: the image's name, in this folder.")] = None,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Run an artifact on a picture: an overlay with a legend, or the five likeliest classes."""
+    """Run an artifact on one picture.
+
+    A segmentation is drawn over the picture with a legend, a classification gives the five likeliest classes, a SAM
+    model needs --point or --box.
+
+    Examples:
+        vitdeploy predict artifacts/efficientvit_b1/224x224/onnx-fp32 sample:coffee
+        vitdeploy predict artifacts/efficientvit_sam_l0 sample:coffee --point 300,200
+    """
     from vitdeploy.api import predict
 
     request = request_of(predict.PredictRequest, locals())

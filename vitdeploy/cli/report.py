@@ -5,20 +5,36 @@ from typing import Annotated
 
 import typer
 
-from vitdeploy.cli import console
+from vitdeploy.cli import completion, console
 from vitdeploy.cli.console import Annotation, CommandOutput
 from vitdeploy.cli.options import DryRun
 
 
 def report_command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN.json…")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN.json…", help="Runs, or evaluations for an html page.")],
     *,
-    form: Annotated[str, typer.Option("--format", help="html, markdown, github, json, csv, junit, …")] = "markdown",
-    baseline: Annotated[Path | None, typer.Option(metavar="RUN.json")] = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="html, history, markdown, github, json, csv, junit, benchmark-action or bencher.",
+            autocompletion=completion.formats,
+        ),
+    ] = "markdown",
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="RUN.json", help="The run that the others are compared with.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: stdout; html: report.html.")] = None,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Turn runs into a page, a table or a machine format."""
+    """Turn runs into a page, a table or a machine format.
+
+    Examples:
+        vitdeploy report run.json
+        vitdeploy report run.json --format html --out report.html
+        vitdeploy report run.json --baseline before.json --format github
+    """
     from vitdeploy.api import report
 
     if dry_run:

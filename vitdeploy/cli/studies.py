@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vitdeploy import units
-from vitdeploy.cli import console
+from vitdeploy.cli import completion, console
 from vitdeploy.cli.console import CommandOutput, Table
 from vitdeploy.cli.options import Artifacts, Device, DryRun, Resume, Threads, request_of
 from vitdeploy.errors import UsageError
@@ -17,32 +17,59 @@ if TYPE_CHECKING:
     from vitdeploy.studies.reproduction import ClaimOutcome, MeasuredRow, Reproduction
 
 Quick = Annotated[bool, typer.Option("--quick", help="Sizes and rounds that take minutes on a laptop.")]
-Trials = Annotated[int | None, typer.Option(help="Rounds: fresh processes of each case. Default: 7, quick 5.")]
-StudyMinTime = Annotated[
-    float | None, typer.Option("--min-time", metavar="S", help="Sampling time of a trial. Default: 1, quick 0.3.")
+Trials = Annotated[
+    int | None, typer.Option(metavar="N", help="Rounds: fresh processes of each case; default: 7, quick 5.")
 ]
-StudyOut = Annotated[Path | None, typer.Option(metavar="RUN.json", help="Default: a new file in runs/.")]
-Page = Annotated[Path | None, typer.Option(metavar="FILE.html", help="Default: beside the run.")]
-Earlier = Annotated[Path | None, typer.Option("--from", metavar="RUN.json", help="Show an earlier run.")]
+StudyMinTime = Annotated[
+    float | None, typer.Option("--min-time", metavar="S", help="Sampling time of a trial; default: 1, quick 0.3.")
+]
+StudyOut = Annotated[
+    Path | None, typer.Option(metavar="RUN.json", help="File of the run; default: a new one in runs/.")
+]
+Page = Annotated[Path | None, typer.Option(metavar="FILE.html", help="File of the page; default: beside the run.")]
+Earlier = Annotated[
+    Path | None, typer.Option("--from", metavar="RUN.json", help="Show an earlier run again; nothing is measured.")
+]
 
 
 def attention_command(
     *,
     device: Device = None,
-    target: Annotated[str | None, typer.Option(help="Default: onnx-fp32, on phones tflite-fp32.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="File format; default: onnx-fp32, on phones tflite-fp32.",
+            autocompletion=completion.targets,
+        ),
+    ] = None,
     quick: Quick = False,
-    network: Annotated[list[str] | None, typer.Option(help="Whole networks; default: efficientvit_b1.")] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Whole network, beside the modules; default: efficientvit_b1.",
+            autocompletion=completion.models,
+        ),
+    ] = None,
     threads: Threads = None,
     trials: Trials = None,
     min_time_s: StudyMinTime = None,
     out: StudyOut = None,
     page: Page = None,
-    artifacts: Artifacts = Path("artifacts"),
+    artifacts: Artifacts = None,
     resume: Resume = False,
     earlier: Earlier = None,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """ReLU linear attention against softmax attention over resolutions: modules alone and whole networks."""
+    """Time ReLU linear against softmax attention over resolutions.
+
+    The attention modules are timed alone, and in whole networks. The page shows where one becomes faster.
+
+    Examples:
+        vitdeploy attention --quick
+        vitdeploy attention --device orin --target trt-fp16
+    """
     from vitdeploy.api import attention
     from vitdeploy.api.studies import StudyRequest
 
@@ -56,22 +83,42 @@ def attention_command(
 
 
 def reproduce_command(
-    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Without one: list the tables.")] = None,
+    table: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TABLE]", help="Name of a table; without one they are listed.", autocompletion=completion.tables
+        ),
+    ] = None,
     *,
     device: Device = None,
-    target: Annotated[str | None, typer.Option(help="Default: the published one where the device has it.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="File format; default: the published one where the device has it.",
+            autocompletion=completion.targets,
+        ),
+    ] = None,
     quick: Quick = False,
     threads: Threads = None,
     trials: Trials = None,
     min_time_s: StudyMinTime = None,
     out: StudyOut = None,
     page: Page = None,
-    artifacts: Artifacts = Path("artifacts"),
+    artifacts: Artifacts = None,
     resume: Resume = False,
     earlier: Earlier = None,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Published figures against measured ones: a table's rows, its claims' ratios, and what differs."""
+    """Measure a published table's rows again.
+
+    Each figure stands beside the measured one, each claimed speed-up beside its measured ratio, and what differs
+    from the published protocol is listed.
+
+    Examples:
+        vitdeploy reproduce
+        vitdeploy reproduce imagenet --quick
+    """
     from vitdeploy.api import reproduce
     from vitdeploy.api.studies import StudyRequest
 

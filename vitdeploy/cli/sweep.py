@@ -26,11 +26,18 @@ def sweep_command(
         str | None, typer.Option(metavar="ADDRESS", help="tcp://HOST:8786; default: a Dask cluster on this machine.")
     ] = None,
     out: Out = None,
-    artifacts: Artifacts = Path("artifacts"),
+    artifacts: Artifacts = None,
     resume: Resume = False,
     dry_run: DryRun = False,
 ) -> CommandOutput:
-    """Time a plan's models on many devices at once, on Dask; stopped at any moment, --resume goes on."""
+    """Time a plan's models on many devices at once.
+
+    The work is shared out by Dask. It may be stopped at any moment; --resume goes on.
+
+    Examples:
+        vitdeploy sweep plan.toml --out sweep.json
+        vitdeploy sweep plan.toml --scheduler tcp://10.0.0.5:8786
+    """
     from vitdeploy.fleet import api
     from vitdeploy.fleet.api import SweepRequest
 
