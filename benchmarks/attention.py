@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from vitdeploy.benchmarks.suite import Entry, Wanted
 from vitdeploy.catalog.model_table import ATTENTION_HEAD_DIM
-from vitdeploy.catalog.spec import Attention
+from vitdeploy.catalog.spec import Attention, Size
 from vitdeploy.errors import Impossible, VitdeployError
 from vitdeploy.studies import attention_study
 
@@ -57,6 +57,15 @@ def wanted(*, quick: bool, networks: Sequence[str], target: str, free_bytes: int
             add(network, side, "softmax", refused)
             add(network, side, "relu", None)
     return list(rows.values())
+
+
+def groups(rows: Sequence[Wanted]) -> list[tuple[int, ...]]:
+    """Places of the rows whose ratios are told: all modules of one size, and both attentions of a network at one."""
+    members: dict[tuple[str, Size | None], list[int]] = {}
+    for place, row in enumerate(rows):
+        kind = "module" if row.entry.model.startswith("attention_w") else row.entry.model
+        members.setdefault((kind, row.entry.size), []).append(place)
+    return [tuple(places) for places in members.values() if len(places) > 1]
 
 
 def too_large(heads: int, pixels: int, target: str, free_bytes: int | None) -> Impossible | None:

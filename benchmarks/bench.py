@@ -4,9 +4,8 @@ Whatever ends the bench (a crash, ``kill -9``, a full disk, Ctrl-C), the run fil
 that was finished, and ``resume`` goes on with the ones that are missing.
 """
 
-import random
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
@@ -14,30 +13,20 @@ from typing import Protocol
 import msgspec
 
 from vitdeploy import errors
-from vitdeploy.benchmarks.trial import phone_trial, prepared_device
-from vitdeploy.benchmarks.trial.case_trials import (
-    CaseTrials,
-    Job,
-    add_trial,
-    manifest_digest,
-    refusal,
-    result_of,
-    run_of,
-)
-from vitdeploy.benchmarks.trial.prepared_device import PreparedDevice
-from vitdeploy.benchmarks.trial.request import TrialRequest, TrialSlot
+from vitdeploy.benchmarks.trial import open_run, order, phone_trial, prepared_device
+from vitdeploy.benchmarks.trial.case_trials import CaseTrials, Job, manifest_digest, refusal, result_of, run_of
+from vitdeploy.benchmarks.trial.open_run import OpenRun
+from vitdeploy.benchmarks.trial.order import Unit
+from vitdeploy.benchmarks.trial.request import TrialSlot
 from vitdeploy.benchmarks.trial.resume import check_same
-from vitdeploy.benchmarks.trial.turns_trial import DoesNotFit
 from vitdeploy.devices import computer_facts, device_facts, inventory
-from vitdeploy.errors import NoValidMeasurement, UsageError, VitdeployError
+from vitdeploy.errors import NoValidMeasurement, UsageError
 from vitdeploy.processes.connection import Connection
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import record, stats
 from vitdeploy.results.provenance import check_out, new_run
 from vitdeploy.results.record import Case, Run
 
-ORDER = "round-robin, shuffled anew each round"
-PAIRED_ORDER = "interleaved pairs; random order, reversed in every second pair"
 INPUTS = "seeded synthetic images, distinct within a trial's pool, rotated"
 
 WARMUP_LIMIT_S = 3.0
@@ -67,33 +56,6 @@ class StopRule(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True)
-class _OpenRun:
-    """A run that goes on: its frame without results, its rows, and the file that holds both."""
-
-    frame: Run
-    rows: Sequence[CaseTrials]
-    out: Path
-
-    def request(self, slot: TrialSlot, protocol: record.Protocol) -> TrialRequest:
-        """What is asked of the device for a slot."""
-        job = self.rows[slot.place].job
-        assert job.artifact is not None
-        return TrialRequest(
-            slot=slot,
-            case=job.case,
-            artifact=job.artifact,
-            compute=job.compute,
-            protocol=protocol,
-            log=self.out.with_suffix(".log"),
-        )
-
-    def save(self) -> Run:
-        run = run_of(self.frame, self.rows)
-        record.save(run, self.out)
-        return run
-
-
 def make_protocol(
     *,
     suite: str | None = None,
@@ -102,7 +64,7 @@ def make_protocol(
     warmup_limit_s: float = WARMUP_LIMIT_S,
     seed: int = 0,
     sustained_s: float | None = None,
-    order: str = ORDER,
+    order: str = order.ROUNDS,
     until: float | None = None,
     time_budget_s: float | None = None,
     priority: str | None = None,
@@ -148,6 +110,7 @@ def run(
     out: Path,
     resume: bool = False,
     stop_rule: StopRule | None = None,
+    groups: Sequence[Unit] = (),
     turn_s: float | None = None,
     connection: Connection | None = None,
     progress: Progress = silent,
@@ -156,8 +119,9 @@ def run(
     """Time all jobs and keep ``out`` up to date; `exit_code_of` gives the exit code of each row.
 
     ``connection`` is opened from ``device`` when none is given. One failing job does not stop the others.
-    With ``stop_rule`` the jobs are the sides of a duel, A and B of each case: trials are pairs, the rule ends it. With
-    ``turn_s`` the two processes of a pair take turns of that length, where memory holds both.
+    ``groups`` has the places of jobs whose ratios are wanted: with ``turn_s`` their processes of a round take turns of
+    that length, where memory holds them together. With ``stop_rule`` the jobs are the sides of a duel, A and B of each
+    case, and each such pair is a group: the rule ends it.
 
     Raises:
         UsageError: ``out`` exists and is not resumed, or belongs to another protocol, device or set of cases.
@@ -180,34 +144,57 @@ def run(
         earlier = record.load(out) if resume and out.exists() else None
         described = record.RunDevice(name=device.name, facts=device_facts.stable_facts(device, facts))
         frame = new_run(described, protocol, datetime.now(timezone.utc), host=computer_facts.read_facts())
-        current = _OpenRun(frame=frame, rows=[_row(job, device, protocol) for job in jobs], out=out)
+        if stop_rule is None:
+            frame = msgspec.structs.replace(
+                frame, groups=tuple(record.Group(rows=tuple(group), turn_s=turn_s) for group in groups)
+            )
+        rows = [_row(job, device, protocol) for job in jobs]
+        current = OpenRun(frame=frame, rows=rows, out=out, device=prepared, protocol=protocol)
         if earlier is not None:
             _resume(current, earlier)
             progress(f"going on with {out}: {sum(len(row.trials) for row in current.rows)} trials are there")
         current.save()
         if stop_rule is not None:
-            return _time_pairs(current, prepared, stop_rule, turn_s, progress, on_trial)
-        return _time_all(current, prepared, progress, on_trial)
+            return _time_pairs(current, stop_rule, turn_s, progress, on_trial)
+        return _time_all(current, progress, on_trial)
 
 
-def _time_all(current: _OpenRun, prepared: PreparedDevice, progress: Progress, on_trial: OnTrial) -> Run:
+def _time_all(current: OpenRun, progress: Progress, on_trial: OnTrial) -> Run:
     """Run the trials that are missing, and more of the cases whose interval is still wide."""
-    slots = schedule(len(current.rows), current.frame.id, current.frame.protocol)
-    for done, slot in enumerate(slots, 1):
-        row = current.rows[slot.place]
-        if row.error is None and slot.id not in row.trials:
-            _run_trial(current, slot, prepared)
-        on_trial(done, len(slots), row.job.case.name)
-    if current.frame.protocol.until is not None:
-        _add_trials(current, prepared, current.frame.protocol.until, progress, on_trial)
+    protocol = current.protocol
+    units = order.schedule(
+        len(current.rows), current.frame.id, protocol, [group.rows for group in current.frame.groups]
+    )
+    for slots in units:
+        _time_round(current, slots, progress)
+        last = slots[-1]
+        on_trial(last.order + 1, len(current.rows) * protocol.trials, current.row(last).job.case.name)
+    if protocol.until is not None:
+        _add_trials(current, protocol.until, progress, on_trial)
     return current.save()
 
 
-def _add_trials(
-    current: _OpenRun, prepared: PreparedDevice, until: float, progress: Progress, on_trial: OnTrial
-) -> None:
+def _time_round(current: OpenRun, slots: Sequence[TrialSlot], progress: Progress) -> None:
+    """Run what is missing of the trials of a round that belong together: by turns all of them, else one by one."""
+    missing = [slot for slot in slots if current.row(slot).error is None and slot.id not in current.row(slot).trials]
+    groups = current.frame.groups
+    place = next((place for place, group in enumerate(groups) if slots[0].place in group.rows), None)
+    if missing and place is not None and (turn_s := groups[place].turn_s) is not None and groups[place].whole is None:
+        words = open_run.run_group(current, slots, turn_s)
+        if words is None:
+            return
+        names = ", ".join(current.rows[row].job.case.name for row in groups[place].rows)
+        progress(f"whole trials, without turns, of {names}: {words}")
+        group = msgspec.structs.replace(groups[place], whole=words)
+        current.frame = msgspec.structs.replace(current.frame, groups=(*groups[:place], group, *groups[place + 1 :]))
+    for slot in missing:
+        if current.row(slot).error is None and slot.id not in current.row(slot).trials:
+            open_run.run_trial(current, slot)
+
+
+def _add_trials(current: OpenRun, until: float, progress: Progress, on_trial: OnTrial) -> None:
     """Add rounds of the cases whose interval is wider than ``until``, while the time budget lasts."""
-    protocol, rows = current.frame.protocol, current.rows
+    protocol, rows = current.protocol, current.rows
     first_s = _sampling_s(rows, range(protocol.trials))
     budget_s = protocol.time_budget_s or BUDGET_FACTOR * first_s
     for index in range(protocol.trials, MOST_ROUNDS):
@@ -220,10 +207,10 @@ def _add_trials(
             return
         if index == protocol.trials:
             progress(f"{len(wide)} of {len(rows)} cases are not within ±{until:.0%}: more trials of them")
-        for slot in round_of(len(rows), current.frame.id, protocol, index):
+        for (slot,) in order.round_of(len(rows), current.frame.id, protocol, index):
             row = rows[slot.place]
             if slot.place in wide and slot.id not in row.trials:
-                _run_trial(current, slot, prepared)
+                open_run.run_trial(current, slot)
                 on_trial(slot.order + 1, slot.order + len(wide), row.job.case.name)
 
 
@@ -241,29 +228,22 @@ def _sampling_s(rows: Sequence[CaseTrials], rounds: Container[int]) -> float:
 
 
 def _time_pairs(
-    current: _OpenRun,
-    prepared: PreparedDevice,
-    stop_rule: StopRule,
-    turn_s: float | None,
-    progress: Progress,
-    on_trial: OnTrial,
+    current: OpenRun, stop_rule: StopRule, turn_s: float | None, progress: Progress, on_trial: OnTrial
 ) -> Run:
     """Run pairs of trials until all were run or the rule ends the duel."""
-    planned = current.frame.protocol
-    slots = schedule(len(current.rows), current.frame.id, planned)
-    round_length = len(current.rows)
-    for begin in range(0, len(slots), round_length):
-        for start in range(begin, begin + round_length, 2):
-            pair = slots[start : start + 2]
-            if turn_s is not None and (words := _run_turns(current, pair, prepared, planned, turn_s)):
+    planned, count = current.protocol, len(current.rows)
+    couples = [(place, place + 1) for place in range(0, count, 2)]
+    for index in range(planned.trials):
+        for pair in order.round_of(count, current.frame.id, planned, index, groups=couples):
+            if turn_s is not None and (words := open_run.run_pair(current, pair, turn_s)):
                 progress(f"pairs of whole trials are run, without turns: {words}")
                 turn_s = None
             if turn_s is None:
                 for slot in pair:
-                    if all(current.rows[other.place].error is None for other in pair):
-                        _run_trial(current, slot, prepared, planned)
-            on_trial(start + 2, len(slots), current.rows[pair[0].place].job.case.name)
-        duel = stop_rule(run_of(current.frame, current.rows), slots[begin].index + 1, turn_s)
+                    if all(current.row(other).error is None for other in pair):
+                        open_run.run_trial(current, slot)
+            on_trial(pair[-1].order + 1, count * planned.trials, current.row(pair[0]).job.case.name)
+        duel = stop_rule(run_of(current.frame, current.rows), index + 1, turn_s)
         # As many trials as there are pairs were planned after all, so that none counts as missing.
         protocol = msgspec.structs.replace(planned, trials=duel.pairs)
         current.frame = msgspec.structs.replace(current.frame, duel=duel, protocol=protocol)
@@ -278,43 +258,6 @@ def _row(job: Job, device: inventory.Device, protocol: record.Protocol) -> CaseT
     return CaseTrials(job=job, error=error, manifest_sha256=manifest_digest(job.artifact))
 
 
-def schedule(rows: int, run_id: str, protocol: record.Protocol) -> list[TrialSlot]:
-    """All trials in the order they are run: every row once a round, in an order drawn anew for each.
-
-    In a duel a round is a pair, and every second pair turns the order of the one before round (ABBA or BAAB), so
-    that a steady drift cancels. The order depends on the protocol's seed and the number of rows alone, so a resumed
-    run has the same. Source: randomized interleaving keeps a slow drift of the machine out of the differences,
-    peers.md C.1.
-    """
-    return [slot for index in range(protocol.trials) for slot in round_of(rows, run_id, protocol, index)]
-
-
-def round_of(rows: int, run_id: str, protocol: record.Protocol, index: int) -> list[TrialSlot]:
-    """The ``index``-th trial of every row, in the order of `schedule`."""
-    paired = protocol.order == PAIRED_ORDER
-    drawn = index - index % 2 if paired else index
-    generator = random.Random(f"{protocol.seed}:{drawn}")  # noqa: S311 (an order, not a secret)
-    places = list(range(rows))
-    if paired:  # the two sides of a case stay together
-        cases = list(range(rows // 2))
-        generator.shuffle(cases)
-        places = [2 * case + side for case in cases for side in generator.sample((0, 1), 2)]
-    else:
-        generator.shuffle(places)
-    if paired and index % 2:
-        places.reverse()
-    return [
-        TrialSlot(
-            place=place,
-            index=index,
-            order=rows * index + offset,
-            id=f"{run_id}/{place}/{index}",
-            pair=index if paired else None,
-        )
-        for offset, place in enumerate(places)
-    ]
-
-
 def exit_code_of(result: record.Result) -> int:
     """The exit code of a row: 0, its error's code, or 8 where a figure may not be quoted."""
     if result.status == "valid":
@@ -327,43 +270,7 @@ def exit_code_of(result: record.Result) -> int:
     )
 
 
-def _run_trial(
-    current: _OpenRun, slot: TrialSlot, prepared: PreparedDevice, protocol: record.Protocol | None = None
-) -> None:
-    """Run one trial, add it, or its error, to its row, and save."""
-    row, protocol = current.rows[slot.place], protocol or current.frame.protocol
-    try:
-        add_trial(row, slot.id, prepared.run_trial(current.request(slot, protocol)), protocol)
-    except VitdeployError as error:
-        row.error = error
-    current.save()
-
-
-def _run_turns(
-    current: _OpenRun, pair: Sequence[TrialSlot], prepared: PreparedDevice, protocol: record.Protocol, turn_s: float
-) -> str | None:
-    """Run one pair by turns, add its trials or errors to their rows, and save; says why where memory is too small."""
-    rows = [current.rows[slot.place] for slot in pair]
-    if any(row.error for row in rows):
-        return None
-    try:
-        outcomes = prepared.run_turns([current.request(slot, protocol) for slot in pair], turn_s)
-    except VitdeployError as error:
-        for row in rows:
-            row.error = error
-        outcomes = []
-    if isinstance(outcomes, DoesNotFit):
-        return outcomes.words
-    for row, slot, outcome in zip(rows, pair, outcomes, strict=False):
-        if isinstance(outcome, VitdeployError):
-            row.error = outcome
-        elif outcome is not None:
-            add_trial(row, slot.id, outcome, protocol)
-    current.save()
-    return None
-
-
-def _resume(current: _OpenRun, earlier: Run) -> None:
+def _resume(current: OpenRun, earlier: Run) -> None:
     """Go on with an interrupted run: its trials are kept; what failed or was lost is tried again.
 
     Raises:
@@ -376,6 +283,7 @@ def _resume(current: _OpenRun, earlier: Run) -> None:
         device=current.frame.device,
         cases=[job.case for job in jobs],
         digests=[job.artifact.manifest.sha256 if job.artifact else None for job in jobs],
+        groups=current.frame.groups,
         out=current.out,
     )
     current.frame = msgspec.structs.replace(earlier, results=())

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from vitdeploy.benchmarks import bench
+from vitdeploy.benchmarks.trial import order
 from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import inventory
 from vitdeploy.errors import UsageError
@@ -83,9 +84,7 @@ def run(
         raise UsageError(f"{planned.pairs} pairs are too few to estimate the spread", f"Use at least {FEWEST_PAIRS}.")
     for side in (0, 1):
         bench.check_distinct(jobs[side::2])
-    protocol = bench.make_protocol(
-        trials=planned.pairs, min_time_s=min_time_s, order=bench.PAIRED_ORDER, priority=priority
-    )
+    protocol = bench.make_protocol(trials=planned.pairs, min_time_s=min_time_s, order=order.PAIRS, priority=priority)
     return bench.run(
         [replace(job, side=_SIDES[place % 2]) for place, job in enumerate(jobs)],
         device=device,

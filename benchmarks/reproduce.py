@@ -22,8 +22,8 @@ ROW_LIMIT_S = 3600.0
 QUICK_ROW_LIMIT_S = 240.0
 """A row whose trials would take longer together is refused. Source: a choice; a table ends in about ten minutes."""
 
-INFERENCES = 13
-"""Of a slow model's trial: the first one, two of warm-up, and ten samples."""
+INFERENCES = 21
+"""Of a slow model's trial: the first one, two of warm-up, and six turns of three; whole trials need 13."""
 
 COPIES = 4
 """Times the parameters are held while a model is exported and proven: module, graph, file and session."""
@@ -116,6 +116,33 @@ def wanted(table: PublishedTable, *, quick: bool, target: str, device: str, free
                 ),
             )
     return list(by_file.values())
+
+
+def groups(table: PublishedTable, rows: Sequence[Wanted], *, quick: bool) -> list[tuple[int, ...]]:
+    """Places of the rows whose ratios are told: those that claims hold against each other, directly or through others.
+
+    Of a model in parts, all its files.
+    """
+    members: list[set[int]] = []
+    for claim in table.claims:
+        sides = [_places(table.row(name), table, rows, quick=quick) for name in (claim.slow, claim.fast)]
+        if not all(sides):
+            continue
+        joined = set[int]().union(*sides)
+        apart = [group for group in members if not group & joined]
+        members = [*apart, joined.union(*(group for group in members if group & joined))]
+    return sorted(tuple(sorted(group)) for group in members if len(group) > 1)
+
+
+def _places(row: PublishedRow, table: PublishedTable, rows: Sequence[Wanted], *, quick: bool) -> set[int]:
+    """Where the files of a table's row are among those to time."""
+    size = registry.parse_size(table.size_of(row, quick=quick))
+    files = {(spec.name, size, row.attention) for spec in _files(row)}
+    return {
+        place
+        for place, wanted_row in enumerate(rows)
+        if (wanted_row.entry.model, wanted_row.entry.size, wanted_row.entry.attention) in files
+    }
 
 
 def known(model: str) -> bool:

@@ -8,7 +8,7 @@ from vitdeploy.studies import attention_study
 from vitdeploy.studies.attention_study import Series, Study
 
 HEADS = (
-    *("size", "linear, ms", "softmax, ms", "softmax ÷ linear", "figure 4", "linear MACs", "softmax MACs"),
+    *("size", "linear, ms", "softmax, ms", "softmax ÷ linear", "by", "figure 4", "linear MACs", "softmax MACs"),
     *("linear peak", "softmax peak"),
 )
 
@@ -43,7 +43,7 @@ def render(study: Study) -> bytes:
             Panel(
                 id="ratio",
                 title="How many times faster linear attention is",
-                words=(RATIOS,),
+                words=(RATIOS, *study_words.way_words(study.run)),
                 chart=charts.speedups(study),
             ),
             *(_panel(series) for series in study.series),
@@ -70,6 +70,6 @@ def _panel(series: Series) -> Panel:
         id=series.kind.replace(" ", "-") + "-" + "".join(c for c in series.name if c.isalnum())[:24],
         title=series.name if series.kind == "network" else series.name.capitalize(),
         words=(EQUAL_ARITHMETIC,) * (series.kind == "equal arithmetic") + tuple(study_words.series_words(series)),
-        table=PageTable(heads=HEADS, rows=tuple(map(study_words.point_cells, series.points)), texts=(0,)),
+        table=PageTable(heads=HEADS, rows=tuple(map(study_words.point_cells, series.points)), texts=(0, 4)),
         after=tuple(f"{'×'.join(map(str, p.size))}: {p.why_not}" for p in series.points if p.why_not),
     )

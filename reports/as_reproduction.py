@@ -31,7 +31,7 @@ def render(reproduction: Reproduction) -> bytes:
             Panel(
                 id="claims",
                 title="Speed-ups, published and measured",
-                words=(RATIOS,),
+                words=(RATIOS, *study_words.way_words(reproduction.run)),
                 chart=charts.claims(reproduction),
                 table=_claims(reproduction),
                 after=tuple(dict.fromkeys(study_words.claim_notes(reproduction.answers))),
@@ -68,13 +68,14 @@ def _claims(reproduction: Reproduction) -> PageTable:
             f"{answer.claim.slow} ÷ {answer.claim.fast}",
             _published(answer),
             study_words.ratio(answer.measured),
+            study_words.WAYS[answer.by],
             _column_words(answer.claim, reproduction),
             answer.claim.source,
         )
         for answer in reproduction.answers
     )
-    heads = ("claim", "pair", "published", "measured here", "published for", "source")
-    return PageTable(heads=heads, rows=rows, texts=(0, 1, 4, 5))
+    heads = ("claim", "pair", "published", "measured here", "by", "published for", "source")
+    return PageTable(heads=heads, rows=rows, texts=(0, 1, 4, 5, 6))
 
 
 def _published(answer: ClaimOutcome) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vitdeploy import units
+from vitdeploy.results.record import By, Run
 from vitdeploy.studies.attention_study import Kernel, Point, Series, Study, peak_memory_bytes
 from vitdeploy.studies.paired_rounds import Crossing, Estimate
 from vitdeploy.studies.published import Column
@@ -48,6 +49,28 @@ def ratio(estimate: Estimate | None) -> str:
     return text if estimate.interval is None else f"{text} [{estimate.interval[0]:.2f} … {estimate.interval[1]:.2f}]"
 
 
+WAYS: Mapping[By | None, str] = {"turns": "turns", "trials": "whole trials", None: ""}
+"""How a ratio was measured, in a table's cell."""
+
+
+def way_words(run: Run) -> list[str]:
+    """How the ratios were measured, in sentences; and why a group that was to take turns did not."""
+    turn_s = next((group.turn_s for group in run.groups if group.turn_s is not None), None)
+    if turn_s is None:
+        return ["Ratios are taken between whole trials of one round, which were run one after the other."]
+    explained = (
+        f"By turns: the processes of a round took turns of {1000 * turn_s:g} ms, fast files beside slow ones longer "
+        "ones. The ratio is taken turn by turn, and the first inference of a turn is no sample. By whole trials: they "
+        "were run one after the other."
+    )
+    lines = [explained]
+    for group in run.groups:
+        if group.whole is not None:
+            names = ", ".join(run.results[place].case.name for place in group.rows)
+            lines.append(f"Whole trials, without turns, of {names}: {group.whole}.")
+    return lines
+
+
 def point_cells(point: Point, times: str = "×") -> list[str]:
     """One size of an attention series as a table's row; ``times`` stands between height and width."""
     sides = (point.linear, point.softmax)
@@ -55,6 +78,7 @@ def point_cells(point: Point, times: str = "×") -> list[str]:
         times.join(map(str, point.size)),
         *(latency(ms).replace(" ms", "") if ms else units.MISSING for ms in (point.linear_ms, point.softmax_ms)),
         ratio(point.speedup),
+        WAYS[point.by],
         f"≈{point.published:.1f}" if point.published else "",
         *(units.count(side.macs) if side and side.macs else "" for side in sides),
         *(units.size_bytes(peak) if (peak := peak_memory_bytes(side)) else "" for side in sides),
@@ -126,6 +150,7 @@ def attention_json(study: Study) -> dict[str, Any]:
     """The attention study for programs."""
     return {
         "run": study.run.id,
+        "groups": study.run.groups,
         "device": study.run.device,
         "series": [
             {
@@ -152,6 +177,7 @@ def _point_json(point: Point) -> dict[str, Any]:
         "linear_ms": point.linear_ms,
         "softmax_ms": point.softmax_ms,
         "softmax_over_linear": point.speedup,
+        "by": point.by,
         "published": point.published,
         **{f"{name}_macs": side.macs if side else None for name, side in sides},
         **{f"{name}_peak_memory_bytes": peak_memory_bytes(side) for name, side in sides},

@@ -6,7 +6,7 @@ from typing import Any
 
 from vitdeploy.catalog import fact_table
 from vitdeploy.errors import UsageError
-from vitdeploy.results.record import Case, Protocol, Run, RunDevice
+from vitdeploy.results.record import Case, Group, Protocol, Run, RunDevice
 
 Difference = tuple[str, Any, Any]
 """A field, its value in the file, and its value now."""
@@ -19,6 +19,7 @@ def check_same(
     device: RunDevice,
     cases: Sequence[Case],
     digests: Sequence[str | None],
+    groups: Sequence[Group] = (),
     out: Path,
 ) -> None:
     """Refuse to go on with a run that was measured in another way, on another machine, or of other things.
@@ -26,7 +27,8 @@ def check_same(
     Raises:
         UsageError: it differs; the message names the first field that does.
     """
-    difference = next(_differences(earlier, protocol, device, cases, digests), None)
+    differences = (*_differences(earlier, protocol, device, cases, digests), *_in_groups(earlier.groups, groups))
+    difference = next(iter(differences), None)
     if difference is not None:
         name, before, after = difference
         raise UsageError(
@@ -50,6 +52,14 @@ def _differences(
     for place, (result, digest) in enumerate(zip(earlier.results, digests, strict=False)):
         if result.trials:
             yield from _unequal(f"results[{place}].artifact_sha256", result.artifact_sha256, digest)
+
+
+def _in_groups(before: Sequence[Group], now: Sequence[Group]) -> Iterator[Difference]:
+    """A run without groups is one of whole trials; a group that did not fit into memory stays as it is."""
+    ways = ["turns" if any(group.turn_s for group in groups) else "trials" for groups in (before, now)]
+    yield from _unequal("--by", *ways)
+    if ways == ["turns", "turns"]:
+        yield from _unequal("groups", [group.rows for group in before], [group.rows for group in now])
 
 
 def _fields(name: str, before: Protocol | Case, after: Protocol | Case) -> Iterator[Difference]:

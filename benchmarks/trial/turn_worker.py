@@ -29,6 +29,7 @@ from vitdeploy.results.steady import classify
 from vitdeploy.runtimes.session import DeviceSession, Runtime
 
 LOAD, TURN, END = "load", "turn", "end"
+"""Commands; a turn's length in nanoseconds follows its word."""
 
 FEWEST_A_TURN = 2
 """Inferences of a turn that count, at least, beside its first one. Source: issue "Shared machines"; turns of 2 to 16
@@ -71,7 +72,7 @@ def take_turn(
     taken.wall_ns += end - first
 
 
-def conversation(job: TrialJob, turn_ns: int, commands: Iterator[str]) -> Generator[Any]:
+def conversation(job: TrialJob, commands: Iterator[str]) -> Generator[Any]:
     """What each command is answered with, in the order of the commands: loading, turns, and the trial at the end.
 
     Raises:
@@ -99,10 +100,11 @@ def conversation(job: TrialJob, turn_ns: int, commands: Iterator[str]) -> Genera
         warmup_ns, warmup_count = loop.warm_up(stream, plan, time.perf_counter_ns)
         own_ns = time.process_time_ns()
         watch = Watch(probe)
-        yield {"loaded_bytes": loaded_bytes}
+        yield {"peak_bytes": max(loaded_bytes, probe.peak_memory_bytes())}
         for command in commands:
             if command == END:
                 break
+            turn_ns = int(command.removeprefix(TURN))
             with priority.realtime(job.realtime):  # of a turn, never of the driver
                 take_turn(stream, timed, taken, turn_ns)
             yield {"samples": len(taken.samples_ns), "wall_ns": taken.wall_ns}
@@ -151,7 +153,7 @@ def main() -> int:
         trial = child_process.job_of(TrialJob, job["side"])
         if next(commands, END) != LOAD:
             return 0
-        for reply in conversation(trial, job["turn_ns"], commands):
+        for reply in conversation(trial, commands):
             answers.write(json.dumps({"reply": reply}) + "\n")
             answers.flush()
     except VitdeployError as error:

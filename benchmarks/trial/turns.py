@@ -2,9 +2,10 @@
 
     python -m vitdeploy.benchmarks.trial.turns < job.json
 
-One job in (JSON on stdin), one reply out: for each side its trial or its error. The sides are fresh processes, loaded
-one after the other; then each turn of one is followed by a turn of the other, in an order that is drawn anew for each
-pair of turns. The link to the device is not used between turns. Standard library only: this file runs on devices.
+One job in (JSON on stdin), one reply out: for each side its trial or its error. The sides, two or more, are fresh
+processes, loaded one after the other; then each has a turn, in an order that is drawn anew, and each again in the
+opposite order, and so on. The link to the device is not used between turns. Standard library only: this file runs on
+devices.
 
 Source: duet benchmarking, Bulej et al., ICPE 2020, arXiv:2001.05811: what disturbs both sides alike cancels.
 """
@@ -12,7 +13,9 @@ Source: duet benchmarking, Bulej et al., ICPE 2020, arXiv:2001.05811: what distu
 import contextlib
 import importlib
 import json
+import math
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -44,7 +47,7 @@ class TurnsJob:
     """A `worker.TrialJob` each, as plain JSON."""
     probe: str
     turn_ns: int
-    """How long a turn is sampled, its first inference not counted."""
+    """How long a turn is sampled, its first inference not counted; a fast side's turns may be longer."""
     min_time_ns: int
     """Sampling time of each side."""
     min_count: int
@@ -55,20 +58,29 @@ class TurnsJob:
 class _SideFailed(Exception):
     """A side met an error; the others are ended."""
 
-    def __init__(self, place: int, error: Mapping[str, str]) -> None:
+    def __init__(self, place: int, error: Mapping[str, str], *, killed: bool = False) -> None:
         super().__init__(place)
-        self.place, self.error = place, error
+        self.place, self.error, self.killed = place, error, killed
+
+
+@dataclass(slots=True, kw_only=True)
+class Taken:
+    """What a side has done so far."""
+
+    turns: int = 0
+    samples: int = 0
+    wall_ns: int = 0
 
 
 class _Side:
     """One turn worker."""
 
-    def __init__(self, place: int, job: Mapping[str, Any], turn_ns: int) -> None:
+    def __init__(self, place: int, job: Mapping[str, Any]) -> None:
         self._place = place
         self._process = subprocess.Popen(
             [sys.executable, "-m", turn_worker.__name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self._send(json.dumps({"side": job, "turn_ns": turn_ns}))
+        self._send(json.dumps({"side": job}))
 
     @property
     def process_id(self) -> int:
@@ -95,6 +107,7 @@ class _Side:
                         "Read the worker's log beside the run file; memory may have run out: use --by trials.",
                     )
                 ),
+                killed=code == -signal.SIGKILL,
             )
         answer = json.loads(line)
         if "error" in answer:
@@ -123,21 +136,23 @@ def run_job(job: TurnsJob) -> dict[str, Any]:
     The reply has ``sides``, each ``{"trial": …}``, ``{"error": …}`` or ``{}`` where another side's error ended it;
     ``does_not_fit`` says that memory is too small for all sides at once, and then nothing was timed.
     """
-    order = list(range(len(job.sides)))
     generator = random.Random(job.seed)  # noqa: S311 (an order, not a secret)
-    generator.shuffle(order)
-    outcomes: list[dict[str, Any]] = [{} for _ in order]
+    outcomes: list[dict[str, Any]] = [{} for _ in job.sides]
     sides: dict[int, _Side] = {}
+    largest_bytes = 0
     try:
-        for place in order:
-            lacking = _lacking_memory(job.sides[place]) if sides else None
+        for place in _load_order(job.sides, generator):
+            lacking = _lacking_memory(job.sides[place], largest_bytes) if sides else None
             if lacking:
                 return {"sides": outcomes, "does_not_fit": lacking}
-            sides[place] = _Side(place, job.sides[place], job.turn_ns)
-            sides[place].ask(turn_worker.LOAD)
+            sides[place] = _Side(place, job.sides[place])
+            largest_bytes = max(largest_bytes, sides[place].ask(turn_worker.LOAD)["peak_bytes"])
         for place, trial in _take_turns(job, sides, generator).items():
             outcomes[place] = {"trial": trial}
     except _SideFailed as failed:
+        if failed.killed and len(sides) > 1:  # alone it may run
+            words = f"a process was killed, as for want of memory: {failed.error['message']}"
+            return {"sides": outcomes, "does_not_fit": words}
         outcomes[failed.place] = {"error": failed.error}
     finally:
         for side in sides.values():
@@ -156,18 +171,20 @@ def _take_turns(job: TurnsJob, sides: Mapping[int, _Side], generator: random.Ran
     began_ns, own_ns, busy_ns = time.perf_counter_ns(), time.process_time_ns(), probe.busy_ns()
     places = sorted(sides)
     turns: dict[int, list[int]] = {place: [] for place in places}
-    done = dict.fromkeys(places, False)
+    taken = {place: Taken() for place in places}
+    lengths_ns = dict.fromkeys(places, job.turn_ns)
     count = 0
-    while not all(done.values()) or count % (2 * len(places)):
+    while any(_turns_needed(job, side) for side in taken.values()) or count % (2 * len(places)):
         if count % (2 * len(places)) == 0:
             generator.shuffle(places)
+            lengths_ns = turn_lengths_ns(job, taken)
         else:
             places.reverse()  # every order is followed by its mirror image: a steady drift cancels
         for place in places:
-            progress = sides[place].ask(turn_worker.TURN)
+            progress = sides[place].ask(f"{turn_worker.TURN} {lengths_ns[place]}")
             turns[place].append(count)
             count += 1
-            done[place] = progress["wall_ns"] >= job.min_time_ns and progress["samples"] >= job.min_count
+            taken[place] = Taken(turns=len(turns[place]), **progress)
     ended = {place: side.ask(turn_worker.END) for place, side in sides.items()}
     wall_ns = time.perf_counter_ns() - began_ns
     own_ns = time.process_time_ns() - own_ns + sum(reply["own_ns"] for reply in ended.values())
@@ -187,15 +204,52 @@ def _take_turns(job: TurnsJob, sides: Mapping[int, _Side], generator: random.Ran
     return trials
 
 
-def _lacking_memory(side: Mapping[str, Any]) -> str | None:
-    """Why a side does not fit beside those that are loaded; None: it does, or it cannot be told."""
+def turn_lengths_ns(job: TurnsJob, taken: Mapping[int, Taken]) -> dict[int, int]:
+    """How long the next turns of each side are: a fast side's fill its time in the turns that the slowest needs.
+
+    All sides have the same number of turns. Where one inference takes longer than a turn, few turns are enough for that
+    side; with turns of one length it would go on until the fast ones have their time.
+    """
+    lengths_ns = dict.fromkeys(taken, job.turn_ns)
+    if not all(side.turns for side in taken.values()):
+        return lengths_ns
+    fewest = max(2, min(_turns_needed(job, side) for side in taken.values()))  # an order and its mirror image
+    for place, side in taken.items():
+        lengths_ns[place] = max(job.turn_ns, math.ceil((job.min_time_ns - side.wall_ns) / fewest))
+    return lengths_ns
+
+
+def _turns_needed(job: TurnsJob, taken: Taken) -> int:
+    """How many more turns such as those so far a side needs for its time and its samples."""
+    if not taken.turns:
+        return 1
+    time_turns = (job.min_time_ns - taken.wall_ns) * taken.turns / taken.wall_ns
+    count_turns = (job.min_count - taken.samples) * taken.turns / taken.samples
+    return max(0, math.ceil(time_turns), math.ceil(count_turns))
+
+
+def _load_order(sides: Sequence[Mapping[str, Any]], generator: random.Random) -> list[int]:
+    """A random order, those with far more arithmetic first: what they take tells whether the others still fit."""
+    order = list(range(len(sides)))
+    generator.shuffle(order)
+    return sorted(order, key=lambda place: -round(math.log2(sides[place]["manifest"].get("macs") or 1)))
+
+
+def _lacking_memory(side: Mapping[str, Any], largest_bytes: int) -> str | None:
+    """Why a side does not fit beside those that are loaded; None: it does, or it cannot be told.
+
+    Args:
+        largest_bytes: what the largest of the loaded sides took; the next may take as much. Of a GPU it is the GPU's
+            memory, which is not looked at here.
+    """
     available = _available_bytes()
     if available is None:
         return None
-    needed = MEMORY_FACTOR * sum(path.stat().st_size for path in map(Path, side["digests"]) if path.exists())
+    files_bytes = sum(path.stat().st_size for path in map(Path, side["digests"]) if path.exists())
+    needed = max(MEMORY_FACTOR * files_bytes, largest_bytes if side["device"] == "cpu" else 0)
     if needed <= available:
         return None
-    return f"its files need about {needed / 2**20:.0f} MiB, and {available / 2**20:.0f} MiB are free"
+    return f"it needs about {needed / 2**20:.0f} MiB beside the others, and {available / 2**20:.0f} MiB are free"
 
 
 def _available_bytes() -> int | None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.doubles import make_run
 from tests.doubles.messages import two_lines
-from vitdeploy.api.attention import attention_of
+from vitdeploy.api.attention import AttentionOutcome, attention_of
 from vitdeploy.api.reproduce import ReproduceOutcome, reproduce_plan
 from vitdeploy.api.studies import StudyRequest
 from vitdeploy.benchmarks import attention as studies
@@ -329,6 +329,81 @@ def test_a_run_of_something_else_is_refused(tmp_path: Path, capsys):
     for verb in ("attention", "reproduce"):
         assert main.main([verb, "--from", str(path)]) == 2
         two_lines(capsys.readouterr().err)
+
+
+def test_the_rows_of_a_ratio_are_a_group():
+    rows = studies.wanted(quick=True, networks=("efficientvit_b1",), target="onnx-fp32", free_bytes=None)
+    groups = [[rows[place].entry for place in group] for group in studies.groups(rows)]
+    assert all(len({entry.size for entry in group}) == 1 for group in groups)
+    by_size = {group[0].size: group for group in groups if group[0].model.startswith("attention_w")}
+    wide = f"attention_w{attention_study.equal_width(32 * 32)}"
+    modules = sorted((entry.model, entry.attention or "") for entry in by_size[32, 32])
+    assert modules == sorted([("attention_w128", "relu"), ("attention_w128", "softmax"), (wide, "relu")])
+    networks = [{entry.attention for entry in group} for group in groups if group[0].model == "efficientvit_b1"]
+    assert networks == [{"relu", "softmax"}] * 3
+
+
+def test_rows_that_a_claim_holds_against_each_other_are_a_group():
+    for name in tables.names():
+        table = tables.find(name)
+        rows = tables.wanted(table, quick=True, target="onnx-fp32", device="local", free_bytes=None)
+        groups = [{rows[place].entry.model for place in group} for group in tables.groups(table, rows, quick=True)]
+        places = [place for group in tables.groups(table, rows, quick=True) for place in group]
+        assert len(places) == len(set(places)), name
+        if name == "cityscapes":
+            assert {"segformer_b5_cityscapes", "efficientvit_seg_l1_cityscapes"} in groups
+            b1 = {"efficientvit_seg_b1_cityscapes", "segnext_t_cityscapes", "segformer_b1_cityscapes"}
+            assert b1 in groups
+        if name == "sam":
+            assert any({"efficientvit_sam_l2.encoder", "efficientvit_sam_l2.decoder"} < group for group in groups)
+
+
+def test_a_study_says_which_way_each_ratio_was_measured():
+    run = attention_run()
+    assert {
+        point.by for series in attention_study.study(run, tables.find("attention")).series for point in series.points
+    } == {
+        "trials",
+        None,
+    }
+    rows = [place for place, result in enumerate(run.results) if result.case.size == (16, 16)]
+    grouped = msgspec.structs.replace(
+        run,
+        results=tuple(
+            msgspec.structs.replace(result, trials=tuple(map(in_one_turn, result.trials))) if place in rows else result
+            for place, result in enumerate(run.results)
+        ),
+        groups=(
+            record.Group(rows=tuple(rows), turn_s=0.06),
+            record.Group(rows=(3, 4, 5), turn_s=0.06, whole="it needs 9 GiB, and 1 GiB are free"),
+        ),
+    )
+    study = attention_study.study(grouped, tables.find("attention"))
+    ways = {point.size: point.by for point in study.series[0].points}
+    assert (ways[16, 16], ways[24, 24], ways[64, 64]) == ("turns", "trials", None)
+    page = as_attention.render(study).decode()
+    assert "turns of 60 ms" in page
+    assert "Whole trials, without turns, of " in page
+    assert "it needs 9 GiB, and 1 GiB are free" in page
+    shown = verbs.attention_output(AttentionOutcome(study=study, path=Path("r.json"), page=Path("r.html")))
+    assert isinstance(shown.document, dict)
+    assert [point["by"] for point in shown.document["series"][0]["points"]][:2] == ["turns", "trials"]
+    assert len(shown.document["groups"]) == 2
+
+
+def in_one_turn(trial: record.Trial) -> record.Trial:
+    turns = record.Turns(counts=(len(trial.samples_ns),), places=(0,), first_ns=(1,))
+    return msgspec.structs.replace(trial, turns=turns)
+
+
+def test_plans_say_who_takes_turns(capsys):
+    assert main.main(["attention", "--quick", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "in turns of 60 ms: " in said
+    assert main.main(["attention", "--quick", "--dry-run", "--by", "trials"]) == 0
+    assert "ratios from rounds of whole trials, without turns: --by trials" in capsys.readouterr().out
+    assert main.main(["attention", "--by", "halves", "--dry-run"]) == 2
+    assert "--by 'halves'" in capsys.readouterr().err
 
 
 def test_the_list_of_tables_and_the_plans_touch_nothing(capsys, tmp_path: Path, monkeypatch):

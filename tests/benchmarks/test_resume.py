@@ -9,7 +9,7 @@ from tests.doubles import make_run
 from vitdeploy.benchmarks.trial import resume
 from vitdeploy.errors import UsageError
 from vitdeploy.fleet import tasks
-from vitdeploy.results.record import RunDevice
+from vitdeploy.results.record import Group, RunDevice
 
 MEMORY = 16_537_169_920
 
@@ -55,3 +55,27 @@ def test_the_first_device_fact_that_differs_is_named():
     other = msgspec.structs.replace(run.device, facts={**run.device.facts, "cpu": "B", "os": "Debian 13"})
     with pytest.raises(UsageError, match="'Made-up CPU 9000' there and 'B' now"):
         resume.check_same(run, protocol=run.protocol, device=other, cases=[], digests=[], out=Path("run.json"))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "words"),
+    [
+        ((), (Group(rows=(0, 1), turn_s=None),), None),
+        ((), (Group(rows=(0, 1), turn_s=0.06),), "--by is 'trials' there and 'turns' now"),
+        ((Group(rows=(0, 1), turn_s=0.06, whole="no memory"),), (Group(rows=(0, 1), turn_s=0.06),), None),
+        ((Group(rows=(0, 1), turn_s=0.06),), (Group(rows=(0, 2), turn_s=0.06),), "groups"),
+    ],
+)
+def test_a_run_goes_on_by_turns_as_it_was_begun(before: tuple[Group], now: tuple[Group], words: str | None):
+    run = msgspec.structs.replace(make_run.run(), groups=before)
+
+    def resume_it() -> None:
+        resume.check_same(
+            run, protocol=run.protocol, device=run.device, cases=[], digests=[], groups=now, out=Path("run.json")
+        )
+
+    if words is None:
+        resume_it()
+        return
+    with pytest.raises(UsageError, match=words):
+        resume_it()

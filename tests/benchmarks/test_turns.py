@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,57 @@ def test_the_other_side_is_no_foreign_load(toy: Artifact):
     (side, _) = drive([job_of(toy), job_of(toy)], min_time_ns=400_000_000)["sides"]
     alone = drive([job_of(toy)], min_time_ns=400_000_000)["sides"][0]
     assert float(side["trial"]["facts"]["foreign_cores"]) < float(alone["trial"]["facts"]["foreign_cores"]) + 0.5
+
+
+def test_three_sides_have_equally_many_turns_in_balanced_order(toy: Artifact):
+    reply = drive([job_of(toy), job_of(toy), job_of(toy)])
+    sides = [msgspec.convert(side["trial"], Trial).turns for side in reply["sides"]]
+    places = [turns.places for turns in sides if turns]
+    assert len({len(side) for side in places}) == 1
+    order = [side for place in range(3 * len(places[0])) for side in range(3) if place in places[side]]
+    for start in range(0, len(order), 6):
+        assert sorted(order[start : start + 3]) == [0, 1, 2]
+        assert order[start + 3 : start + 6] == order[start : start + 3][::-1]
+
+
+def turns_job(**changes: Any) -> turns.TurnsJob:
+    fixed = {"sides": [], "probe": "", "turn_ns": 60, "min_time_ns": 1000, "min_count": 10, "seed": 0}
+    return turns.TurnsJob(**{**fixed, **changes})
+
+
+def test_a_fast_side_has_its_time_in_the_few_turns_of_a_slow_one():
+    """A slow side that needs three turns more: the fast one does not take the fourteen of the usual length."""
+    fast, slow = turns.Taken(turns=2, samples=40, wall_ns=120), turns.Taken(turns=2, samples=4, wall_ns=6000)
+    lengths = turns.turn_lengths_ns(turns_job(), {0: fast, 1: slow})
+    assert lengths == {0: math.ceil(880 / 3), 1: 60}
+    alike = {0: fast, 1: fast}
+    assert turns.turn_lengths_ns(turns_job(), alike) == {0: 60, 1: 60}
+    assert turns.turn_lengths_ns(turns_job(), {0: turns.Taken(), 1: slow}) == {0: 60, 1: 60}
+
+
+def test_a_fast_side_beside_a_slow_one_has_its_sampling_time(tmp_path: Path):
+    pytest.importorskip("onnxruntime", reason="the toy models run in ONNX Runtime")
+    slow = artifacts.conv_relu(tmp_path / "slow")
+    planted = job_of(slow, runtime="vitdeploy.benchmarks.studies.planted_delay")
+    planted["manifest"]["planted_share"] = 300.0
+    reply = drive([job_of(slow), planted], turn_ns=2_000_000, min_time_ns=100_000_000)
+    fast_side, slow_side = (side["trial"] for side in reply["sides"])
+    assert len(fast_side["turns"]["counts"]) == len(slow_side["turns"]["counts"])
+    assert min(fast_side["wall_ns"], slow_side["wall_ns"]) >= 100_000_000
+
+
+def test_what_has_far_more_arithmetic_is_loaded_first():
+    sides: list[Any] = [{"manifest": {"macs": macs}} for macs in (10**6, None, 10**9, 1_100_000_000)]
+    orders = {tuple(turns._load_order(sides, random.Random(seed))) for seed in range(20)}
+    assert orders == {(2, 3, 0, 1), (3, 2, 0, 1)}
+
+
+def test_a_side_that_may_need_what_the_largest_took_does_not_fit(toy: Artifact, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(turns, "_available_bytes", lambda: 3 * 2**20)
+    assert turns._lacking_memory(job_of(toy), 2**20) is None
+    words = turns._lacking_memory(job_of(toy), 4 * 2**20)
+    assert words == "it needs about 4 MiB beside the others, and 3 MiB are free"
+    assert turns._lacking_memory(job_of(toy, device="cuda"), 4 * 2**20) is None
 
 
 def test_an_error_of_one_side_is_that_sides(toy: Artifact):
@@ -246,7 +298,7 @@ def test_without_memory_for_both_the_pairs_are_whole_trials(tmp_path: Path):
     def answer(job: dict[str, Any]) -> CommandResult | None:
         if "sides" not in job:
             return None
-        reply = {"sides": [{}, {}], "does_not_fit": "its files need about 9 MiB, and 1 MiB are free"}
+        reply = {"sides": [{}, {}], "does_not_fit": "it needs about 9 MiB, and 1 MiB are free"}
         return CommandResult(exit_code=0, stdout=json.dumps({"reply": reply}), stderr="")
 
     run = fight(tmp_path, [plain, plain], FakeConnection(answer))

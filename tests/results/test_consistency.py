@@ -46,6 +46,14 @@ def trials(run: dict[str, Any]) -> list[dict[str, Any]]:
     return row(run)["trials"]
 
 
+def together(run: dict[str, Any], *places: list[int], turn_s: float | None = 0.06) -> None:
+    """Make the rows a group whose first trials took turns at these places."""
+    run["groups"] = [{"rows": [0, 1], "turn_s": turn_s}]
+    for result, side in zip(run["results"], places, strict=True):
+        counts = [12 // len(side)] * len(side)
+        result["trials"][0].update(pair=0, turns={"counts": counts, "places": side, "first_ns": [1] * len(side)})
+
+
 REFUSED: dict[str, tuple[Edit, str]] = {
     "one trial six times": (lambda run: row(run).update(trials=[trials(run)[0]] * 6), "$.results[0].trials[1].id"),
     "a trial under another id": (
@@ -106,6 +114,30 @@ REFUSED: dict[str, tuple[Edit, str]] = {
         lambda run: trials(run)[1].update(turns={"counts": [6, 6], "places": [3, 3], "first_ns": [1, 1]}),
         "$.results[0].trials[1].turns.places",
     ),
+    "a group of row 7": (lambda run: run.update(groups=[{"rows": [0, 7], "turn_s": 0.06}]), "$.groups[0].rows"),
+    "a group of one row": (lambda run: run.update(groups=[{"rows": [0], "turn_s": 0.06}]), "$.groups[0].rows"),
+    "a row in two groups": (
+        lambda run: run.update(groups=[{"rows": [0, 1], "turn_s": None}, {"rows": [1, 0], "turn_s": None}]),
+        "$.groups[1].rows",
+    ),
+    "a row twice in a group": (
+        lambda run: run.update(groups=[{"rows": [1, 1], "turn_s": 0.06}]),
+        "$.groups[0].rows",
+    ),
+    "a turn of a thousand days": (
+        lambda run: run.update(groups=[{"rows": [0, 1], "turn_s": 86_400_000.0}]),
+        "$.groups[0].turn_s",
+    ),
+    "whole trials of a group without turns": (
+        lambda run: run.update(groups=[{"rows": [0, 1], "turn_s": None, "whole": "no memory"}]),
+        "$.groups[0].whole",
+    ),
+    "turns in a group without turns": (
+        lambda run: together(run, [0, 2], [1, 3], turn_s=None),
+        "$.groups[0].turn_s",
+    ),
+    "one turn of two rows": (lambda run: together(run, [0, 2], [1, 2]), "$.groups[0]"),
+    "more turns of one row": (lambda run: together(run, [0, 2], [1]), "$.groups[0]"),
     "a cosine of 7": (lambda run: row(run)["parity"].update(cosine=7.0), "$.results[0].parity.cosine"),
     "a negative error": (lambda run: row(run)["parity"].update(max_abs=-1.0), "$.results[0].parity.max_abs"),
     "a mean above the maximum": (lambda run: row(run)["parity"].update(mean_abs=1.0), "$.results[0].parity.mean_abs"),
@@ -122,6 +154,13 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "passed and failed": (lambda run: row(run)["parity"].update(reason="it is off"), "$.results[0].parity.reason"),
     "stages of other samples": (lambda run: trials(run)[0]["stages_ns"].update(h2d=[1]), "trials[0].stages_ns"),
 }
+
+
+def test_a_group_that_took_turns_is_a_record():
+    edited = document(good_run())
+    together(edited, [0, 3], [1, 2])
+    run = record.parse(json.dumps(edited).encode(), "run.json")
+    assert run.groups == (record.Group(rows=(0, 1), turn_s=0.06),)
 
 
 @pytest.mark.parametrize("name", REFUSED)

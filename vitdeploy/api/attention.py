@@ -90,7 +90,7 @@ def _planned(networks: Sequence[str], request: StudyRequest) -> StudyPlan:
         target=published_tables.target_of(published_tables.find(TABLE), device, target),
         free_bytes=studies.free_bytes(facts),
     )
-    return StudyPlan(rows=rows, device=device, facts=facts, request=request)
+    return studies.plan_of(rows, device, facts, request, attention_cases.groups(rows))
 
 
 def _outcome(run: Run, kernels: Sequence[Kernel], out: Path, page: Path | None) -> AttentionOutcome:

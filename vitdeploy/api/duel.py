@@ -4,18 +4,17 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import msgspec
 
-from vitdeploy.api import cases, output_path
+from vitdeploy.api import cases, output_path, turns
 from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.jobs import jobs_for
 from vitdeploy.benchmarks import bench as timing
 from vitdeploy.benchmarks import duel as duels
 from vitdeploy.benchmarks.profile import attribution
-from vitdeploy.benchmarks.trial import prepared_device, turns_trial
+from vitdeploy.benchmarks.trial import turns_trial
 from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device
@@ -60,7 +59,7 @@ def duel_plan(a: str, b: str, request: DuelRequest) -> list[str]:
     """What `duel` would do."""
     device = reachable(request.device)
     sides, alone = _sides(a, b, request)
-    by = "trials" if _no_turns(request, device, sides) else "turns"
+    by = "trials" if turns.obstacle(request.by, device, sides) else "turns"
     pairs, min_time_s = request.pairs or duels.PAIRS[by], request.min_time_s or duels.MIN_TIME_S[by]
     looks = ", ".join(str(count) for count in duels.looks(pairs, by)) if request.early else str(pairs)
     way = f"in turns of {1000 * turns_trial.TURN_S:g} ms" if by == "turns" else "one after the other"
@@ -107,7 +106,7 @@ def _timed_into(
     on_trial: OnTrial,
 ) -> DuelOutcome:
     device = reachable(request.device)
-    obstacle = _no_turns(request, device, sides)
+    obstacle = turns.obstacle(request.by, device, sides)
     if obstacle and request.by is None:
         progress(f"pairs of whole trials, without turns: {obstacle}")
     by: record.By = "trials" if obstacle else "turns"
@@ -175,24 +174,6 @@ def _attributed(run: Run, jobs: Sequence[Job], device: Device, out: Path, progre
     run = msgspec.structs.replace(run, duel=msgspec.structs.replace(run.duel, attribution=explained))
     record.save(run, out)
     return run
-
-
-def _no_turns(request: DuelRequest, device: Device, sides: Sequence[Planned]) -> str | None:
-    """Why the sides do not take turns; None: they do.
-
-    Raises:
-        UsageError: turns were asked for, and they cannot be taken; or it is neither of the two.
-    """
-    if request.by not in (None, *get_args(record.By)):
-        raise UsageError(f"--by {request.by!r} is not a valid value", f"Use {' or '.join(get_args(record.By))}.")
-    if request.by == "trials":
-        return "--by trials"
-    obstacle = prepared_device.no_turns(
-        device, targets=[side.variant.target for side in sides], streams=max(side.streams for side in sides)
-    )
-    if obstacle and request.by == "turns":
-        raise UsageError(f"--by turns cannot be: {obstacle}", "Use --by trials.")
-    return obstacle
 
 
 def _sides(a: str, b: str, request: DuelRequest) -> tuple[list[Planned], list[str]]:

@@ -101,7 +101,8 @@ def _planned(name: str, request: StudyRequest) -> StudyPlan:
         device=device.name,
         free_bytes=studies.free_bytes(facts),
     )
-    return StudyPlan(rows=rows, device=device, facts=facts, request=request)
+    groups = published_tables.groups(table, rows, quick=request.quick)
+    return studies.plan_of(rows, device, facts, request, groups)
 
 
 def _outcome(name: str, run: Run, out: Path, page: Path | None) -> ReproduceOutcome:
@@ -118,7 +119,7 @@ def _without_slow_rows(plan: StudyPlan, progress: Progress) -> StudyPlan:
     if scout is None or scout.macs is None:
         return plan
     short = dataclasses.replace(plan.request, trials=SCOUT_TRIALS, min_time_s=0.1)
-    small = dataclasses.replace(plan, rows=[scout], request=short)
+    small = dataclasses.replace(plan, rows=[scout], request=short, groups=())
     with tempfile.TemporaryDirectory(prefix="vitdeploy-scout-") as folder:
         run = studies.timed(small, small.protocol("scout"), Path(folder) / "scout.json", progress, silent_trial)
     (result,) = run.results

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitdeploy.api import cases
+from vitdeploy.api import cases, turns
 from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.jobs import jobs_for
 from vitdeploy.benchmarks import bench as timing
 from vitdeploy.benchmarks.suite import Wanted
+from vitdeploy.benchmarks.trial import turns_trial
+from vitdeploy.benchmarks.trial.order import Unit
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.devices.inventory import Device
 from vitdeploy.processes.progress import OnTrial, Progress
@@ -23,6 +25,8 @@ class StudyRequest:
     target: str | None = None
     quick: bool = False
     threads: int | None = None
+    by: str | None = None
+    """``turns`` or ``trials``; None: ``turns``, where the worker is ours."""
     trials: int | None = None
     min_time_s: float | None = None
     out: Path | None = None
@@ -32,8 +36,8 @@ class StudyRequest:
 
 
 TRIALS = 7
-QUICK_TRIALS = 5
-"""Rounds. Five, because one trial in five may be unsteady before a row is invalid."""
+QUICK_TRIALS = 6
+"""Rounds. Source: contract, "A comparison"; issue "Shared machines": by turns at least six pairs of fresh processes."""
 
 MIN_TIME_S = 1.0
 QUICK_MIN_TIME_S = 0.3
@@ -48,6 +52,10 @@ class StudyPlan:
     facts: DeviceFacts
     """Of the device, its state now included."""
     request: StudyRequest
+    groups: Sequence[Unit]
+    """Places of rows whose ratios are told."""
+    whole: str | None
+    """Why these do not take turns; None: they do."""
 
     @property
     def trials(self) -> int:
@@ -73,7 +81,7 @@ class StudyPlan:
     @property
     def planned(self) -> list[Planned]:
         """The case of each row."""
-        return [cases.of_entry(row.entry, row.entry.targets[0], row.refused) for row in self.rows]
+        return _cases(self.rows)
 
     def protocol(self, suite: str) -> Protocol:
         """How the cases are timed. Raises `UsageError` for a number that means nothing."""
@@ -81,18 +89,44 @@ class StudyPlan:
 
     def lines(self) -> list[str]:
         """For ``--dry-run``, one case a line."""
+        planned = self.planned
         how = f"{self.trials} rounds of at least {self.bench.min_time_s:g} s on {self.device.name}"
-        return [f"{c.words}: " + (f"left out, {c.refused.message}" if c.refused else how) for c in self.planned]
+        lines = [f"{c.words}: " + (f"left out, {c.refused.message}" if c.refused else how) for c in planned]
+        able = [[planned[place].words for place in group if planned[place].refused is None] for group in self.groups]
+        if self.whole is not None:
+            return [*lines, f"ratios from rounds of whole trials, without turns: {self.whole}"]
+        turn_words = f"in turns of {1000 * turns_trial.TURN_S:g} ms"
+        return [*lines, *(f"{turn_words}: {', '.join(names)}" for names in able if len(names) > 1)]
+
+
+def plan_of(
+    rows: Sequence[Wanted], device: Device, facts: DeviceFacts, request: StudyRequest, groups: Sequence[Unit]
+) -> StudyPlan:
+    """The plan of a study.
+
+    Raises:
+        UsageError: turns are asked for and cannot be taken.
+    """
+    whole = turns.obstacle(request.by, device, _cases(rows))
+    return StudyPlan(rows=rows, device=device, facts=facts, request=request, groups=groups, whole=whole)
+
+
+def _cases(rows: Sequence[Wanted]) -> list[Planned]:
+    return [cases.of_entry(row.entry, row.entry.targets[0], row.refused) for row in rows]
 
 
 def timed(plan: StudyPlan, protocol: Protocol, out: Path, progress: Progress, on_trial: OnTrial) -> Run:
-    """Make the files and time them, all cases in turn; a row that fails says why and stops no other."""
+    """Make the files and time them, all cases in each round; a row that fails says why and stops no other."""
     device = plan.device
+    if plan.groups and plan.whole is not None and plan.request.by is None:
+        progress(f"whole trials, without turns: {plan.whole}")
     return timing.run(
         jobs_for(plan.planned, plan.bench, device, plan.facts, progress=progress),
         device=device,
         protocol=protocol,
         out=out,
+        groups=plan.groups,
+        turn_s=None if plan.whole is not None else turns_trial.TURN_S,
         resume=plan.request.resume,
         progress=progress,
         on_trial=on_trial,

@@ -18,10 +18,18 @@ if TYPE_CHECKING:
 
 Quick = Annotated[bool, typer.Option("--quick", help="Sizes and rounds that take minutes on a laptop.")]
 Trials = Annotated[
-    int | None, typer.Option(metavar="N", help="Rounds: fresh processes of each case; default: 7, quick 5.")
+    int | None, typer.Option(metavar="N", help="Rounds: fresh processes of each case; default: 7, quick 6.")
 ]
 StudyMinTime = Annotated[
     float | None, typer.Option("--min-time", metavar="S", help="Sampling time of a trial; default: 1, quick 0.3.")
+]
+By = Annotated[
+    str | None,
+    typer.Option(
+        metavar="turns|trials",
+        help="Rows whose ratio is told: short turns, or whole trials one after the other; default: turns.",
+        autocompletion=completion.words("turns", "trials"),
+    ),
 ]
 StudyOut = Annotated[
     Path | None, typer.Option(metavar="RUN.json", help="File of the run; default: a new one in runs/.")
@@ -53,6 +61,7 @@ def attention_command(
         ),
     ] = None,
     threads: Threads = None,
+    by: By = None,
     trials: Trials = None,
     min_time_s: StudyMinTime = None,
     out: StudyOut = None,
@@ -101,6 +110,7 @@ def reproduce_command(
     ] = None,
     quick: Quick = False,
     threads: Threads = None,
+    by: By = None,
     trials: Trials = None,
     min_time_s: StudyMinTime = None,
     out: StudyOut = None,
@@ -141,16 +151,16 @@ def attention_output(outcome: "AttentionOutcome") -> CommandOutput:
 
     study = outcome.study
     heads = (
-        *("size", "linear ms", "softmax ms", "softmax / linear", "figure 4", "linear MACs", "softmax MACs"),
+        *("size", "linear ms", "softmax ms", "softmax / linear", "by", "figure 4", "linear MACs", "softmax MACs"),
         *("linear peak", "softmax peak"),
     )
     parts: list[Table | str] = []
     for series in study.series:
         rows = [study_words.point_cells(point, "x") for point in series.points]
-        parts.append(Table(title=series.name, heads=heads, right=(1, 2, 3, 4, 5, 6, 7, 8), rows=rows))
+        parts.append(Table(title=series.name, heads=heads, right=(1, 2, 3, 5, 6, 7, 8, 9), rows=rows))
         parts += [f"{'x'.join(map(str, point.size))}: {point.why_not}" for point in series.points if point.why_not]
         parts += [*study_words.series_words(series), ""]
-    parts += console.model_notes(study.run.results)
+    parts += [*study_words.way_words(study.run), *console.model_notes(study.run.results)]
     parts += map(study_words.kernel_words, study.kernels)
     parts += [str(outcome.path), str(outcome.page)]
     return CommandOutput(document=study_words.attention_json(study), human=parts)
@@ -163,7 +173,7 @@ def reproduce_output(outcome: "ReproduceOutcome") -> CommandOutput:
     reproduction = outcome.reproduction
     claims = Table(
         title="speed-ups",
-        heads=("claim", "slow", "fast", "published", "measured here", "source"),
+        heads=("claim", "slow", "fast", "published", "measured here", "by", "source"),
         right=(3, 4),
         rows=[_claim_cells(answer) for answer in reproduction.answers],
     )
@@ -177,6 +187,7 @@ def reproduce_output(outcome: "ReproduceOutcome") -> CommandOutput:
         _figures(reproduction),
         *notes(reproduction),
         claims,
+        *study_words.way_words(reproduction.run),
         *study_words.claim_notes(reproduction.answers),
         checklist,
     ]
@@ -249,7 +260,15 @@ def _claim_cells(answer: "ClaimOutcome") -> list[str]:
     derived = "" if claim.ratio is not None or answer.published is None else " (derived)"
     column = f" on {claim.column}" if claim.column else ""
     measured = study_words.ratio(answer.measured)
-    return [claim.words, claim.slow, claim.fast, published + column + derived, measured, claim.source]
+    return [
+        claim.words,
+        claim.slow,
+        claim.fast,
+        published + column + derived,
+        measured,
+        study_words.WAYS[answer.by],
+        claim.source,
+    ]
 
 
 def _document(reproduction: "Reproduction") -> dict[str, Any]:
@@ -258,6 +277,7 @@ def _document(reproduction: "Reproduction") -> dict[str, Any]:
         "title": reproduction.table.title,
         "quick": reproduction.quick,
         "run": reproduction.run.id,
+        "groups": reproduction.run.groups,
         "device": reproduction.run.device,
         "columns": reproduction.table.columns,
         "comparable": reproduction.comparable,
@@ -294,6 +314,7 @@ def _claim_document(answer: "ClaimOutcome") -> dict[str, Any]:
         "source": claim.source,
         "note": claim.note,
         "measured": answer.measured,
+        "by": answer.by,
         "holds": answer.holds,
         "why_not": answer.why_not,
     }

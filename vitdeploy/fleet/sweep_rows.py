@@ -9,8 +9,7 @@ import msgspec
 from vitdeploy.api import cases
 from vitdeploy.api.jobs import job_of
 from vitdeploy.artifacts.manifest import Artifact
-from vitdeploy.benchmarks import bench
-from vitdeploy.benchmarks.trial import case_trials, phone_trial, resume
+from vitdeploy.benchmarks.trial import case_trials, order, phone_trial, resume
 from vitdeploy.benchmarks.trial.case_trials import CaseTrials, Job
 from vitdeploy.benchmarks.trial.request import TrialSlot
 from vitdeploy.catalog import fact_table
@@ -37,7 +36,7 @@ class SweepRows:
         self.files = trial_files
         self._rows = [empty_row(case, earlier) for case in sweep_cases]
         self._slots: dict[int, list[TrialSlot]] = {case.place: [] for case in sweep_cases}
-        for slot in bench.schedule(len(sweep_cases), frame.id, frame.protocol):
+        for (slot,) in order.schedule(len(sweep_cases), frame.id, frame.protocol):
             self._slots[slot.place].append(slot)
         self.total = sum(map(len, self._slots.values()))
         self._load_trials()

@@ -17,7 +17,7 @@ from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import UnreadableFile
 
 if TYPE_CHECKING:
-    from vitdeploy.results.record import Case, Run, Stages, Trial
+    from vitdeploy.results.record import Case, Run, Stages, Trial, Turns
 
 Fault = tuple[str, str]
 """Path of a field as decoding errors name it (``$.results[0].case.device``), and why its value cannot be true."""
@@ -66,6 +66,7 @@ def faults(run: "Run") -> Iterator[Fault]:
             yield from ((f"{path}.parity.{field}", why) for field, why in manifest_faults.parity_faults(result.parity))
         yield from _row_faults(path, result.case, result.artifact_sha256, result.trials, trial_ids)
     yield from _duel_faults(run)
+    yield from _group_faults(run)
 
 
 def shared_trial(run: "Run", other: "Run") -> str | None:
@@ -123,6 +124,42 @@ def _duel_faults(run: "Run") -> Iterator[Fault]:
     for place, (before, after) in enumerate(zip(*sides, strict=False)):
         if before != after and after in sides[0]:
             yield "$.results", f"couple {place} of the duel holds {before.name} and {after.name}"
+
+
+def _group_faults(run: "Run") -> Iterator[Fault]:
+    """Groups, and the couples of a duel, whose rows cannot have taken turns together."""
+    if run.duel is not None and run.groups:
+        yield "$.groups", "groups in a duel, whose couples are its groups"
+    owners: dict[int, int] = {}
+    for number, group in enumerate(run.groups):
+        path = f"$.groups[{number}]"
+        for place in group.rows:
+            if place >= len(run.results):
+                yield f"{path}.rows", f"row {place} of {len(run.results)}"
+            elif (first := owners.setdefault(place, number)) != number or group.rows.count(place) > 1:
+                yield f"{path}.rows", f"row {place} is in $.groups[{first}] too"
+        if group.whole is not None and group.turn_s is None:
+            yield f"{path}.whole", f"{group.whole!r}, of rows that were not to take turns"
+        members = [run.results[place] for place in group.rows if place < len(run.results)]
+        if group.turn_s is None and any(trial.turns is not None for row in members for trial in row.trials):
+            yield f"{path}.turn_s", "none, of rows with trials in turns"
+        yield from _together_faults(path, [row.trials for row in members])
+    for number, couple in enumerate(run.couples):
+        yield from _together_faults(f"couple {number} of $.results", [row.trials for row in couple])
+
+
+def _together_faults(path: str, rows: Sequence[Sequence["Trial"]]) -> Iterator[Fault]:
+    """Trials of one pair, each in turns with the others, that had the same turn or not as many turns."""
+    by_pair: dict[int, list[Turns]] = {}
+    for trial in (trial for row in rows for trial in row):
+        if trial.pair is not None and trial.turns is not None:
+            by_pair.setdefault(trial.pair, []).append(trial.turns)
+    for pair, turns in by_pair.items():
+        places = [place for side in turns for place in side.places]
+        if len(set(places)) != len(places):
+            yield path, f"two trials of pair {pair} had one turn"
+        elif len({len(side.counts) for side in turns}) > 1:
+            yield path, f"{' and '.join(str(len(side.counts)) for side in turns)} turns in pair {pair}"
 
 
 def _row_faults(

@@ -81,7 +81,9 @@ def rederive(result: "Result", protocol: "Protocol | None" = None, *, tails: boo
     if protocol is not None and (finding := validity.incomplete(len(trials), lost, protocol.trials)):
         kept.append(Reason(code=finding[0], message=finding[1], hint=finding[2]))
     summary = _summary(trials, blocks, result.case.batch, tails=tails)
-    noise = None if long else validity.noisy(trials, summary.median_ci95_ms if summary else None)
+    # Of a duel the interval of its ratio says how noisy it was.
+    quiet = long or (result.side is not None and all(trial.turns is not None for trial in trials))
+    noise = None if quiet else validity.noisy(trials, summary.median_ci95_ms if summary else None)
     noisy = () if noise is None else (Reason(code=noise[0], message=noise[1], hint=noise[2]),)
     return msgspec.structs.replace(
         result,

@@ -108,25 +108,37 @@ def pair_differences(
     meanwhile cancels, and the pair's difference is the trimmed mean of those.
     """
     left, right = ({t.pair: t for t in side if t.pair is not None} for side in (base, head))
-    figure = value or log_median
     differences: dict[int, float] = {}
     for pair in sorted(left.keys() & right.keys()):
-        by_turn = _turn_differences(left[pair], right[pair]) if value is None else []
-        differences[pair] = stats.trimmed_mean(by_turn) if by_turn else figure(right[pair]) - figure(left[pair])
+        before, after = left[pair], right[pair]
+        differences[pair] = log_change([before], [after]) if value is None else value(after) - value(before)
     return differences
 
 
-def _turn_differences(base: Trial, head: Trial) -> list[float]:
-    """Log median of each turn of ``head`` minus that of the turn of ``base`` beside it; empty without turns."""
-    sides = [_log_turns(trial) for trial in (base, head)]
-    return [after - before for before, after in zip(*sides, strict=False)]
+def log_change(base: Sequence[Trial], head: Sequence[Trial], *, by_turns: bool = True) -> float:
+    """Logarithm of what the trials of ``head`` take, one after the other, over those of ``base``; all of one pair.
+
+    Args:
+        by_turns: take it turn by turn where all trials are in turns; only of trials that took them together.
+    """
+    turns = [[_turn_medians(trial) for trial in side] for side in (base, head)]
+    if by_turns and all(medians for side in turns for medians in side):
+        shortest = min(len(medians) for side in turns for medians in side)
+        before, after = (np.sum([medians[:shortest] for medians in side], axis=0) for side in turns)
+        return stats.trimmed_mean(np.log(after / before).tolist())
+    return math.log(_sum_of_medians(head)) - math.log(_sum_of_medians(base))
 
 
-def _log_turns(trial: Trial) -> list[float]:
+def _turn_medians(trial: Trial) -> list[float]:
+    """Median of each turn; empty without turns."""
     if trial.turns is None:
         return []
     ends = np.cumsum(trial.turns.counts)
-    return [math.log(stats.median(part)) for part in np.split(np.asarray(trial.samples_ns), ends[:-1])]
+    return [stats.median(part) for part in np.split(np.asarray(trial.samples_ns), ends[:-1])]
+
+
+def _sum_of_medians(trials: Sequence[Trial]) -> float:
+    return sum(stats.median(trial.samples_ns) for trial in trials)
 
 
 def paired(differences: Sequence[float]) -> Effect | None:

@@ -8,7 +8,7 @@ Raw nanoseconds are kept; what follows from them is derived by `derivation`, and
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -112,14 +112,14 @@ class Reading(_Record, frozen=True, kw_only=True):
 
 
 class Turns(_Record, frozen=True, kw_only=True):
-    """How a trial's samples were taken in short turns with the other side of its pair."""
+    """How a trial's samples were taken in short turns with the other sides of its pair."""
 
     counts: tuple[Count, ...]
     """Samples of each turn, in sample order."""
     places: tuple[CountOrZero, ...]
     """Position of each turn among all turns of the pair, from 0."""
     first_ns: tuple[Nanoseconds, ...]
-    """The first inference of each turn, which is no sample: it finds the other side's caches."""
+    """The first inference of each turn, which is no sample: it finds the caches of another side."""
 
 
 class Trial(_Record, frozen=True, kw_only=True):
@@ -154,7 +154,7 @@ class Trial(_Record, frozen=True, kw_only=True):
     block_inferences: Count | None = None
     """Of a block median: how many inferences it is the median of."""
     turns: Turns | None = None
-    """Where the sides of a duel took turns; None: the trial was sampled in one piece."""
+    """Where the sides of a duel, or the rows of a group, took turns; None: the trial was sampled in one piece."""
     resolution_ns: Sample | None = None
     """The step in which the clock or the tool tells times; None: not said, and taken from the samples."""
 
@@ -248,6 +248,18 @@ class Duel(_Record, frozen=True, kw_only=True):
     """Where a side was slower: what explains it."""
 
 
+class Group(_Record, frozen=True, kw_only=True):
+    """Rows whose ratios are wanted: their fresh processes of a round are beside each other, and are one pair."""
+
+    rows: Annotated[tuple[CountOrZero, ...], msgspec.Meta(min_length=2)]
+    """Places of the rows in ``results``."""
+    turn_s: SamplingTime | None
+    """How long a turn was to be sampled, and of fast rows beside slow ones longer; None: whole trials were asked for,
+    or another tool than our worker times them."""
+    whole: str | None = None
+    """Why they were run as whole trials after all, from some round on; None: they were not."""
+
+
 class RunDevice(_Record, frozen=True, kw_only=True):
     """The device's name and what was found on it."""
 
@@ -275,6 +287,8 @@ class Run(_Record, frozen=True, kw_only=True):
     protocol: Protocol
     results: tuple[Result, ...]
     duel: Duel | None = None
+    groups: tuple[Group, ...] = ()
+    """Of a study: rows that took turns; empty where ratios come from rounds of whole trials."""
     commit: str | None = None
     """Of the repository that the command was run in: it names the change behind a regression."""
 

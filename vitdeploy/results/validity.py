@@ -137,8 +137,6 @@ def _share_a_trend(trials: Sequence["Trial"]) -> bool:
 
 def noisy(trials: Sequence["Trial"], interval: tuple[float, float] | None) -> Finding | None:
     """That the machine was not quiet, and who disturbed it; the figure holds, and its interval is wide."""
-    if all(trial.turns is not None for trial in trials):
-        return None  # the interval of a duel's ratio says how noisy that was
     unsteady = sum(trial.steady != "steady" for trial in trials)
     wide = None if interval is None else stats.half_share(interval)
     if (wide is None or wide <= NOISY) and unsteady <= MOST_UNSTEADY * len(trials):

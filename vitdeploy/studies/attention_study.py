@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from vitdeploy.catalog.model_table import ATTENTION_HEAD_DIM
 from vitdeploy.catalog.spec import Size
-from vitdeploy.results.record import Result, Run
+from vitdeploy.results.record import By, Result, Run
 from vitdeploy.studies import paired_rounds, published
 from vitdeploy.studies.paired_rounds import Crossing, Estimate
 
@@ -40,6 +40,8 @@ class Point:
     softmax_ms: Estimate | None
     speedup: Estimate | None
     """Softmax's time over linear's."""
+    by: By | None
+    """How that ratio was measured; None: there is none."""
     published: float | None
     """The same of figure 4, where it has this map."""
 
@@ -165,6 +167,7 @@ def _series(
     """The series of two sides; ``per_pixel``: pixels of the input for one of the first map that is attended to."""
     by_size = [{result.case.size: result for result in reversed(side)} for side in (linear, softmax)]
     times: tuple[dict[int, dict[int, float]], dict[int, dict[int, float]]] = ({}, {})
+    over_under: dict[int, dict[int, float]] = {}
     points: list[Point] = []
     for size in sorted(by_size[0].keys() | by_size[1].keys(), key=lambda size: (size[0] * size[1], size)):
         sides = [results.get(size) for results in by_size]
@@ -172,6 +175,10 @@ def _series(
         for side_times, rounds in zip(times, latencies, strict=True):
             if rounds:
                 side_times[size[0] * size[1]] = rounds
+        pair = [side for side in sides if side is not None]
+        ratios = paired_rounds.ratios(run, pair[1:], pair[:1]) if len(pair) == 2 else {}
+        if ratios:
+            over_under[size[0] * size[1]] = ratios
         points.append(
             Point(
                 size=size,
@@ -179,7 +186,8 @@ def _series(
                 softmax=sides[1],
                 linear_ms=paired_rounds.typical(list(latencies[0].values())),
                 softmax_ms=paired_rounds.typical(list(latencies[1].values())),
-                speedup=paired_rounds.ratio(latencies[1], latencies[0]),
+                speedup=paired_rounds.typical(list(ratios.values())),
+                by=paired_rounds.way(run, pair) if ratios else None,
                 published=figure_4.get(size),
             )
         )
@@ -192,7 +200,7 @@ def _series(
         softmax_exponent=paired_rounds.exponent(times[1]),
         linear_exponent_upper=paired_rounds.exponent(upper[0]),
         softmax_exponent_upper=paired_rounds.exponent(upper[1]),
-        crossing=paired_rounds.crossing(times[1], times[0]),
+        crossing=paired_rounds.crossing(over_under),
     )
 
 

@@ -1,7 +1,8 @@
-"""Ratios and exponents of cases that took turns: the round is the unit, since its trials shared the machine's minute.
+"""Ratios and exponents of interleaved cases: the round is the unit, since its trials shared the machine's minute.
 
 Every round of a run times each case once, in a fresh process. What differs between rounds is the machine, and a
-ratio or a slope taken within each round is free of it.
+ratio or a slope taken within each round is free of it. Where the processes of a round took turns, a ratio is taken turn
+by turn, and is free of what differs within the round too.
 
 Source: a randomized block design, rounds being the blocks; Kalibera & Jones, ISMM 2013, for the fresh process as the
 level that is repeated.
@@ -14,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vitdeploy.results import stats
-from vitdeploy.results.record import Result, Run
+from vitdeploy.results import effects, stats
+from vitdeploy.results.record import By, Result, Run, Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +33,7 @@ def latencies(run: Run, result: Result) -> dict[int, float]:
     """Round → the trial's median latency in ms; empty for a row that may not be quoted."""
     if result.status != "valid":
         return {}
-    rows = len(run.results)
-    return {trial.order // rows: float(np.median(trial.samples_ns)) / 1e6 for trial in result.trials}
+    return {index: stats.median(trial.samples_ns) / 1e6 for index, trial in _by_round(run, result).items()}
 
 
 def summed(parts: Sequence[Mapping[int, float]]) -> dict[int, float]:
@@ -53,9 +53,41 @@ def typical(values: Sequence[float]) -> Estimate | None:
     return Estimate(value=math.exp(logs.value), interval=interval, rounds=logs.rounds)
 
 
-def ratio(over: Mapping[int, float], under: Mapping[int, float]) -> Estimate | None:
-    """How many times longer the one takes than the other, from the ratio within each round; None without any."""
-    return typical([over[index] / under[index] for index in sorted(over.keys() & under.keys())])
+def ratios(run: Run, over: Sequence[Result], under: Sequence[Result]) -> dict[int, float]:
+    """Round → how many times longer the one takes than the other, each one file or several, one after the other.
+
+    Empty where a row may not be quoted; rounds that lack a trial are left out.
+    """
+    rows = (*over, *under)
+    if not over or not under or any(row.status != "valid" for row in rows):
+        return {}
+    by_round = [_by_round(run, row) for row in rows]
+    together = _took_turns(run, rows)
+    shared = set(by_round[0]).intersection(*by_round[1:])
+    divided: dict[int, float] = {}
+    for index in sorted(shared):
+        trials = [trials[index] for trials in by_round]
+        above, below = trials[: len(over)], trials[len(over) :]
+        divided[index] = math.exp(effects.log_change(below, above, by_turns=together))
+    return divided
+
+
+def way(run: Run, rows: Sequence[Result]) -> By:
+    """Whether the trials of these rows took turns together in every round."""
+    together = _took_turns(run, rows) and all(trial.turns is not None for row in rows for trial in row.trials)
+    return "turns" if together else "trials"
+
+
+def _took_turns(run: Run, rows: Sequence[Result]) -> bool:
+    """Whether the rows are in one group, whose trials of a round took turns."""
+    cases = [row.case for row in rows]
+    groups = [[run.results[place].case for place in group.rows] for group in run.groups if group.turn_s is not None]
+    return any(all(case in members for case in cases) for members in groups)
+
+
+def _by_round(run: Run, result: Result) -> dict[int, Trial]:
+    rows = len(run.results)
+    return {trial.order // rows: trial for trial in result.trials}
 
 
 def mean(values: Sequence[float]) -> Estimate:
@@ -96,35 +128,32 @@ class Crossing:
     """Smallest and largest size that were measured with both, and the ratio of the times there; None: there is none."""
 
 
-def crossing(over: Mapping[int, Mapping[int, float]], under: Mapping[int, Mapping[int, float]]) -> Crossing:
-    """Where ``over`` begins to take longer than ``under``, straight lines between the sizes on logarithmic axes.
+def crossing(over_under: Mapping[int, Mapping[int, float]]) -> Crossing:
+    """Where one series begins to take longer than another, straight lines between the sizes on logarithmic axes.
 
     Each round has a crossing of its own, its last one from below; the estimate is over rounds.
+
+    Args:
+        over_under: size (pixels) → round → the one's time over the other's, as of `ratios`.
     """
-    shared = sorted(over.keys() & under.keys())
-    ratios = [(size, estimate.value) for size in shared if (estimate := ratio(over[size], under[size])) is not None]
-    if not ratios:
+    estimates = {size: typical(list(over_under[size].values())) for size in sorted(over_under)}
+    known = [(size, estimate.value) for size, estimate in estimates.items() if estimate is not None]
+    if not known:
         return Crossing()
-    sizes = [size for size, _ in ratios]
-    rounds = sorted(set[int]().union(*(over[size].keys() & under[size].keys() for size in sizes)))
-    places = [place for index in rounds if (place := _last_crossing(over, under, sizes, index)) is not None]
+    sizes = [size for size, _ in known]
+    rounds = sorted(set[int]().union(*(over_under[size] for size in sizes)))
+    places = [place for index in rounds if (place := _last_crossing(over_under, sizes, index)) is not None]
     return Crossing(
         at=typical(places) if len(places) * 2 > len(rounds) else None,
         rounds=len(rounds),
         missed=len(rounds) - len(places),
-        ends=(ratios[0], ratios[-1]),
+        ends=(known[0], known[-1]),
     )
 
 
-def _last_crossing(
-    over: Mapping[int, Mapping[int, float]], under: Mapping[int, Mapping[int, float]], sizes: Sequence[int], index: int
-) -> float | None:
+def _last_crossing(over_under: Mapping[int, Mapping[int, float]], sizes: Sequence[int], index: int) -> float | None:
     """Pixels at which the log ratio of one round crosses zero upwards for the last time."""
-    logs = [
-        (math.log(size), math.log(over[size][index] / under[size][index]))
-        for size in sizes
-        if index in over[size] and index in under[size]
-    ]
+    logs = [(math.log(size), math.log(over_under[size][index])) for size in sizes if index in over_under[size]]
     place: float | None = None
     for (x0, y0), (x1, y1) in itertools.pairwise(logs):
         if y0 <= 0 < y1:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import NOT_VISIBLE, DeviceFacts
 from vitdeploy.catalog.spec import Size
-from vitdeploy.results.record import Result, Run
+from vitdeploy.results.record import By, Result, Run
 from vitdeploy.studies import paired_rounds
 from vitdeploy.studies.paired_rounds import Estimate
 from vitdeploy.studies.published import Claim, Column, PublishedRow, PublishedTable
@@ -41,6 +41,8 @@ class ClaimOutcome:
     claim: Claim
     published: float | None
     measured: Estimate | None
+    by: By | None
+    """How the ratio was measured; None: it was not."""
     why_not: str | None
 
     @property
@@ -163,15 +165,13 @@ def _answer(
     parts: Mapping[str, Sequence[Result]],
     figures: Mapping[str, MeasuredRow],
 ) -> ClaimOutcome:
-    times = {
-        name: paired_rounds.summed([paired_rounds.latencies(run, part) for part in parts[name]])
-        for name in (claim.slow, claim.fast)
-    }
-    missing = [f"{name}: {figures[name].why_not}" for name in times if figures[name].why_not]
+    missing = [f"{name}: {why}" for name in (claim.slow, claim.fast) if (why := figures[name].why_not)]
+    ratios = {} if missing else paired_rounds.ratios(run, parts[claim.slow], parts[claim.fast])
     return ClaimOutcome(
         claim=claim,
         published=claim.ratio or table.published_ratio(claim),
-        measured=paired_rounds.ratio(times[claim.slow], times[claim.fast]) if not missing else None,
+        measured=paired_rounds.typical(list(ratios.values())),
+        by=paired_rounds.way(run, (*parts[claim.slow], *parts[claim.fast])) if ratios else None,
         why_not="; ".join(missing) or None,
     )
 
@@ -210,6 +210,8 @@ def _procedure(table: PublishedTable, run: Run) -> Iterator[Difference]:
     published_boundaries, boundaries = [column.boundary for column in columns], [case.boundary for case in cases]
     published_batches, batches = [str(column.batch or NOT_STATED) for column in columns], [case.batch for case in cases]
     statistic = f"median of medians, {protocol.trials} fresh processes of at least {protocol.min_time_s:g} s"
+    if any(group.turn_s is not None for group in run.groups):
+        statistic += ", those of a ratio in turns"
     weights = {case.weights for case in cases}
     source = "random, seed 0" if weights == {"random:0"} else "from a file"
     heat = [facts.governor or "governor not visible", f"throttling {facts.throttle or NOT_VISIBLE}"]
