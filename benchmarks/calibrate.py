@@ -10,18 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as distributions
 
+from vitdeploy.benchmarks import duel
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.devices import device_facts
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, NoValidMeasurement
-from vitdeploy.results import calibration, effects, stats, verdict
+from vitdeploy.results import calibration, effects, record, stats, verdict
 from vitdeploy.results.calibration import Calibration
 from vitdeploy.results.effects import Effect
 from vitdeploy.results.record import Case, Result, Run
 
 PAIRS = 20
-"""Enough to draw ten of them in 184,756 ways."""
+"""Enough to draw a duel's twelve of them in 125,970 ways."""
 
 FEWEST_PAIRS = 4
 
@@ -31,11 +32,8 @@ FIRST_TARGET = "onnx-fp32"
 COMPARISONS = 2000
 """Null comparisons that are made. Source: peers.md C.5 asks for 200 at least."""
 
-DRAWN = 10
-"""Pairs of a null comparison, the default of a duel."""
-
-COUNTS = (6, 10, 15, 20, 30, 50)
-"""Numbers of pairs whose detectable change is told."""
+COUNTS = (6, 10, 12, 15, 20, 30, 50)
+"""Numbers of pairs whose detectable change is told, the defaults of `duel.PAIRS` among them."""
 
 BOUNDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """What people give to ``--max-slowdown``."""
@@ -68,6 +66,8 @@ def calibrate(run: Run, *, alpha: float, max_slowdown: float, seed: int = 0) -> 
     if len(run.couples) != 1:
         raise NoValidMeasurement(f"run {run.id} is no duel", "Calibrate again.")
     ((a, b),) = run.couples
+    by: record.By = "trials" if run.duel is None else run.duel.by
+    drawn = duel.PAIRS[by]
     medians = [_medians(side) for side in (a, b)]
     shared = sorted(medians[0].keys() & medians[1].keys())
     if len(shared) < FEWEST_PAIRS:
@@ -75,7 +75,7 @@ def calibrate(run: Run, *, alpha: float, max_slowdown: float, seed: int = 0) -> 
     first, second = (np.array([side[pair] for pair in shared]) for side in medians)
     differences = np.array(list(effects.pair_differences(a.trials, b.trials).values()))
     spread, drift = _spreads(first, second, differences)
-    slower, above = _false_alarms(differences, a.case, alpha=alpha, max_slowdown=max_slowdown, seed=seed)
+    slower, above = _false_alarms(differences, a.case, drawn, alpha=alpha, max_slowdown=max_slowdown, seed=seed)
     needed = {count: _detectable(spread, count, alpha=alpha, max_slowdown=max_slowdown) for count in COUNTS}
     threshold = (1 + max_slowdown) ** 2
     return Calibration(
@@ -86,6 +86,7 @@ def calibrate(run: Run, *, alpha: float, max_slowdown: float, seed: int = 0) -> 
         case=a.case.name,
         started_utc=run.started_utc,
         pairs=len(shared),
+        by=by,
         run_spread=spread,
         drift=drift,
         autocorrelation=float(np.median([stats.autocorrelation(t.samples_ns) for t in (*a.trials, *b.trials)])),
@@ -98,7 +99,7 @@ def calibrate(run: Run, *, alpha: float, max_slowdown: float, seed: int = 0) -> 
         max_slowdown=max_slowdown,
         detectable={str(count): value for count, value in needed.items()},
         recommended_pairs=next((count for count, value in needed.items() if value <= threshold), None),
-        recommended_max_slowdown=_recommended_bound(spread, alpha=alpha),
+        recommended_max_slowdown=_recommended_bound(spread, drawn, alpha=alpha),
     )
 
 
@@ -117,9 +118,10 @@ def _medians(side: Result) -> dict[int, float]:
 def _spreads(
     first: NDArray[np.float64], second: NDArray[np.float64], differences: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """A trial's own spread, from the differences; and the drift that pairs share, from what their means have beside it.
+    """A process's own spread, from the differences; and the drift that pairs share, from what is left of their means.
 
-    With own variance s² and shared variance d² a difference has 2s², a mean of two d² + s²/2.
+    With own variance s² and shared variance d² a difference has 2s², a mean of two d² + s²/2. Processes that took turns
+    share more of what the machine does than whole trials, one after the other.
     """
     own = float(np.var(differences, ddof=1)) / 2
     shared = float(np.var((first + second) / 2, ddof=1)) - own / 2
@@ -127,11 +129,11 @@ def _spreads(
 
 
 def _false_alarms(
-    differences: NDArray[np.float64], case: Case, *, alpha: float, max_slowdown: float, seed: int
+    differences: NDArray[np.float64], case: Case, drawn: int, *, alpha: float, max_slowdown: float, seed: int
 ) -> tuple[int, int]:
-    """Of the null comparisons: those that came out ``slower``, and those whose interval lies above no change."""
+    """Of null comparisons of so many pairs: those called ``slower``, and those with an interval above no change."""
     generator = np.random.default_rng(seed)
-    drawn = min(DRAWN, len(differences))
+    drawn = min(drawn, len(differences))
     slower = above = 0
     for _ in range(COMPARISONS):
         chosen = generator.choice(differences, drawn, replace=False) * generator.choice((-1.0, 1.0), drawn)
@@ -150,7 +152,7 @@ def _detectable(spread: float, pairs: int, *, alpha: float, max_slowdown: float)
     return verdict.detectable(effect, max_slowdown=max_slowdown, alpha=alpha)
 
 
-def _recommended_bound(spread: float, *, alpha: float) -> float:
-    """The smallest of the usual bounds at which the default pairs show a change of twice the bound."""
-    bounds = (b for b in BOUNDS if _detectable(spread, DRAWN, alpha=alpha, max_slowdown=b) <= (1 + b) ** 2)
+def _recommended_bound(spread: float, pairs: int, *, alpha: float) -> float:
+    """The smallest of the usual bounds at which so many pairs show a change of twice the bound."""
+    bounds = (b for b in BOUNDS if _detectable(spread, pairs, alpha=alpha, max_slowdown=b) <= (1 + b) ** 2)
     return next(bounds, BOUNDS[-1])

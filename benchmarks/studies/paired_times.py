@@ -1,4 +1,4 @@
-"""Paired times of two files: their medians, the ratio, and its interval, as the studies print them."""
+"""Paired times of two files or loops: their medians, the ratio, and its interval, as the studies print them."""
 
 import statistics
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ HEADS = ("faster", "95 % interval")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedTimes:
-    """Two files that were timed in turns."""
+    """Two sides that were timed in pairs."""
 
     first_ms: float
     second_ms: float
@@ -29,11 +29,16 @@ class PairedTimes:
 
 
 def compare(first_ms: Sequence[float], second_ms: Sequence[float]) -> PairedTimes:
-    """Both files' times, pair by pair."""
-    ratios = [[first / second] for first, second in zip(first_ms, second_ms, strict=True)]
+    """Both sides' times, pair by pair."""
+    ratios = [first / second for first, second in zip(first_ms, second_ms, strict=True)]
+    return of_ratios(statistics.median(first_ms), statistics.median(second_ms), ratios)
+
+
+def of_ratios(first_ms: float, second_ms: float, ratios: Sequence[float]) -> PairedTimes:
+    """Both sides' typical times, and the ratio of each pair."""
     return PairedTimes(
-        first_ms=statistics.median(first_ms),
-        second_ms=statistics.median(second_ms),
-        ratio=stats.median_of_medians(ratios),
-        interval=stats.median_interval(ratios),
+        first_ms=first_ms,
+        second_ms=second_ms,
+        ratio=stats.geometric_mean(ratios),
+        interval=stats.interval_of_medians(ratios),
     )

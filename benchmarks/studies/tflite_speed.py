@@ -1,19 +1,17 @@
 """Speed of the TFLite rewrites: our file with exact cubic upsampling against both converters' plain files.
 
-    python -m vitdeploy.benchmarks.studies.tflite_speed [--models NAME…] [--size HxW] [--pairs 10] [--threads 1 2]
+    python -m vitdeploy.benchmarks.studies.tflite_speed [--models NAME…] [--size HxW] [--pairs 6] [--threads 1 2]
                                                 [--converter onnx2tf|litert-torch] [--files DIR]
 
 The plain files are made by onnx2tf and by litert-torch of the same model, made bilinear where it is cubic: a cubic
 resize is no operator of TFLite, so that is all they can do. Without litert-torch its columns are left out, and a model
-that cannot be converted is left out with its reason. Every visit is a fresh process. A pair is each file
-once and then each once more in the opposite order; its ratio is that of geometric means, so that a machine that
-drifts meets all alike. The interval is Student's t over the logarithms of the pairs' ratios.
+that cannot be converted is left out with its reason. All files of a model take turns as the sides of `vitdeploy duel`
+do: fresh processes beside each other, of which the ratio is taken turn by turn. The interval is Student's t over the
+logarithms of the rounds' ratios.
 """
 
 # pyright: reportUnknownMemberType=false
 
-import math
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,8 +24,8 @@ from torch import nn
 from torch.nn import functional
 
 from vitdeploy import units
-from vitdeploy.artifacts.manifest import Delegation
-from vitdeploy.benchmarks.studies import command_line, paired_times
+from vitdeploy.artifacts.manifest import Artifact, Delegation
+from vitdeploy.benchmarks.studies import command_line, files_by_turns, paired_times
 from vitdeploy.benchmarks.studies.command_line import (
     LeftOut,
     each_model,
@@ -41,7 +39,7 @@ from vitdeploy.benchmarks.studies.command_line import (
 from vitdeploy.benchmarks.studies.paired_times import PairedTimes
 from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
-from vitdeploy.errors import MissingPackage, ToolchainFailed, UsageError
+from vitdeploy.errors import MissingPackage, UsageError
 from vitdeploy.models.efficientvit_blocks import Upsample
 
 TARGET = "tflite-fp32"
@@ -52,9 +50,6 @@ MODELS = (
     *(f"efficientvit_{variant}" for variant in ("b0", "b1", "b2", "b3", "l1", "l2", "l3")),
 )
 """Where nothing is named: those that the project's own goals are about."""
-
-VISIT_LIMIT_S = 600.0
-"""A visit that takes longer is an error."""
 
 COUNTED: Mapping[str, tuple[str, ...]] = {
     "transp.": ("TRANSPOSE",),
@@ -81,7 +76,7 @@ class Bilinear(nn.Module):
 class File:
     """One file and what is in it."""
 
-    path: Path
+    artifact: Artifact
     operators: Mapping[str, int]
     delegation: Delegation
 
@@ -115,8 +110,8 @@ def rows(
     ours = _file(_ours, spec, size, attention, converter, folder)
     plain = {name: _file(_plain, spec, size, attention, name, folder) for name in plain_by}
     for count in threads:
-        files = {"ours": ours.path, **{name: file.path for name, file in plain.items()}}
-        times = in_turns(files, pairs=pairs, threads=count)
+        files = {"ours": ours.artifact, **{name: file.artifact for name, file in plain.items()}}
+        timed = files_by_turns.timed(files, pairs=pairs, threads=count)
         for name, file in plain.items():
             yield SpeedRow(
                 model=spec.name,
@@ -125,50 +120,26 @@ def rows(
                 against=name,
                 plain=file,
                 ours=ours,
-                times=paired_times.compare(times[name], times["ours"]),
+                times=timed.compared(name, "ours"),
             )
-
-
-def in_turns(files: Mapping[str, Path], *, pairs: int, threads: int) -> dict[str, list[float]]:
-    """Milliseconds of each file for each pair; each is the geometric mean of two visits."""
-    times: dict[str, list[float]] = {name: [] for name in files}
-    names = list(files)
-    for turn in range(pairs):
-        order = names[turn % len(names) :] + names[: turn % len(names)]  # another file begins each time
-        visits: dict[str, list[float]] = {name: [] for name in files}
-        for name in (*order, *reversed(order)):
-            visits[name].append(visit(files[name], threads))
-        for name, (first, second) in visits.items():
-            times[name].append(math.sqrt(first * second))
-    return times
-
-
-def visit(file: Path, threads: int) -> float:
-    """Median milliseconds of one inference, in a fresh process.
-
-    Raises:
-        ToolchainFailed: the file does not run.
-    """
-    command = [sys.executable, "-m", "vitdeploy.benchmarks.studies.tflite_visit", str(file), str(threads)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=VISIT_LIMIT_S, check=False)
-    if result.returncode != 0:
-        last = (result.stderr.strip().splitlines() or ["no output"])[-1]
-        raise ToolchainFailed(f"{file} does not run: {last[:200]}", "Make the files again.")
-    return float(result.stdout) / 1e6
 
 
 def _file(make: Any, spec: ModelSpec, size: Size, attention: Attention, converter: str, folder: Path) -> File:
     """The file of a maker, taken from the folder where it lies there already."""
     kind = make.__name__.strip("_")
-    path = folder / f"{spec.name}-{attention}-{size_words(size)}-{kind}-{converter}.tflite"
+    path = folder / f"{spec.name}-{attention}-{size_words(size)}-{kind}-{converter}" / "model.tflite"
     if not path.exists():
-        say(f"making {path.name}")
+        say(f"making {path.parent.name}")
+        path.parent.mkdir(exist_ok=True)
         module = registry.load("vitdeploy.models.create:create")(spec, attention=attention)
         with tempfile.TemporaryDirectory(prefix="vitdeploy-tflite-speed-") as place:
             file: Path = make(module, spec, size, converter, Path(place))
             path.write_bytes(file.read_bytes())
     inspect = registry.load("vitdeploy.exporters.tflite.inspect_file")
-    return File(path=path, operators=inspect.operators(path), delegation=inspect.delegation(path))
+    inputs, outputs = inspect.tensors(path)
+    variant = registry.variant_of(spec, TARGET, size=size, attention=attention)
+    artifact = files_by_turns.artifact_of(path, variant, spec, inputs=inputs, outputs=outputs)
+    return File(artifact=artifact, operators=inspect.operators(path), delegation=inspect.delegation(path))
 
 
 def _ours(module: nn.Module, spec: ModelSpec, size: Size, converter: str, place: Path) -> Path:
@@ -213,8 +184,8 @@ def _print(rows: Sequence[SpeedRow], converter: str, pairs: int, attention: str)
         labels = (row.model, size_words(row.size), str(row.threads), row.against)
         cells.append((*labels, before, after, *row.times.cells, *(f"{plain} → {ours}" for plain, ours in counts)))
     print_table(
-        f"{attention} attention, batch 1, {pairs} pairs of fresh processes, ai-edge-litert with XNNPACK, random "
-        f"weights (seed 0); plain is bilinear, ours is exactly cubic and made by {converter}; counts: plain → ours",
+        f"{attention} attention, batch 1, {pairs} rounds of fresh processes by turns, ai-edge-litert with XNNPACK, "
+        f"random weights (seed 0); plain is bilinear, ours exactly cubic and made by {converter}; counts: plain → ours",
         ("model", "size", "thr", "against", "plain, ms", "ours, ms", *paired_times.HEADS, "nodes", "parts", *COUNTED),
         cells,
         left=("against",),
@@ -232,13 +203,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--models", nargs="+", default=MODELS, metavar="NAME")
     parser.add_argument("--size", default=None, metavar="HxW")
     parser.add_argument("--attention", default="relu", choices=("relu", "softmax"))
-    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--pairs", type=int, default=files_by_turns.PAIRS)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--converter", default=PLAIN[0], choices=PLAIN, help="who makes our file")
     parser.add_argument("--files", type=Path, default=None, help="a folder that keeps the files for the next time")
     options = parser.parse_args(arguments)
     if min(options.pairs, *options.threads) < 1:
-        raise UsageError("--pairs and --threads are whole numbers from 1", "Use --pairs 10 --threads 1 2.")
+        raise UsageError("--pairs and --threads are whole numbers from 1", "Use --pairs 6 --threads 1 2.")
     packages.require(("torch", "onnx2tf", "ai_edge_litert"))
     plain_by = _plain_by(options.converter)
     specs = [registry.find_model(name) for name in options.models]

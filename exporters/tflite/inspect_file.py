@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
-from vitdeploy.artifacts.manifest import Delegation
+from vitdeploy.artifacts.manifest import Delegation, Tensor
 from vitdeploy.errors import ToolchainFailed
 
 DELEGATE = "XNNPACK"
@@ -46,6 +47,28 @@ def operators(file: Path) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
+def tensors(file: Path) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """The inputs and outputs of a file that nobody described, as a manifest has them.
+
+    Raises:
+        ToolchainFailed: the runtime refuses the file.
+    """
+    interpreter = _loaded(file)
+    inputs, outputs = (
+        tuple(
+            Tensor(
+                name=str(entry["name"]),
+                shape=tuple(int(side) for side in entry["shape"]),
+                dtype=np.dtype(entry["dtype"]).name,
+                layout="NHWC" if len(entry["shape"]) == 4 else "other",
+            )
+            for entry in entries
+        )
+        for entries in (interpreter.get_input_details(), interpreter.get_output_details())
+    )
+    return inputs, outputs
+
+
 def foreign(counts: Mapping[str, int]) -> list[str]:
     """Names of the operators that a runtime with TFLite's own operators does not have."""
     return sorted(name for name in counts if name not in _BUILTIN.values())
@@ -72,12 +95,7 @@ def delegation(file: Path) -> Delegation:
     Raises:
         ToolchainFailed: the runtime refuses the file.
     """
-    try:
-        interpreter = Interpreter(model_path=str(file), num_threads=1)
-        interpreter.allocate_tensors()
-        nodes: Sequence[Any] = getattr(interpreter, "_get_ops_details")()  # noqa: B009 - no public name for it
-    except (RuntimeError, ValueError) as error:
-        raise ToolchainFailed(f"ai-edge-litert refuses {file}: {error}", "Export the model again.") from error
+    nodes: Sequence[Any] = getattr(_loaded(file), "_get_ops_details")()  # noqa: B009 - no public name for it
     parts = [node for node in nodes if node["op_name"] == "DELEGATE"]
     originals = {int(node["index"]): node for node in nodes if node["op_name"] != "DELEGATE"}
     maker = {int(tensor): index for index, node in originals.items() for tensor in node["outputs"]}
@@ -100,6 +118,15 @@ def delegation(file: Path) -> Delegation:
         taken=_counts(names[index] for index in taken),
         transposes=sum(name == TRANSPOSE for name in names.values()),
     )
+
+
+def _loaded(file: Path) -> Any:
+    try:
+        interpreter: Any = Interpreter(model_path=str(file), num_threads=1)
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise ToolchainFailed(f"ai-edge-litert refuses {file}: {error}", "Export the model again.") from error
+    return interpreter
 
 
 def _counts(names: Any) -> dict[str, int]:

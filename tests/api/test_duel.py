@@ -13,10 +13,13 @@ import pytest
 from tests.doubles import artifacts
 from tests.doubles.fakes import FakeConnection, fake_trial
 from vitdeploy.api import calibrate as calibrating
+from vitdeploy.api.calibrate import CalibrateOutcome
 from vitdeploy.api.duel import DuelRequest
 from vitdeploy.benchmarks import bench, calibrate, duel
 from vitdeploy.benchmarks.studies import decision
 from vitdeploy.benchmarks.trial.case_trials import Job
+from vitdeploy.cli import compare as compare_verbs
+from vitdeploy.cli.console import Table
 from vitdeploy.devices import inventory
 from vitdeploy.errors import NothingToCompare, NoValidMeasurement, UnreadableFile, UsageError
 from vitdeploy.processes.connection import CommandResult
@@ -148,9 +151,26 @@ def test_an_a_a_duel_tells_the_noise_that_was_planted(tmp_path: Path):
     assert found.false_alarm_rate_ci95[1] < 0.02
     assert found.false_alarm_any_rate_ci95[0] < 0.015
     assert found.detectable["6"] > found.detectable["10"] > found.detectable["20"] > 1.02
+    assert found.by == "trials"
     calibration.save(found)
     assert calibration.find("local", run.device.facts) == found
     assert calibration.find("local", {**run.device.facts, "cpu": "another"}) is None
+
+
+def test_a_calibration_by_turns_is_of_such_duels(tmp_path: Path):
+    run = fight(tmp_path, noisy(1.0, 0.01), pairs=20, early=False, same=True)
+    assert run.duel is not None
+    took_turns = msgspec.structs.replace(run, duel=msgspec.structs.replace(run.duel, by="turns", turn_s=0.06))
+    ways = [calibrate.calibrate(each, alpha=0.01, max_slowdown=0.02) for each in (run, took_turns)]
+    assert [found.by for found in ways] == ["trials", "turns"]
+    assert ways[0].detectable == ways[1].detectable
+    assert ways[1].detectable["12"] < ways[1].detectable["10"], "twelve pairs are the default of turns"
+    assert ways[1].recommended_max_slowdown <= ways[0].recommended_max_slowdown
+    words = compare_verbs.calibrate_output(CalibrateOutcome(calibration=ways[1], path=tmp_path, run_path=tmp_path))
+    (table, _) = words.human
+    assert isinstance(table, Table)
+    assert "20 pairs of processes by turns of the same file" in (table.title or "")
+    assert "--max-slowdown for 12 pairs" in dict(table.rows)
 
 
 def test_too_few_pairs_are_no_calibration(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""The TFLite rewrite benchmark takes turns fairly, times in a fresh process, and says when a file does not run."""
+"""The TFLite rewrite benchmark times any file by turns, and says when one does not run."""
 
 from pathlib import Path
 
@@ -8,31 +8,39 @@ for package in ("torch", "ai_edge_litert"):
     pytest.importorskip(package, reason=f"TFLite files are timed with {package}")
 
 from tests.doubles import artifacts
-from vitdeploy.benchmarks.studies import tflite_speed
-from vitdeploy.errors import ToolchainFailed
+from vitdeploy.benchmarks.studies import files_by_turns, tflite_speed
+from vitdeploy.catalog import registry
+from vitdeploy.errors import NoValidMeasurement
+from vitdeploy.exporters.tflite import inspect_file
+from vitdeploy.processes.local import LocalConnection
+from vitdeploy.studies import paired_rounds
 
 
-def test_each_file_begins_as_often_as_the_others_and_meets_the_same_drift(monkeypatch: pytest.MonkeyPatch):
-    asked: list[str] = []
-
-    def visit(file: Path, threads: int) -> float:
-        asked.append(file.name)
-        return float(2 ** len(asked))  # a machine that becomes twice as slow with every visit
-
-    monkeypatch.setattr(tflite_speed, "visit", visit)
-    files = {name: Path(name) for name in ("ours", "a", "b")}
-    times = tflite_speed.in_turns(files, pairs=3, threads=1)
-    assert [asked[first] for first in (0, 6, 12)] == ["ours", "a", "b"]
-    assert times["a"] == pytest.approx(times["ours"])
-    assert times["b"] == pytest.approx(times["ours"])
-
-
-def test_a_visit_is_a_process_that_prints_its_median(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    made = artifacts.conv_relu_tflite(tmp_path)
-    assert 0 < tflite_speed.visit(made.file, threads=1) < 1e3
-    made.file.write_bytes(b"no model")
-    with pytest.raises(ToolchainFailed, match="does not run"):
-        tflite_speed.visit(made.file, threads=1)
+def test_files_that_no_export_described_take_turns(tmp_path: Path):
+    """Any TFLite file is timed: what goes in and out is read from it."""
+    made = artifacts.conv_relu_tflite(tmp_path / "made")
+    bare = tmp_path / "bare" / "model.tflite"
+    bare.parent.mkdir()
+    bare.write_bytes(made.file.read_bytes())
+    inputs, outputs = inspect_file.tensors(bare)
+    assert [(t.shape, t.dtype) for t in inputs] == [(t.shape, t.dtype) for t in made.manifest.inputs]
+    spec = registry.find_model("efficientvit_b0")
+    artifact = files_by_turns.artifact_of(bare, made.manifest.variant, spec, inputs=inputs, outputs=outputs)
+    connection = LocalConnection(lock_folder=tmp_path)
+    timed = files_by_turns.timed(
+        {"made": made, "bare": artifact}, pairs=3, threads=1, min_time_s=0.02, connection=connection
+    )
+    assert paired_rounds.way(timed.run, timed.run.results) == "turns"
+    times = timed.compared("made", "bare")
+    assert times.interval is not None
+    assert 0.1 < times.ratio < 10
+    bare.write_bytes(b"no model")
+    broken = files_by_turns.artifact_of(bare, made.manifest.variant, spec, inputs=inputs, outputs=outputs)
+    timed = files_by_turns.timed(
+        {"made": made, "bare": broken}, pairs=3, threads=1, min_time_s=0.02, connection=connection
+    )
+    with pytest.raises(NoValidMeasurement, match=r"bare has no figure: .*refuses"):
+        timed.compared("made", "bare")
 
 
 def test_the_plain_file_is_the_model_made_bilinear():

@@ -26,7 +26,7 @@ class CalibrateOutcome:
 
 
 CALIBRATION_MODEL = "efficientvit_b1"
-"""Small enough that a calibration takes a minute, large enough to use all cores."""
+"""Small enough that a calibration takes a few minutes, large enough to use all cores."""
 
 
 def calibrate_plan(request: DuelRequest) -> list[str]:

@@ -38,6 +38,15 @@ DuelTime = Annotated[
         "--min-time", metavar="S", help="Sampling time of a side in each pair; default: 2.5, of whole trials 1."
     ),
 ]
+DuelBy = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="turns|trials",
+        help="Short turns of both processes, or whole trials one after the other; default: turns.",
+        autocompletion=completion.words("turns", "trials"),
+    ),
+]
 _SIDE = "An artifact, or MODEL[+softmax][:TARGET][@HxW]."
 
 
@@ -51,14 +60,7 @@ def duel_command(
     pairs: Annotated[
         int | None, typer.Option(metavar="N", help="At most so many pairs; default: 12, of whole trials 10.")
     ] = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            metavar="turns|trials",
-            help="Short turns of both processes, or whole trials one after the other; default: turns.",
-            autocompletion=completion.words("turns", "trials"),
-        ),
-    ] = None,
+    by: DuelBy = None,
     min_time_s: DuelTime = None,
     priority: Priority = None,
     max_slowdown: MaxSlowdown = None,
@@ -147,6 +149,7 @@ def calibrate_command(
     device: Device = None,
     threads: Threads = None,
     pairs: Annotated[int | None, typer.Option(metavar="N", help="Pairs of the same file; default: 20.")] = None,
+    by: DuelBy = None,
     min_time_s: DuelTime = None,
     priority: Priority = None,
     max_slowdown: MaxSlowdown = None,
@@ -260,9 +263,13 @@ def accept_output(baseline: "Baseline") -> CommandOutput:
 
 def calibrate_output(outcome: "CalibrateOutcome") -> CommandOutput:
     """A device's noise, and the pairs and thresholds that follow from it."""
+    from vitdeploy.benchmarks import duel
+
     noise = outcome.calibration
     alpha = f"{noise.alpha:g}"
-    title = f"{noise.device}, {noise.case}, {noise.pairs} pairs of the same file"
+    way = "processes by turns" if noise.by == "turns" else "whole trials"
+    default = duel.PAIRS[noise.by]
+    title = f"{noise.device}, {noise.case}, {noise.pairs} pairs of {way} of the same file"
     answers = (
         ("spread between fresh processes", f"{noise.run_spread:.2%} (standard deviation)"),
         ("drift that a pair shares", f"{noise.drift:.2%}"),
@@ -280,7 +287,7 @@ def calibrate_output(outcome: "CalibrateOutcome") -> CommandOutput:
             ", ".join(f"{count} pairs {ratio - 1:.1%}" for count, ratio in noise.detectable.items()),
         ),
         (f"pairs that show {(1 + noise.max_slowdown) ** 2 - 1:.1%}", str(noise.recommended_pairs or "more than 50")),
-        ("--max-slowdown for 10 pairs", f"{noise.recommended_max_slowdown:.1%}"),
+        (f"--max-slowdown for {default} pairs", f"{noise.recommended_max_slowdown:.1%}"),
     )
     return CommandOutput(
         document={"calibration": noise, "path": str(outcome.path), "run": str(outcome.run_path)},

@@ -27,6 +27,7 @@ from vitdeploy.results.quantities import (
     Share,
     Utc,
 )
+from vitdeploy.results.record import By
 
 SCHEMA = 1
 
@@ -42,8 +43,10 @@ class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     case: str
     started_utc: Utc
     pairs: Count
+    by: By = "trials"
+    """Both processes of a pair took turns, or were run one after the other; what follows holds for such duels."""
     run_spread: LogSpread
-    """Standard deviation of a trial's log median beside the drift that both sides of a pair share."""
+    """Standard deviation of a process's log time beside the drift that both processes of a pair share."""
     drift: LogSpread
     """Standard deviation of that shared drift over the session, on the log scale."""
     autocorrelation: Correlation
