@@ -30,5 +30,5 @@ def test_a_dry_run_of_gc_removes_nothing_and_says_so(
     assert main(["cache", "gc", "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "would be removed" in out
-    assert main(["cache", "gc"]) == 0
+    assert main(["cache", "gc", "--yes"]) == 0
     assert "0 removed" in capsys.readouterr().out

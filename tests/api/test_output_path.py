@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from vitdeploy.api import output_path
+from tests.doubles import make_run
+from vitdeploy.api import interrupted, output_path
+from vitdeploy.api.cases import Planned
 from vitdeploy.errors import UnreadableFile, UsageError
+from vitdeploy.results import record
 
 HOLDS = """
 import sys
@@ -90,3 +94,77 @@ def test_places_that_cannot_hold_a_run_are_refused_before_the_work(tmp_path: Pat
         with pytest.raises(error), output_path.claimed(path, path, resume=resume):
             pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "pipe"]
+
+
+def test_a_name_that_was_not_given_is_said_at_once(tmp_path: Path):
+    said: list[str] = []
+    with output_path.claimed(None, tmp_path / "local-1.json", progress=said.append) as out:
+        assert said == [f"writing {out}"]
+    with output_path.claimed(tmp_path / "given.json", tmp_path / "unused", progress=said.append):
+        assert len(said) == 1
+
+
+def test_a_file_is_replaced_when_the_new_one_is_whole_with_what_lies_beside_it(tmp_path: Path):
+    path = tmp_path / "run.json"
+    path.write_text("before")
+    with pytest.raises(UsageError) as refused, output_path.claimed(path, path, force=False):
+        pass
+    assert "--force" in refused.value.hint
+    with output_path.claimed(path, path, force=True) as work:
+        work.write_text("after")
+        work.with_suffix(".log").write_text("log")
+        assert path.read_text() == "before"
+    assert path.read_text() == "after"
+    assert (tmp_path / "run.log").read_text() == "log"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["run.json", "run.log"]
+
+
+def replace_by_half(path: Path) -> None:
+    """Ctrl-C in the middle of a replacement."""
+    with output_path.claimed(path, path, force=True) as work:
+        work.write_text("half")
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_replacement_leaves_the_file_and_is_gone_on_with(tmp_path: Path):
+    path = tmp_path / "run.json"
+    path.write_text("before")
+    with pytest.raises(KeyboardInterrupt):
+        replace_by_half(path)
+    assert path.read_text() == "before"
+    with output_path.claimed(path, path, force=True, resume=True) as work:
+        assert work.read_text() == "half"
+        work.write_text("whole")
+    assert path.read_text() == "whole"
+    with pytest.raises(KeyboardInterrupt):
+        replace_by_half(path)
+    with output_path.claimed(path, path, force=True) as work:
+        assert not work.exists()
+        work.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_force_of_a_file_that_is_not_there_writes_it(tmp_path: Path):
+    with output_path.claimed(tmp_path / "run.json", tmp_path, force=True) as work:
+        assert work == tmp_path / "run.json"
+
+
+def test_resume_without_a_name_finds_the_last_interrupted_run(tmp_path: Path):
+    whole = make_run.run(make_run.row("efficientvit_b1", "onnx-fp32", 7.4, seed=1), name="whole")
+    rows = [msgspec.structs.replace(row, trials=row.trials[:2]) for row in whole.results]
+    half = msgspec.structs.replace(whole, results=tuple(rows))
+    for number, (name, run) in enumerate((("local-1", half), ("local-2", half), ("local-3", whole), ("other-4", half))):
+        record.save(run, tmp_path / f"{name}.json")
+        os.utime(tmp_path / f"{name}.json", (number, number))
+    (tmp_path / "local-5.json").write_text("no run")
+    default = tmp_path / "local-20260131-235959.json"
+    planned = [Planned(variant=row.case.variant, streams=1) for row in half.results]
+    matches = interrupted.of_workload(planned, half.protocol)
+    with output_path.claimed(None, default, resume=True, matches=matches) as out:
+        assert out.name == "local-2.json"
+    other = interrupted.of_workload([*planned, *planned], half.protocol)
+    with (
+        pytest.raises(UsageError, match="no interrupted run of this workload"),
+        output_path.claimed(None, default, resume=True, matches=other),
+    ):
+        pass

@@ -5,7 +5,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from rich.console import Console
 
 from tests.doubles import make_run
 from vitdeploy.api.attention import AttentionOutcome
@@ -32,11 +31,7 @@ def run(suite: str | None = None, seed: int = 1) -> record.Run:
 
 
 def printed(outcome: CommandOutput) -> str:
-    console = Console(width=160)
-    with console.capture() as caught:
-        for part in outcome.human:
-            console.print(part, soft_wrap=isinstance(part, str))
-    return caught.get()
+    return "\n".join(map(str, outcome.human))
 
 
 def reproduced() -> reproduction.Reproduction:

@@ -79,6 +79,7 @@ def test_ctrl_c_before_any_trial_is_the_same_command(tmp_path: Path, monkeypatch
         with output_path.claimed(None, Path("runs/run.json")):
             raise KeyboardInterrupt
 
+    options.note_arguments(["duel", "a b", "c"])
     with pytest.raises(Interrupted) as ended:
         options.verb(work)()
-    assert ended.value.hint == "Run the same command again."
+    assert ended.value.hint == "Run it again: `vitdeploy duel 'a b' c`."

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from vitdeploy import documents
-from vitdeploy.api import output_path, studies
+from vitdeploy.api import studies
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.studies import StudyPlan, StudyRequest
 from vitdeploy.artifacts.store import Store
@@ -53,12 +53,11 @@ def attention(
     plan = _planned(networks, request)
     published_tables.check_runs(plan.rows, plan.device)
     protocol = plan.protocol(attention_study.SUITE)
-    default = output_path.new_path("runs", "attention", plan.device.name)
-    with output_path.claimed(request.out, default, resume=request.resume) as out:
+    with studies.claimed(plan, protocol, "attention", progress) as out:
         run = studies.timed(plan, protocol, out, progress, on_trial)
         kernels = _kernels(run, plan.device, progress)
         documents.write(_kernels_path(out), kernels)
-        return _outcome(run, kernels, out, request.page)
+    return _outcome(run, kernels, request.out or out, request.page)
 
 
 def attention_of(path: Path, page: Path | None = None) -> AttentionOutcome:

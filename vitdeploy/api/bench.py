@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitdeploy.api import cases, output_path
+from vitdeploy.api import cases, interrupted, output_path
 from vitdeploy.api.cases import DEFAULT_SUITE, BenchRequest, Planned
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.jobs import jobs_for
@@ -49,12 +49,20 @@ def bench(
     request, device, planned = _planned(what, request)
     protocol = _protocol(what, request)
     resume = request.resume
-    with output_path.claimed(request.out, output_path.new_path("runs", device.name), resume=resume) as out:
+    with output_path.claimed(
+        request.out,
+        output_path.new_path("runs", device.name),
+        resume=resume,
+        force=request.force,
+        matches=interrupted.of_workload(planned, protocol),
+        progress=progress,
+    ) as out:
         jobs = jobs_for(planned, request, device, device_facts.facts_of(device), progress=progress)
         run = timing.run(
             jobs, device=device, protocol=protocol, out=out, resume=resume, progress=progress, on_trial=on_trial
         )
-    return BenchOutcome(run=run, path=out, exit_code=worst_exit_code(timing.exit_code_of(r) for r in run.results))
+    path = request.out or out
+    return BenchOutcome(run=run, path=path, exit_code=worst_exit_code(timing.exit_code_of(r) for r in run.results))
 
 
 def _protocol(what: Sequence[str], request: BenchRequest) -> Protocol:

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from vitdeploy.artifacts.manifest import Manifest
 from vitdeploy.artifacts.store import Store, StoreEntry
 from vitdeploy.devices import inventory
 from vitdeploy.errors import UsageError, VitdeployError
@@ -20,6 +21,10 @@ class CacheRow:
     used: str
     """Day of the last use, ISO 8601."""
     key: str = ""
+    """Digest of what it was made from: the name of its folder in the store."""
+    options: str = ""
+    """What sets it apart from others of its name: weights, attention, head, element types, parity."""
+    path: str = ""
 
 
 def cache_ls() -> list[CacheRow]:
@@ -27,7 +32,13 @@ def cache_ls() -> list[CacheRow]:
     return [_row(entry) for entry in Store().entries()]
 
 
-def cache_gc(*, older_than_days: float = 0.0, dry_run: bool = False, progress: Progress = silent) -> list[CacheRow]:
+UNUSED_DAYS = 30.0
+"""What was not used for so long is removed. Source: choice of ours, a month between two looks at one model."""
+
+
+def cache_gc(
+    *, older_than_days: float = UNUSED_DAYS, dry_run: bool = False, progress: Progress = silent
+) -> list[CacheRow]:
     """Remove stored artifacts that were not used for so long, and every file of ours on the configured phones.
 
     Returns what was (or would be) removed. ``progress`` gets the phones that are absent or in use.
@@ -60,4 +71,17 @@ def _row(entry: StoreEntry) -> CacheRow:
         size_bytes=entry.size_bytes,
         used=time.strftime("%Y-%m-%d", time.localtime(entry.used_s)),
         key=entry.key,
+        options=_options(manifest),
+        path=str(entry.folder),
     )
+
+
+def _options(manifest: Manifest) -> str:
+    words = [
+        *(["softmax"] if manifest.attention == "softmax" else []),
+        *([manifest.head] if manifest.head != "logits" else []),
+        *([f"{manifest.io} io"] if manifest.io != "fp32" else []),
+        manifest.weights.words,
+        *([manifest.state] if manifest.state != "ready" else []),
+    ]
+    return ", ".join(words)

@@ -47,6 +47,7 @@ def calibrate(
     """
     side, request = _planned(request)
     _check_place(request.device)
+    progress(f"writing {request.out}")
     outcome = duel(side, side, request, progress=progress, on_trial=on_trial)
     measured = calibrating.calibrate(outcome.run, alpha=request.alpha, max_slowdown=request.max_slowdown)
     return CalibrateOutcome(calibration=measured, path=calibration.save(measured), run_path=outcome.path)

@@ -44,6 +44,8 @@ class BenchRequest:
     out: Path | None = None
     artifacts: Path = Path("artifacts")
     resume: bool = False
+    force: bool = False
+    """Replace ``out`` when the new run is whole."""
 
 
 FALLBACK_TARGETS = ("onnx-fp32",)

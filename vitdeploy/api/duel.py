@@ -43,6 +43,8 @@ class DuelRequest:
     """Look at the data before the end."""
     out: Path | None = None
     artifacts: Path = Path("artifacts")
+    force: bool = False
+    """Replace ``out`` when the new run is whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +95,10 @@ def timed_duel(
     sides: Sequence[Planned], names: tuple[str, str], request: DuelRequest, progress: Progress, on_trial: OnTrial
 ) -> DuelOutcome:
     """The duel of sides A and B of each case; a side that cannot be made is an error."""
-    with output_path.claimed(request.out, output_path.new_path("runs", "duel", request.device)) as out:
-        return _timed_into(out, sides, names, request, progress, on_trial)
+    default = output_path.new_path("runs", "duel", request.device)
+    with output_path.claimed(request.out, default, force=request.force, progress=progress) as out:
+        outcome = _timed_into(out, sides, names, request, progress, on_trial)
+    return dataclasses.replace(outcome, path=request.out or out)
 
 
 def _timed_into(

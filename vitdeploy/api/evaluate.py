@@ -97,7 +97,11 @@ def evaluate_artifact(
     device = reachable(request.device)
     prepared = check_request(artifacts, request)
     with output_path.claimed(
-        request.out, _default_path(prepared, request), resume=request.resume, what="the evaluation's file"
+        request.out,
+        _default_path(prepared, request),
+        resume=request.resume,
+        what="the evaluation's file",
+        progress=progress,
     ) as out:
         return _evaluated_into(out, prepared, device, request, progress, on_image)
 

@@ -7,13 +7,17 @@ second process that wants the same name is refused at once, and not after it has
 import contextlib
 import fcntl
 import os
+import re
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vitdeploy import documents
+from vitdeploy.api import interrupted
+from vitdeploy.api.interrupted import Matches
 from vitdeploy.errors import UsageError
+from vitdeploy.processes.progress import Progress, silent
 from vitdeploy.results import provenance
 
 _MOST_NAMES = 100
@@ -27,16 +31,30 @@ def new_path(folder: str, *words: str) -> Path:
 
 @contextmanager
 def claimed(
-    out: Path | None, default: Path, *, resume: bool = False, what: str = "the run file"
+    out: Path | None,
+    default: Path,
+    *,
+    resume: bool = False,
+    force: bool | None = None,
+    matches: Matches | None = None,
+    what: str = "the run file",
+    progress: Progress = silent,
 ) -> Generator[Path, None, None]:
     """``out``, else ``default`` (or a name like it that is free), which is this process's own until the block ends.
 
+    Args:
+        resume: go on with ``out``; without it, with the newest run beside ``default`` that ``matches``.
+        force: an existing ``out`` is replaced when the block ends: what is yielded is then another file beside it,
+            whose name the result must not carry on. None: the verb has no such option.
+        progress: is told the name, where none was given.
+
     Raises:
-        UsageError: the file exists and is not resumed, another process writes it, or the one to resume is not named.
+        UsageError: the file exists and is not resumed or replaced, another process writes it, or the one to resume is
+            not named and there is none.
         UnreadableFile: the place cannot be written.
     """
     if resume and out is None:
-        raise UsageError(f"--resume needs {what}", "Name it with --out.")
+        out = _interrupted(default, matches, what)
     with contextlib.ExitStack() as stack:
         path = out or default
         for number in range(2, _MOST_NAMES):
@@ -49,14 +67,49 @@ def claimed(
                     f"{path} is being written by another process", "Wait for it, or choose another place with --out."
                 )
             path = default.with_name(f"{default.stem}-{number}{default.suffix}")
-        provenance.check_out(path, resume=resume)  # under the claim: what another one finished meanwhile counts
+        replaced = bool(force) and path.is_file()
+        if not replaced:  # under the claim: what another one finished meanwhile counts
+            provenance.check_out(path, resume=resume, replaceable=force is not None)
         if resume and path.exists() and not path.is_file():
             raise UsageError(f"{path} is no file to go on with", "Name the run with --out.")
+        if out is None:
+            progress(f"writing {path}")
+        work = _replacement(path) if replaced else path
+        if replaced and not resume:
+            work.unlink(missing_ok=True)  # of a replacement that was interrupted
         try:
-            yield path
+            yield work
         except KeyboardInterrupt as interruption:
-            interruption.args = (path,)  # whoever shows it can say what to go on with
+            interruption.args = (work,)  # whoever shows it can say what to go on with
             raise
+        if replaced:
+            _replace(work, path)
+
+
+def _interrupted(default: Path, matches: Matches | None, what: str) -> Path:
+    """The run to go on with where none is named."""
+    if matches is None:
+        raise UsageError(f"--resume needs {what}", "Name it with --out.")
+    prefix = re.sub(r"-\d{8}-\d{6}$", "", default.stem)
+    path = interrupted.last(default.parent, prefix, matches)
+    if path is None:
+        raise UsageError(
+            f"--resume: no interrupted run of this workload is in {default.parent}",
+            "Name it with --out, or leave --resume out.",
+        )
+    return path
+
+
+def _replacement(path: Path) -> Path:
+    """Where a run is written that replaces ``path`` once it is whole."""
+    return path.with_name(f".{path.stem}.replacement{path.suffix}")
+
+
+def _replace(work: Path, path: Path) -> None:
+    """Put a whole run and what was written beside it (its log, its page) in the place of the one before."""
+    others = [file for file in work.parent.iterdir() if file.name.startswith(f"{work.stem}.") and file != work]
+    for file in (*others, work):
+        file.replace(path.with_name(path.stem + file.name.removeprefix(work.stem)))
 
 
 @contextmanager

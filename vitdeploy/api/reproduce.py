@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitdeploy import documents
-from vitdeploy.api import output_path, studies
+from vitdeploy.api import studies
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.listings import ListingRow
 from vitdeploy.api.studies import StudyPlan, StudyRequest
@@ -70,10 +70,9 @@ def reproduce(
         raise UsageError(f"no model of the table {name} is in this version's catalogue", "See `vitdeploy models`.")
     published_tables.check_runs(plan.rows, plan.device)
     protocol = plan.protocol(reproduction.suite_of(name, quick=request.quick))
-    default = output_path.new_path("runs", f"reproduce-{name}", plan.device.name)
-    with output_path.claimed(request.out, default, resume=request.resume) as out:
+    with studies.claimed(plan, protocol, f"reproduce-{name}", progress) as out:
         run = studies.timed(_without_slow_rows(plan, progress), protocol, out, progress, on_trial)
-        return _outcome(name, run, out, request.page)
+    return _outcome(name, run, request.out or out, request.page)
 
 
 def reproduction_of(path: Path, page: Path | None = None) -> ReproduceOutcome:

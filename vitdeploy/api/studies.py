@@ -1,10 +1,11 @@
 """The plan of a study: the cases that `attention` and `reproduce` time, on which device, and how."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitdeploy.api import cases, turns
+from vitdeploy.api import cases, interrupted, output_path, turns
 from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.jobs import jobs_for
 from vitdeploy.benchmarks import bench as timing
@@ -33,6 +34,8 @@ class StudyRequest:
     page: Path | None = None
     artifacts: Path = Path("artifacts")
     resume: bool = False
+    force: bool = False
+    """Replace ``out`` when the new run is whole."""
 
 
 TRIALS = 7
@@ -113,6 +116,21 @@ def plan_of(
 
 def _cases(rows: Sequence[Wanted]) -> list[Planned]:
     return [cases.of_entry(row.entry, row.entry.targets[0], row.refused) for row in rows]
+
+
+@contextmanager
+def claimed(plan: StudyPlan, protocol: Protocol, name: str, progress: Progress) -> Generator[Path, None, None]:
+    """The run file of a study, as `output_path.claimed` has it; ``name`` begins its default name."""
+    request = plan.request
+    with output_path.claimed(
+        request.out,
+        output_path.new_path("runs", name, plan.device.name),
+        resume=request.resume,
+        force=request.force,
+        matches=interrupted.of_workload(plan.planned, protocol),
+        progress=progress,
+    ) as out:
+        yield out
 
 
 def timed(plan: StudyPlan, protocol: Protocol, out: Path, progress: Progress, on_trial: OnTrial) -> Run:

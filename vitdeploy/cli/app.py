@@ -49,6 +49,10 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
 """Title → the commands below it in `vitdeploy --help`."""
 
 
+LISTINGS = frozenset({"models", "targets", "devices", "suites", "weights"})
+"""Commands whose table other programs may read: they have ``--format``."""
+
+
 class _Root(VerbGroup):
     """All commands."""
 
@@ -63,9 +67,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for _name, _command in COMMANDS.items():
-    app.command(_name, cls=VerbCommand)(verb(_command))
+    app.command(_name, cls=VerbCommand)(verb(_command, listing=_name in LISTINGS))
 _cache_app = typer.Typer(cls=VerbGroup)
-_cache_app.command("ls", cls=VerbCommand)(verb(cache.cache_ls_command))
+_cache_app.command("ls", cls=VerbCommand)(verb(cache.cache_ls_command, listing=True))
 _cache_app.command("gc", cls=VerbCommand)(verb(cache.cache_gc_command))
 app.add_typer(_cache_app, name="cache")
 

@@ -6,12 +6,13 @@ import typer
 
 from vitdeploy import units
 from vitdeploy.cli import completion, console, outcome_errors
-from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.console import CommandOutput, Table, Verbatim
 from vitdeploy.cli.options import (
     Artifacts,
     Attention,
     Device,
     DryRun,
+    Force,
     MinTime,
     Out,
     Priority,
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
     from vitdeploy.api.bench import BenchOutcome
     from vitdeploy.results.record import Result
+
+DETAILS = ("p99", "p90", "parity", "samples", "thr", "images/s")
+"""Columns that a narrow terminal does without."""
 
 
 def bench_command(
@@ -108,6 +112,7 @@ def bench_command(
     out: Out = None,
     artifacts: Artifacts = None,
     resume: Resume = False,
+    force: Force = False,
     dry_run: DryRun = False,
 ) -> CommandOutput:
     """Time models and artifacts on a device.
@@ -139,13 +144,18 @@ def bench_output(outcome: "BenchOutcome") -> CommandOutput:
     title = f"{run.device.name}, {DeviceFacts(run.device.facts).cpu or DeviceFacts(run.host).cpu or ''}".rstrip(", ")
     heads = ("case", "thr", "median ms", "95 % interval", "p90", "p99", "images/s", "samples", "parity", "status")
     rows = [[cells[head] for head in heads] for cells in result_cells(run.results)]
-    table = Table(title=title, heads=heads, right=(1, 2, 3, 4, 5, 6, 7), rows=rows)
+    table = Table(title=title, heads=heads, right=(1, 2, 3, 4, 5, 6, 7), rows=rows, details=DETAILS)
     reasons = [f"{row.case.name}: {reason.message}. {reason.hint}" for row in run.results for reason in row.reasons]
     notes = result_notes(run.results)
     notes += [f"{row.case.name}: {line}." for row in run.results for line in explanations.sustained(row)]
-    human = [table, *reasons, *notes, str(outcome.path)]
     failures = outcome_errors.of_results(run.results, outcome.exit_code)
-    return CommandOutput(document=run, human=human, exit_code=outcome.exit_code, failures=failures)
+    return CommandOutput(
+        document=run,
+        human=[table, *reasons, *notes, Verbatim(str(outcome.path))],
+        next_command=("report", str(outcome.path), "--format", "html"),
+        exit_code=outcome.exit_code,
+        failures=failures,
+    )
 
 
 def result_cells(results: "Sequence[Result]") -> list[dict[str, str]]:

@@ -8,8 +8,8 @@ import typer
 
 from vitdeploy import units
 from vitdeploy.cli import completion, console, outcome_errors
-from vitdeploy.cli.console import CommandOutput, Table
-from vitdeploy.cli.options import Artifacts, Device, DryRun, Out, Priority, Size, Threads, request_of, share
+from vitdeploy.cli.console import CommandOutput, Table, Verbatim
+from vitdeploy.cli.options import Artifacts, Device, DryRun, Force, Out, Priority, Size, Threads, request_of, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +66,7 @@ def duel_command(
     max_slowdown: MaxSlowdown = None,
     alpha: Alpha = 0.01,
     out: Out = None,
+    force: Force = False,
     artifacts: Artifacts = None,
     dry_run: DryRun = False,
 ) -> CommandOutput:
@@ -155,6 +156,7 @@ def calibrate_command(
     max_slowdown: MaxSlowdown = None,
     alpha: Alpha = 0.01,
     out: Out = None,
+    force: Force = False,
     artifacts: Artifacts = None,
     dry_run: DryRun = False,
 ) -> CommandOutput:
@@ -218,7 +220,8 @@ def duel_output(outcome: "DuelOutcome") -> CommandOutput:
     reasons = [f"{row.side}: {reason.message}. {reason.hint}" for row in results for reason in row.reasons]
     return CommandOutput(
         document={"run": str(outcome.path), **asdict(outcome.compared)},
-        human=[sides, *_verdicts(outcome.compared), *reasons, str(outcome.path)],
+        human=[sides, *_verdicts(outcome.compared), *reasons, Verbatim(str(outcome.path))],
+        next_command=("report", str(outcome.path), "--format", "html"),
         exit_code=outcome.exit_code,
         failures=outcome_errors.of_results(results, outcome.exit_code),
     )
@@ -257,7 +260,8 @@ def accept_output(baseline: "Baseline") -> CommandOutput:
             "remarks": remarks,
             "left_out": left_out,
         },
-        human=[*lines, str(baseline.path)],
+        human=[*lines, Verbatim(str(baseline.path))],
+        next_command=("verify", str(baseline.path)),
     )
 
 
@@ -291,7 +295,8 @@ def calibrate_output(outcome: "CalibrateOutcome") -> CommandOutput:
     )
     return CommandOutput(
         document={"calibration": noise, "path": str(outcome.path), "run": str(outcome.run_path)},
-        human=[Table(title=title, heads=("question", "answer"), rows=answers), str(outcome.path)],
+        human=[Table(title=title, heads=("question", "answer"), rows=answers), Verbatim(str(outcome.path))],
+        next_command=("bench", "--device", noise.device),
     )
 
 
@@ -323,7 +328,7 @@ def _verdicts(compared: "Compared") -> "Sequence[Table | str]":
     heads = ("case", "verdict", "head / base", "interval", "smallest detectable change")
     rows = [(row.case.name, row.verdict, *cells.comparison(row)) for row in compared.comparisons]
     return [
-        Table(title=title, heads=heads, right=(2, 4), rows=rows),
+        Table(title=title, heads=heads, right=(2, 4), rows=rows, details=heads[4:]),
         *(f"{row.case.name}: {row.reason}." for row in compared.comparisons),
         *(f"{line}." for line in explanations.attribution(compared.attribution)),
         f"Bound ±{compared.max_slowdown:.1%}; error rate of each interval end, over all cases: {compared.alpha:.2%}.",

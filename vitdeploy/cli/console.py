@@ -3,34 +3,38 @@
 Rich and msgspec are imported where something is printed: `vitdeploy --help` needs neither.
 """
 
+import os
+import shlex
+import shutil
 import sys
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from vitdeploy import units
 from vitdeploy.cli import streams
-from vitdeploy.errors import VitdeployError, worst_exit_code
+from vitdeploy.cli.table_layout import Table, lines_of, tabbed, wrapped
+from vitdeploy.errors import UsageError, VitdeployError, worst_exit_code
 
 if TYPE_CHECKING:
     import rich.console
-    import rich.table
 
     from vitdeploy.api.listings import ListingRow
     from vitdeploy.artifacts.manifest import Parity
     from vitdeploy.processes.progress import OnTrial
     from vitdeploy.results.record import Result
 
-NOT_A_TERMINAL_WIDTH = 160
-"""Columns when stdout is a pipe or a file: tables there are read unwrapped."""
+FORMATS = ("fitted", "plain", "tsv")
+"""Values of ``--format`` of listings: fitted to the terminal, a row a line, tab-separated."""
 
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
 """Values of ``--json`` that take stdout from the tables."""
 
 _settings = {"quiet": False, "verbose": 0}
+_form = ["fitted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,28 +44,11 @@ class Annotation:
     line: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """Rows of text under their heads; ``right`` are the columns of numbers."""
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """Text whose lines stay as they are: documents, commands to paste."""
 
-    title: str | None = None
-    heads: Sequence[str]
-    right: Sequence[int] = ()
-    rows: Sequence[Sequence[str]]
-    """One cell a head."""
-
-    def __rich__(self) -> "rich.table.Table":
-        from rich.table import Table as RichTable
-
-        from vitdeploy.reports.shown_text import line
-
-        title = line(self.title) if self.title is not None else None
-        drawn = RichTable(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for index, head in enumerate(self.heads):
-            drawn.add_column(line(head), justify="right" if index in self.right else "left", overflow="fold")
-        for cells in self.rows:
-            drawn.add_row(*map(line, cells))
-        return drawn
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +57,10 @@ class CommandOutput:
 
     document: Any
     """Anything msgspec can write as JSON."""
-    human: Sequence[Table | str | Annotation] = ()
+    human: Sequence[Table | str | Verbatim | Annotation] = ()
     """Printed in order."""
+    next_command: Sequence[str] = ()
+    """Words of the command that comes next, for who types; it works when it is pasted."""
     exit_code: int = 0
     """Of the whole; 0: that of the worst failure, if there is one."""
     failures: Sequence[VitdeployError] = ()
@@ -85,9 +74,21 @@ class CommandOutput:
         return self.exit_code or worst_exit_code(error.exit_code for error in self.failures)
 
 
-def configure(*, quiet: bool, verbose: int) -> None:
-    """Set how much is printed on stderr."""
+def configure(*, quiet: bool, verbose: int, form: str | None = None) -> None:
+    """Set how much is printed on stderr, and the form of tables, one of `FORMATS`.
+
+    Raises:
+        UsageError: there is no such form.
+    """
+    if form is not None and form not in FORMATS:
+        raise UsageError(f"--format {form!r} is not one of {', '.join(FORMATS)}", "Use --format plain or --format tsv.")
     _settings.update(quiet=quiet, verbose=verbose)
+    _form[0] = form or "fitted"
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether a stream shows colours: a terminal, where ``NO_COLOR`` is not set. Source: https://no-color.org."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 @cache
@@ -148,7 +149,16 @@ def show(output: CommandOutput, json: str | None) -> int:
                 failures.append(error)
     for error in failures:
         print_error(error)
+    if output.next_command and json not in STDOUT:
+        _print_next(output.next_command)
     return output.code or worst_exit_code(error.exit_code for error in failures)
+
+
+def _print_next(words: Sequence[str]) -> None:
+    """The next command, for who sits at the terminal."""
+    if not _settings["quiet"] and sys.stderr.isatty():
+        command = shlex.join(("vitdeploy", *words))
+        print(f"\x1b[2mnext:\x1b[0m {command}" if has_colour(sys.stderr) else f"next: {command}", file=sys.stderr)
 
 
 def print_error(error: VitdeployError) -> None:
@@ -156,39 +166,48 @@ def print_error(error: VitdeployError) -> None:
     from vitdeploy.reports import shown_text
 
     for word, text in (("error", error.message), ("hint", error.hint)):
-        shown = shown_text.line(" ".join(text.split()))
-        print(shown_text.without_commands(f"{word}: {shown}"), file=sys.stderr)
+        shown = shown_text.without_commands(f"{word}: {shown_text.line(' '.join(text.split()))}")
+        if has_colour(sys.stderr):
+            shown = shown.replace(word, f"\x1b[{'31' if word == 'error' else '36'}m{word}\x1b[0m", 1)
+        print(shown, file=sys.stderr)
 
 
-def _rendered(parts: "Sequence[Table | str | Annotation]") -> str:
-    """Tables and lines as the text that stdout takes; rich itself would end the program when nobody reads it."""
-    from rich.console import Console
-
+def _rendered(parts: "Sequence[Table | str | Verbatim | Annotation]") -> str:
+    """Tables and lines as the text that stdout takes."""
     from vitdeploy.reports import shown_text
 
-    width = None if sys.stdout.isatty() else NOT_A_TERMINAL_WIDTH
-    stdout = Console(width=width, highlight=False, markup=False, emoji=False)
+    is_terminal, form = sys.stdout.isatty(), _form[0]
+    _form[0] = "fitted"
+    width = shutil.get_terminal_size().columns if is_terminal and form == "fitted" else None
+    colour = form == "fitted" and has_colour(sys.stdout)
     texts: list[str] = []
     for part in parts:
         if isinstance(part, Annotation):
-            texts.append(f"{shown_text.line(part.line)}\n")
-            continue
-        with stdout.capture() as capture:  # documents keep their lines
-            stdout.print(part if isinstance(part, Table) else shown_text.lines(part), soft_wrap=isinstance(part, str))
-        texts.append(shown_text.without_commands(capture.get()))
-    return "".join(texts)
+            texts.append(shown_text.line(part.line))
+        elif isinstance(part, Table):
+            lines = tabbed(part) if form == "tsv" else lines_of(part, width, colour=colour)
+            texts.append(shown_text.without_commands("\n".join(lines)))
+        elif form != "tsv":
+            text = shown_text.lines(part if isinstance(part, str) else part.text)
+            if isinstance(part, str) and width is not None and "\n" not in text:
+                text = "\n".join(wrapped(text, width))
+            texts.append(shown_text.without_commands(text))
+    return "".join(f"{text}\n" for text in texts)
 
 
 def plan(lines: Sequence[str]) -> CommandOutput:
     """The steps of a plan, one a line."""
-    return CommandOutput(document={"plan": list(lines)}, human=list(lines))
+    return CommandOutput(document={"plan": list(lines)}, human=[Verbatim(line) for line in lines])
 
 
-def listing(kind: str, rows: "Sequence[ListingRow]") -> CommandOutput:
+def listing(kind: str, rows: "Sequence[ListingRow]", next_command: Sequence[str] = ()) -> CommandOutput:
     """The table of models, targets, devices, suites or published tables; ``kind`` in the singular."""
     facts = list(dict.fromkeys(key for row in rows for key in row.facts))
+    facts = [key for key in facts if any(row.facts.get(key) for row in rows)]
     cells = [(row.name, *(row.facts.get(key, "") for key in facts), _usable(row)) for row in rows]
-    return CommandOutput(document=rows, human=[Table(heads=(kind, *facts, "usable here"), rows=cells)])
+    details = ("note", "attention", "extra", "precision", "file", "targets", "data set")
+    table = Table(heads=(kind, *facts, "usable here"), rows=cells, details=details)
+    return CommandOutput(document=rows, human=[table], next_command=next_command)
 
 
 def _usable(row: "ListingRow") -> str:

@@ -23,5 +23,8 @@ def doctor_command(device: Device = None) -> CommandOutput:
     ]
     table = Table(heads=("", "looked at", "found", "advice"), rows=rows)
     exit_code = max((finding.exit_code for finding in findings), default=0)
+    next_command = ("bench", "--suite", "demo", *(("--device", device) if device else ()))
     failures = outcome_errors.of_findings(findings, exit_code)
-    return CommandOutput(document=findings, human=[table], exit_code=exit_code, failures=failures)
+    return CommandOutput(
+        document=findings, human=[table], exit_code=exit_code, failures=failures, next_command=next_command
+    )

@@ -7,7 +7,7 @@ import typer
 
 from vitdeploy import units
 from vitdeploy.cli import completion, console
-from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.console import CommandOutput, Table, Verbatim
 from vitdeploy.cli.options import Device, DryRun, Resume, Threads, request_of
 
 if TYPE_CHECKING:
@@ -91,11 +91,13 @@ def eval_output(outcome: "EvalOutcome") -> CommandOutput:
     ]
     if evaluation.reference_why_not:
         lines.append(f"No drop: {evaluation.reference_why_not}.".replace("..", "."))
-    lines += [*evaluation.warnings, str(outcome.path), *([str(outcome.page)] if outcome.page else [])]
+    lines += evaluation.warnings
+    paths = [str(outcome.path), *([str(outcome.page)] if outcome.page else [])]
     tables = [table for table in (_classes(evaluation), _worst(evaluation)) if table.rows]
     return CommandOutput(
         document=evaluation,
-        human=[_figures(evaluation), *tables, *lines],
+        human=[_figures(evaluation), *tables, *lines, *map(Verbatim, paths)],
+        next_command=("report", str(outcome.path), "--format", "html"),
         failures=[outcome.error] if outcome.error else [],
     )
 

@@ -8,7 +8,7 @@ import typer
 from vitdeploy import units
 from vitdeploy.catalog.spec import is_user_model
 from vitdeploy.cli import completion, console
-from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.console import CommandOutput, Table, Verbatim
 from vitdeploy.cli.options import ArtifactPath, Attention, Device, DryRun, Models, Size, Weights, request_of
 
 if TYPE_CHECKING:
@@ -144,14 +144,27 @@ def export_output(rows: "Sequence[ExportResult]") -> CommandOutput:
     """One line a model: the file, its parity and its folder."""
     from vitdeploy.catalog import registry
 
-    heads = ("model", "size", "target", "file", "parity", "error / std", "time", "folder")
-    table = Table(heads=heads, right=(3, 5, 6), rows=[_export_cells(row) for row in rows])
+    heads = ("model", "size", "target", "file", "parity", "error / std", "time")
+    details = ("error / std", "target", "file")
+    table = Table(heads=heads, right=(3, 5, 6), rows=[_export_cells(row) for row in rows], details=details)
+    folders = [str(row.artifact.folder) for row in rows if row.artifact]
+    ready = [str(row.artifact.folder) for row in rows if row.artifact and not row.error and _is_ready(row)]
     weights = sorted({row.artifact.manifest.weights.words for row in rows if row.artifact})
     notes = [f"Made with {words}: the outputs mean nothing." for words in weights if words.startswith("random")]
     notes += registry.notes(row.model for row in rows if row.artifact)
     notes += sorted({words for row in rows if row.artifact for words in _preprocessing_words(row.artifact.manifest)})
     failures = [row.error for row in rows if row.error is not None]
-    return CommandOutput(document=[_export_document(row) for row in rows], human=[table, *notes], failures=failures)
+    return CommandOutput(
+        document=[_export_document(row) for row in rows],
+        human=[table, *notes, *map(Verbatim, folders)],
+        next_command=("bench", *ready) if ready else ("devices",),
+        failures=failures,
+    )
+
+
+def _is_ready(row: "ExportResult") -> bool:
+    """Whether the artifact can be timed as it is: no engine that a device has still to build."""
+    return row.artifact is not None and row.artifact.manifest.state == "ready"
 
 
 def _preprocessing_words(manifest: "Manifest") -> list[str]:
@@ -164,7 +177,7 @@ def _preprocessing_words(manifest: "Manifest") -> list[str]:
 
 def _export_cells(row: "ExportResult") -> tuple[str, ...]:
     if row.artifact is None:
-        return row.model, "", row.target, "", "failed", "", "", ""
+        return row.model, "", row.target, "", "failed", "", ""
     manifest = row.artifact.manifest
     parity = manifest.parity
     return (
@@ -175,7 +188,6 @@ def _export_cells(row: "ExportResult") -> tuple[str, ...]:
         console.parity_words(parity) if parity else f"none: {manifest.parity_skipped}",
         f"{parity.error_std:.1e}" if parity and parity.error_std is not None else units.MISSING,
         "up to date" if row.reused else units.seconds(row.seconds),
-        str(row.artifact.folder),
     )
 
 
@@ -223,6 +235,7 @@ def check_output(outcome: "CheckOutcome") -> CommandOutput:
             "parity": parity,
         },
         human=[Table(heads=("question", "answer"), rows=answers)],
+        next_command=("check", str(outcome.folder), "--trace") if outcome.error else ("bench", str(outcome.folder)),
         failures=[outcome.error] if outcome.error else [],
     )
 

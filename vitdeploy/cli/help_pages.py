@@ -19,7 +19,7 @@ NARROWEST = 40
 MOST_INDENT = 28
 """Columns of an option and its value; the text of a longer one begins below it."""
 
-COMMON = ("json", "format", "quiet", "verbose", "debug", "help")
+COMMON = ("json", "table_format", "quiet", "verbose", "debug", "help")
 """Options of every command, which are listed apart."""
 
 _EXAMPLES = "Examples:"

@@ -9,10 +9,11 @@ def models_command() -> CommandOutput:
 
     Examples:
         vitdeploy models
+        vitdeploy models --format tsv
     """
     from vitdeploy.api import listings
 
-    return console.listing("model", listings.models())
+    return console.listing("model", listings.models(), ("export", "efficientvit_b1", "--target", "onnx-fp32"))
 
 
 def targets_command() -> CommandOutput:
@@ -23,7 +24,9 @@ def targets_command() -> CommandOutput:
     """
     from vitdeploy.api import listings
 
-    return console.listing("target", listings.targets())
+    rows = listings.targets()
+    usable = next((row.name for row in rows if row.usable), rows[0].name)
+    return console.listing("target", rows, ("export", "efficientvit_b1", "--target", usable))
 
 
 def devices_command() -> CommandOutput:
@@ -34,7 +37,7 @@ def devices_command() -> CommandOutput:
     """
     from vitdeploy.api import listings
 
-    return console.listing("device", listings.devices())
+    return console.listing("device", listings.devices(), ("doctor", "--device", "local"))
 
 
 def suites_command() -> CommandOutput:
@@ -45,4 +48,4 @@ def suites_command() -> CommandOutput:
     """
     from vitdeploy.api import listings
 
-    return console.listing("suite", listings.suites())
+    return console.listing("suite", listings.suites(), ("bench", "--suite", "demo"))

@@ -65,7 +65,11 @@ Artifacts = Annotated[
         show_default=False,
     ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with an interrupted run: that of --out, else the last one of this workload."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file of --out when the new run is whole.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and touch nothing.")]
 
 _COMMON: Mapping[str, tuple[Any, Any]] = {
@@ -83,6 +87,22 @@ _COMMON: Mapping[str, tuple[Any, Any]] = {
     "debug": (Annotated[bool, typer.Option("--debug", help="Show tracebacks.")], False),
 }
 """Option of every command → its type and its default."""
+
+_LISTING: Mapping[str, tuple[Any, Any]] = {
+    "table_format": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--format",
+                metavar="plain|tsv",
+                help="A row a line, whatever the terminal; or tab-separated. Default: fitted to the terminal.",
+                autocompletion=completion.words("plain", "tsv"),
+            ),
+        ],
+        None,
+    ),
+}
+"""The same for commands that list."""
 
 Request = TypeVar("Request")
 
@@ -126,6 +146,8 @@ def _is_text(word: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
+AGAIN = "Run the same command again."
+
 _arguments: list[str] = []
 """Of the command line that runs, as it was given."""
 
@@ -136,25 +158,36 @@ def note_arguments(arguments: Sequence[str]) -> None:
 
 
 def _go_on(function: Callable[..., CommandOutput], interruption: KeyboardInterrupt) -> str:
-    """How to go on after Ctrl-C: the whole command where its file holds finished work."""
+    """How to go on after Ctrl-C, as a whole command: with ``--resume`` where its file holds finished work."""
     out = next((word for word in interruption.args if isinstance(word, Path)), None)
     if out is None or not out.exists() or "resume" not in inspect.signature(function).parameters:
-        return "Run the same command again."
+        return f"Run it again: `{shlex.join(('vitdeploy', *_arguments))}`." if _arguments else AGAIN
     words = [word for word in _arguments if word != "--resume"]
     if not any(word == "--out" or word.startswith("--out=") for word in words):
         words += ["--out", str(out)]
     return f"Go on with `{shlex.join(('vitdeploy', *words, '--resume'))}`."
 
 
-def verb(function: Callable[..., CommandOutput]) -> Callable[..., None]:
-    """A command from ``function``: with the options of every command; it shows the output and exits with its code."""
+def verb(function: Callable[..., CommandOutput], *, listing: bool = False) -> Callable[..., None]:
+    """A command from ``function``: with the options of every command; it shows the output and exits with its code.
+
+    Args:
+        listing: it shows a table that other programs may read: it has ``--format``.
+    """
+    common = {**_LISTING, **_COMMON} if listing else _COMMON
 
     @functools.wraps(function)
     def command(
-        *args: Any, json: str | None = None, quiet: bool = False, verbose: int = 0, debug: bool = False, **options: Any
+        *args: Any,
+        json: str | None = None,
+        quiet: bool = False,
+        verbose: int = 0,
+        debug: bool = False,
+        table_format: str | None = None,
+        **options: Any,
     ) -> None:
         del debug  # read from argv by `main`, so that usage errors know it too
-        console.configure(quiet=quiet, verbose=verbose)
+        console.configure(quiet=quiet, verbose=verbose, form=table_format)
         _check_text({**options, "json": json})
         if json is not None and json != "-":
             from vitdeploy import documents
@@ -170,11 +203,11 @@ def verb(function: Callable[..., CommandOutput]) -> Callable[..., None]:
     own = inspect.signature(function)
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-        for name, (kind, default) in _COMMON.items()
+        for name, (kind, default) in common.items()
     ]
     command.__signature__ = own.replace(  # pyright: ignore[reportAttributeAccessIssue]
         parameters=[*own.parameters.values(), *added], return_annotation=None
     )
-    kinds = {name: kind for name, (kind, _) in _COMMON.items()}
+    kinds = {name: kind for name, (kind, _) in common.items()}
     command.__annotations__ = {**function.__annotations__, **kinds, "return": None}
     return command

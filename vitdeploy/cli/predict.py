@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vitdeploy.cli import console
-from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.console import CommandOutput, Table, Verbatim
 from vitdeploy.cli.options import ArtifactPath, Device, DryRun, request_of
 
 if TYPE_CHECKING:
@@ -67,4 +67,4 @@ def prediction_output(prediction: "Prediction") -> CommandOutput:
     }
     kinds = (("object" if prediction.masks else "class", classes), ("enlarged by", psnr))
     tables = [Table(heads=(head, prediction.measure), right=(1,), rows=rows) for head, rows in kinds if rows]
-    return CommandOutput(document=document, human=[*tables, *notes, str(prediction.picture), *masks])
+    return CommandOutput(document=document, human=[*tables, *notes, *map(Verbatim, (str(prediction.picture), *masks))])

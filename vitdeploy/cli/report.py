@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vitdeploy.cli import completion, console
-from vitdeploy.cli.console import Annotation, CommandOutput
+from vitdeploy.cli.console import Annotation, CommandOutput, Verbatim
 from vitdeploy.cli.options import DryRun
 
 
@@ -44,6 +44,6 @@ def report_command(
     lines = map(Annotation, document.annotations)
     if document.path is None:
         text = document.text.rstrip("\n")
-        return CommandOutput(document={"text": document.text, **annotations}, human=[text, *lines])
+        return CommandOutput(document={"text": document.text, **annotations}, human=[Verbatim(text), *lines])
     path = str(document.path)
-    return CommandOutput(document={"path": path, **annotations}, human=[*lines, path])
+    return CommandOutput(document={"path": path, **annotations}, human=[*lines, Verbatim(path)])

@@ -7,8 +7,8 @@ import typer
 
 from vitdeploy import units
 from vitdeploy.cli import completion, console
-from vitdeploy.cli.console import CommandOutput, Table
-from vitdeploy.cli.options import Artifacts, Device, DryRun, Resume, Threads, request_of
+from vitdeploy.cli.console import CommandOutput, Table, Verbatim
+from vitdeploy.cli.options import Artifacts, Device, DryRun, Force, Resume, Threads, request_of
 from vitdeploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def attention_command(
     page: Page = None,
     artifacts: Artifacts = None,
     resume: Resume = False,
+    force: Force = False,
     earlier: Earlier = None,
     dry_run: DryRun = False,
 ) -> CommandOutput:
@@ -117,6 +118,7 @@ def reproduce_command(
     page: Page = None,
     artifacts: Artifacts = None,
     resume: Resume = False,
+    force: Force = False,
     earlier: Earlier = None,
     dry_run: DryRun = False,
 ) -> CommandOutput:
@@ -137,7 +139,8 @@ def reproduce_command(
             raise UsageError(f"both the table {table} and --from were given", "A run knows its table: name one.")
         return reproduce_output(reproduce.reproduction_of(earlier, page))
     if table is None:
-        return console.listing("table", reproduce.published_list())
+        rows = reproduce.published_list()
+        return console.listing("table", rows, ("reproduce", rows[0].name, "--quick", "--dry-run"))
     request = request_of(StudyRequest, locals())
     if dry_run:
         return console.plan(reproduce.reproduce_plan(table, request))
@@ -154,16 +157,22 @@ def attention_output(outcome: "AttentionOutcome") -> CommandOutput:
         *("size", "linear ms", "softmax ms", "softmax / linear", "by", "figure 4", "linear MACs", "softmax MACs"),
         *("linear peak", "softmax peak"),
     )
-    parts: list[Table | str] = []
+    details = ("softmax peak", "linear peak", "softmax MACs", "linear MACs", "figure 4", "by")
+    parts: list[Table | str | Verbatim] = []
     for series in study.series:
         rows = [study_words.point_cells(point, "x") for point in series.points]
-        parts.append(Table(title=series.name, heads=heads, right=(1, 2, 3, 5, 6, 7, 8, 9), rows=rows))
+        right = (1, 2, 3, 5, 6, 7, 8, 9)
+        parts.append(Table(title=series.name, heads=heads, right=right, rows=rows, details=details))
         parts += [f"{'x'.join(map(str, point.size))}: {point.why_not}" for point in series.points if point.why_not]
         parts += [*study_words.series_words(series), ""]
     parts += [*study_words.way_words(study.run), *console.model_notes(study.run.results)]
     parts += map(study_words.kernel_words, study.kernels)
-    parts += [str(outcome.path), str(outcome.page)]
-    return CommandOutput(document=study_words.attention_json(study), human=parts)
+    parts += map(Verbatim, (str(outcome.path), str(outcome.page)))
+    return CommandOutput(
+        document=study_words.attention_json(study),
+        human=parts,
+        next_command=("report", str(outcome.path), "--format", "csv"),
+    )
 
 
 def reproduce_output(outcome: "ReproduceOutcome") -> CommandOutput:
@@ -175,6 +184,7 @@ def reproduce_output(outcome: "ReproduceOutcome") -> CommandOutput:
         title="speed-ups",
         heads=("claim", "slow", "fast", "published", "measured here", "by", "source"),
         right=(3, 4),
+        details=("source", "slow", "fast"),
         rows=[_claim_cells(answer) for answer in reproduction.answers],
     )
     signs = {True: "same", False: "DIFFERS", None: "not stated"}
@@ -191,8 +201,12 @@ def reproduce_output(outcome: "ReproduceOutcome") -> CommandOutput:
         *study_words.claim_notes(reproduction.answers),
         checklist,
     ]
-    paths = [str(outcome.path), str(outcome.page)]
-    return CommandOutput(document=_document(reproduction), human=[*human, *paths])
+    paths = map(Verbatim, (str(outcome.path), str(outcome.page)))
+    return CommandOutput(
+        document=_document(reproduction),
+        human=[*human, *paths],
+        next_command=("report", str(outcome.path), "--format", "csv"),
+    )
 
 
 def _figures(reproduction: "Reproduction") -> Table:
@@ -215,7 +229,13 @@ def _figures(reproduction: "Reproduction") -> Table:
         )
         for figure in reproduction.figures
     ]
-    return Table(title=published.title, heads=heads, right=range(2, 5 + len(columns)), rows=rows)
+    return Table(
+        title=published.title,
+        heads=heads,
+        right=range(2, 5 + len(columns)),
+        rows=rows,
+        details=("peak memory", "size run"),
+    )
 
 
 def shown_columns(reproduction: "Reproduction") -> list[str]:

@@ -7,7 +7,7 @@ import typer
 
 from vitdeploy import units
 from vitdeploy.cli import bench, console, outcome_errors
-from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.console import CommandOutput, Table, Verbatim
 from vitdeploy.cli.options import Artifacts, DryRun, Out, Resume, request_of
 from vitdeploy.errors import VitdeployError, worst_exit_code
 
@@ -55,6 +55,7 @@ def sweep_output(outcome: "SweepOutcome") -> CommandOutput:
     return CommandOutput(
         document={"run": outcome.run, "evaluations": evaluations} if outcome.evaluated else outcome.run,
         human=[*timed, *([_evaluations(outcome.evaluated)] if outcome.evaluated else [])],
+        next_command=("report", str(outcome.path), "--format", "html") if outcome.run is not None else (),
         exit_code=outcome.exit_code,
         failures=[
             *outcome_errors.of_results(outcome.run.results if outcome.run is not None else (), _code_of(outcome.run)),
@@ -89,11 +90,17 @@ def _evaluations(rows: "Sequence[EvaluationResult]") -> Table:
     return Table(title="evaluations", heads=heads, right=(2, 3, 4), rows=cells)
 
 
-def _timed(outcome: "SweepOutcome", run: "Run") -> "list[Table | str]":
+def _timed(outcome: "SweepOutcome", run: "Run") -> "list[Table | str | Verbatim]":
     results = sorted(run.results, key=lambda result: result.case.device)
     heads = ("device", "case", "thr", "median ms", "95 % interval", "images/s", "trials", "status")
     rows = [[cells[head] for head in heads] for cells in bench.result_cells(results)]
-    table = Table(title=f"{run.protocol.suite}: {run.id}", heads=heads, right=(2, 3, 4, 5, 6), rows=rows)
+    table = Table(
+        title=f"{run.protocol.suite}: {run.id}",
+        heads=heads,
+        right=(2, 3, 4, 5, 6),
+        rows=rows,
+        details=("trials", "thr"),
+    )
     reasons = [
         f"{result.case.name} on {result.case.device}: {reason.message}. {reason.hint}"
         for result in results
@@ -102,4 +109,4 @@ def _timed(outcome: "SweepOutcome", run: "Run") -> "list[Table | str]":
     counts = f"{outcome.taken} trials were taken"
     counts += f", {outcome.found} were there before" if outcome.found else ""
     counts += f", {outcome.twice} arrived twice, counted once" if outcome.twice else ""
-    return [table, *dict.fromkeys(reasons), *bench.result_notes(results), counts, str(outcome.path)]
+    return [table, *dict.fromkeys(reasons), *bench.result_notes(results), counts, Verbatim(str(outcome.path))]

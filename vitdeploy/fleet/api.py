@@ -99,7 +99,7 @@ def sweep(
     cases, jobs = planning.expand(plan), _evaluations(plan)
     name = planning.name_of(path)
     default = output_path.new_path("runs", name)
-    with output_path.claimed(request.out, default, resume=request.resume) as out:
+    with output_path.claimed(request.out, default, resume=request.resume, progress=progress) as out:
         provenance.check_out(out.with_suffix(EVALS), resume=request.resume)
         if request.scheduler is None:
             _reachable(_devices(cases, jobs))

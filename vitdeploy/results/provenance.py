@@ -13,14 +13,15 @@ from vitdeploy.results import consistency, record
 from vitdeploy.results.record import Run
 
 
-def check_out(out: Path, *, resume: bool) -> None:
-    """Refuse, before any work, to overwrite a run.
+def check_out(out: Path, *, resume: bool, replaceable: bool = False) -> None:
+    """Refuse, before any work, to overwrite a run; ``replaceable``: the verb can, when asked to.
 
     Raises:
         UsageError: ``out`` exists and is not to be resumed.
     """
     if out.exists() and not resume:
-        raise UsageError(f"{out} exists", "Go on with it by --resume, or choose another place with --out.")
+        force = ", replace it by --force" if replaceable else ""
+        raise UsageError(f"{out} exists", f"Go on with it by --resume{force}, or choose another place with --out.")
 
 
 def new_run(device: record.RunDevice, protocol: record.Protocol, started: datetime, *, host: Mapping[str, Any]) -> Run:
