@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitdeploy.api import cases, interrupted, output_path
-from vitdeploy.api.cases import DEFAULT_SUITE, BenchRequest, Planned
+from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.jobs import jobs_for
 from vitdeploy.benchmarks import bench as timing
@@ -69,7 +69,7 @@ def _protocol(what: Sequence[str], request: BenchRequest) -> Protocol:
     """How it is measured: a given number of trials is exact, else trials are added until the interval is narrow."""
     adds = request.trials is None and request.sustained_s is None
     return timing.make_protocol(
-        suite=None if what else request.suite or DEFAULT_SUITE,
+        suite=None if what else request.suite or cases.default_suite(),
         trials=timing.TRIALS if request.trials is None else request.trials,
         min_time_s=request.min_time_s,
         sustained_s=request.sustained_s,

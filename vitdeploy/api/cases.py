@@ -8,6 +8,7 @@ from typing import get_args
 
 import msgspec
 
+from vitdeploy.api import project
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact, open_artifact
 from vitdeploy.benchmarks import suite
 from vitdeploy.benchmarks.suite import Entry
@@ -81,7 +82,7 @@ DEFAULT_SUITE = "demo"
 
 
 def suite_entries(names: Sequence[str], suite_name: str | None) -> tuple[Entry, ...]:
-    """The entries of a suite (default: `DEFAULT_SUITE`) where nothing is named; else none.
+    """The entries of a suite (default: `default_suite`) where nothing is named; else none.
 
     Raises:
         UsageError: both names and a suite are given, or there is no such suite.
@@ -89,7 +90,12 @@ def suite_entries(names: Sequence[str], suite_name: str | None) -> tuple[Entry, 
     """
     if names and suite_name:
         raise UsageError("both models and --suite were given", "Name models or a suite.")
-    return () if names else suite.find(suite_name or DEFAULT_SUITE).entries
+    return () if names else suite.find(suite_name or default_suite()).entries
+
+
+def default_suite() -> str:
+    """The suite where nothing is named: that of the project file, else `DEFAULT_SUITE`."""
+    return project.load().text_of("suite") or DEFAULT_SUITE
 
 
 def model_names(names: Sequence[str], suite_name: str | None, size: str | None = None) -> list[str]:

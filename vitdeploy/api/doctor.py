@@ -3,6 +3,8 @@
 import subprocess
 
 from vitdeploy._version import __version__
+from vitdeploy.api import project
+from vitdeploy.api.project import Project
 from vitdeploy.artifacts import store
 from vitdeploy.catalog import packages
 from vitdeploy.devices import device_facts, findings, inventory
@@ -13,8 +15,9 @@ TOOL_LIMIT_S = 10.0
 """A tool that does not say its version within it is shown without one."""
 
 
-def doctor(device: str = "local") -> list[Finding]:
-    """What would spoil a number or stop an export."""
+def doctor(device: str | None = None) -> list[Finding]:
+    """What would spoil a number or stop an export, on a device: the project file's, else this machine."""
+    device = device or project.load().text_of("device") or project.BUILT_IN["device"]
     entry = inventory.find(device)
     if entry.link != "local":
         try:
@@ -28,11 +31,30 @@ def doctor(device: str = "local") -> list[Finding]:
     needed = sorted(packages.EXTRAS)
     return [
         Finding("vitdeploy", f"{__version__} at {packages.PACKAGE}"),
+        *_defaults(),
         *findings.computer_findings(device_facts.facts_of(entry)),
         findings.space_finding(store.default_root()),
         *findings.package_findings(packages.missing(needed), packages.versions(needed), needed),
         *findings.tool_findings(_tool_versions()),
     ]
+
+
+def _defaults() -> list[Finding]:
+    """The defaults of options, and where each comes from."""
+    found = project.load()
+    where = "none" if found.path is None else str(found.path)
+    advice = f"defaults can stand in {project.OWN_FILE}, or in {project.SHARED_FILE} below [tool.vitdeploy]"
+    return [
+        Finding("project file", where, advice=advice if found.path is None else ""),
+        *(
+            Finding(f"default {key}", f"{found.values.get(key, value)}, {_origin(found, key)}")
+            for key, value in project.BUILT_IN.items()
+        ),
+    ]
+
+
+def _origin(found: Project, key: str) -> str:
+    return f"from {found.path}" if key in found.values else "built in"
 
 
 def _tool_versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from vitdeploy.api import project
 from vitdeploy.artifacts import store
 from vitdeploy.artifacts.manifest import Artifact, Parity
 from vitdeploy.errors import Impossible, ParityFailed, UnreadableFile, VitdeployError
@@ -30,13 +31,13 @@ def verify_plan(path: Path, *, deep: bool = False) -> list[str]:
 
 
 def verify(
-    path: Path, *, artifacts: Path = Path("artifacts"), weights: Path | None = None, deep: bool = False
+    path: Path, *, artifacts: Path | None = None, weights: Path | None = None, deep: bool = False
 ) -> VerifyOutcome:
     """Re-check the lineage of a run or an artifact; nothing is changed.
 
     Args:
         path: the run, or the artifact's folder, manifest or file.
-        artifacts: where to look for artifacts, beside the store.
+        artifacts: where to look for artifacts, beside the store; None: the default folder.
         weights: the checkpoint that they were exported from.
         deep: measure the parity again too, with the model made from its seed or from ``weights``. An artifact of which
             that cannot be done is an error.
@@ -44,7 +45,7 @@ def verify(
     Raises:
         UnreadableFile: it is neither.
     """
-    places = [artifacts, path.parent, store.default_root()]
+    places = [artifacts or project.load().path_of("out") or Path("artifacts"), path.parent, store.default_root()]
     links = (lineage.of_run if lineage.is_run(path) else lineage.of_artifact)(path, places, weights)
     broken = next((link for link in links if link.state == "changed"), None)
     error: VitdeployError | None = None

@@ -139,10 +139,9 @@ def accept_command(
     """
     from vitdeploy.api import accept
 
-    root = baselines or Path("vitdeploy-baselines")
     if dry_run:
-        return console.plan(accept.accept_plan(run, root=root))
-    return accept_output(accept.accept(run, because=because, root=root))
+        return console.plan(accept.accept_plan(run, root=baselines))
+    return accept_output(accept.accept(run, because=because, root=baselines))
 
 
 def calibrate_command(
@@ -205,7 +204,7 @@ def verify_command(
 
     if dry_run:
         return console.plan(verify.verify_plan(file, deep=deep))
-    return verify_output(verify.verify(file, artifacts=artifacts or Path("artifacts"), weights=weights, deep=deep))
+    return verify_output(verify.verify(file, artifacts=artifacts, weights=weights, deep=deep))
 
 
 def duel_output(outcome: "DuelOutcome") -> CommandOutput:

@@ -16,7 +16,7 @@ def doctor_command(device: Device = None) -> CommandOutput:
     """
     from vitdeploy.api import doctor
 
-    findings = doctor.doctor(device or "local")
+    findings = doctor.doctor(device)
     rows = [
         ("PROBLEM" if finding.state == "problem" else finding.state, finding.what, finding.found, finding.advice)
         for finding in findings

@@ -122,11 +122,14 @@ def request_of(kind: type[Request], options: Mapping[str, Any]) -> Request:
     """A request dataclass, filled by field name from a command's options.
 
     Args:
-        options: the command's ``locals()``. None, an option that was not given, keeps the field's default; a list
-            becomes a tuple; a field without an option keeps its default.
+        options: the command's ``locals()``. None, an option that was not given, keeps the default of the project file
+            or of the field; a list becomes a tuple; a field without an option keeps its default.
     """
+    from vitdeploy.api import project
+
     names = [name for name in inspect.signature(kind).parameters if options.get(name) is not None]
-    return kind(**{name: tuple(options[name]) if isinstance(options[name], list) else options[name] for name in names})
+    given = {name: tuple(options[name]) if isinstance(options[name], list) else options[name] for name in names}
+    return kind(**{**project.defaults_of(kind, given), **given})
 
 
 def _check_text(options: Mapping[str, Any]) -> None:
