@@ -13,7 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Parity, digest_of, folder_of, open_artifact
+import msgspec
+
+from vitdeploy.artifacts import weights_origin
+from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Parity, digest_of, folder_of, open_artifact, write
 from vitdeploy.artifacts.parity import TWO_ANSWERS
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import packages, registry, user_models
@@ -67,8 +70,19 @@ def export(plan: Plan, store: Store, *, progress: Progress) -> ExportedArtifact:
         others = " or ".join(stored.weights.other_keys)
         progress(f"{stored.weights.name}: {stored.weights.key} is taken, not {others}; --weights-key chooses")
     folder = folder_of(stored, plan.options, request.device if stored.bound_to else None)
-    artifact = store.deliver(plan.key, request.out / folder)
+    artifact = _identified(store.deliver(plan.key, request.out / folder), request.weights)
     return ExportedArtifact(artifact=artifact, reused=reused, error=parity_error(artifact))
+
+
+def _identified(artifact: Artifact, weights: Path | None) -> Artifact:
+    """The artifact with the checkpoint as it is called now and is known now: it may be stored under another name."""
+    recorded = artifact.manifest.weights
+    if weights is None or recorded.source != "file":
+        return artifact
+    now = weights_origin.identified(recorded, weights)
+    if now == recorded:
+        return artifact
+    return write(artifact.folder, msgspec.structs.replace(artifact.manifest, weights=now))
 
 
 def prove(artifact: Artifact, *, weights: Path | None, images: Path | None) -> tuple[Parity, VitdeployError | None]:

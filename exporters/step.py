@@ -14,7 +14,8 @@ import numpy as np
 
 from vitdeploy import documents
 from vitdeploy.artifacts import manifest as artifact_manifest
-from vitdeploy.artifacts.manifest import SCHEMA, Manifest, Weights, as_json, digest_of, open_artifact
+from vitdeploy.artifacts.manifest import SCHEMA, Manifest, as_json, digest_of, open_artifact
+from vitdeploy.artifacts.weights_origin import Weights, identified
 from vitdeploy.catalog import graph_io, registry
 from vitdeploy.catalog.spec import is_user_model
 from vitdeploy.errors import Impossible, VitdeployError
@@ -140,10 +141,9 @@ def _weights(job: StepJob, choice: Any) -> Weights:
     source, _, value = job.variant.weights.partition(":")
     if source == "random":
         return Weights(source="random", seed=int(value))
-    name = job.weights.name if job.weights else job.spec.name
-    if choice is None:
-        return Weights(source="file", sha256=value, name=name)
-    return Weights(source="file", sha256=value, name=name, key=choice.key, other_keys=choice.others)
+    own = Weights(source="file", sha256=value, name=job.spec.name)
+    weights = own if job.weights is None else identified(own, job.weights)
+    return weights if choice is None else msgspec.structs.replace(weights, key=choice.key, other_keys=choice.others)
 
 
 def _full_disk(error: BaseException | None) -> OSError | None:

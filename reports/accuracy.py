@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitdeploy import units
-from vitdeploy.evaluation.record import ClassFigure, Evaluation, Figure, WorstImage
+from vitdeploy.catalog import checkpoint_identity, checkpoints
+from vitdeploy.catalog.checkpoints import Checkpoint, PublishedFigure
+from vitdeploy.catalog.spec import Size
+from vitdeploy.evaluation.record import ClassFigure, Evaluation, Figure, Subject, WorstImage
 from vitdeploy.reports import shown_text
 from vitdeploy.results.record import Run
 
@@ -22,6 +25,22 @@ class Latency:
     median_ms: float
     interval_ms: tuple[float, float] | None
     part: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedOfWeights:
+    """What was published of the official checkpoint that a file was made from, on the data set of an evaluation."""
+
+    title: str
+    figure: PublishedFigure
+    size: Size | None
+    """Of the images it is of; None: any."""
+
+    @property
+    def words(self) -> str:
+        """What it is of and where it stands, without the value."""
+        at = f" at {self.size[0]}x{self.size[1]}" if self.size else ""
+        return f"{self.title}{at}, {self.figure.source}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +64,19 @@ class Shown:
         return f"{first.model} {first.target} {first.size[0]}x{first.size[1]}{more}"
 
     @property
+    def weights(self) -> str:
+        """Where the parameters come from."""
+        subject = self.evaluation.subjects[0]
+        checkpoint = _checkpoint_of(subject)
+        own = subject.weights if subject.name is None else f"{subject.name} ({subject.weights})"
+        return checkpoint.words if checkpoint else own
+
+    @property
+    def published(self) -> PublishedOfWeights | None:
+        """What was published of these weights; None: they are none that is known, or nothing was."""
+        return published_of(self.evaluation)
+
+    @property
     def classes(self) -> tuple[ClassFigure, ...]:
         """Those that occur, the lowest first where not all are shown."""
         occurring = [row for row in self.evaluation.classes if row.value is not None]
@@ -61,6 +93,21 @@ class Shown:
         if figure.drop_ci95 is None:
             return f"{figure.drop:+.3f}"
         return f"{figure.drop:+.3f} [{figure.drop_ci95[0]:+.3f} … {figure.drop_ci95[1]:+.3f}]"
+
+
+def published_of(evaluation: Evaluation) -> PublishedOfWeights | None:
+    """What was published of the weights of an evaluation on its data set, as its headline figure."""
+    checkpoint = _checkpoint_of(evaluation.subjects[0])
+    figure = checkpoint.accuracy_on(evaluation.dataset.name) if checkpoint else None
+    if checkpoint is None or figure is None:
+        return None
+    return PublishedOfWeights(title=checkpoint.title, figure=figure, size=checkpoint.size)
+
+
+def _checkpoint_of(subject: Subject) -> Checkpoint | None:
+    """The official checkpoint of what was evaluated: the one that its record names, else the one of its digest."""
+    named = checkpoints.checkpoints().get(subject.official or "")
+    return named or checkpoint_identity.of_weights(subject.weights)
 
 
 def build(evaluations: Sequence[tuple[Path, Evaluation]], runs: Sequence[Run]) -> list[Shown]:

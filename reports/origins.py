@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from vitdeploy.catalog import fact_table
+from vitdeploy.catalog import checkpoint_identity, fact_table
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.results.record import Run
 
@@ -130,7 +130,7 @@ def _protocol(run: Run) -> Iterator[tuple[str, str]]:
         ("threads", {str(case.threads) for case in cases}),
         ("host memory", {case.memory for case in cases if case.memory}),
         ("power mode", {case.power_mode for case in cases if case.power_mode}),
-        ("weights", {case.weights for case in cases}),
+        ("weights", {checkpoint_identity.weights_words(case.weights) for case in cases}),
     ):
         if values:
             yield name, ", ".join(sorted(values))

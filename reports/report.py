@@ -13,7 +13,7 @@ import numpy as np
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import NOT_VISIBLE
 from vitdeploy.catalog.spec import Task
-from vitdeploy.reports import explanations, origins
+from vitdeploy.reports import explanations, official_weights, origins
 from vitdeploy.reports.origins import Origin
 from vitdeploy.results import comparison, effects, verdict
 from vitdeploy.results.record import Case, Result, Run, Trial
@@ -331,6 +331,7 @@ def _warnings(runs: Sequence[Run], baseline: Run | None) -> Iterator[str]:
             f"Random weights (seed {seeds}) in {'all models' if len(random) == len(results) else models}: "
             "the times are those of the real architecture, the outputs mean nothing."
         )
+    yield from official_weights.notes(results)
     yield from registry.notes(result.case.model for result in results)
     bad = sum(result.status != "valid" for result in results)
     if bad:

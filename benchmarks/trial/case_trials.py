@@ -109,6 +109,7 @@ def result_of(row: CaseTrials, protocol: record.Protocol) -> record.Result:
         macs=artifact.manifest.macs if artifact else None,
         size_bytes=artifact.manifest.size_bytes if artifact else None,
         manifest_sha256=row.manifest_sha256,
+        official=artifact.manifest.weights.official if artifact else None,
         side=row.job.side,
     )
     return record.rederive(result, protocol)

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from vitdeploy.api import export, predict
-from vitdeploy.artifacts.manifest import Tensor, Weights, as_json, open_artifact, write
+from vitdeploy.artifacts.manifest import Tensor, as_json, open_artifact, write
+from vitdeploy.artifacts.weights_origin import Weights
 from vitdeploy.catalog import registry, sam_prompts
 from vitdeploy.catalog.sam_prompts import Prompt
 from vitdeploy.errors import UnreadableFile, UsageError

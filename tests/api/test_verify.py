@@ -8,7 +8,8 @@ import pytest
 
 from tests.doubles import artifacts, make_run
 from vitdeploy.api import check, verify
-from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Parity, Weights, digest_of, write
+from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Parity, digest_of, write
+from vitdeploy.artifacts.weights_origin import Weights
 from vitdeploy.cli.main import main
 from vitdeploy.errors import ParityFailed, VitdeployError
 from vitdeploy.exporters import pipeline

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.doubles import artifacts
 from vitdeploy import documents
 from vitdeploy.api import evaluate
-from vitdeploy.artifacts.manifest import MANIFEST, SCHEMA, Artifact, Manifest, Weights, digest_of
+from vitdeploy.artifacts.manifest import MANIFEST, SCHEMA, Artifact, Manifest, digest_of
+from vitdeploy.artifacts.weights_origin import Weights
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.variant import RANDOM, RECORDED, Variant
 from vitdeploy.evaluation.record import Subject

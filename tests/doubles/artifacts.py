@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from vitdeploy.artifacts.manifest import SCHEMA, Artifact, Manifest, Tensor, Weights, digest_of, write
+from vitdeploy.artifacts.manifest import SCHEMA, Artifact, Manifest, Tensor, digest_of, write
+from vitdeploy.artifacts.weights_origin import Weights
 from vitdeploy.benchmarks.studies import plain_records
 from vitdeploy.results.record import Case
 

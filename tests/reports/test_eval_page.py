@@ -5,17 +5,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.doubles import eval_sets, make_run
 from vitdeploy.api import evaluate, report
-from vitdeploy.catalog import registry
+from vitdeploy.catalog import checkpoints, registry
 from vitdeploy.cli.main import main
 from vitdeploy.errors import Impossible
 from vitdeploy.evaluation import published
 from vitdeploy.evaluation import record as evaluations
 from vitdeploy.evaluation.request import EvalRequest
-from vitdeploy.reports import accuracy
+from vitdeploy.reports import accuracy, as_evaluation
 from vitdeploy.reports.charts.accuracy_chart import latency_against_accuracy
 from vitdeploy.results import record
 
@@ -109,3 +110,36 @@ def test_one_page_of_several_evaluations_and_its_sheets(
     assert "Accuracy of 2 files" in text
     data = json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', text, re.DOTALL)[1])  # type: ignore[index]
     assert "chart-cityscapes" in data["charts"]
+
+
+def _of_weights(out: Path, **fields: Any) -> evaluations.Evaluation:
+    """The evaluation as one of a file that was made from other weights."""
+    evaluation = evaluations.load(out)
+    subject = msgspec.structs.replace(evaluation.subjects[0], **fields)
+    return msgspec.structs.replace(evaluation, subjects=(subject, *evaluation.subjects[1:]))
+
+
+def test_the_published_figure_of_the_checkpoint_stands_beside_the_measured_one(made: tuple[Path, Path]):
+    out, _ = made
+    row = checkpoints.find("efficientvit_seg_b0_cityscapes")
+    page = as_evaluation.render(accuracy.build([(out, _of_weights(out, weights=f"sha256:{row.sha256}"))], [])).decode()
+    assert "75.653 %" in page
+    assert "EfficientViT-Seg-B0 Cityscapes at 1024x2048, README of github.com/mit-han-lab/efficientvit" in page
+    assert "Weights: official, EfficientViT-Seg-B0 Cityscapes, Apache-2.0" in page
+
+
+def test_the_record_names_a_checkpoint_that_no_digest_is_published_of(made: tuple[Path, Path]):
+    out, _ = made
+    (entry,) = accuracy.build(
+        [(out, _of_weights(out, weights=f"sha256:{'0' * 64}", official="segnext_t_cityscapes"))], []
+    )
+    assert entry.published is not None
+    assert entry.published.figure.value == 79.8
+    assert "for commercial use, contact the authors" in entry.weights
+
+
+def test_weights_that_nobody_published_have_no_published_figure(made: tuple[Path, Path]):
+    out, _ = made
+    (entry,) = accuracy.build([(out, _of_weights(out, weights=f"sha256:{'0' * 64}", name="mine.pt"))], [])
+    assert entry.published is None
+    assert entry.weights == f"mine.pt (sha256:{'0' * 64})"

@@ -2,12 +2,14 @@
 
 import json
 import math
+from typing import Any
 
 import msgspec
 import pytest
 
 from tests.doubles import make_run
-from vitdeploy.catalog import registry
+from vitdeploy.artifacts.weights_origin import Official
+from vitdeploy.catalog import checkpoint_identity, checkpoints, registry
 from vitdeploy.errors import NothingToCompare
 from vitdeploy.reports import as_html, cells, origins, report
 from vitdeploy.reports.charts import points, report_charts, vega
@@ -272,3 +274,32 @@ def test_a_time_stamp_is_shown_in_utc_and_a_strange_one_as_it_is():
     shifted = msgspec.structs.replace(run, started_utc="2026-01-01T12:00:00+02:00")
     assert origins.of(shifted).started == "2026-01-01 10:00 UTC"
     assert origins.of(msgspec.structs.replace(run, started_utc="yesterday")).started == "yesterday"
+
+
+def _of_checkpoint(name: str, **fields: Any) -> record.Result:
+    row = make_run.row("efficientvit_b1", "onnx-fp32", 8.0, seed=1)
+    digest = checkpoints.find(name).sha256 or "0" * 64
+    return msgspec.structs.replace(row, case=msgspec.structs.replace(row.case, weights=f"sha256:{digest}"), **fields)
+
+
+def test_a_report_names_official_weights_and_carries_their_restriction():
+    plain, limited = (
+        built(_of_checkpoint(name)).warnings for name in ("efficientvit_b1_r224", "segformer_b0_cityscapes")
+    )
+    assert "Weights: official, EfficientViT-B1 r224, Apache-2.0." in plain
+    (words,) = [line for line in limited if line.startswith("Restricted weights: official, SegFormer-B0 Cityscapes")]
+    assert "research and evaluation only" in words
+
+
+def test_a_report_knows_a_checkpoint_without_a_digest_from_the_record():
+    row = checkpoints.find("segformer_b1_cityscapes")
+    identity = checkpoint_identity.Identity(checkpoint=row, proof="name")
+    result = _of_checkpoint(row.name, official=Official.of(identity))
+    assert any(line.startswith("Restricted weights: official, SegFormer-B1") for line in built(result).warnings)
+
+
+def test_the_protocol_tells_the_checkpoint_of_a_digest():
+    (origin,) = built(_of_checkpoint("efficientvit_b1_r224")).origins
+    assert dict(origin.protocol)["weights"].startswith(
+        "official, EfficientViT-B1 r224, Apache-2.0 (sha256:bf8798aa03ed"
+    )

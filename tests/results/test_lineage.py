@@ -8,7 +8,8 @@ import pytest
 from tests.doubles import artifacts, make_run
 from vitdeploy import documents
 from vitdeploy.artifacts import manifest
-from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Weights
+from vitdeploy.artifacts.manifest import MANIFEST, Artifact
+from vitdeploy.artifacts.weights_origin import Weights
 from vitdeploy.cli.main import main
 from vitdeploy.results import baselines, lineage, record
 

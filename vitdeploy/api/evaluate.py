@@ -283,6 +283,10 @@ def _warnings(prepared: PreparedEvaluation, summed: summary.AccuracySummary) -> 
     manifest = prepared.artifacts[0].manifest
     if manifest.weights.source == "random":
         yield f"Made with {manifest.weights.words}: the figures say only that everything runs."
+    if manifest.weights.remark is not None:
+        yield f"The weights are {manifest.weights.words}."
+    if manifest.weights.official is not None and manifest.weights.official.restriction is not None:
+        yield f"Restricted weights: {manifest.weights.words}."
     yield from registry.notes([manifest.model])
     if len(prepared.items) < len(prepared.files.items):
         yield f"Only {len(prepared.items)} of {len(prepared.files.items)} pictures: not the published figure."
@@ -326,6 +330,7 @@ def subject_of(artifact: Artifact) -> Subject:
         precision=manifest.precision,
         weights=manifest.weights.identity,
         name=manifest.weights.name,
+        official=manifest.weights.official.checkpoint if manifest.weights.official else None,
     )
 
 

@@ -47,6 +47,8 @@ class Prediction:
     psnr_db: tuple[tuple[str, float], ...] = ()
     """Of an image, by what it was upsampled: its PSNR against the image at that size."""
     note: str | None
+    weights: str
+    """Where the parameters come from, in words."""
     preprocessing: str
     """How the pixels became the input, in words."""
     masks: tuple[Path, ...] = ()
@@ -112,7 +114,14 @@ def predict(request: PredictRequest) -> Prediction:
     overlay.save(drawn, picture)
     names = labels.names(dataset)
     shown = tuple((names[row.label], row.share) for row in shares)
-    return Prediction(picture=picture, measure=measure, classes=shown, note=note, preprocessing=used.words)
+    return Prediction(
+        picture=picture,
+        measure=measure,
+        classes=shown,
+        note=note,
+        weights=manifest.weights.words,
+        preprocessing=used.words,
+    )
 
 
 def _masks(request: PredictRequest, photo: Any, artifact: Artifact, preprocessing: str) -> Prediction:
@@ -148,6 +157,7 @@ def _masks(request: PredictRequest, photo: Any, artifact: Artifact, preprocessin
         measure="predicted IoU",
         classes=shown,
         note=note,
+        weights=weights.words,
         preprocessing=preprocessing,
         masks=numbered,
     )
@@ -169,6 +179,7 @@ def _upsampled(request: PredictRequest, photo: Any, image: Any, artifact: Artifa
         classes=(),
         psnr_db=tuple(zip((spec.name, "bicubic"), psnr_db, strict=True)) if psnr_db else (),
         note="; ".join(notes) or None,
+        weights=artifact.manifest.weights.words,
         preprocessing=spec.preprocessing.words,
     )
 

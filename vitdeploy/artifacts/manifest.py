@@ -17,6 +17,7 @@ import msgspec
 
 from vitdeploy import documents
 from vitdeploy.artifacts import manifest_faults, recorded_parity
+from vitdeploy.artifacts.weights_origin import Weights
 from vitdeploy.catalog import user_models
 from vitdeploy.catalog.preprocessing import Preprocessing
 from vitdeploy.catalog.spec import Attention, Head, Io, Layout, Size, Task
@@ -46,31 +47,6 @@ class Tensor(_Record, frozen=True, kw_only=True):
     shape: tuple[int, ...]
     dtype: str
     layout: Layout
-
-
-class Weights(_Record, frozen=True, kw_only=True):
-    """Where the parameters come from."""
-
-    source: Literal["random", "file"]
-    seed: int | None = None
-    sha256: str | None = None
-    name: str | None = None
-    key: str | None = None
-    """Name of the state dict that was taken from the file; None: it is the whole file."""
-    other_keys: tuple[str, ...] = ()
-    """Names of those that were not."""
-
-    @property
-    def words(self) -> str:
-        """For tables: ``random weights (seed 0)`` or the checkpoint's name, with what was taken of several."""
-        if self.source == "random":
-            return f"random weights (seed {self.seed})"
-        return f"{self.name} ({self.key})" if self.other_keys else f"{self.name}"
-
-    @property
-    def identity(self) -> str:
-        """As a variant has it: ``random:SEED`` or ``sha256:…``."""
-        return f"random:{self.seed}" if self.source == "random" else f"sha256:{self.sha256}"
 
 
 class Metric(_Record, frozen=True, kw_only=True):

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from vitdeploy.catalog import checkpoints
+
 if TYPE_CHECKING:
     from vitdeploy.artifacts.manifest import Manifest, Parity
 
@@ -36,8 +38,22 @@ def faults(manifest: "Manifest") -> Iterator[Fault]:
     yield from _preprocessing_faults(manifest)
     if manifest.weights.source == "file" and not manifest.weights.sha256:
         yield "weights.sha256", "weights of a file without its digest"
+    yield from _official_faults(manifest)
     if manifest.parity is not None:
         yield from ((f"parity.{field}", why) for field, why in parity_faults(manifest.parity))
+
+
+def _official_faults(manifest: "Manifest") -> Iterator[Fault]:
+    """What contradicts the table of official checkpoints; a newer table may have rows that this one has not."""
+    official, digest = manifest.weights.official, manifest.weights.sha256
+    if official is None:
+        return
+    if digest is None:
+        yield "weights.official", f"{official.checkpoint[:80]!r} without a digest"
+        return
+    known = checkpoints.checkpoints().get(official.checkpoint)
+    if known is not None and known.is_digest(digest) is False:
+        yield "weights.official", f"{official.checkpoint} has other bytes than sha256 {digest[:12]}…"
 
 
 def parity_faults(parity: "Parity") -> Iterator[Fault]:

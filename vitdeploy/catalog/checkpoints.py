@@ -82,6 +82,8 @@ class Checkpoint:
     """What the licence of the weights forbids, in a few words."""
     terms: str
     """Of the data that it was trained on."""
+    namesakes: str | None
+    """Where others have files of the same name."""
     accuracy: tuple[PublishedFigure, ...]
 
     @property
@@ -90,10 +92,14 @@ class Checkpoint:
         return self.commercial != "yes"
 
     @property
+    def licence_words(self) -> str:
+        """The licence of the weights, with what it forbids."""
+        return f"{self.licence} ({self.restriction})" if self.restriction else self.licence
+
+    @property
     def words(self) -> str:
         """For tables: ``official, EfficientViT-Seg-B0 Cityscapes, Apache-2.0``, with what is forbidden."""
-        limit = f" ({self.restriction})" if self.restriction else ""
-        return f"official, {self.title}, {self.licence}{limit}"
+        return f"official, {self.title}, {self.licence_words}"
 
     @property
     def address(self) -> str:
@@ -143,6 +149,7 @@ class _Publisher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     commercial: Commercial
     restriction: str | None = None
     terms: str
+    namesakes: str | None = None
     accuracy_source: str | None = None
     rows: tuple[_Row, ...]
 
@@ -243,6 +250,7 @@ def _checkpoint(publisher: _Publisher, row: _Row) -> Checkpoint:
         commercial=publisher.commercial,
         restriction=publisher.restriction,
         terms=publisher.terms,
+        namesakes=publisher.namesakes,
         accuracy=tuple(
             PublishedFigure(
                 dataset=dataset, metric=METRICS[dataset], value=value, source=publisher.accuracy_source or "not stated"

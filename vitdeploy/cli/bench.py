@@ -185,7 +185,9 @@ def result_cells(results: "Sequence[Result]") -> list[dict[str, str]]:
 
 
 def result_notes(results: "Sequence[Result]") -> list[str]:
-    """What must be said of these figures: random weights, and the notes of their models."""
+    """What must be said of these figures: random or official weights, and the notes of their models."""
+    from vitdeploy.reports import official_weights
+
     weights = sorted({result.case.weights for result in results if result.case.weights.startswith("random")})
     random = [f"Weights are {' and '.join(weights)}: the times are real, the outputs mean nothing."]
-    return [*(random if weights else []), *console.model_notes(results)]
+    return [*(random if weights else []), *official_weights.notes(results), *console.model_notes(results)]

@@ -84,11 +84,16 @@ def eval_command(
 
 def eval_output(outcome: "EvalOutcome") -> CommandOutput:
     """The figures first, then the classes and pictures that they come from."""
+    from vitdeploy.reports.accuracy import published_of
+
     evaluation = outcome.evaluation
     lines = [
         f"{check.library} says {check.theirs:.4f} {check.figure} of the first {check.images}, ours is {check.ours:.4f}."
         for check in evaluation.cross_checks
     ]
+    if (published := published_of(evaluation)) is not None:
+        value = units.metric(published.figure.value, "dB" if published.figure.metric == "PSNR" else "%")
+        lines.append(f"Published: {published.figure.metric} {value} ({published.words}).")
     if evaluation.reference_why_not:
         lines.append(f"No drop: {evaluation.reference_why_not}.".replace("..", "."))
     lines += evaluation.warnings

@@ -149,8 +149,7 @@ def export_output(rows: "Sequence[ExportResult]") -> CommandOutput:
     table = Table(heads=heads, right=(3, 5, 6), rows=[_export_cells(row) for row in rows], details=details)
     folders = [str(row.artifact.folder) for row in rows if row.artifact]
     ready = [str(row.artifact.folder) for row in rows if row.artifact and not row.error and _is_ready(row)]
-    weights = sorted({row.artifact.manifest.weights.words for row in rows if row.artifact})
-    notes = [f"Made with {words}: the outputs mean nothing." for words in weights if words.startswith("random")]
+    notes = [*dict.fromkeys(words for row in rows if row.artifact for words in _weights_words(row.artifact.manifest))]
     notes += registry.notes(row.model for row in rows if row.artifact)
     notes += sorted({words for row in rows if row.artifact for words in _preprocessing_words(row.artifact.manifest)})
     failures = [row.error for row in rows if row.error is not None]
@@ -165,6 +164,14 @@ def export_output(rows: "Sequence[ExportResult]") -> CommandOutput:
 def _is_ready(row: "ExportResult") -> bool:
     """Whether the artifact can be timed as it is: no engine that a device has still to build."""
     return row.artifact is not None and row.artifact.manifest.state == "ready"
+
+
+def _weights_words(manifest: "Manifest") -> list[str]:
+    """What has to be said of the weights: random, official, or an official name on other bytes."""
+    weights = manifest.weights
+    if weights.source == "random":
+        return [f"Made with {weights.words}: the outputs mean nothing."]
+    return [f"{manifest.model}: weights {weights.words}."] if weights.official or weights.remark else []
 
 
 def _preprocessing_words(manifest: "Manifest") -> list[str]:

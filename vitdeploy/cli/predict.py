@@ -55,13 +55,18 @@ def prediction_output(prediction: "Prediction") -> CommandOutput:
     classes = [(name, f"{share:.1%}") for name, share in prediction.classes]
     psnr = [(name, f"{decibel:.2f} dB") for name, decibel in prediction.psnr_db]
     masks = [str(path) for path in prediction.masks]
-    notes = [*([prediction.note] if prediction.note else []), f"input: {prediction.preprocessing}"]
+    notes = [
+        *([prediction.note] if prediction.note else []),
+        f"weights: {prediction.weights}",
+        f"input: {prediction.preprocessing}",
+    ]
     document = {
         "picture": str(prediction.picture),
         "measure": prediction.measure,
         "classes": prediction.classes,
         "psnr_db": prediction.psnr_db,
         "note": prediction.note,
+        "weights": prediction.weights,
         "preprocessing": prediction.preprocessing,
         "masks": masks,
     }

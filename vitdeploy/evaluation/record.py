@@ -108,6 +108,8 @@ class Subject(_Record, frozen=True, kw_only=True):
     """``random:0`` or ``sha256:…``, as in a case."""
     name: str | None
     """Of the checkpoint's file."""
+    official: str | None = None
+    """Name of the official checkpoint that it is; None: none that was known."""
     images: int = 0
     """How many pictures it answered."""
 

@@ -16,12 +16,12 @@ from vitdeploy import documents
 from vitdeploy.artifacts.manifest import (
     MANIFEST,
     Artifact,
-    Weights,
     check_digests,
     check_manifest,
     digest_of,
     open_artifact,
 )
+from vitdeploy.artifacts.weights_origin import Weights
 from vitdeploy.errors import UnreadableFile
 from vitdeploy.results import baselines, record, stats
 from vitdeploy.results.record import Result, Run, Summary
@@ -178,8 +178,9 @@ def _weights(name: str, recorded: Weights, weights: Path | None) -> Link:
         )
     digest = recorded.sha256 or ""
     if weights is None:
-        return Link(name, "weights", "not here", f"{recorded.name} ({digest[:12]}…): name it with --weights")
-    return _bytes(name, "weights", weights, digest)
+        return Link(name, "weights", "not here", f"{recorded.words} ({digest[:12]}…): name it with --weights")
+    words = f"{weights}: {recorded.words}" if recorded.official or recorded.remark else None
+    return _bytes(name, "weights", weights, digest, words)
 
 
 def _bytes(name: str, what: str, path: Path, expected: str, words: str | None = None) -> Link:

@@ -14,6 +14,7 @@ import msgspec
 
 from vitdeploy import documents
 from vitdeploy.artifacts.manifest import Parity
+from vitdeploy.artifacts.weights_origin import Official
 from vitdeploy.catalog.fact_table import TrialFacts
 from vitdeploy.catalog.spec import Attention, Boundary, Head, Io
 from vitdeploy.catalog.variant import Variant
@@ -180,6 +181,8 @@ class Result(_Record, frozen=True, kw_only=True):
     """Of the artifact's files together."""
     manifest_sha256: str | None = None
     """Of the manifest that lay beside the file when it was timed."""
+    official: Official | None = None
+    """The official checkpoint that the artifact was made from."""
     side: Side | None = None
     """Which side of a duel this is."""
     sustained: Sustained | None = None
