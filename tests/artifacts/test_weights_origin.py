@@ -31,8 +31,8 @@ def test_an_official_file_is_told_by_title_and_licence():
 def test_a_restriction_goes_with_the_weights():
     weights = of_file(Path("x.pth"), VAPSR_X2)
     assert weights.official is not None
-    assert weights.official.restriction == "no licence is stated"
-    assert "no licence is stated" in weights.words
+    assert weights.official.restriction == "all rights reserved, as far as nothing else is stated"
+    assert "no licence stated" in weights.words
 
 
 def test_a_name_on_other_bytes_is_told():

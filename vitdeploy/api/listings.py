@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitdeploy.benchmarks import suite
-from vitdeploy.catalog import packages, registry
+from vitdeploy.catalog import checkpoints, packages, registry
 from vitdeploy.devices import inventory
 
 
@@ -31,6 +31,7 @@ def models() -> list[ListingRow]:
                 "data set": spec.dataset,
                 "size": f"{spec.size[0]}x{spec.size[1]}",
                 "attention": " ".join(spec.attentions),
+                "weights": _official_words(spec.name),
                 "note": spec.note or "",
             },
             usable=not (lacking := [name for name in spec.requires if name in missing]),
@@ -38,6 +39,15 @@ def models() -> list[ListingRow]:
         )
         for spec in registry.models().values()
     ]
+
+
+def _official_words(model: str) -> str:
+    """The official checkpoints of a model in a few words: ``official, Apache-2.0``, with how many there are."""
+    rows = checkpoints.checkpoints_of(model)
+    if not rows:
+        return "none known"
+    count = f"{len(rows)} official" if len(rows) > 1 else "official"
+    return f"{count}, {' or '.join(dict.fromkeys(row.licence for row in rows))}"
 
 
 def targets() -> list[ListingRow]:

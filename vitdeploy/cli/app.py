@@ -10,7 +10,20 @@ from typing import Annotated, Any
 import typer
 
 from vitdeploy._version import __version__
-from vitdeploy.cli import bench, cache, compare, doctor, evaluate, export, listings, predict, report, studies, sweep
+from vitdeploy.cli import (
+    bench,
+    cache,
+    compare,
+    doctor,
+    evaluate,
+    export,
+    listings,
+    predict,
+    report,
+    studies,
+    sweep,
+    weights,
+)
 from vitdeploy.cli.console import CommandOutput
 from vitdeploy.cli.help_pages import VerbCommand, VerbGroup
 from vitdeploy.cli.options import verb
@@ -18,6 +31,7 @@ from vitdeploy.errors import UsageError, unknown_name
 
 COMMANDS: Mapping[str, Callable[..., CommandOutput]] = {
     "models": listings.models_command,
+    "weights": weights.weights_command,
     "targets": listings.targets_command,
     "devices": listings.devices_command,
     "suites": listings.suites_command,
@@ -44,7 +58,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Measure": ("bench", "duel", "calibrate", "eval", "sweep"),
     "Decide": ("compare", "accept", "report", "verify"),
     "Study": ("attention", "reproduce"),
-    "See what there is, and manage it": ("models", "targets", "devices", "suites", "doctor", "cache"),
+    "See what there is, and manage it": ("models", "weights", "targets", "devices", "suites", "doctor", "cache"),
 }
 """Title → the commands below it in `vitdeploy --help`."""
 
