@@ -1,15 +1,11 @@
 """`weights`: the official checkpoints, what is known of each, and which lie in the cache."""
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vitdeploy.catalog import checkpoints, registry
 from vitdeploy.catalog.checkpoints import Checkpoint
-
-_CACHE = "vitdeploy.models.weights_cache"
-"""Knows where downloaded checkpoints lie."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +33,5 @@ def weights(models: Sequence[str] = ()) -> list[CheckpointRow]:
     return [CheckpointRow(checkpoint=row, cached=_cached(row)) for row in dict.fromkeys(wanted)]
 
 
-def _cached(checkpoint: Checkpoint) -> Path | None:
-    if importlib.util.find_spec(_CACHE) is None:
-        return None
-    path: Path | None = registry.load(f"{_CACHE}:cached_path")(checkpoint)
-    return path
+def _cached(checkpoint: Checkpoint) -> Path | None:  # noqa: ARG001  # nothing is downloaded yet
+    return None

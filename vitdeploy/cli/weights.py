@@ -23,7 +23,7 @@ def weights_command(
         ),
     ] = None,
 ) -> CommandOutput:
-    """List the official checkpoints: source, licence, digest, size, and which lie in the cache.
+    """List the official checkpoints: source, licence, digest, cache.
 
     Examples:
         vitdeploy weights
