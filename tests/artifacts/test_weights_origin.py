@@ -31,7 +31,7 @@ def test_an_official_file_is_told_by_title_and_licence():
 def test_a_restriction_goes_with_the_weights():
     weights = of_file(Path("x.pth"), VAPSR_X2)
     assert weights.official is not None
-    assert weights.official.restriction == "all rights reserved, as far as nothing else is stated"
+    assert weights.official.restriction == "all rights reserved"
     assert "no licence stated" in weights.words
 
 

@@ -205,7 +205,7 @@ def listing(kind: str, rows: "Sequence[ListingRow]", next_command: Sequence[str]
     facts = list(dict.fromkeys(key for row in rows for key in row.facts))
     facts = [key for key in facts if any(row.facts.get(key) for row in rows)]
     cells = [(row.name, *(row.facts.get(key, "") for key in facts), _usable(row)) for row in rows]
-    details = ("note", "attention", "extra", "precision", "file", "targets", "data set")
+    details = ("note", "attention", "weights", "extra", "precision", "file", "targets", "data set")
     table = Table(heads=(kind, *facts, "usable here"), rows=cells, details=details)
     return CommandOutput(document=rows, human=[table], next_command=next_command)
 

@@ -6,7 +6,7 @@ import typer
 
 from vitdeploy import units
 from vitdeploy.cli import completion
-from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.console import CommandOutput, Table, Verbatim
 
 if TYPE_CHECKING:
     from vitdeploy.api.weights import CheckpointRow
@@ -37,8 +37,9 @@ def weights_command(
 def weights_output(rows: "list[CheckpointRow]", models: list[str]) -> CommandOutput:
     """One line a checkpoint; with models named, also where each is and what may be done with it."""
     heads = ("checkpoint", "for size", "bytes", "sha256", "licence of the weights", "published", "in the cache")
-    table = Table(heads=heads, right=(2,), rows=[_cells(row) for row in rows])
-    details = [line for row in rows for line in _details(row)] if models else []
+    least = ("published", "bytes", "sha256", "for size")
+    table = Table(heads=heads, right=(2,), rows=[_cells(row) for row in rows], details=least)
+    details = [Verbatim("\n".join(_details(row))) for row in rows] if models else []
     lacking = [name for name in models if not any(row.checkpoint.model == name.partition(".")[0] for row in rows)]
     lines = [f"No official checkpoint of {name} is known." for name in lacking]
     return CommandOutput(
