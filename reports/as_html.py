@@ -6,6 +6,7 @@ browser by their digests, so that a text that slipped through the escaping could
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from markupsafe import Markup
 
@@ -13,7 +14,7 @@ from vitdeploy import units
 from vitdeploy.reports import cells, origins, shown_text
 from vitdeploy.reports.cells import Cells
 from vitdeploy.reports.charts import points, report_charts, vega
-from vitdeploy.reports.pages import chart_page
+from vitdeploy.reports.pages import chart_page, page
 from vitdeploy.reports.report import Report, ReportRow, Section, but_target, families
 from vitdeploy.results import stats
 from vitdeploy.results.record import Case
@@ -73,6 +74,7 @@ def render(report: Report) -> bytes:
         overview=overview,
         detail=detail,
         menu=[row.label for row in report.rows if row.quotable],
+        jpeg=partial(page.data_address, "jpeg"),
         colors={name: index % len(vega.LIGHT) for index, name in enumerate(families(report.rows))},
         light=vega.LIGHT,
         dark=vega.DARK,

@@ -15,6 +15,7 @@ from vitdeploy.catalog.fact_table import NOT_VISIBLE
 from vitdeploy.catalog.spec import Task
 from vitdeploy.reports import explanations, official_weights, origins
 from vitdeploy.reports.origins import Origin
+from vitdeploy.reports.predictions import ShownPrediction
 from vitdeploy.results import comparison, effects, verdict
 from vitdeploy.results.record import Case, Result, Run, Trial
 from vitdeploy.results.verdict import Comparison
@@ -134,6 +135,8 @@ class Report:
     """Machine and protocol of each run, the baseline's last."""
     warnings: tuple[str, ...]
     """What a reader must know before any figure."""
+    predictions: tuple[ShownPrediction, ...] = ()
+    """Pictures that a page shows beside the figures."""
 
     @property
     def rows(self) -> tuple[ReportRow, ...]:

@@ -51,6 +51,10 @@ class Prediction:
     """Where the parameters come from, in words."""
     preprocessing: str
     """How the pixels became the input, in words."""
+    model: str = ""
+    image: str = ""
+    """What was run on what."""
+    random_weights: bool = False
     masks: tuple[Path, ...] = ()
     """Of objects: images of their numbers, at the image's size and in the model's frame."""
 
@@ -69,6 +73,17 @@ def predict(request: PredictRequest) -> Prediction:
         Impossible: the artifact does not run on this machine, or takes no points or boxes.
     """
     artifact = open_artifact(request.artifact)
+    manifest = artifact.manifest
+    return replace(
+        _predicted(request, artifact),
+        model=manifest.model,
+        image=request.image,
+        random_weights=manifest.weights.source == "random",
+    )
+
+
+def _predicted(request: PredictRequest, artifact: Artifact) -> Prediction:
+    """The answer to one image, drawn."""
     manifest = artifact.manifest
     spec = registry.find_model(manifest.model, manifest.part)
     prompted = spec.task == "segment-anything"

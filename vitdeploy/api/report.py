@@ -1,5 +1,6 @@
 """`report`: runs and evaluations as pages, tables and machine formats."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from vitdeploy.errors import Impossible
 from vitdeploy.evaluation import image_records
 from vitdeploy.reports import accuracy
 from vitdeploy.reports import report as reporting
+from vitdeploy.reports.predictions import read as read_predictions
 from vitdeploy.results import history, record
 
 
@@ -31,18 +33,29 @@ def report_plan(runs: Sequence[Path], form: str, baseline: Path | None, out: Pat
 
 
 def report(
-    runs: Sequence[Path], *, form: str = "markdown", baseline: Path | None = None, out: Path | None = None
+    runs: Sequence[Path],
+    *,
+    form: str = "markdown",
+    baseline: Path | None = None,
+    predictions: Sequence[Path] = (),
+    out: Path | None = None,
 ) -> Document:
     """Render runs as a page, a table or a machine format.
 
+    Args:
+        predictions: documents of ``predict --json``, whose pictures the page shows.
+
     Raises:
         UsageError: no such format.
-        UnreadableFile: a run cannot be read, or ``out`` cannot be written.
+        UnreadableFile: a run or a prediction cannot be read, or ``out`` cannot be written.
+        Impossible: the format shows no evaluations, or no pictures.
     """
     module = registry.find_format(form)
     path = _report_path(form, out)
     if path is not None:
         documents.check_place(path)
+    if predictions and form != "html":
+        raise Impossible(f"predictions are shown by html, not by {form}", "Use --format html, or leave them out.")
     evaluations = [run for run in runs if is_evaluation(run)]
     if evaluations:
         if form != "html":
@@ -57,6 +70,7 @@ def report(
     else:
         loaded = record.load_all(runs)
         built = reporting.build(loaded, record.load(baseline) if baseline else None)
+        built = dataclasses.replace(built, predictions=read_predictions(predictions))
         renderer = registry.load(module)
         data = renderer.render(built)
         annotations = renderer.annotations(built) if form == "github" else []

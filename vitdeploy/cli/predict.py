@@ -62,6 +62,9 @@ def prediction_output(prediction: "Prediction") -> CommandOutput:
     ]
     document = {
         "picture": str(prediction.picture),
+        "model": prediction.model,
+        "image": prediction.image,
+        "random_weights": prediction.random_weights,
         "measure": prediction.measure,
         "classes": prediction.classes,
         "psnr_db": prediction.psnr_db,

@@ -25,6 +25,12 @@ def report_command(
     baseline: Annotated[
         Path | None, typer.Option(metavar="RUN.json", help="The run that the others are compared with.")
     ] = None,
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--prediction", metavar="FILE.json", help="Show its picture on an html page: `predict --json FILE`."
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: stdout; html: report.html.")] = None,
     dry_run: DryRun = False,
 ) -> CommandOutput:
@@ -34,12 +40,13 @@ def report_command(
         vitdeploy report run.json
         vitdeploy report run.json --format html --out report.html
         vitdeploy report run.json --baseline before.json --format github
+        vitdeploy report run.json --format html --prediction segmentation.json
     """
     from vitdeploy.api import report
 
     if dry_run:
         return console.plan(report.report_plan(runs, form, baseline, out))
-    document = report.report(runs, form=form, baseline=baseline, out=out)
+    document = report.report(runs, form=form, baseline=baseline, predictions=predictions or (), out=out)
     annotations = {"annotations": document.annotations} if document.annotations else {}
     lines = map(Annotation, document.annotations)
     if document.path is None:
