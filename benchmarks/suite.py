@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -26,6 +26,8 @@ class Entry:
     attention: Attention | None = None
     """None: the first that the model has."""
     streams: int = 1
+    weights: Literal["official"] | None = None
+    """None: random ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class _Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     batch: _Count = 1
     streams: _Count = 1
     attention: Attention | None = None
+    weights: Literal["official"] | None = None
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -124,5 +127,11 @@ def _entry(model: str, rows: _Rows) -> Entry:
         registry.check_size(spec, size)
     registry.attention_of(spec, rows.attention)
     return Entry(
-        model=model, targets=rows.targets, size=size, batch=rows.batch, streams=rows.streams, attention=rows.attention
+        model=model,
+        targets=rows.targets,
+        size=size,
+        batch=rows.batch,
+        streams=rows.streams,
+        attention=rows.attention,
+        weights=rows.weights,
     )

@@ -14,6 +14,7 @@ from vitdeploy import documents
 from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import import_graph, packages, registry, user_models
+from vitdeploy.catalog.checkpoints import Checkpoint
 from vitdeploy.catalog.preprocessing import Preprocessing
 from vitdeploy.catalog.spec import ModelSpec, Target, is_user_model
 from vitdeploy.catalog.variant import Variant
@@ -50,6 +51,10 @@ class ArtifactRequest(jobs.CatalogRows):
     device: str | None = None
     weights_sha256: str | None = None
     """Digest of ``weights``, where a caller has read them already; None: they are read when the plan is made."""
+    checkpoint: Checkpoint | None = None
+    """The official one that is used; ``weights`` is then where it lies, or would lie."""
+    weights_words: str | None = None
+    """What a plan says of it; None: the path."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +181,7 @@ def describe(plan: Plan) -> list[str]:
     lines: list[str] = []
     for step in plan.steps:
         named = f", rewritten where they apply by {', '.join(step.rewrites)}" if step.rewrites else ""
-        weights = str(checkpoint) if checkpoint else "random weights (seed 0)"
+        weights = plan.request.weights_words or (str(checkpoint) if checkpoint else "random weights (seed 0)")
         by = f" by {variant.converter}" if variant.converter else ""
         proof = "checked against torch fp32 (parity)"
         if step.deferred:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+pytest_plugins = ["tests.doubles.hub_fixtures"]
+
 if TYPE_CHECKING:
     from tests.doubles.adb_daemon import AdbServer, PhoneDouble
 

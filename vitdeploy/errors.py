@@ -6,7 +6,7 @@
     ├── Impossible            4   this combination cannot work
     ├── ToolchainFailed       5   somebody else's tool failed
     ├── ParityFailed          6   the exported file does not compute what the model computes
-    ├── DeviceError           7   not reachable, not configured, wrong, busy, too hot, lost
+    ├── DeviceError           7   not reachable, not configured, wrong, busy, too hot, lost; a download that failed
     ├── NoValidMeasurement    8   nothing could be measured that may be quoted
     ├── UnreadableFile        9   unreadable, newer schema, wrong digest, or does not fit the model
     ├── Regression           10   slower than the baseline
@@ -72,7 +72,7 @@ class ParityFailed(VitdeployError):
 
 
 class DeviceError(VitdeployError):
-    """The device is not reachable, not configured, wrong, busy, too hot or lost."""
+    """The device is not reachable, not configured, wrong, busy, too hot or lost; or a server gives no weights."""
 
     exit_code = 7
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitdeploy.api import cases, interrupted, output_path
+from vitdeploy.api import cases, interrupted, official_weights, output_path
 from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.jobs import jobs_for
@@ -32,10 +32,11 @@ def bench_plan(what: Sequence[str], request: BenchRequest) -> list[str]:
     how = f"{protocol.trials} trials of at least {protocol.min_time_s:g} s"
     if protocol.until is not None:
         how += f", more until the interval is within ±{protocol.until:.1%} or the time budget is spent"
-    return [
+    lines = [
         f"{case.words} on {device.name}: " + (f"left out, {case.refused.message}" if case.refused else how)
         for case in planned
     ]
+    return [*official_weights.plan_lines((case.weights, case.variant) for case in planned), *lines]
 
 
 def bench(

@@ -8,7 +8,7 @@ from typing import get_args
 
 import msgspec
 
-from vitdeploy.api import project
+from vitdeploy.api import official_weights, project
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact, open_artifact
 from vitdeploy.benchmarks import suite
 from vitdeploy.benchmarks.suite import Entry
@@ -17,6 +17,7 @@ from vitdeploy.catalog.spec import Attention, Boundary, Compute, Size, is_user_m
 from vitdeploy.catalog.variant import RANDOM, Variant
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, UsageError, VitdeployError
+from vitdeploy.models import official
 from vitdeploy.results.record import Case
 
 
@@ -30,6 +31,10 @@ class BenchRequest:
     size: str | None = None
     batch: int | None = None
     attention: str | None = None
+    weights: Path | None = None
+    """Of models that are exported: a file, or `official.OFFICIAL`; None: as the suite has it, else random ones."""
+    accept_licence: bool = False
+    """Of official weights, as `export` has it."""
     threads: int | None = None
     trials: int | None = None
     """Exactly so many; None: `bench.TRIALS`, and more until ``until`` or ``time_budget_s`` is reached."""
@@ -66,6 +71,8 @@ class Planned:
     variant: Variant
     streams: int
     artifact: Artifact | None = None
+    weights: Path | None = None
+    """Of a variant that is still to be exported: a file, or `official.OFFICIAL`; None: random ones."""
     recorded: Case | None = None
     """The case of an earlier run that is timed again as it was; None: it follows from the request."""
     refused: VitdeployError | None = None
@@ -138,6 +145,7 @@ def plan(what: Sequence[str], request: BenchRequest, *, keep_going: bool = True)
             planned.append(_of_artifact(open_artifact(Path(name)), request))
         else:
             planned += _of_models(Entry(model=name), request)
+    official_weights.check_file(request.weights, {case.variant.model for case in planned})
     refusals = [case.refused for case in planned if case.refused is not None]
     if refusals and (not keep_going or len(refusals) == len(planned)):
         raise refusals[0]
@@ -161,7 +169,7 @@ def side(name: str, request: BenchRequest) -> Planned:
     """
     _check(request)
     if _is_path(name):
-        return _of_artifact(open_artifact(Path(name)), request)
+        return _of_artifact(open_artifact(Path(name)), dataclasses.replace(request, weights=None))
     words, _, size = name.partition("@")
     if is_user_model(words):
         model, target = user_models.split_target(words, frozenset(registry.targets()))
@@ -243,7 +251,8 @@ def case_of(
         return msgspec.structs.replace(planned.recorded, power_mode=power_mode)
     variant = planned.variant
     if artifact is None:
-        variant = dataclasses.replace(variant, head="logits", io="fp32", weights=RANDOM)
+        weights = official_weights.planned_identity(planned.weights, planned.variant)
+        variant = dataclasses.replace(variant, head="logits", io="fp32", weights=weights)
     else:
         manifest = artifact.manifest
         weights = manifest.weights.identity if manifest.weights.source == "file" else RANDOM
@@ -262,11 +271,11 @@ def case_of(
     )
 
 
-def of_entry(entry: Entry, target: str, refused: VitdeployError | None = None) -> Planned:
+def of_entry(entry: Entry, target: str, refused: VitdeployError | None = None, weights: Path | None = None) -> Planned:
     """The case of a suite's or study's entry at one target."""
     spec, name = registry.find_model(entry.model), registry.find_target(target).name
     variant = registry.variant_of(spec, name, size=entry.size, attention=entry.attention, batch=entry.batch)
-    return Planned(variant=variant, streams=entry.streams, refused=refused)
+    return Planned(variant=variant, streams=entry.streams, refused=refused, weights=weights)
 
 
 def _of_models(entry: Entry, request: BenchRequest) -> list[Planned]:
@@ -276,9 +285,12 @@ def _of_models(entry: Entry, request: BenchRequest) -> list[Planned]:
     for spec in registry.exported_models(entry.model, wanted):
         size = wanted or spec.size
         attention, refused = spec.attentions[0], None
+        weights = request.weights or (Path(entry.weights) if entry.weights else None)
         try:
             registry.check_size(spec, size)
             attention = registry.attention_of(spec, request.attention or entry.attention)
+            if official.is_official(weights):
+                official.choose(spec, size, accept_licence=request.accept_licence)
         except Impossible as error:
             refused = error
         exact = dataclasses.replace(
@@ -289,13 +301,19 @@ def _of_models(entry: Entry, request: BenchRequest) -> list[Planned]:
             attention=attention,
             streams=request.streams or entry.streams,
         )
-        planned += [of_entry(exact, target, refused) for target in request.targets or entry.targets or FALLBACK_TARGETS]
+        targets = request.targets or entry.targets or FALLBACK_TARGETS
+        planned += [of_entry(exact, target, refused, weights) for target in targets]
     return planned
 
 
 def _of_artifact(artifact: Artifact, request: BenchRequest) -> Planned:
     manifest = artifact.manifest
-    for option, value in (("--size", request.size), ("--batch", request.batch), ("--attention", request.attention)):
+    for option, value in (
+        ("--size", request.size),
+        ("--batch", request.batch),
+        ("--attention", request.attention),
+        ("--weights", request.weights),
+    ):
         if value is not None:
             raise UsageError(f"{option} does not change an artifact that is there: {artifact.folder}", "Leave it out.")
     registry.find_model(manifest.model, manifest.part)

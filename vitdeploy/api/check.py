@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from vitdeploy.api import official_weights
 from vitdeploy.api.devices import only_here
 from vitdeploy.artifacts.manifest import Manifest, Parity, open_artifact
 from vitdeploy.catalog import registry
 from vitdeploy.errors import Impossible, VitdeployError
 from vitdeploy.exporters import pipeline, proof
+from vitdeploy.processes.progress import Progress, silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +27,13 @@ class CheckOutcome:
     """The first node that diverges in half precision, or that none does; None: no trace was requested."""
 
 
-def check_plan(path: Path) -> list[str]:
+def check_plan(path: Path, *, weights: Path | None = None) -> list[str]:
     """What `check` would do."""
     artifact = open_artifact(path)
     manifest = artifact.manifest
     reference = proof.reference_words(manifest.model)
     return [
+        *official_weights.artifact_lines(weights, [artifact]),
         f"make {manifest.model} with {_weights_words(manifest)}",
         f"run {artifact.file} on noise and photographs and compare its outputs with that model: {reference}",
     ]
@@ -41,12 +44,15 @@ def check(
     *,
     images: Path | None = None,
     weights: Path | None = None,
+    accept_licence: bool = False,
     device: str | None = None,
     trace: bool = False,
+    progress: Progress = silent,
 ) -> CheckOutcome:
     """Measure an artifact's parity again, on the user's images or the shipped ones.
 
-    The model has the weights of the artifact: those of ``weights``, of the user model, or of the manifest's seed.
+    The model has the weights of the artifact: those of ``weights`` (a file, or `official.OFFICIAL`), of the user model,
+    or of the manifest's seed.
 
     Raises:
         UnreadableFile: the artifact or the checkpoint is not what the manifest says.
@@ -61,6 +67,7 @@ def check(
         )
     if trace and target.precision not in ("fp16", "bf16"):
         raise Impossible(f"--trace looks for what 16 bits break, and {target.name} has more", "Leave --trace out.")
+    weights = official_weights.file_of_artifact(weights, artifact, accept_licence=accept_licence, progress=progress)
     parity, error = pipeline.prove(artifact, weights=weights, images=images)
     first = registry.load("vitdeploy.exporters.half.on_rounded:trace")(artifact, images, weights) if trace else None
     return CheckOutcome(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from vitdeploy.api import cases, output_path, turns
+from vitdeploy.api import cases, official_weights, output_path, turns
 from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.jobs import jobs_for
@@ -31,6 +31,10 @@ class DuelRequest:
 
     device: str = "local"
     size: str | None = None
+    weights: Path | None = None
+    """Of sides that are names: a file, or `official.OFFICIAL`; None: random ones."""
+    accept_licence: bool = False
+    """Of official weights, as `export` has it."""
     threads: int | None = None
     pairs: int | None = None
     by: str | None = None
@@ -67,6 +71,7 @@ def duel_plan(a: str, b: str, request: DuelRequest) -> list[str]:
     way = f"in turns of {1000 * turns_trial.TURN_S:g} ms" if by == "turns" else "one after the other"
     return [
         *(f"side {'AB'[place % 2]}: {side.words} on {device.name}" for place, side in enumerate(sides)),
+        *official_weights.plan_lines((side.weights, side.variant) for side in sides),
         *alone,
         f"at most {pairs} pairs of fresh processes, at least {min_time_s:g} s each, {way}; looked at after {looks}",
     ]
@@ -205,6 +210,8 @@ def _bench_request(request: DuelRequest) -> BenchRequest:
     options = BenchRequest(
         device=request.device,
         size=request.size,
+        weights=request.weights,
+        accept_licence=request.accept_licence,
         threads=request.threads,
         artifacts=request.artifacts,
     )

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from vitdeploy import documents
-from vitdeploy.api import evaluate_images, evaluate_reference, output_path
+from vitdeploy.api import evaluate_images, evaluate_reference, official_weights, output_path
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.evaluate_images import ShardReply
 from vitdeploy.api.evaluate_reference import Reference
@@ -48,6 +48,7 @@ def eval_plan(paths: Sequence[Path], request: EvalRequest) -> list[str]:
         for manifest in (artifact.manifest for artifact in prepared.artifacts)
     ]
     lines += list(prepared.protocol)
+    lines += official_weights.artifact_lines(request.weights, prepared.artifacts)
     if request.dataset == "ade20k":
         lines += _shape_lines(prepare.shapes(request), prepared.artifacts)
     if request.reference:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import platformdirs
 
-from vitdeploy.api import evaluate_images
+from vitdeploy.api import evaluate_images, official_weights
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.export import ExportRequest, export
 from vitdeploy.artifacts.manifest import Artifact, digest_of
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog.variant import Variant
-from vitdeploy.errors import Impossible, MissingPackage, UnreadableFile
+from vitdeploy.errors import DeviceError, Impossible, MissingPackage, UnreadableFile
 from vitdeploy.evaluation import prepare
 from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.processes.progress import OnTrial, Progress
@@ -38,7 +38,7 @@ def evaluated(
         return "the artifact is the reference itself"
     try:
         references = reference_artifacts(artifacts, request, progress)
-    except (UnreadableFile, Impossible, MissingPackage) as error:
+    except (UnreadableFile, Impossible, MissingPackage, DeviceError) as error:
         return f"{error.message}. {error.hint}"
     prepared = prepare.prepare(request, references)
     key = hashlib.sha256(repr(evaluate_images.head_of(prepared, "local")).encode()).hexdigest()
@@ -75,7 +75,9 @@ def reference_artifacts(
             continue
         recorded, weights = artifact.manifest.weights, None
         if recorded.source == "file":
-            weights = request.weights
+            weights = official_weights.file_of_artifact(
+                request.weights, artifact, accept_licence=request.accept_licence, progress=progress
+            )
             if weights is None:
                 raise UnreadableFile(
                     f"{artifact.folder} was made from {recorded.name}, which fp32 torch needs as well",

@@ -1,5 +1,6 @@
 """`export`: models become files that are checked against the fp32 torch reference."""
 
+import dataclasses
 import logging
 import re
 import time
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from vitdeploy.api import official_weights
 from vitdeploy.api.devices import reachable
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.artifacts.store import Store
@@ -19,12 +21,17 @@ from vitdeploy.errors import Impossible, MissingPackage, UsageError, VitdeployEr
 from vitdeploy.exporters import pipeline, planning
 from vitdeploy.exporters.engines import remote_build
 from vitdeploy.exporters.planning import Plan
+from vitdeploy.models import official
+from vitdeploy.models.official import OfficialFile
 from vitdeploy.processes.progress import Progress, silent
 
 if TYPE_CHECKING:
     import torch
 
 _LOG = logging.getLogger("vitdeploy")
+
+UNKNOWN_DIGEST = "0" * 64
+"""Stands in a plan for the digest of a checkpoint that is not read yet and of which none is published."""
 
 PREPROCESSING = ("mean", "std", "scale", "channel_order")
 """The options of a request that are fields of `Preprocessing`."""
@@ -38,6 +45,9 @@ class ExportRequest:
     size: str | None = None
     batch: int = 1
     weights: Path | None = None
+    """A file, or `official.OFFICIAL`: the official checkpoint of each model."""
+    accept_licence: bool = False
+    """Of official weights, where their licence restricts commercial use or is missing."""
     weights_key: str | None = None
     """Name of the state dict in ``weights``; None: the averaged one, else the raw one."""
     weights_sha256: str | None = None
@@ -93,19 +103,26 @@ def create_model(
     attention: Attention = "relu",
     weights: Path | str | None = None,
     weights_key: str | None = None,
+    accept_licence: bool = False,
     seed: int = 0,
 ) -> "torch.nn.Module":
     """The model as published, in eval mode, with official state-dict keys.
 
     Args:
-        weights: an official or timm checkpoint; None: deterministic random weights from ``seed``.
+        weights: an official or timm checkpoint; ``"official"``: the official one of the model, downloaded where it is
+            not here; None: deterministic random weights from ``seed``.
+        accept_licence: needed for official weights whose licence restricts commercial use or is missing.
         weights_key: name of the state dict in it; None: the averaged one, else the raw one, which is logged.
 
     Raises:
         UsageError: no such model.
         UnreadableFile: the checkpoint is broken or does not fit.
+        Impossible: no official checkpoint is known, or its licence has to be accepted.
+        DeviceError: the official checkpoint cannot be downloaded.
     """
     spec = registry.find_model(name)
+    if official.is_official(weights):
+        weights = official_weights.file_of_model(name, accept_licence=accept_licence, progress=_LOG.info).path
     kind = None if attention == "relu" else attention  # the default, which means its own to a model that has no other
     module, choice = registry.load("vitdeploy.models.create:create_with_choice")(
         spec, attention=kind, weights=weights, weights_key=weights_key, seed=seed
@@ -126,7 +143,7 @@ class Refused:
 def export_plan(names: Sequence[str], request: ExportRequest) -> list[str]:
     """What `export` would do, one step a line."""
     lines: list[str] = []
-    for plan in _plans(names, request):
+    for plan in _plans(names, dataclasses.replace(request, accept_licence=True)):
         if isinstance(plan, Refused):
             lines.append(f"{plan.model}: left out, {plan.error.message}")
         else:
@@ -142,13 +159,37 @@ def export(names: Sequence[str], request: ExportRequest, *, progress: Progress =
     """
     plans = _plans(names, request)
     store = Store()
+    files: dict[str, OfficialFile] = {}
     rows = [
-        _refused_row(plan, request) if isinstance(plan, Refused) else _exported(plan, store, request, progress)
+        _refused_row(plan, request) if isinstance(plan, Refused) else _exported(plan, store, request, files, progress)
         for plan in _ready(plans, store)
     ]
-    if len(rows) == 1 and rows[0].error is not None and rows[0].artifact is None:
-        raise rows[0].error
+    errors = [row.error for row in rows if row.error is not None and row.artifact is None]
+    if errors and len(errors) == len(rows) and len({error.message for error in errors}) == 1:
+        raise errors[0]  # of both parts of a model, for example
     return rows
+
+
+def _with_official_file(
+    plan: Plan, store: Store, request: ExportRequest, files: dict[str, OfficialFile], progress: Progress
+) -> Plan:
+    """The plan with the file of its official checkpoint, had now; as it is where it needs none, or is in the store.
+
+    Args:
+        files: those of this command, by checkpoint.
+    """
+    checkpoint = plan.request.checkpoint
+    if checkpoint is None:
+        return plan
+    if note := official.size_note(plan.request.spec, plan.variant.size):
+        progress(note)
+    if checkpoint.sha256 is not None and not request.force and store.find(plan.key) is not None:
+        return plan
+    if checkpoint.name not in files:
+        files[checkpoint.name] = official.obtain(checkpoint, progress=progress)
+    file = files[checkpoint.name]
+    changed = dataclasses.replace(plan.request, weights=file.path, weights_sha256=file.sha256)
+    return planning.plans([changed])[0]
 
 
 def _ready(plans: Sequence[Plan | Refused], store: Store) -> list[Plan | Refused]:
@@ -178,13 +219,16 @@ def _refused_row(refused: Refused, request: ExportRequest) -> ExportResult:
     )
 
 
-def _exported(plan: Plan, store: Store, request: ExportRequest, progress: Progress) -> ExportResult:
+def _exported(
+    plan: Plan, store: Store, request: ExportRequest, files: dict[str, OfficialFile], progress: Progress
+) -> ExportResult:
     """The artifact of a plan; in place of a deferred one, the engine built on the device that was named."""
     started = time.monotonic()
     artifact: Artifact | None = None
     error: VitdeployError | None = None
     reused = False
     try:
+        plan = _with_official_file(plan, store, request, files, progress)
         outcome = pipeline.export(plan, store, progress=progress)
         artifact, error, reused = outcome.artifact, outcome.error, outcome.reused
         if error is None and artifact.manifest.state == "deferred" and request.device is not None:
@@ -223,8 +267,7 @@ def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan | Refused]
     known = [spec for spec in specs if not isinstance(spec, Refused)]
     if not known and len(specs) == 1 and isinstance(specs[0], Refused):
         raise specs[0].error
-    if request.weights is not None and (meant := len({spec.whole for spec in known})) != 1:
-        raise UsageError(f"--weights fits one model, and {meant} are meant", "Name one model.")
+    official_weights.check_file(request.weights, {spec.whole for spec in known})
     if request.weights_key is not None and request.weights is None:
         raise UsageError("--weights-key names a state dict of a checkpoint, and none is given", "Give --weights FILE.")
     if request.batch < 1:
@@ -284,8 +327,7 @@ def _checked(
                 preprocessing=given.over(spec.preprocessing),
                 **options,
             ),
-            weights=request.weights,
-            weights_sha256=request.weights_sha256,
+            **_weights(spec, size, request),
             out=request.out,
             force=request.force,
             device=request.device,
@@ -294,6 +336,23 @@ def _checked(
     except Impossible as error:
         return Refused(model=spec.name, error=error)
     return artifact
+
+
+def _weights(spec: ModelSpec, size: Size | None, request: ExportRequest) -> dict[str, Any]:
+    """The fields of an artifact's request that say which weights it has.
+
+    Raises:
+        Impossible: no official checkpoint of the model is known, or its licence has to be accepted.
+    """
+    if not official.is_official(request.weights):
+        return {"weights": request.weights, "weights_sha256": request.weights_sha256}
+    checkpoint = official.choose(spec, size, accept_licence=request.accept_licence)
+    return {
+        "checkpoint": checkpoint,
+        "weights": official.planned_path(checkpoint),
+        "weights_sha256": checkpoint.sha256 or UNKNOWN_DIGEST,
+        "weights_words": official.words(checkpoint),
+    }
 
 
 def _capabilities(text: str | None) -> tuple[str, ...]:

@@ -87,7 +87,13 @@ def _artifact_for(
     artifact = planned.artifact
     if artifact is None:
         remote = device.link != "local" and registry.find_target(variant.target).deferrable
-        options = ExportRequest.of(variant, device=device.name if remote else None, out=request.artifacts)
+        options = ExportRequest.of(
+            variant,
+            device=device.name if remote else None,
+            out=request.artifacts,
+            weights=planned.weights,
+            accept_licence=request.accept_licence,
+        )
         (row,) = export([variant.full_model], options, progress=progress)
         if row.artifact is None:
             raise row.error or Impossible(f"{planned.words} could not be made", "Run `vitdeploy export` for it.")

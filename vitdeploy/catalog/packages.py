@@ -41,6 +41,8 @@ EXTRAS: Final[Mapping[str, str]] = {
     "pycocotools": "eval",
     "torchmetrics": "eval",
     "distributed": "fleet",
+    "huggingface_hub": "hub",
+    "requests": "hub",
 }
 """Import name → the extra that installs it."""
 

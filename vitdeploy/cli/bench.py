@@ -8,6 +8,7 @@ from vitdeploy import units
 from vitdeploy.cli import completion, console, outcome_errors
 from vitdeploy.cli.console import CommandOutput, Table, Verbatim
 from vitdeploy.cli.options import (
+    AcceptLicence,
     Artifacts,
     Attention,
     Device,
@@ -19,6 +20,7 @@ from vitdeploy.cli.options import (
     Resume,
     Size,
     Threads,
+    Weights,
     request_of,
     share,
 )
@@ -63,6 +65,8 @@ def bench_command(
     size: Size = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Images per inference; default: 1.")] = None,
     attention: Attention = None,
+    weights: Weights = None,
+    accept_licence: AcceptLicence = False,
     threads: Threads = None,
     trials: Annotated[
         int | None,

@@ -9,7 +9,20 @@ import typer
 from vitdeploy import units
 from vitdeploy.cli import completion, console, outcome_errors
 from vitdeploy.cli.console import CommandOutput, Table, Verbatim
-from vitdeploy.cli.options import Artifacts, Device, DryRun, Force, Out, Priority, Size, Threads, request_of, share
+from vitdeploy.cli.options import (
+    AcceptLicence,
+    Artifacts,
+    Device,
+    DryRun,
+    Force,
+    Out,
+    Priority,
+    Size,
+    Threads,
+    Weights,
+    request_of,
+    share,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,6 +69,8 @@ def duel_command(
     *,
     device: Device = None,
     size: Size = None,
+    weights: Weights = None,
+    accept_licence: AcceptLicence = False,
     threads: Threads = None,
     pairs: Annotated[
         int | None, typer.Option(metavar="N", help="At most so many pairs; default: 12, of whole trials 10.")

@@ -8,14 +8,14 @@ import shlex
 import shutil
 import sys
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from vitdeploy import units
-from vitdeploy.cli import streams
+from vitdeploy.cli import download_bar, streams
 from vitdeploy.cli.table_layout import Table, lines_of, tabbed, wrapped
 from vitdeploy.errors import UsageError, VitdeployError, worst_exit_code
 
@@ -125,7 +125,13 @@ def bar() -> "Generator[OnTrial]":
         def advance(done: int, total: int, label: str) -> None:
             shown.update(task, completed=done, total=total, description=shown_text.line(label))
 
-        yield advance
+        with download_bar.inside(lambda line: shown.update(task, description=shown_text.line(line))):
+            yield advance
+
+
+def downloads() -> AbstractContextManager[None]:
+    """Show the downloads of a command on a terminal."""
+    return download_bar.watching(_stderr, quiet=bool(_settings["quiet"]))
 
 
 def show(output: CommandOutput, json: str | None) -> int:

@@ -8,7 +8,7 @@ import typer
 from vitdeploy import units
 from vitdeploy.cli import completion, console
 from vitdeploy.cli.console import CommandOutput, Table, Verbatim
-from vitdeploy.cli.options import Device, DryRun, Resume, Threads, request_of
+from vitdeploy.cli.options import AcceptLicence, Device, DryRun, Resume, Threads, request_of
 
 if TYPE_CHECKING:
     from vitdeploy.evaluation.record import Evaluation, Figure
@@ -53,8 +53,10 @@ def eval_command(
     detections: Annotated[Path | None, typer.Option(metavar="FILE", help="A detector's boxes, COCO's format.")] = None,
     threads: Threads = None,
     weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The checkpoint, for fp32 torch beside the artifact.")
+        Path | None,
+        typer.Option(metavar="FILE|official", help="The checkpoint, for fp32 torch beside the artifact."),
     ] = None,
+    accept_licence: AcceptLicence = False,
     reference: Annotated[bool, typer.Option(help="Evaluate fp32 torch on the same pictures.")] = True,
     runs: Annotated[
         list[Path] | None, typer.Option("--run", metavar="RUN.json", help="Latencies of the same file, for the page.")

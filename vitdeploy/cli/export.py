@@ -9,7 +9,17 @@ from vitdeploy import units
 from vitdeploy.catalog.spec import is_user_model
 from vitdeploy.cli import completion, console
 from vitdeploy.cli.console import CommandOutput, Table, Verbatim
-from vitdeploy.cli.options import ArtifactPath, Attention, Device, DryRun, Models, Size, Weights, request_of
+from vitdeploy.cli.options import (
+    AcceptLicence,
+    ArtifactPath,
+    Attention,
+    Device,
+    DryRun,
+    Models,
+    Size,
+    Weights,
+    request_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +46,7 @@ def export_command(
     size: Size = None,
     batch: Annotated[int, typer.Option(metavar="N", help="Images per inference.")] = 1,
     weights: Weights = None,
+    accept_licence: AcceptLicence = False,
     weights_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Which state dict of the checkpoint; default: the averaged one.")
     ] = None,
@@ -119,8 +130,9 @@ def check_command(
         Path | None, typer.Option(metavar="DIR", help="Folder of your photographs; default: those that ship.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The checkpoint that the artifact was exported from.")
+        Path | None, typer.Option(metavar="FILE|official", help="The checkpoint that the artifact was exported from.")
     ] = None,
+    accept_licence: AcceptLicence = False,
     device: Device = None,
     trace: Annotated[bool, typer.Option("--trace", help="Name the first layer that diverges.")] = False,
     dry_run: DryRun = False,
@@ -136,8 +148,18 @@ def check_command(
     from vitdeploy.api import check
 
     if dry_run:
-        return console.plan(check.check_plan(artifact))
-    return check_output(check.check(artifact, images=images, weights=weights, device=device, trace=trace))
+        return console.plan(check.check_plan(artifact, weights=weights))
+    return check_output(
+        check.check(
+            artifact,
+            images=images,
+            weights=weights,
+            accept_licence=accept_licence,
+            device=device,
+            trace=trace,
+            progress=console.progress,
+        )
+    )
 
 
 def export_output(rows: "Sequence[ExportResult]") -> CommandOutput:

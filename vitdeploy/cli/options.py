@@ -33,7 +33,14 @@ Device = Annotated[
 Size = Annotated[str | None, typer.Option(metavar="HxW", help="Input size; default: the published latency's.")]
 Weights = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Official or timm checkpoint; default: seeded random weights."),
+    typer.Option(
+        metavar="FILE|official",
+        help="Checkpoint; official: the authors' own, downloaded if need be; default: seeded random weights.",
+    ),
+]
+AcceptLicence = Annotated[
+    bool,
+    typer.Option("--accept-licence", help="Use official weights whose licence limits commercial use or is missing."),
 ]
 Attention = Annotated[
     str | None,
@@ -197,7 +204,8 @@ def verb(function: Callable[..., CommandOutput], *, listing: bool = False) -> Ca
 
             documents.check_place(Path(json))
         try:
-            output = function(*args, **options)
+            with console.downloads():
+                output = function(*args, **options)
         except KeyboardInterrupt as error:  # the parser would end without a word
             raise Interrupted("interrupted", _go_on(function, error)) from error
         if code := console.show(output, json):

@@ -23,7 +23,9 @@ class EvalRequest:
     detections: Path | None = None
     threads: int | None = None
     weights: Path | None = None
-    """The checkpoint, for the reference; None: the one that an earlier export left in the store."""
+    """The checkpoint, for the reference: a file, or ``official``; None: what an earlier export left in the store."""
+    accept_licence: bool = False
+    """Of official weights, as `export` has it."""
     reference: bool = True
     """Evaluate fp32 torch on the same pictures."""
     runs: tuple[Path, ...] = ()
