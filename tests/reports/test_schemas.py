@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from vitdeploy.artifacts import manifest
+from vitdeploy.cli import json_forms
 from vitdeploy.evaluation import record as evaluation
 from vitdeploy.reports import as_json
 from vitdeploy.results import baselines, calibration, record
@@ -21,6 +22,10 @@ KINDS: dict[str, Any] = {
     f"evaluation-{evaluation.SCHEMA}.json": evaluation.Evaluation,
     f"report-{as_json.SCHEMA}.json": as_json.JsonReport,
 }
+KINDS |= {
+    json_forms.file_name(command): kind for command, kind in json_forms.FORMS.items() if kind not in KINDS.values()
+}
+"""Name of a schema that ships → the type of the document; a command's own where it is no kind of file."""
 
 
 def text(kind: Any) -> str:

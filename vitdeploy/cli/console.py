@@ -178,6 +178,19 @@ def print_error(error: VitdeployError) -> None:
         print(shown, file=sys.stderr)
 
 
+def print_error_document(error: VitdeployError) -> None:
+    """An error as the JSON document of a command that has no other; strings only, so that nothing else can fail."""
+    import json
+
+    fields = {
+        "class": type(error).__name__,
+        "message": error.message,
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+    }
+    sys.stdout.write(json.dumps({"error": fields}, indent=1) + "\n")
+
+
 def _rendered(parts: "Sequence[Table | str | Verbatim | Annotation]") -> str:
     """Tables and lines as the text that stdout takes."""
     from vitdeploy.reports import shown_text

@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -38,20 +39,30 @@ _BUILD_TIME = "SOURCE_DATE_EPOCH"
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code; the console script exits with it."""
     arguments = sys.argv[1:] if argv is None else argv
-    debug = "--debug" in arguments
+    debug, json = "--debug" in arguments, _json_on_stdout(arguments)
     limit_bytes, _ = resource.getrlimit(resource.RLIMIT_AS)
     if 0 <= limit_bytes < LEAST_MEMORY_BYTES:
-        return _fail(_too_little_memory(limit_bytes), debug)
+        return _fail(_too_little_memory(limit_bytes), debug, json)
     if not os.environ.get(_BUILD_TIME, "0").isdecimal():
         del os.environ[_BUILD_TIME]
     try:
         return _run(arguments)
     except VitdeployError as error:
-        return _fail(error, debug)
+        return _fail(error, debug, json)
     except KeyboardInterrupt:
-        return _fail(Interrupted("interrupted", "Run the same command again."), debug)
+        return _fail(Interrupted("interrupted", "Run the same command again."), debug, json)
     except Exception as error:  # noqa: BLE001 (a bug becomes exit 1 and two lines)
-        return _fail(_as_ours(error), debug)
+        return _fail(_as_ours(error), debug, json)
+
+
+def _json_on_stdout(arguments: Sequence[str]) -> bool:
+    """Whether stdout is for JSON: errors go there too then. Read from the words, so that usage errors know it."""
+    from vitdeploy.cli.console import STDOUT
+
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(value in STDOUT for word, value in pairs if word == "--json") or any(
+        word == f"--json={place}" for word in arguments for place in STDOUT
+    )
 
 
 def _too_little_memory(limit_bytes: int) -> VitdeployError:
@@ -113,11 +124,13 @@ def _has_working_folder() -> bool:
         return False
 
 
-def _fail(error: VitdeployError, debug: bool) -> int:
+def _fail(error: VitdeployError, debug: bool, json: bool = False) -> int:
     if debug:
         traceback.print_exc()
     from vitdeploy.cli import console
 
+    if json:
+        console.print_error_document(error)
     console.print_error(error)
     return error.exit_code
 
