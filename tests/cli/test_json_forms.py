@@ -17,6 +17,7 @@ from vitdeploy.api.check import CheckOutcome
 from vitdeploy.api.reproduce import ReproduceOutcome
 from vitdeploy.benchmarks import reproduce as published_tables
 from vitdeploy.cli import export, json_forms, studies
+from vitdeploy.cli.main import main
 from vitdeploy.results import record
 from vitdeploy.results.comparison import Compared
 from vitdeploy.studies import attention_study, reproduction
@@ -47,6 +48,10 @@ def test_an_error_is_a_document_too(say: Any, argv: list[str], code: int, kind: 
     assert (form.error.kind, form.error.exit_code) == (kind, code)
     assert err == f"error: {form.error.message}\nhint: {form.error.hint}\n"
     assert json.loads(out).keys() == {"error"}
+
+
+def test_no_arguments_at_all_are_no_bug():
+    assert main([]) == 0
 
 
 def test_a_bug_is_a_document_too(say: Any, monkeypatch: pytest.MonkeyPatch):
@@ -89,7 +94,7 @@ def _missing(data: Any, again: Any, place: str = "") -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("command", ["models", "targets", "devices", "suites", "cache ls"])
+@pytest.mark.parametrize("command", ["models", "targets", "devices", "suites", "weights", "cache ls"])
 def test_the_listings_fit_their_types(say: Any, command: str):
     fits(command, json.loads(say(*command.split(), "--json", "-")[1]))
 

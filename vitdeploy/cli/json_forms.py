@@ -66,6 +66,41 @@ class ExportRow(msgspec.Struct, frozen=True, kw_only=True):
     error: RowError | None
 
 
+class OfficialAccuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """A published figure of a checkpoint."""
+
+    dataset: str
+    metric: str
+    value: float
+    source: str
+
+
+class WeightsRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One official checkpoint of `weights`."""
+
+    checkpoint: str
+    title: str
+    model: str
+    size: Size | None
+    hub: str | None
+    revision: str | None
+    url: str | None
+    file: str
+    other_names: Sequence[str]
+    size_bytes: int | None
+    sha256: str | None
+    sha256_prefix: str | None
+    digest_source: str | None
+    code_licence: str
+    weights_licence: str
+    commercial: str
+    restriction: str | None
+    needs_acceptance: bool
+    terms: str
+    accuracy: Sequence[OfficialAccuracy]
+    cached: str | None
+
+
 class CheckForm(msgspec.Struct, frozen=True, kw_only=True):
     """`check`."""
 
@@ -83,6 +118,7 @@ class PredictForm(msgspec.Struct, frozen=True, kw_only=True):
     classes: Sequence[tuple[str, float]]
     psnr_db: Sequence[tuple[str, float]]
     note: str | None
+    weights: str
     preprocessing: str
     masks: Sequence[str]
 
@@ -245,6 +281,7 @@ FORMS: Mapping[str, Any] = {
     "targets": list[ListingRow],
     "devices": list[ListingRow],
     "suites": list[ListingRow],
+    "weights": list[WeightsRow],
     "doctor": list[Finding],
     "export": list[ExportRow],
     "check": CheckForm,

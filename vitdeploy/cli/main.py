@@ -9,6 +9,7 @@ import resource
 import sys
 import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,10 +60,9 @@ def _json_on_stdout(arguments: Sequence[str]) -> bool:
     """Whether stdout is for JSON: errors go there too then. Read from the words, so that usage errors know it."""
     from vitdeploy.cli.console import STDOUT
 
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return any(value in STDOUT for word, value in pairs if word == "--json") or any(
-        word == f"--json={place}" for word in arguments for place in STDOUT
-    )
+    pairs = [(word, value) for word, value in pairwise(arguments) if word == "--json"]
+    pairs += [(word, value) for word, _, value in (argument.partition("=") for argument in arguments)]
+    return any(word == "--json" and value in STDOUT for word, value in pairs)
 
 
 def _too_little_memory(limit_bytes: int) -> VitdeployError:
