@@ -105,6 +105,15 @@ def test_the_size_chooses_the_checkpoint(table: dict[str, Checkpoint], say: Say)
     assert "official weights b0_r256" in out
 
 
+def test_the_list_says_which_are_here(table: dict[str, Checkpoint], say: Say):
+    place = weights_cache.own_path(table["b0_r224"])
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"anything")
+    code, out, _ = say("weights", MODEL, "--json", "-")
+    assert code == 0
+    assert [row["cached"] for row in json.loads(out)] == [str(place), None]
+
+
 def refused(say: Say, *words: str) -> tuple[int, str]:
     """The code of a command, and its error, which has to be of two lines."""
     code, _, err = say(*words, "--quiet")

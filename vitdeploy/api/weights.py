@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vitdeploy.catalog import checkpoints, registry
 from vitdeploy.catalog.checkpoints import Checkpoint
+from vitdeploy.models import weights_cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +31,4 @@ def weights(models: Sequence[str] = ()) -> list[CheckpointRow]:
         wanted = [row for name in models for row in checkpoints.checkpoints_of(registry.find_model(name).whole)]
     else:
         wanted = list(checkpoints.checkpoints().values())
-    return [CheckpointRow(checkpoint=row, cached=_cached(row)) for row in dict.fromkeys(wanted)]
-
-
-def _cached(checkpoint: Checkpoint) -> Path | None:  # noqa: ARG001  # nothing is downloaded yet
-    return None
+    return [CheckpointRow(checkpoint=row, cached=weights_cache.cached_path(row)) for row in dict.fromkeys(wanted)]

@@ -190,9 +190,12 @@ def _is_ready(row: "ExportResult") -> bool:
 
 def _weights_words(manifest: "Manifest") -> list[str]:
     """What has to be said of the weights: random, official, or an official name on other bytes."""
+    from vitdeploy.catalog import checkpoints
+
     weights = manifest.weights
     if weights.source == "random":
-        return [f"Made with {weights.words}: the outputs mean nothing."]
+        known = "; `--weights official` takes the authors' own" if checkpoints.checkpoints_of(manifest.model) else ""
+        return [f"Made with {weights.words}: the outputs mean nothing{known}."]
     return [f"{manifest.model}: weights {weights.words}."] if weights.official or weights.remark else []
 
 

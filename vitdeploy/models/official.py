@@ -57,14 +57,9 @@ def check_licence(checkpoint: Checkpoint) -> None:
     """
     if checkpoint.needs_acceptance:
         raise Impossible(
-            f"the licence of the weights {checkpoint.name} has to be accepted: {licence_words(checkpoint)}",
+            f"the licence of the weights {checkpoint.name} has to be accepted: {checkpoint.licence_words}",
             "Read that licence, and give --accept-licence if you may use them.",
         )
-
-
-def licence_words(checkpoint: Checkpoint) -> str:
-    """The licence of the weights, with what it forbids."""
-    return f"{checkpoint.licence} ({checkpoint.restriction})" if checkpoint.restriction else checkpoint.licence
 
 
 def size_note(spec: ModelSpec, size: Size | None) -> str | None:
@@ -82,7 +77,7 @@ def words(checkpoint: Checkpoint) -> str:
     path = weights_cache.cached_path(checkpoint)
     place = f"in the cache: {path}" if path else f"to download: {refused_download.address(checkpoint)}"
     digest = refused_download.digest_words(checkpoint)
-    return f"official weights {checkpoint.name} ({size}, {licence_words(checkpoint)}{accepted}, {digest}, {place})"
+    return f"official weights {checkpoint.name} ({size}, {checkpoint.licence_words}{accepted}, {digest}, {place})"
 
 
 def planned_path(checkpoint: Checkpoint) -> Path:

@@ -274,7 +274,9 @@ def _check_is_file(path: Path) -> None:
         if path.is_dir():
             raise _unreadable(path, "is a directory", "Give the checkpoint file inside it.")
         if not path.exists():
-            raise _unreadable(path, "does not exist", "Give the path of a .pt, .pth or .safetensors file.")
+            raise _unreadable(
+                path, "does not exist", "Give the path of a .pt, .pth or .safetensors file, or the word official."
+            )
         if not path.is_file():
             raise _unreadable(path, "is not a regular file", "Give the path of a .pt, .pth or .safetensors file.")
         with path.open("rb") as file:
