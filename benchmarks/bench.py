@@ -16,7 +16,6 @@ from vitdeploy import errors
 from vitdeploy.benchmarks.trial import open_run, order, phone_trial, prepared_device
 from vitdeploy.benchmarks.trial.case_trials import CaseTrials, Job, manifest_digest, refusal, result_of, run_of
 from vitdeploy.benchmarks.trial.open_run import OpenRun
-from vitdeploy.benchmarks.trial.order import Unit
 from vitdeploy.benchmarks.trial.request import TrialSlot
 from vitdeploy.benchmarks.trial.resume import check_same
 from vitdeploy.devices import computer_facts, device_facts, inventory
@@ -110,8 +109,8 @@ def run(
     out: Path,
     resume: bool = False,
     stop_rule: StopRule | None = None,
-    groups: Sequence[Unit] = (),
     turn_s: float | None = None,
+    groups: Sequence[record.Group] = (),
     connection: Connection | None = None,
     progress: Progress = silent,
     on_trial: OnTrial = silent_trial,
@@ -119,9 +118,9 @@ def run(
     """Time all jobs and keep ``out`` up to date; `exit_code_of` gives the exit code of each row.
 
     ``connection`` is opened from ``device`` when none is given. One failing job does not stop the others.
-    ``groups`` has the places of jobs whose ratios are wanted: with ``turn_s`` their processes of a round take turns of
-    that length, where memory holds them together. With ``stop_rule`` the jobs are the sides of a duel, A and B of each
-    case, and each such pair is a group: the rule ends it.
+    ``groups`` are jobs whose ratios are wanted: their processes of a round take turns where memory holds them together.
+    With ``stop_rule`` the jobs are the sides of a duel, A and B of each case; each such pair is a group that takes
+    turns of ``turn_s``, and the rule ends it.
 
     Raises:
         UsageError: ``out`` exists and is not resumed, or belongs to another protocol, device or set of cases.
@@ -145,9 +144,7 @@ def run(
         described = record.RunDevice(name=device.name, facts=device_facts.stable_facts(device, facts))
         frame = new_run(described, protocol, datetime.now(timezone.utc), host=computer_facts.read_facts())
         if stop_rule is None:
-            frame = msgspec.structs.replace(
-                frame, groups=tuple(record.Group(rows=tuple(group), turn_s=turn_s) for group in groups)
-            )
+            frame = msgspec.structs.replace(frame, groups=tuple(groups))
         rows = [_row(job, device, protocol) for job in jobs]
         current = OpenRun(frame=frame, rows=rows, out=out, device=prepared, protocol=protocol)
         if earlier is not None:

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import msgspec
+
 from vitdeploy.benchmarks.suite import Entry, Wanted
 from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.spec import ModelSpec, Size, Target
 from vitdeploy.devices import gpu
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, Impossible, UnreadableFile, UsageError, VitdeployError, unknown_name
+from vitdeploy.results.record import Group
 from vitdeploy.studies import published
 from vitdeploy.studies.published import PublishedRow, PublishedTable
 
@@ -22,8 +25,11 @@ ROW_LIMIT_S = 3600.0
 QUICK_ROW_LIMIT_S = 240.0
 """A row whose trials would take longer together is refused. Source: a choice; a table ends in about ten minutes."""
 
-INFERENCES = 21
-"""Of a slow model's trial: the first one, two of warm-up, and six turns of three; whole trials need 13."""
+INFERENCES = 13
+"""Of a slow model's whole trial: the first one, two of warm-up, and ten samples."""
+
+INFERENCES_BY_TURNS = 21
+"""Of its trial by turns: the first one, two of warm-up, and six turns of three."""
 
 COPIES = 4
 """Times the parameters are held while a model is exported and proven: module, graph, file and session."""
@@ -210,6 +216,21 @@ def in_time(rows: list[Wanted], macs_per_s: float, *, quick: bool, trials: int) 
                 "Leave --quick out, or use a faster device." if quick else "Use a faster device.",
             )
     return {place: late[_model_at_size(row)] for place, row in enumerate(rows) if _model_at_size(row) in late}
+
+
+def slow_by_turns(
+    groups: Sequence[Group], rows: Sequence[Wanted], macs_per_s: float, *, quick: bool, trials: int
+) -> list[Group]:
+    """The groups, those by whole trials of which a row is in time only so."""
+    limit_s = QUICK_ROW_LIMIT_S if quick else ROW_LIMIT_S
+    judged: list[Group] = []
+    for group in groups:
+        able = [rows[place] for place in group.rows if rows[place].refused is None]
+        total_s = max((trials * INFERENCES_BY_TURNS * (row.macs or 0) / macs_per_s for row in able), default=0.0)
+        late = group.turn_s is not None and total_s > limit_s
+        whole = f"turns of its slowest row would take {total_s / 60:.0f} min" if late else None
+        judged.append(msgspec.structs.replace(group, whole=whole))
+    return judged
 
 
 def _model_at_size(row: Wanted) -> tuple[str, Size | None]:

@@ -18,7 +18,7 @@ from vitdeploy.catalog.variant import Variant
 from vitdeploy.devices import inventory
 from vitdeploy.errors import NoValidMeasurement
 from vitdeploy.processes.connection import Connection
-from vitdeploy.results.record import Result, Run
+from vitdeploy.results.record import Group, Result, Run
 from vitdeploy.studies import paired_rounds
 
 PAIRS = 6
@@ -114,8 +114,7 @@ def timed(
             device=inventory.find("local"),
             protocol=bench.make_protocol(trials=pairs, min_time_s=min_time_s),
             out=Path(folder) / "run.json",
-            groups=[tuple(range(len(jobs)))],
-            turn_s=turns_trial.TURN_S,
+            groups=[Group(rows=tuple(range(len(jobs))), turn_s=turns_trial.TURN_S)],
             connection=connection,
         )
     return FilesRun(run=run, rows=dict(zip(files, run.results, strict=True)))

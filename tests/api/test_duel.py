@@ -185,6 +185,20 @@ def test_no_world_cries_wolf(world: decision.World):
     assert decision.verdicts(world, 0.0, duels=150, pairs=10, max_slowdown=0.005)["slower"] <= 3
 
 
+@pytest.mark.parametrize("world", decision.WORLDS, ids=lambda world: world.name)
+def test_no_world_cries_wolf_by_turns(world: decision.World):
+    counts = decision.verdicts(world, 0.0, duels=60, pairs=12, max_slowdown=0.005, by="turns")
+    assert counts["slower"] <= 2
+
+
+def test_a_slowdown_beside_a_neighbor_is_found_by_turns_and_not_by_whole_trials():
+    (world,) = (world for world in decision.WORLDS if world.name.startswith("a neighbor"))
+    ways: tuple[record.By, ...] = ("turns", "trials")
+    found = {by: decision.verdicts(world, 0.03, duels=40, pairs=12, max_slowdown=0.02, by=by)["slower"] for by in ways}
+    assert found["turns"] >= 38
+    assert found["trials"] <= 8
+
+
 @pytest.mark.parametrize(("change", "bound"), [(0.03, 0.02), (0.02, 0.01)])
 def test_what_is_there_is_found(change: float, bound: float):
     found = decision.verdicts(decision.QUIET, change, duels=100, pairs=10, max_slowdown=bound)["slower"]

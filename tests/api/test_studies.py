@@ -219,6 +219,22 @@ def test_what_would_take_too_long_says_how_long():
     assert "150 s an inference" in late[3].message
 
 
+def test_a_group_of_which_turns_would_take_too_long_is_of_whole_trials():
+    sizes = (("fast", 1e9), ("slow", 50e9), ("small", 2e9), ("refused", 3e12))
+    refusal = Impossible("too large", "Use less.")
+    rows = [
+        Wanted(
+            entry=Entry(model=name, targets=("onnx-fp32",)), macs=macs, refused=refusal if name == "refused" else None
+        )
+        for name, macs in sizes
+    ]
+    groups = [record.Group(rows=unit, turn_s=0.06) for unit in ((0, 1), (2, 3))]
+    assert not tables.in_time(rows[:3], 20e9, quick=True, trials=6)
+    judged = tables.slow_by_turns(groups, rows, 20e9, quick=True, trials=6)
+    assert judged[0].whole == "turns of its slowest row would take 5 min"
+    assert judged[1] == groups[1]
+
+
 def test_a_model_whose_encoder_takes_too_long_is_left_out_whole():
     parts = (("big.encoder", 3e12), ("big.decoder", 1e9), ("small.encoder", 1e9))
     rows = [Wanted(entry=Entry(model=name, targets=("onnx-fp32",)), macs=macs) for name, macs in parts]

@@ -128,4 +128,9 @@ def _without_slow_rows(plan: StudyPlan, progress: Progress) -> StudyPlan:
     progress(f"speed estimate from {result.case.name}: {speed / 1e9:.1f} G multiply-accumulates a second")
     late = published_tables.in_time(rows, speed, quick=plan.request.quick, trials=plan.trials)
     refused = [dataclasses.replace(row, refused=row.refused or late.get(place)) for place, row in enumerate(rows)]
-    return dataclasses.replace(plan, rows=refused)
+    groups = published_tables.slow_by_turns(plan.groups, refused, speed, quick=plan.request.quick, trials=plan.trials)
+    for group in groups:
+        if group.whole is not None:
+            names = ", ".join(plan.planned[place].words for place in group.rows)
+            progress(f"whole trials, without turns, of {names}: {group.whole}")
+    return dataclasses.replace(plan, rows=refused, groups=groups)

@@ -15,7 +15,7 @@ from vitdeploy.benchmarks.trial.order import Unit
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.devices.inventory import Device
 from vitdeploy.processes.progress import OnTrial, Progress
-from vitdeploy.results.record import Protocol, Run
+from vitdeploy.results.record import Group, Protocol, Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +55,10 @@ class StudyPlan:
     facts: DeviceFacts
     """Of the device, its state now included."""
     request: StudyRequest
-    groups: Sequence[Unit]
-    """Places of rows whose ratios are told."""
+    groups: Sequence[Group]
+    """Rows whose ratios are told."""
     whole: str | None
-    """Why these do not take turns; None: they do."""
+    """Why no group takes turns; None: they do."""
 
     @property
     def trials(self) -> int:
@@ -95,7 +95,9 @@ class StudyPlan:
         planned = self.planned
         how = f"{self.trials} rounds of at least {self.bench.min_time_s:g} s on {self.device.name}"
         lines = [f"{c.words}: " + (f"left out, {c.refused.message}" if c.refused else how) for c in planned]
-        able = [[planned[place].words for place in group if planned[place].refused is None] for group in self.groups]
+        able = [
+            [planned[place].words for place in group.rows if planned[place].refused is None] for group in self.groups
+        ]
         if self.whole is not None:
             return [*lines, f"ratios from rounds of whole trials, without turns: {self.whole}"]
         turn_words = f"in turns of {1000 * turns_trial.TURN_S:g} ms"
@@ -103,14 +105,16 @@ class StudyPlan:
 
 
 def plan_of(
-    rows: Sequence[Wanted], device: Device, facts: DeviceFacts, request: StudyRequest, groups: Sequence[Unit]
+    rows: Sequence[Wanted], device: Device, facts: DeviceFacts, request: StudyRequest, units: Sequence[Unit]
 ) -> StudyPlan:
-    """The plan of a study.
+    """The plan of a study; ``units`` has the places of rows whose ratios are told.
 
     Raises:
         UsageError: turns are asked for and cannot be taken.
     """
     whole = turns.obstacle(request.by, device, _cases(rows))
+    turn_s = turns_trial.TURN_S if whole is None else None
+    groups = [Group(rows=unit, turn_s=turn_s) for unit in units]
     return StudyPlan(rows=rows, device=device, facts=facts, request=request, groups=groups, whole=whole)
 
 
@@ -144,7 +148,6 @@ def timed(plan: StudyPlan, protocol: Protocol, out: Path, progress: Progress, on
         protocol=protocol,
         out=out,
         groups=plan.groups,
-        turn_s=None if plan.whole is not None else turns_trial.TURN_S,
         resume=plan.request.resume,
         progress=progress,
         on_trial=on_trial,
