@@ -147,7 +147,7 @@ def _neighbors(world: World, generator: np.random.Generator, trials: int) -> NDA
         return np.zeros((trials, SAMPLES))
     shares = generator.beta(2 * world.neighbor, 2 * (1 - world.neighbor), trials)
     slowed = generator.random((trials, SAMPLES // TURN)) < shares[:, None]
-    return math.log(SLOWED) * slowed.repeat(TURN, axis=1)
+    return np.where(slowed.repeat(TURN, axis=1), math.log(SLOWED), 0.0)
 
 
 def _inferences(world: World, generator: np.random.Generator, trials: int) -> NDArray[np.float64]:

@@ -211,6 +211,7 @@ def new_run(plan: SweepPlan, cases: Sequence[SweepCase], name: str, earlier: Run
         UsageError: it was begun by another plan.
     """
     from vitdeploy.benchmarks import bench as timing
+    from vitdeploy.benchmarks.trial import order
     from vitdeploy.results import provenance
 
     protocol = timing.make_protocol(
@@ -218,7 +219,7 @@ def new_run(plan: SweepPlan, cases: Sequence[SweepCase], name: str, earlier: Run
         trials=plan.trials,
         min_time_s=plan.min_time_s,
         sustained_s=plan.sustained_s,
-        order=f"{timing.ORDER}, devices beside each other",
+        order=f"{order.ROUNDS}, devices beside each other",
     )
     names = planning.devices(cases)
     facts = {} if len(names) == 1 else {"title": plan.title, "link": "fleet"}
