@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WEIGHTS ?=
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow lint docs clean
 
 # Export, prove and time the demo suite, draw its pictures, write the page. The pictures are drawn with official weights,
 # which are downloaded if the network gives them within half a minute; WEIGHTS=FILE (of efficientvit_seg_b0_cityscapes)
@@ -22,6 +22,11 @@ lint: .venv/dev build/stubs/tensorrt
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+# What is made from the program: docs/commands.md and the JSON Schemas. Tests hold both against it.
+docs: .venv/dev
+	$(BIN)/python -m tests.commands_page
+	$(BIN)/python -m tests.reports.test_schemas
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -90,7 +90,7 @@ def usage_of(command: Any, path: str) -> str:
         if entry.param_type_name == "option" and entry.required
     ]
     last = ["COMMAND"] if getattr(command, "commands", None) else []
-    return " ".join([path, *arguments, *required, "[OPTIONS]", *last])
+    return " ".join([path, *last, *arguments, *required, "[OPTIONS]"])
 
 
 def rows_of(command: Any, context: Any) -> tuple[list[HelpRow], list[HelpRow], list[HelpRow]]:
