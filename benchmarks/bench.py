@@ -18,6 +18,7 @@ from vitdeploy.benchmarks.trial.case_trials import CaseTrials, Job, manifest_dig
 from vitdeploy.benchmarks.trial.open_run import OpenRun
 from vitdeploy.benchmarks.trial.request import TrialSlot
 from vitdeploy.benchmarks.trial.resume import check_same
+from vitdeploy.benchmarks.yardstick.files import Yardsticks
 from vitdeploy.devices import computer_facts, device_facts, inventory
 from vitdeploy.errors import NoValidMeasurement, UsageError
 from vitdeploy.processes.connection import Connection
@@ -111,6 +112,7 @@ def run(
     stop_rule: StopRule | None = None,
     turn_s: float | None = None,
     groups: Sequence[record.Group] = (),
+    yardsticks: Yardsticks | None = None,
     connection: Connection | None = None,
     progress: Progress = silent,
     on_trial: OnTrial = silent_trial,
@@ -120,7 +122,8 @@ def run(
     ``connection`` is opened from ``device`` when none is given. One failing job does not stop the others.
     ``groups`` are jobs whose ratios are wanted: their processes of a round take turns where memory holds them together.
     With ``stop_rule`` the jobs are the sides of a duel, A and B of each case; each such pair is a group that takes
-    turns of ``turn_s``, and the rule ends it.
+    turns of ``turn_s``, and the rule ends it. ``yardsticks``, of which none was planned yet, take turns with the cases
+    that are alone.
 
     Raises:
         UsageError: ``out`` exists and is not resumed, or belongs to another protocol, device or set of cases.
@@ -150,10 +153,31 @@ def run(
         if earlier is not None:
             _resume(current, earlier)
             progress(f"going on with {out}: {sum(len(row.trials) for row in current.rows)} trials are there")
+        if yardsticks is not None:
+            _plan_yardsticks(current, yardsticks, earlier, progress)
         current.save()
         if stop_rule is not None:
             return _time_pairs(current, stop_rule, turn_s, progress, on_trial)
         return _time_all(current, progress, on_trial)
+
+
+def _plan_yardsticks(current: OpenRun, yardsticks: Yardsticks, earlier: Run | None, progress: Progress) -> None:
+    """Make the yardsticks of the rows that can be tried.
+
+    Raises:
+        UsageError: the run that is resumed has another one.
+    """
+    current.yardsticks = yardsticks
+    sustained = current.protocol.sustained_s is not None
+    for row in current.rows:
+        case = row.job.case
+        if row.error is None:
+            obstacle = prepared_device.no_turns(current.device.device, targets=[case.target], streams=case.streams)
+            yardsticks.plan(case, row.job.compute, "a sustained load has no pauses" if sustained else obstacle)
+    if earlier is not None:
+        yardsticks.follow(earlier.yardstick)
+    for target, why in yardsticks.refused.items():
+        progress(f"{target} is timed without a yardstick: {why}")
 
 
 def _time_all(current: OpenRun, progress: Progress, on_trial: OnTrial) -> Run:
@@ -221,7 +245,7 @@ def _within(summary: record.Summary | None, share: float) -> bool:
 def _sampling_s(rows: Sequence[CaseTrials], rounds: Container[int]) -> float:
     """Time that the trials of these rounds took to load, warm up and sample."""
     trials = [trial for row in rows for trial in row.trials.values() if trial.order // len(rows) in rounds]
-    return sum(t.load_ns + t.first_ns + t.warmup_ns + t.wall_ns for t in trials) / 1e9
+    return sum(t.load_ns + t.first_ns + t.warmup_ns + t.wall_ns + sum(t.yardstick_ns or ()) for t in trials) / 1e9
 
 
 def _time_pairs(

@@ -172,11 +172,10 @@ def _sentence(report: Report) -> str:
 def _line(row: ReportRow) -> str:
     change = row.change
     assert change is not None
-    historical = " (historical)" if change.historical else ""
+    words = ["historical"] * change.historical + ["by the yardstick"] * (change.by == "yardstick")
+    how = f" ({', '.join(words)})" if words else ""
     name = _short(row.label)
-    return (
-        f"| {SIGNS[change.verdict]} | {name} | {change.verdict}{historical} | {' | '.join(cells.comparison(change))} |"
-    )
+    return f"| {SIGNS[change.verdict]} | {name} | {change.verdict}{how} | {' | '.join(cells.comparison(change))} |"
 
 
 def _annotation(row: ReportRow) -> str | None:

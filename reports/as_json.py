@@ -14,7 +14,7 @@ from vitdeploy.artifacts.manifest import Parity
 from vitdeploy.reports.origins import Origin
 from vitdeploy.reports.report import Ratio, Report, ReportRow, Tally
 from vitdeploy.results.record import Case, Reason, Status, Summary
-from vitdeploy.results.verdict import Verdict
+from vitdeploy.results.verdict import By, Verdict
 
 SUFFIX = ".json"
 SCHEMA = 1
@@ -32,6 +32,10 @@ class JsonChange(msgspec.Struct, frozen=True, kw_only=True):
     ratio: float | None
     interval: tuple[float, float] | None
     detectable: float | None
+    by: By
+    """What the ratio is of: times, or their ratios to the yardstick."""
+    yardstick: float | None
+    """The yardstick's own change; None: there was none."""
     reason: str
 
 

@@ -97,11 +97,12 @@ def faster_interval(ratio: Ratio | None) -> str:
 
 
 def change(row: ReportRow) -> str:
-    """``slower +3.1 %``: the verdict against the baseline and the change."""
+    """``slower +3.1 % by the yardstick``: the verdict against the baseline, the change, and what was compared."""
     if row.change is None:
         return units.MISSING
     ratio = row.change.ratio
-    return row.change.verdict + (f" {units.percent(ratio)}" if ratio is not None else "")
+    by = " by the yardstick" if row.change.by == "yardstick" else ""
+    return row.change.verdict + (f" {units.percent(ratio)}{by}" if ratio is not None else "")
 
 
 def comparison(change: Comparison) -> tuple[str, str, str]:

@@ -222,7 +222,10 @@ def _rows(run: Run, baseline: Run | None) -> Iterator[ReportRow]:
             yield replace(_row(b, run.id, peers, change), label=f"{b.case.name} (B against A)", explained=explained)
         return
     comparable = baseline is not None and not comparison.differences(run, baseline)
-    compared = verdict.compare(baseline.results, run.results, historical=True) if baseline and comparable else []
+    compared: list[Comparison] = []
+    if baseline is not None and comparable:
+        shared = comparison.shared_yardsticks(run, baseline)
+        compared = verdict.compare(baseline.results, run.results, historical=True, yardsticks=shared)
     changes = {change.case: change for change in compared}
     for result in run.results:
         yield _row(result, run.id, peers, changes.get(result.case))

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from vitdeploy.benchmarks.trial.case_trials import CaseTrials, add_trial, run_of
 from vitdeploy.benchmarks.trial.prepared_device import PreparedDevice
 from vitdeploy.benchmarks.trial.request import TrialRequest, TrialSlot
 from vitdeploy.benchmarks.trial.turns_trial import DoesNotFit, Outcome
+from vitdeploy.benchmarks.yardstick.files import Yardsticks
 from vitdeploy.errors import VitdeployError
 from vitdeploy.results import record
 from vitdeploy.results.record import Run
@@ -23,6 +26,8 @@ class OpenRun:
     device: PreparedDevice
     protocol: record.Protocol
     """As planned: a duel that ends early has fewer trials in its frame."""
+    yardsticks: Yardsticks | None = None
+    """They take turns with the rows that are run alone; None: no row has one."""
 
     def row(self, slot: TrialSlot) -> CaseTrials:
         """The row that a slot is of."""
@@ -43,6 +48,8 @@ class OpenRun:
 
     def save(self) -> Run:
         """Write the run file; returns what it holds."""
+        if self.yardsticks is not None:
+            self.frame = msgspec.structs.replace(self.frame, yardstick=self.yardsticks.recorded)
         run = run_of(self.frame, self.rows)
         record.save(run, self.out)
         return run
@@ -52,7 +59,7 @@ def run_trial(current: OpenRun, slot: TrialSlot) -> None:
     """Run one whole trial, add it, or its error, to its row, and save."""
     row = current.row(slot)
     try:
-        add_trial(row, slot.id, current.device.run_trial(current.request(slot)), current.protocol)
+        add_trial(row, slot.id, current.device.run_trial(current.request(slot), current.yardsticks), current.protocol)
     except VitdeployError as error:
         row.error = error
     current.save()

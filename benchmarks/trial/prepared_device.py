@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vitdeploy.benchmarks.trial import phone_trial, trtexec_trial, turns_trial, worker_trial
+from vitdeploy.benchmarks.trial import phone_trial, trtexec_trial, turns_trial, worker_trial, yardstick_trial
 from vitdeploy.benchmarks.trial.request import LostTrial, TrialRequest
 from vitdeploy.benchmarks.trial.turns_trial import DoesNotFit
+from vitdeploy.benchmarks.trial.yardstick_trial import YardstickFailed
+from vitdeploy.benchmarks.yardstick.files import Yardsticks
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.devices import device_facts
 from vitdeploy.devices.inventory import Device
@@ -25,8 +27,11 @@ class PreparedDevice:
     phone: prepared_phone.PreparedPhone | None
     """The phone with the measuring tool on it; None: the device is no phone."""
 
-    def run_trial(self, request: TrialRequest) -> Trial | LostTrial:
+    def run_trial(self, request: TrialRequest, yardsticks: Yardsticks | None = None) -> Trial | LostTrial:
         """One trial: by benchmark_model on a phone, by trtexec where the device names one, else by our own worker.
+
+        Args:
+            yardsticks: those of the run, which our worker times in turns with the case.
 
         Raises:
             VitdeployError: the tool's own error, or `ToolchainFailed` where it ended without a reply.
@@ -39,6 +44,11 @@ class PreparedDevice:
         if not ours and self.device.trtexec:
             return trtexec_trial.run_trial(request, self.link, self.device.trtexec)
         probe = device_facts.probe_of(request.compute, self.facts)
+        if yardsticks is not None and (file := yardsticks.of(request.case)) is not None:
+            try:
+                return yardstick_trial.run_trial(request, self.link, file, probe=probe, cool_c=self.device.cool_c)
+            except YardstickFailed as failed:
+                yardsticks.turn_off(request.case.target, str(failed))
         return worker_trial.run_trial(request, self.link, probe=probe, cool_c=self.device.cool_c)
 
     def run_turns(self, requests: Sequence[TrialRequest], turn_s: float) -> list[turns_trial.Outcome] | DoesNotFit:

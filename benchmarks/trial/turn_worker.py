@@ -72,8 +72,11 @@ def take_turn(
     taken.wall_ns += end - first
 
 
-def conversation(job: TrialJob, commands: Iterator[str]) -> Generator[Any]:
+def conversation(job: TrialJob, commands: Iterator[str], *, rests: bool = True) -> Generator[Any]:
     """What each command is answered with, in the order of the commands: loading, turns, and the trial at the end.
+
+    Args:
+        rests: as of `SessionOptions`; False: the driver stops this process between its turns.
 
     Raises:
         VitdeployError: as `worker.run_job`.
@@ -91,7 +94,7 @@ def conversation(job: TrialJob, commands: Iterator[str]) -> Generator[Any]:
         boundary=job.boundary, min_time_ns=0, min_count=0, warmup_limit_ns=int(1e9 * job.warmup_limit_s)
     )
     with contextlib.ExitStack() as stack, child_process.failures_of(job.runtime):
-        streams, load_ns, loaded_bytes = worker.open_streams(job, runtime, probe, stack, rests=True)
+        streams, load_ns, loaded_bytes = worker.open_streams(job, runtime, probe, stack, rests=rests)
         (stream,) = streams
         probe.forget_peak()  # making inputs needs memory that running does not
         begin, end = loop.host_to_host(stream.session, stream.pool[0], time.perf_counter_ns)
@@ -100,7 +103,8 @@ def conversation(job: TrialJob, commands: Iterator[str]) -> Generator[Any]:
         warmup_ns, warmup_count = loop.warm_up(stream, plan, time.perf_counter_ns)
         own_ns = time.process_time_ns()
         watch = Watch(probe)
-        yield {"peak_bytes": max(loaded_bytes, probe.peak_memory_bytes())}
+        peak_bytes = max(loaded_bytes, probe.peak_memory_bytes())
+        yield {"peak_bytes": peak_bytes, "inference_ns": warmup_ns // warmup_count}
         for command in commands:
             if command == END:
                 break
@@ -153,7 +157,7 @@ def main() -> int:
         trial = child_process.job_of(TrialJob, job["side"])
         if next(commands, END) != LOAD:
             return 0
-        for reply in conversation(trial, commands):
+        for reply in conversation(trial, commands, rests=job["rests"]):
             answers.write(json.dumps({"reply": reply}) + "\n")
             answers.flush()
     except VitdeployError as error:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +34,9 @@ from vitdeploy.processes import child_process
 MEMORY_FACTOR = 2.0
 """What a side needs beside the bytes of its files, when the next one is judged: weights are repacked by the runtimes.
 Source: peak memory over file size of B0–B3 in ONNX Runtime here is 1.5 to 2."""
+
+LARGEST_SHARE = 0.2
+"""Of the time that turns take, a yardstick has at most this share. Source: issue "Shared machines"."""
 
 LARGEST_LINE = 2**28
 """Characters of a worker's answer: a million samples are 10 MB."""
@@ -53,6 +56,14 @@ class TurnsJob:
     min_count: int
     """Samples of each side, at least."""
     seed: int
+    yardstick_turn_ns: int | None = None
+    """The last side is a yardstick: it is sampled so long a turn, and has as many turns as the others need. None: it
+    is not."""
+
+    @property
+    def yardstick(self) -> int | None:
+        """Its place among the sides: its own time and samples need not be reached."""
+        return None if self.yardstick_turn_ns is None else len(self.sides) - 1
 
 
 class _SideFailed(Exception):
@@ -75,12 +86,13 @@ class Taken:
 class _Side:
     """One turn worker."""
 
-    def __init__(self, place: int, job: Mapping[str, Any]) -> None:
-        self._place = place
+    def __init__(self, place: int, job: Mapping[str, Any], *, stops: bool) -> None:
+        """Start it; ``stops``: its process is stopped whenever it is not asked, and its threads spin as usual."""
+        self._place, self._stops = place, stops
         self._process = subprocess.Popen(
             [sys.executable, "-m", turn_worker.__name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self._send(json.dumps({"side": job}))
+        self._send(json.dumps({"side": job, "rests": not stops}))
 
     @property
     def process_id(self) -> int:
@@ -93,6 +105,14 @@ class _Side:
         Raises:
             _SideFailed: it answered with an error, or ended.
         """
+        if self._stops:
+            self._process.send_signal(signal.SIGCONT)
+        answer = self._answer(command)
+        if self._stops:
+            self._process.send_signal(signal.SIGSTOP)
+        return answer
+
+    def _answer(self, command: str) -> Any:
         self._send(command)
         assert self._process.stdout is not None
         line = self._process.stdout.readline(LARGEST_LINE)
@@ -141,12 +161,16 @@ def run_job(job: TurnsJob) -> dict[str, Any]:
     sides: dict[int, _Side] = {}
     largest_bytes = 0
     try:
-        for place in _load_order(job.sides, generator):
+        for place in _load_order(job, generator):
             lacking = _lacking_memory(job.sides[place], largest_bytes) if sides else None
             if lacking:
                 return {"sides": outcomes, "does_not_fit": lacking}
-            sides[place] = _Side(place, job.sides[place])
-            largest_bytes = max(largest_bytes, sides[place].ask(turn_worker.LOAD)["peak_bytes"])
+            sides[place] = _Side(place, job.sides[place], stops=job.yardstick_turn_ns is not None)
+            loaded = sides[place].ask(turn_worker.LOAD)
+            largest_bytes = max(largest_bytes, loaded["peak_bytes"])
+            if job.yardstick_turn_ns is not None and place == job.yardstick:
+                beside_ns = turn_beside_ns(job.yardstick_turn_ns, loaded["inference_ns"])
+                job = replace(job, turn_ns=max(job.turn_ns, beside_ns))
         for place, trial in _take_turns(job, sides, generator).items():
             outcomes[place] = {"trial": trial}
     except _SideFailed as failed:
@@ -174,7 +198,9 @@ def _take_turns(job: TurnsJob, sides: Mapping[int, _Side], generator: random.Ran
     taken = {place: Taken() for place in places}
     lengths_ns = dict.fromkeys(places, job.turn_ns)
     count = 0
-    while any(_turns_needed(job, side) for side in taken.values()) or count % (2 * len(places)):
+    while any(_turns_needed(job, taken[place]) for place in taken if place != job.yardstick) or count % (
+        2 * len(places)
+    ):
         if count % (2 * len(places)) == 0:
             generator.shuffle(places)
             lengths_ns = turn_lengths_ns(job, taken)
@@ -210,13 +236,23 @@ def turn_lengths_ns(job: TurnsJob, taken: Mapping[int, Taken]) -> dict[int, int]
     All sides have the same number of turns. Where one inference takes longer than a turn, few turns are enough for that
     side; with turns of one length it would go on until the fast ones have their time.
     """
-    lengths_ns = dict.fromkeys(taken, job.turn_ns)
-    if not all(side.turns for side in taken.values()):
+    counted = {place: side for place, side in taken.items() if place != job.yardstick}
+    lengths_ns = dict.fromkeys(counted, job.turn_ns)
+    if job.yardstick is not None and job.yardstick_turn_ns is not None:
+        lengths_ns[job.yardstick] = job.yardstick_turn_ns
+    if not all(side.turns for side in counted.values()):
         return lengths_ns
-    fewest = max(2, min(_turns_needed(job, side) for side in taken.values()))  # an order and its mirror image
-    for place, side in taken.items():
+    fewest = max(2, min(_turns_needed(job, side) for side in counted.values()))  # an order and its mirror image
+    for place, side in counted.items():
         lengths_ns[place] = max(job.turn_ns, math.ceil((job.min_time_ns - side.wall_ns) / fewest))
     return lengths_ns
+
+
+def turn_beside_ns(yardstick_turn_ns: int, inference_ns: int) -> int:
+    """The length of a case's turn that leaves a yardstick at most `LARGEST_SHARE` of the time."""
+    fewest = 1 + turn_worker.FEWEST_A_TURN
+    yardstick_ns = max(yardstick_turn_ns + inference_ns, fewest * inference_ns)
+    return round(yardstick_ns * (1 / LARGEST_SHARE - 1))
 
 
 def _turns_needed(job: TurnsJob, taken: Taken) -> int:
@@ -228,9 +264,15 @@ def _turns_needed(job: TurnsJob, taken: Taken) -> int:
     return max(0, math.ceil(time_turns), math.ceil(count_turns))
 
 
-def _load_order(sides: Sequence[Mapping[str, Any]], generator: random.Random) -> list[int]:
-    """A random order, those with far more arithmetic first: what they take tells whether the others still fit."""
+def _load_order(job: TurnsJob, generator: random.Random) -> list[int]:
+    """A random order, those with far more arithmetic first: what they take tells whether the others still fit.
+
+    A yardstick is first: it is stopped while a case loads, which finds the machine as without one.
+    """
+    sides = job.sides
     order = list(range(len(sides)))
+    if job.yardstick_turn_ns is not None:
+        return order[::-1]
     generator.shuffle(order)
     return sorted(order, key=lambda place: -round(math.log2(sides[place]["manifest"].get("macs") or 1)))
 

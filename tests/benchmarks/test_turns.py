@@ -4,8 +4,6 @@ import dataclasses
 import json
 import math
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import pytest
 
 from tests.doubles import artifacts
 from tests.doubles.fakes import FakeClock, FakeConnection, FakeSession
+from tests.doubles.turns_driver import drive
 from tests.doubles.worker_job import job_of
 from vitdeploy.api import duel as duel_verb
 from vitdeploy.artifacts.manifest import Artifact
@@ -38,28 +37,6 @@ def toy(tmp_path: Path) -> Artifact:
     pytest.importorskip("onnx", reason="the toy model is made with onnx")
     pytest.importorskip("onnxruntime", reason="the toy model runs in ONNX Runtime")
     return artifacts.conv_relu(tmp_path / "toy")
-
-
-def drive(sides: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
-    job = {
-        "sides": sides,
-        "probe": "vitdeploy.devices.probe_cpu",
-        "turn_ns": 5_000_000,
-        "min_time_ns": 40_000_000,
-        "min_count": 10,
-        "seed": 1,
-        **changes,
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", turns.__name__],
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=ROOT,
-    )
-    return json.loads(done.stdout)["reply"]
 
 
 def test_both_sides_take_turns_in_balanced_order(toy: Artifact):
@@ -124,7 +101,7 @@ def test_a_fast_side_beside_a_slow_one_has_its_sampling_time(tmp_path: Path):
 
 def test_what_has_far_more_arithmetic_is_loaded_first():
     sides: list[Any] = [{"manifest": {"macs": macs}} for macs in (10**6, None, 10**9, 1_100_000_000)]
-    orders = {tuple(turns._load_order(sides, random.Random(seed))) for seed in range(20)}
+    orders = {tuple(turns._load_order(turns_job(sides=sides), random.Random(seed))) for seed in range(20)}
     assert orders == {(2, 3, 0, 1), (3, 2, 0, 1)}
 
 

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from vitdeploy.api import cases, interrupted, official_weights, output_path
 from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.jobs import jobs_for
 from vitdeploy.benchmarks import bench as timing
+from vitdeploy.benchmarks.yardstick.files import Wish, Yardsticks
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import worst_exit_code
@@ -60,7 +62,14 @@ def bench(
     ) as out:
         jobs = jobs_for(planned, request, device, device_facts.facts_of(device), progress=progress)
         run = timing.run(
-            jobs, device=device, protocol=protocol, out=out, resume=resume, progress=progress, on_trial=on_trial
+            jobs,
+            device=device,
+            protocol=protocol,
+            out=out,
+            resume=resume,
+            yardsticks=Yardsticks(cast("Wish | None", request.yardstick)),
+            progress=progress,
+            on_trial=on_trial,
         )
     path = request.out or out
     return BenchOutcome(run=run, path=path, exit_code=worst_exit_code(timing.exit_code_of(r) for r in run.results))

@@ -46,6 +46,8 @@ class BenchRequest:
     boundary: str = "host-to-host"
     streams: int | None = None
     graph: str | None = None
+    yardstick: str | None = None
+    """``on`` or ``off``; None: as each runtime's default says."""
     sustained_s: float | None = None
     out: Path | None = None
     artifacts: Path = Path("artifacts")
@@ -336,8 +338,9 @@ def _check(request: BenchRequest) -> None:
     ):
         if value is not None and value not in get_args(kind):
             raise UsageError(f"{option} {value!r} is not a valid value", f"Use {' or '.join(get_args(kind))}.")
-    if request.graph not in (None, "on", "off"):
-        raise UsageError(f"--graph {request.graph!r} is neither on nor off", "Use --graph on or --graph off.")
+    for option, value in (("--graph", request.graph), ("--yardstick", request.yardstick)):
+        if value not in (None, "on", "off"):
+            raise UsageError(f"{option} {value!r} is neither on nor off", f"Use {option} on or {option} off.")
     counts = (("--batch", request.batch), ("--threads", request.threads), ("--trials", request.trials))
     for option, count in (*counts, ("--streams", request.streams)):
         if count is not None and count < 1:

@@ -105,6 +105,14 @@ def bench_command(
             autocompletion=completion.words("on", "off"),
         ),
     ] = None,
+    yardstick: Annotated[
+        str | None,
+        typer.Option(
+            metavar="on|off",
+            help="Whether a small fixed network takes turns with each CPU case, as a measure of the machine.",
+            autocompletion=completion.words("on", "off"),
+        ),
+    ] = None,
     sustained_s: Annotated[
         float | None,
         typer.Option(

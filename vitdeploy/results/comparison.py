@@ -3,7 +3,7 @@
 Environments that differ are refused by field. Source of the exit codes: contract, "Exit codes".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,29 +73,54 @@ def runs(
             "Take the runs as they were measured, or measure again.",
         )
     noted = DeviceFacts(base.device.facts).noted(DeviceFacts(head.device.facts))
+    comparisons = verdict.compare(
+        base.results,
+        head.results,
+        max_slowdown=max_slowdown,
+        alpha=alpha,
+        historical=True,
+        drift=drift,
+        clocked=has_own_clock(head),
+        yardsticks=shared_yardsticks(head, base),
+    )
     return Compared(
         base=f"run {base.id}",
         head=f"run {head.id}",
-        comparisons=tuple(
-            verdict.compare(
-                base.results,
-                head.results,
-                max_slowdown=max_slowdown,
-                alpha=alpha,
-                historical=True,
-                drift=drift,
-                clocked=has_own_clock(head),
-            )
-        ),
+        comparisons=tuple(comparisons),
         max_slowdown=max_slowdown,
         alpha=alpha,
         historical=True,
         notes=(
             "Historical: the sides were measured at different times, so drift of the machine is not controlled.",
             *([f"Differs without deciding: {'; '.join(noted)}."] if noted else ()),
+            *_yardstick_notes(base, head, comparisons),
             *notes,
         ),
     )
+
+
+def shared_yardsticks(run: Run, other: Run) -> frozenset[str]:
+    """Targets whose cases took turns with the same yardstick in both runs."""
+    mine, theirs = _networks(run), _networks(other)
+    return frozenset(target for target, sha256 in mine.items() if theirs.get(target) == sha256)
+
+
+def _networks(run: Run) -> Mapping[str, str]:
+    """Target → digest of its yardstick."""
+    return run.yardstick.networks if run.yardstick is not None else {}
+
+
+def _yardstick_notes(base: Run, head: Run, comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """How many cases the yardstick decided, and where it is another one."""
+    by_ratio = sum(compared.by == "yardstick" for compared in comparisons)
+    if by_ratio:
+        yield (
+            f"{by_ratio} of {len(comparisons)} cases are compared as ratios to the yardstick, the small network that "
+            "took turns with them in both runs: what the machine did to both cancels."
+        )
+    mine, theirs = _networks(head), _networks(base)
+    if other := sorted(target for target in mine.keys() & theirs.keys() if mine[target] != theirs[target]):
+        yield f"The runs have unlike yardsticks of {' and '.join(other)}: times are compared."
 
 
 def refuse_itself(base: Run, head: Run) -> None:

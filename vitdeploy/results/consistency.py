@@ -17,7 +17,7 @@ from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import UnreadableFile
 
 if TYPE_CHECKING:
-    from vitdeploy.results.record import Case, Run, Stages, Trial, Turns
+    from vitdeploy.results.record import Case, Result, Run, Stages, Trial, Turns
 
 Fault = tuple[str, str]
 """Path of a field as decoding errors name it (``$.results[0].case.device``), and why its value cannot be true."""
@@ -64,6 +64,7 @@ def faults(run: "Run") -> Iterator[Fault]:
             yield f"{path}.case", f"the same case as {first}"
         if result.parity is not None:
             yield from ((f"{path}.parity.{field}", why) for field, why in manifest_faults.parity_faults(result.parity))
+        yield from _unnamed_yardsticks(path, run, result)
         yield from _row_faults(path, result.case, result.artifact_sha256, result.trials, trial_ids)
     yield from _duel_faults(run)
     yield from _group_faults(run)
@@ -162,6 +163,15 @@ def _together_faults(path: str, rows: Sequence[Sequence["Trial"]]) -> Iterator[F
             yield path, f"{' and '.join(str(len(side.counts)) for side in turns)} turns in pair {pair}"
 
 
+def _unnamed_yardsticks(path: str, run: "Run", result: "Result") -> Iterator[Fault]:
+    """Trials beside a yardstick that the run does not name: it could be any."""
+    if run.yardstick is not None and result.case.target in run.yardstick.networks:
+        return
+    for number, trial in enumerate(result.trials):
+        if trial.yardstick_ns is not None:
+            yield f"{path}.trials[{number}].yardstick_ns", f"the run names no yardstick of {result.case.target}"
+
+
 def _row_faults(
     path: str, case: "Case", sha256: str | None, trials: Sequence["Trial"], trial_ids: dict[str, str]
 ) -> Iterator[Fault]:
@@ -210,7 +220,8 @@ def trial_faults(trial: "Trial", case: "Case", sha256: str | None) -> Iterator[F
         if trial.resolution_ns < value_ns * _FINEST_EQUAL:
             yield "resolution_ns", f"{trial.resolution_ns} ns, with {len(trial.samples_ns)} samples of {value_ns} ns"
     if trial.turns is not None:
-        yield from _turn_faults(trial)
+        yield from _turn_faults("turns", trial.turns, len(trial.samples_ns))
+    yield from _yardstick_faults(trial)
 
 
 def _stage_faults(trial: "Trial", stages: "Stages") -> Iterator[Fault]:
@@ -222,16 +233,30 @@ def _stage_faults(trial: "Trial", stages: "Stages") -> Iterator[Fault]:
         yield "stages_ns", f"stages of {stages_ns} ns for samples of {samples_ns} ns"
 
 
-def _turn_faults(trial: "Trial") -> Iterator[Fault]:
-    turns = trial.turns
-    assert turns is not None, "only of trials in turns"
-    if sum(turns.counts) != len(trial.samples_ns):
-        yield "turns.counts", f"{sum(turns.counts)} samples in turns for {len(trial.samples_ns)} samples"
+def _turn_faults(field: str, turns: "Turns", samples: int) -> Iterator[Fault]:
+    if sum(turns.counts) != samples:
+        yield f"{field}.counts", f"{sum(turns.counts)} samples in turns for {samples} samples"
     if len(turns.places) != len(turns.counts) or len(turns.first_ns) != len(turns.counts):
         lengths = f"{len(turns.places)} places and {len(turns.first_ns)} first inferences"
-        yield "turns.places", f"{lengths} for {len(turns.counts)} turns"
+        yield f"{field}.places", f"{lengths} for {len(turns.counts)} turns"
     elif len(set(turns.places)) != len(turns.places):
-        yield "turns.places", "one place for several turns"
+        yield f"{field}.places", "one place for several turns"
+
+
+def _yardstick_faults(trial: "Trial") -> Iterator[Fault]:
+    samples, turns = trial.yardstick_ns, trial.yardstick_turns
+    if samples is None and turns is None:
+        return
+    if not samples or turns is None or trial.turns is None:
+        yield "yardstick_ns", "a yardstick without samples, or that took no turns"
+        return
+    yield from _turn_faults("yardstick_turns", turns, len(samples))
+    if len(turns.counts) != len(trial.turns.counts):
+        yield "yardstick_turns.counts", f"{len(turns.counts)} turns beside {len(trial.turns.counts)} of the case"
+    if set(turns.places) & set(trial.turns.places):
+        yield "yardstick_turns.places", "the place of a turn of the case"
+    if samples == trial.samples_ns:
+        yield "yardstick_ns", "the samples of the case"
 
 
 def moment(text: str) -> datetime:

@@ -19,7 +19,7 @@ from scipy import special
 
 from vitdeploy.results import stats
 from vitdeploy.results.derivation import resolution_ns
-from vitdeploy.results.record import Trial
+from vitdeploy.results.record import Trial, Turns
 
 Unit = Literal["pair", "trial", "build"]
 
@@ -44,18 +44,23 @@ class Effect:
     """Pairs, or observations of the smaller side."""
     rounding: float = 0.0
     """How far the ratio may be off because clocks and tools tell times in steps, on the log scale."""
+    shift: float = 0.0
+    """How far it may be off because the machine itself was another one, as a yardstick shows, on the log scale."""
+    choices: int = 1
+    """Of so many ways of telling the change this is the narrowest: they share the chance of an error."""
 
     def chance_of(self, at_least: float) -> float:
         """One-sided p-value of the data where the true log ratio is at most ``at_least``."""
-        excess = self.log_ratio - self.rounding - at_least
+        excess = self.log_ratio - self.rounding - self.shift - at_least
         if self.standard_error == 0:
             return 0.0 if excess > 0 else 1.0
-        return float(special.stdtr(self.degrees, -excess / self.standard_error))
+        return min(1.0, self.choices * float(special.stdtr(self.degrees, -excess / self.standard_error)))
 
     def half_width(self, alpha: float) -> float:
         """Half of the interval whose either end errs with chance ``alpha``, on the log scale."""
+        alpha /= self.choices
         spread = -float(special.stdtrit(self.degrees, alpha)) * self.standard_error if self.standard_error else 0.0
-        return min(spread, LARGEST_LOG) + self.rounding
+        return min(spread, LARGEST_LOG) + self.rounding + self.shift
 
 
 def effect(
@@ -121,7 +126,7 @@ def log_change(base: Sequence[Trial], head: Sequence[Trial], *, by_turns: bool =
     Args:
         by_turns: take it turn by turn where all trials are in turns; only of trials that took them together.
     """
-    turns = [[_turn_medians(trial) for trial in side] for side in (base, head)]
+    turns = [[_turn_medians(trial.samples_ns, trial.turns) for trial in side] for side in (base, head)]
     if by_turns and all(medians for side in turns for medians in side):
         shortest = min(len(medians) for side in turns for medians in side)
         before, after = (np.sum([medians[:shortest] for medians in side], axis=0) for side in turns)
@@ -129,12 +134,29 @@ def log_change(base: Sequence[Trial], head: Sequence[Trial], *, by_turns: bool =
     return math.log(_sum_of_medians(head)) - math.log(_sum_of_medians(base))
 
 
-def _turn_medians(trial: Trial) -> list[float]:
+def log_yardstick(trial: Trial) -> float:
+    """Logarithm of the median of the yardstick that took turns with a trial."""
+    assert trial.yardstick_ns is not None, "timed beside a yardstick"
+    return math.log(stats.median(trial.yardstick_ns))
+
+
+def log_yardsticks(trial: Trial) -> float:
+    """Logarithm of how many yardsticks an inference of a trial took, turn by turn: one observation.
+
+    What the machine did to both in neighboring turns cancels. Only for trials that took turns with a yardstick.
+    """
+    assert trial.yardstick_ns is not None, "timed beside a yardstick"
+    case = _turn_medians(trial.samples_ns, trial.turns)
+    yardstick = _turn_medians(trial.yardstick_ns, trial.yardstick_turns)
+    return stats.trimmed_mean(np.log(np.divide(case, yardstick)).tolist())
+
+
+def _turn_medians(samples_ns: Sequence[int], turns: Turns | None) -> list[float]:
     """Median of each turn; empty without turns."""
-    if trial.turns is None:
+    if turns is None:
         return []
-    ends = np.cumsum(trial.turns.counts)
-    return [stats.median(part) for part in np.split(np.asarray(trial.samples_ns), ends[:-1])]
+    ends = np.cumsum(turns.counts)
+    return [stats.median(part) for part in np.split(np.asarray(samples_ns), ends[:-1])]
 
 
 def _sum_of_medians(trials: Sequence[Trial]) -> float:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import NothingToCompare, UnreadableFile
-from vitdeploy.results import consistency, record, stats
+from vitdeploy.results import consistency, effects, record, stats
 from vitdeploy.results.record import Case, Status
+from vitdeploy.results.yardstick_effects import By
 
 SMALLEST_CHANGE = 0.01
 """A change of level below this share is not marked: no user would act on it."""
@@ -27,12 +29,17 @@ class _Row:
     status: Status
     median_ms: float | None
     interval_ms: tuple[float, float] | None
+    log_yardsticks: float | None
+    """Logarithm of how many yardsticks an inference took; None: not every trial was timed beside one."""
+    yardstick: str | None
+    """SHA-256 of that network."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
     path: Path
     moment: "Moment"
+    facts: DeviceFacts
     rows: tuple[_Row, ...]
     trials: frozenset[bytes]
 
@@ -64,11 +71,13 @@ class Change:
     """Of the old level."""
     first: Moment
     """Of the new level."""
+    in_yardsticks: float | None = None
+    """New level over old, in ratios to the yardstick, where that told the change; None: the times did."""
 
     @property
     def ratio(self) -> float:
         """New level over old."""
-        return self.after_ms / self.before_ms
+        return self.after_ms / self.before_ms if self.in_yardsticks is None else self.in_yardsticks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +92,8 @@ class Series:
     changes: tuple[Change, ...]
     left_out: int
     """Runs whose figure of it may not be quoted."""
+    by: By = "time"
+    """In what the levels were looked for: times, or their ratios to the yardstick, which all its runs share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +120,7 @@ def read(paths: Sequence[Path]) -> History:
         for row in run.rows:
             grouped.setdefault(row.case, []).append((place, row))
     moments = tuple(run.moment for run in runs)
-    series = [_series(case, rows, moments) for case, rows in grouped.items()]
+    series = [_series(case, rows, runs) for case, rows in grouped.items()]
     return History(moments=moments, series=tuple(sorted(series, key=lambda series: series.case.name)))
 
 
@@ -122,10 +133,18 @@ def _read(path: Path) -> _Run:
             status=result.status,
             median_ms=result.summary.median_ms if result.summary else None,
             interval_ms=result.summary.median_ci95_ms if result.summary else None,
+            log_yardsticks=_log_yardsticks(result),
+            yardstick=run.yardstick.networks.get(result.case.target) if run.yardstick else None,
         )
         for result in run.results
     )
-    return _Run(path, moment, rows, consistency.fingerprints(run))
+    return _Run(path, moment, DeviceFacts(run.device.facts), rows, consistency.fingerprints(run))
+
+
+def _log_yardsticks(result: record.Result) -> float | None:
+    if not result.trials or any(trial.yardstick_ns is None for trial in result.trials):
+        return None
+    return sum(map(effects.log_yardsticks, result.trials)) / len(result.trials)
 
 
 def _each_once(runs: Iterable[_Run]) -> list[_Run]:
@@ -146,31 +165,56 @@ def _each_once(runs: Iterable[_Run]) -> list[_Run]:
     return list(known.values())
 
 
-def _series(case: Case, rows: Sequence[tuple[int, _Row]], moments: Sequence[Moment]) -> Series:
+def _series(case: Case, rows: Sequence[tuple[int, _Row]], runs: Sequence[_Run]) -> Series:
     valid = [(place, row) for place, row in rows if row.status == "valid" and row.median_ms is not None]
     places = tuple(place for place, _ in valid)
     medians = tuple(row.median_ms or 0.0 for _, row in valid)
+    logs = [math.log(median) for median in medians]
+    ratios = _ratios([row for _, row in valid])
+    if ratios and any(runs[place].facts.differing(runs[places[0]].facts) for place in places):
+        ratios = None
+    by_ratio = ratios is not None and _step(ratios) < _step(logs)
+    moments = [run.moment for run in runs]
     return Series(
         case=case,
         places=places,
         medians_ms=medians,
         intervals_ms=tuple(row.interval_ms for _, row in valid),
-        changes=tuple(_changes(places, medians, moments)),
+        changes=tuple(_changes(places, logs, ratios if by_ratio else None, moments)),
         left_out=len(rows) - len(valid),
+        by="yardstick" if by_ratio else "time",
     )
 
 
-def _changes(places: Sequence[int], medians: Sequence[float], moments: Sequence[Moment]) -> Iterable[Change]:
-    logs = [math.log(median) for median in medians]
-    bounds = [0, *stats.change_points(logs), len(logs)]
-    levels = [math.exp(sum(logs[a:b]) / (b - a)) for a, b in itertools.pairwise(bounds) if b > a]
+def _ratios(rows: Sequence[_Row]) -> list[float] | None:
+    """Logarithms of the ratios to the yardstick that all rows share; None: they share none."""
+    ratios = [row.log_yardsticks for row in rows if row.log_yardsticks is not None and row.yardstick is not None]
+    if len(ratios) < len(rows) or len({row.yardstick for row in rows}) != 1:
+        return None
+    return ratios
+
+
+def _step(logs: Sequence[float]) -> float:
+    """How far neighboring values are apart: their noise, whatever levels they are at."""
+    return stats.median([abs(after - before) for before, after in itertools.pairwise(logs)]) if len(logs) > 1 else 0.0
+
+
+def _changes(
+    places: Sequence[int], logs: Sequence[float], ratios: Sequence[float] | None, moments: Sequence[Moment]
+) -> Iterable[Change]:
+    """The changes of level, looked for in the ratios where they are given, else in the times."""
+    looked_at = logs if ratios is None else ratios
+    bounds = [0, *stats.change_points(looked_at), len(logs)]
+    parts = [slice(a, b) for a, b in itertools.pairwise(bounds) if b > a]
+    levels = [[math.exp(sum(values[part]) / len(values[part])) for part in parts] for values in (logs, looked_at)]
     for number, at in enumerate(bounds[1:-1]):
-        before, after = levels[number], levels[number + 1]
+        (before_ms, after_ms), (before, after) = (level[number : number + 2] for level in levels)
         if abs(math.log(after / before)) > math.log1p(SMALLEST_CHANGE):
             yield Change(
                 place=at,
-                before_ms=before,
-                after_ms=after,
+                before_ms=before_ms,
+                after_ms=after_ms,
                 last=moments[places[at - 1]],
                 first=moments[places[at]],
+                in_yardsticks=None if ratios is None else after / before,
             )

@@ -113,12 +113,12 @@ class Reading(_Record, frozen=True, kw_only=True):
 
 
 class Turns(_Record, frozen=True, kw_only=True):
-    """How a trial's samples were taken in short turns with the other sides of its pair."""
+    """How a trial's samples were taken in short turns with the other sides of its pair, or with the yardstick."""
 
     counts: tuple[Count, ...]
     """Samples of each turn, in sample order."""
     places: tuple[CountOrZero, ...]
-    """Position of each turn among all turns of the pair, from 0."""
+    """Position of each turn among all turns of the processes that took them, from 0."""
     first_ns: tuple[Nanoseconds, ...]
     """The first inference of each turn, which is no sample: it finds the caches of another side."""
 
@@ -155,9 +155,19 @@ class Trial(_Record, frozen=True, kw_only=True):
     block_inferences: Count | None = None
     """Of a block median: how many inferences it is the median of."""
     turns: Turns | None = None
-    """Where the sides of a duel, or the rows of a group, took turns; None: the trial was sampled in one piece."""
+    """Where the sides of a duel, the rows of a group, or a case and the yardstick took turns; None: the trial was
+    sampled in one piece."""
+    yardstick_ns: tuple[Sample, ...] | None = None
+    """Samples of the yardstick that took turns with the case; None: none did."""
+    yardstick_turns: Turns | None = None
+    """How these samples were taken: each of its turns is beside the case's of the same number."""
     resolution_ns: Sample | None = None
     """The step in which the clock or the tool tells times; None: not said, and taken from the samples."""
+
+    @property
+    def in_pair(self) -> bool:
+        """Whether it took turns with the other sides of its pair: what all saw cancels in their ratio."""
+        return self.turns is not None and self.yardstick_ns is None
 
     @property
     def inferences(self) -> int:
@@ -263,6 +273,15 @@ class Group(_Record, frozen=True, kw_only=True):
     """Why they were run as whole trials after all, from some round on; None: they were not."""
 
 
+class Yardstick(_Record, frozen=True, kw_only=True):
+    """The small fixed network that was timed in turns with the cases, as a measure of the machine at that moment."""
+
+    networks: Mapping[str, str]
+    """Target → SHA-256 of the network's file in its format."""
+    off: Mapping[str, str]
+    """Target → why its cases, or the last trials of them, were timed without it."""
+
+
 class RunDevice(_Record, frozen=True, kw_only=True):
     """The device's name and what was found on it."""
 
@@ -292,6 +311,8 @@ class Run(_Record, frozen=True, kw_only=True):
     duel: Duel | None = None
     groups: tuple[Group, ...] = ()
     """Of a study: rows that took turns; empty where ratios come from rounds of whole trials."""
+    yardstick: Yardstick | None = None
+    """None: a duel, or a run that was measured before there was one."""
     commit: str | None = None
     """Of the repository that the command was run in: it names the change behind a regression."""
 

@@ -123,7 +123,7 @@ def _share_a_trend(trials: Sequence["Trial"]) -> bool:
     Noise of the machine takes single trials up or down, and shows in the interval. A trend is one that most trials
     share, and that is larger than their scatter; with fewer than three trials, each that is not steady counts.
     """
-    alone = [trial for trial in trials if trial.turns is None]  # what both sides of a pair saw in turns cancels
+    alone = [trial for trial in trials if not trial.in_pair]  # what both sides of a pair saw in turns cancels
     unsteady = [trial for trial in alone if trial.steady != "steady"]
     if len(unsteady) <= MOST_UNSTEADY * len(alone):
         return False

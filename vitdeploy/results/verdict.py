@@ -7,7 +7,7 @@ Source: Schuirmann 1987 (two one-sided tests for ``same``); Holm 1979 (family-wi
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +17,7 @@ from scipy import special
 
 from vitdeploy.results.effects import FEWEST_UNITS, LARGEST_LOG, Effect, Unit, effect, log_median, mirrored
 from vitdeploy.results.record import Case, Result, Trial
+from vitdeploy.results.yardstick_effects import Beside, By, beside_yardsticks
 
 Verdict = Literal["slower", "faster", "same", "inconclusive", "unpaired"]
 
@@ -49,7 +50,7 @@ class Comparison:
     case: Case
     verdict: Verdict
     ratio: float | None = None
-    """Head's median over base's."""
+    """Head's median over base's; by the yardstick, of what each is in yardsticks."""
     interval: tuple[float, float] | None = None
     alpha: float
     """Chance that either end of the interval errs, after the correction for many cases."""
@@ -59,6 +60,10 @@ class Comparison:
     count: int = 0
     historical: bool
     """The sides come from two runs: drift between them is not controlled."""
+    by: By = "time"
+    """What was compared: times, or their ratios to the yardstick that took turns with the case in both runs."""
+    yardstick: float | None = None
+    """Head's time of the yardstick over base's: how far the machine itself had changed; None: there was none."""
     reason: str
 
 
@@ -71,6 +76,7 @@ def compare(
     historical: bool,
     drift: float = 0.0,
     clocked: bool = False,
+    yardsticks: Container[str] = frozenset(),
 ) -> list[Comparison]:
     """One comparison for every case of either side, head's order first.
 
@@ -81,28 +87,26 @@ def compare(
         drift: standard deviation of the slow drift of the machine, on the log scale, from its calibration; it adds
             to the error of historical comparisons.
         clocked: the telemetry is the clock of what computes; a change must then show in clock cycles too.
+        yardsticks: targets of which both sides took turns with the same yardstick, on the same kind of machine.
     """
     before = {result.case: result for result in base}
     after = {result.case: result for result in head}
-    effects: dict[Case, Effect] = {}
-    refused: dict[Case, str] = {}
-    for case in dict.fromkeys((*after, *before)):
-        reason = _refusal(before.get(case), after.get(case))
-        change = None if reason else effect(before[case].trials, after[case].trials, interleaved=not historical)
-        if change is None:
-            refused[case] = reason or f"fewer than {FEWEST_UNITS} trials a side: their spread cannot be estimated"
-            continue
-        # Each side of a historical comparison has a drift of its own.
-        error = math.hypot(change.standard_error, math.sqrt(2) * drift) if historical else change.standard_error
-        effects[case] = dataclasses.replace(change, standard_error=error)
-    decided = decide(effects, max_slowdown=max_slowdown, alpha=alpha)
+    effects, refused = _effects(before, after, historical=historical, drift=drift)
+    beside: Mapping[Case, Beside] = {}
+    if historical:
+        beside = beside_yardsticks(before, after, effects, yardsticks, alpha)
+        effects |= {case: shown.effect for case, shown in beside.items()}
     decided = {
-        case: _clock_checked(decision, before[case], after[case], max_slowdown, interleaved=not historical)
-        if clocked
-        else _clocks_compared(decision, before[case], after[case], max_slowdown)
-        if historical
-        else decision
-        for case, decision in decided.items()
+        case: _with_clocks(
+            dataclasses.replace(decision, by=beside[case].by, yardstick=beside[case].yardstick)
+            if case in beside
+            else decision,
+            (before[case], after[case]),
+            max_slowdown,
+            historical=historical,
+            clocked=clocked,
+        )
+        for case, decision in decide(effects, max_slowdown=max_slowdown, alpha=alpha).items()
     }
     return [
         _comparison(case, decided[case], effects[case], max_slowdown, historical)
@@ -116,6 +120,24 @@ def compare(
         )
         for case in dict.fromkeys((*after, *before))
     ]
+
+
+def _effects(
+    before: Mapping[Case, Result], after: Mapping[Case, Result], *, historical: bool, drift: float
+) -> tuple[dict[Case, Effect], dict[Case, str]]:
+    """The change in time of each case that has one, and why the others have none."""
+    effects: dict[Case, Effect] = {}
+    refused: dict[Case, str] = {}
+    for case in dict.fromkeys((*after, *before)):
+        reason = _refusal(before.get(case), after.get(case))
+        change = None if reason else effect(before[case].trials, after[case].trials, interleaved=not historical)
+        if change is None:
+            refused[case] = reason or f"fewer than {FEWEST_UNITS} trials a side: their spread cannot be estimated"
+            continue
+        # Each side of a historical comparison has a drift of its own.
+        error = math.hypot(change.standard_error, math.sqrt(2) * drift) if historical else change.standard_error
+        effects[case] = dataclasses.replace(change, standard_error=error)
+    return effects, refused
 
 
 def of_couples(
@@ -148,6 +170,9 @@ class Decision:
     """Ratio of clock cycles, where a change of time was taken back because they did not change."""
     clocks: float | None = None
     """Head's clock over base's, where two stored runs were measured at unlike ones."""
+    by: By = "time"
+    yardstick: float | None = None
+    """As of `Comparison`."""
 
 
 def decide(effects: Mapping[Case, Effect], *, max_slowdown: float, alpha: float) -> dict[Case, Decision]:
@@ -196,6 +221,8 @@ def _comparison(case: Case, decision: Decision, effect: Effect, max_slowdown: fl
         unit=effect.unit,
         count=effect.count,
         historical=historical,
+        by=decision.by,
+        yardstick=decision.yardstick,
         reason=_explained(decision, effect, interval, smallest, max_slowdown),
     )
 
@@ -205,6 +232,9 @@ def _explained(
 ) -> str:
     change = f"{math.expm1(effect.log_ratio):+.2%} [{interval[0] - 1:+.2%}, {interval[1] - 1:+.2%}]"
     from_what = f"from {effect.count} {effect.unit}s" + (" a side" if effect.unit != "pair" else "")
+    if decision.yardstick is not None:
+        told = "as ratios to the yardstick" if decision.by == "yardstick" else "in time"
+        from_what += f", {told} (the yardstick itself changed by {decision.yardstick - 1:+.1%})"
     if decision.clocks is not None:
         from_what += f", at unlike clocks (the head's was {decision.clocks - 1:+.1%})"
     if effect.rounding > _UNKNOWN_ROUNDING:
@@ -243,6 +273,17 @@ def _holm(chances: Mapping[Case, float], alpha: float) -> dict[Case, float]:
     return levels
 
 
+def _with_clocks(
+    decision: Decision, sides: tuple[Result, Result], max_slowdown: float, *, historical: bool, clocked: bool
+) -> Decision:
+    """The decision after a look at the clocks; the yardstick ran at the case's own clock, whichever that was."""
+    if decision.by == "yardstick":
+        return decision
+    if clocked:
+        return _clock_checked(decision, *sides, max_slowdown, interleaved=not historical)
+    return _clocks_compared(decision, *sides, max_slowdown) if historical else decision
+
+
 def _clock_checked(
     decision: Decision, base: Result, head: Result, max_slowdown: float, *, interleaved: bool
 ) -> Decision:
@@ -261,7 +302,7 @@ def _clock_checked(
     toward = cycles if decision.verdict == "slower" else mirrored(cycles)
     if toward.log_ratio > math.log1p(max_slowdown) and toward.chance_of(0.0) < decision.alpha:
         return decision
-    return Decision("inconclusive", decision.alpha, cycles=math.exp(cycles.log_ratio))
+    return dataclasses.replace(decision, verdict="inconclusive", cycles=math.exp(cycles.log_ratio))
 
 
 def _clocks_compared(decision: Decision, base: Result, head: Result, max_slowdown: float) -> Decision:
@@ -276,7 +317,7 @@ def _clocks_compared(decision: Decision, base: Result, head: Result, max_slowdow
     if abs(math.log(apart)) <= math.log1p(UNLIKE_CLOCKS):
         return decision
     if decision.verdict == "same":  # at unlike clocks the same time is not the same work
-        return Decision("inconclusive", decision.alpha, clocks=apart)
+        return dataclasses.replace(decision, verdict="inconclusive", clocks=apart)
     checked = _clock_checked(decision, base, head, max_slowdown, interleaved=False)
     return dataclasses.replace(checked, clocks=apart)
 
