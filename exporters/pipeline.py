@@ -25,6 +25,7 @@ from vitdeploy.exporters import planning
 from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.planning import Plan, Step
 from vitdeploy.processes import child_reply
+from vitdeploy.processes.progress import GOES_ON
 
 Progress = Callable[[str], None]
 
@@ -57,9 +58,12 @@ def export(plan: Plan, store: Store, *, progress: Progress) -> ExportedArtifact:
     request = plan.request
     reused = True
     previous: Path | None = None
-    for step in plan.steps:
+    count = len(plan.steps)
+    for number, step in enumerate(plan.steps, 1):
         if request.force or store.find(step.key) is None:
             reused = False
+            place = f", file {number} of {count}" if count > 1 else ""
+            progress(f"{step.variant.words}: making it{place} {GOES_ON}")
             _run_step(plan, step, previous, store, progress)
         previous = store.folder(step.key)
         if step is not plan.steps[-1] and (wrong := parity_error(open_artifact(previous, check_bytes=False))):

@@ -24,7 +24,7 @@ WRITTEN = [
     for path in sorted(ROOT.glob(pattern))
     if path.is_file() and not {".venv", "build", "node_modules"} & set(path.relative_to(ROOT).parts)
 ]
-REFERENCE = re.compile(r"(vitdeploy(?:\.\w+)+)(?::(\w+))?")
+REFERENCE = re.compile(r"(vitdeploy(?!\.toml\b)(?:\.\w+)+)(?::(\w+))?")
 GROUPS = ("_plugged", "entry_points")
 """Who is called with the name of a group of entry points, which is no module."""
 
@@ -92,7 +92,7 @@ def test_what_the_tables_put_together_exists():
 @pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=named)
 def test_a_module_that_prose_names_exists(path: Path):
     wrong: list[str] = []
-    for name in re.findall(r"(?<!`)`(vitdeploy(?:\.\w+)+)`(?!`)", path.read_text()):
+    for name in re.findall(r"(?<!`)`(vitdeploy(?!\.toml\b)(?:\.\w+)+)`(?!`)", path.read_text()):
         module, _, attribute = name.rpartition(".")
         holder, _, outer = module.rpartition(".")
         if not (exists(name) or exists(module, attribute) or exists(holder, outer)):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.doubles import make_run
 from vitdeploy.api.bench import BenchOutcome
 from vitdeploy.cli import bench
-from vitdeploy.cli.table_layout import Table, lines_of, tabbed
+from vitdeploy.cli.table_layout import Table, lines_of, prose, tabbed
 
 ROOT = Path(__file__).parents[2]
 NAME = "efficientvit_seg_b0_cityscapes"
@@ -69,6 +69,13 @@ def test_every_word_of_every_cell_is_shown(rows: Sequence[tuple[str, ...]], widt
     for row in rows:
         for cell in row:
             assert set(cell.split()) <= set(shown)
+
+
+def test_a_command_in_a_sentence_stays_whole():
+    text = "The outputs mean nothing at all, really; `--weights official` takes the authors' own."
+    for width in range(30, 80):
+        assert any("`--weights official`" in line for line in prose(text, width))
+    assert " ".join(prose(text, 30)) == text
 
 
 def test_tabbed_has_every_column_and_no_other_tab():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from vitdeploy.api import cases, interrupted, official_weights, output_path
+from vitdeploy.api import cases, estimates, interrupted, official_weights, output_path
 from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.jobs import jobs_for
@@ -38,7 +38,14 @@ def bench_plan(what: Sequence[str], request: BenchRequest) -> list[str]:
         f"{case.words} on {device.name}: " + (f"left out, {case.refused.message}" if case.refused else how)
         for case in planned
     ]
-    return [*official_weights.plan_lines((case.weights, case.variant) for case in planned), *lines]
+    time_words = estimates.timing_words(
+        planned,
+        device=device.name,
+        trials=protocol.trials,
+        min_time_s=protocol.min_time_s,
+        most=timing.BUDGET_FACTOR if protocol.until is not None and protocol.time_budget_s is None else None,
+    )
+    return [*official_weights.plan_lines((case.weights, case.variant) for case in planned), *lines, time_words]
 
 
 def bench(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from vitdeploy.api import official_weights
+from vitdeploy.api import estimates, official_weights
 from vitdeploy.api.devices import reachable
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.artifacts.store import Store
@@ -143,12 +143,14 @@ class Refused:
 def export_plan(names: Sequence[str], request: ExportRequest) -> list[str]:
     """What `export` would do, one step a line."""
     lines: list[str] = []
-    for plan in _plans(names, dataclasses.replace(request, accept_licence=True)):
+    plans = _plans(names, dataclasses.replace(request, accept_licence=True))
+    for plan in plans:
         if isinstance(plan, Refused):
             lines.append(f"{plan.model}: left out, {plan.error.message}")
         else:
             lines += planning.describe(plan)
-    return lines
+    possible = [plan for plan in plans if isinstance(plan, Plan) and plan.refusal is None]
+    return [*lines, estimates.export_words(possible, Store())] if possible else lines
 
 
 def export(names: Sequence[str], request: ExportRequest, *, progress: Progress = silent) -> list[ExportResult]:

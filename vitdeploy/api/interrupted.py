@@ -35,7 +35,7 @@ def _lacks_trials(run: Run) -> bool:
 
 def last(folder: Path, prefix: str, matches: Matches) -> Path | None:
     """The newest run of ``folder`` that matches, of those whose name begins with ``prefix``."""
-    for path in sorted(folder.glob("*.json"), key=_changed_s, reverse=True):
+    for path in newest(folder):
         if path.name.startswith(f"{prefix}-"):
             try:
                 run = record.load(path)
@@ -44,6 +44,11 @@ def last(folder: Path, prefix: str, matches: Matches) -> Path | None:
             if matches(run):
                 return path
     return None
+
+
+def newest(folder: Path) -> list[Path]:
+    """The JSON files of a folder, the last changed first."""
+    return sorted(folder.glob("*.json"), key=_changed_s, reverse=True)
 
 
 def _changed_s(path: Path) -> float:

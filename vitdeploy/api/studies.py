@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitdeploy.api import cases, interrupted, output_path, turns
+from vitdeploy.api import cases, estimates, interrupted, output_path, turns
 from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.jobs import jobs_for
 from vitdeploy.benchmarks import bench as timing
@@ -99,9 +99,17 @@ class StudyPlan:
             [planned[place].words for place in group.rows if planned[place].refused is None] for group in self.groups
         ]
         if self.whole is not None:
-            return [*lines, f"ratios from rounds of whole trials, without turns: {self.whole}"]
+            return [*lines, f"ratios from rounds of whole trials, without turns: {self.whole}", self.time_words]
         turn_words = f"in turns of {1000 * turns_trial.TURN_S:g} ms"
-        return [*lines, *(f"{turn_words}: {', '.join(names)}" for names in able if len(names) > 1)]
+        in_turns = [f"{turn_words}: {', '.join(names)}" for names in able if len(names) > 1]
+        return [*lines, *in_turns, self.time_words]
+
+    @property
+    def time_words(self) -> str:
+        """How long it will take."""
+        return estimates.timing_words(
+            self.planned, device=self.device.name, trials=self.trials, min_time_s=self.bench.min_time_s
+        )
 
 
 def plan_of(
@@ -134,6 +142,7 @@ def claimed(plan: StudyPlan, protocol: Protocol, name: str, progress: Progress) 
         matches=interrupted.of_workload(plan.planned, protocol),
         progress=progress,
     ) as out:
+        progress(plan.time_words)
         yield out
 
 

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from vitdeploy import units
 from vitdeploy.cli import download_bar, streams
-from vitdeploy.cli.table_layout import Table, lines_of, tabbed, wrapped
+from vitdeploy.cli.table_layout import Table, lines_of, prose, tabbed
 from vitdeploy.errors import UsageError, VitdeployError, worst_exit_code
+from vitdeploy.processes.progress import GOES_ON
 
 if TYPE_CHECKING:
     import rich.console
 
     from vitdeploy.api.listings import ListingRow
     from vitdeploy.artifacts.manifest import Parity
-    from vitdeploy.processes.progress import OnTrial
+    from vitdeploy.processes.progress import OnTrial, Progress
     from vitdeploy.results.record import Result
 
 FORMATS = ("fitted", "plain", "tsv")
@@ -129,6 +130,31 @@ def bar() -> "Generator[OnTrial]":
             yield advance
 
 
+@contextmanager
+def working() -> "Generator[Progress]":
+    """Progress of work without trials: on a terminal, what goes on now is shown with a clock; else each line."""
+    if not sys.stderr.isatty() or _settings["quiet"]:
+        yield progress
+        return
+    from rich.progress import Progress as Shown
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from vitdeploy.reports import shown_text
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Shown(*columns, console=_stderr(), transient=True) as shown:
+        task = shown.add_task("planning", total=None)
+
+        def say(line: str) -> None:
+            if line.endswith(GOES_ON):
+                shown.reset(task, description=shown_text.line(line))
+            else:
+                progress(line)
+
+        with download_bar.inside(lambda line: shown.update(task, description=shown_text.line(line))):
+            yield say
+
+
 def downloads() -> AbstractContextManager[None]:
     """Show the downloads of a command on a terminal."""
     return download_bar.watching(_stderr, quiet=bool(_settings["quiet"]))
@@ -209,7 +235,7 @@ def _rendered(parts: "Sequence[Table | str | Verbatim | Annotation]") -> str:
         elif form != "tsv":
             text = shown_text.lines(part if isinstance(part, str) else part.text)
             if isinstance(part, str) and width is not None and "\n" not in text:
-                text = "\n".join(wrapped(text, width))
+                text = "\n".join(prose(text, width))
             texts.append(shown_text.without_commands(text))
     return "".join(f"{text}\n" for text in texts)
 

@@ -121,7 +121,8 @@ def export_command(
     names = cases.model_names(models or [], suite, size)
     if dry_run:
         return console.plan(export.export_plan(names, request))
-    return export_output(export.export(names, request, progress=console.progress))
+    with console.working() as progress:
+        return export_output(export.export(names, request, progress=progress))
 
 
 def check_command(

@@ -28,6 +28,8 @@ _NO_BREAK = "\xa0"
 _INSIDE_FIGURE = re.compile(r"(?<=\d) (?=(?:%|ms|s|dB|B|KiB|MiB|GiB)(?:[ ,;.)]|$))|(?<=\d) (?=… )|(?<=\d …) (?=[-+\d])")
 """Spaces inside of ``2.8 MiB`` and ``7.45 … 7.56``."""
 
+_COMMAND = re.compile(r"`[^`]{1,60}`")
+
 _STATES = frozenset({"status", "verdict", "state", "usable here", "parity", "answer", ""})
 """Heads of columns whose cells begin with such a word."""
 
@@ -79,6 +81,11 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
         _joined(text), max(width, 1), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
     return [line.replace(_NO_BREAK, " ") for line in lines] or [""]
+
+
+def prose(text: str, width: int) -> list[str]:
+    """A sentence as `wrapped` has it, the commands in it whole, so that they can be copied."""
+    return wrapped(_COMMAND.sub(lambda match: match[0].replace(" ", _NO_BREAK), text), width)
 
 
 def _joined(text: str) -> str:

@@ -22,6 +22,9 @@ class OnBytes(Protocol):
         ...
 
 
+GOES_ON = "…"
+"""The end of a line that says what begins now; a terminal shows it with a clock until the next line."""
+
 Progress = Callable[[str], None]
 
 
