@@ -146,7 +146,7 @@ def test_control_c_is_exit_130(say, monkeypatch: pytest.MonkeyPatch):
         ("bench", BenchRequest, set()),
         ("duel", DuelRequest, {"early"}),
         ("compare", CompareRequest, set()),
-        ("calibrate", DuelRequest, {"early", "size"}),
+        ("calibrate", DuelRequest, {"accept_licence", "early", "size", "weights"}),
         ("attention", StudyRequest, set()),
         ("reproduce", StudyRequest, set()),
         ("eval", EvalRequest, set()),
