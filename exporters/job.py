@@ -60,6 +60,8 @@ class StepJob(CatalogRows):
     images: Path | None = None
     """Folder of the user's photographs for parity; None: the bundled ones."""
     only_prove: bool = False
+    device: str | None = None
+    """Name of the device on which a proof runs the file; None: this machine."""
     deferred: bool = False
     """The device has still to build the file: what it needs for that is made and checked."""
     made_from: str | None = None

@@ -89,8 +89,15 @@ def _identified(artifact: Artifact, weights: Path | None) -> Artifact:
     return write(artifact.folder, msgspec.structs.replace(artifact.manifest, weights=now))
 
 
-def prove(artifact: Artifact, *, weights: Path | None, images: Path | None) -> tuple[Parity, VitdeployError | None]:
+def prove(
+    artifact: Artifact, *, weights: Path | None, images: Path | None, device: str | None = None
+) -> tuple[Parity, VitdeployError | None]:
     """Measure the parity of a finished artifact again; it is not changed.
+
+    Args:
+        weights: the checkpoint that it was made from.
+        images: folder of the user's photographs; None: the bundled ones.
+        device: where its outputs are computed; None: this machine.
 
     Raises:
         UnreadableFile: the checkpoint is not the one that the artifact was made from.
@@ -113,7 +120,9 @@ def prove(artifact: Artifact, *, weights: Path | None, images: Path | None) -> t
     target = registry.find_target(manifest.target)
     if manifest.state == "deferred" and target.parent is not None:  # what lies there is still the graph
         target = registry.find_target(target.parent)
-    packages.require((*target.export_packages, *target.run_packages))
+    # A device runs the file itself: this machine makes the reference only, as torch's own target does.
+    here = target if device is None else registry.find_target("torch-fp32")
+    packages.require((*spec.requires, *here.export_packages, *here.run_packages))
     with tempfile.TemporaryDirectory(prefix="vitdeploy-check-") as place:
         folder = Path(place)
         for name in manifest.digests:
@@ -127,11 +136,12 @@ def prove(artifact: Artifact, *, weights: Path | None, images: Path | None) -> t
                 weights=weights if manifest.weights.source == "file" and manifest.weights.name != spec.name else None,
                 images=images,
                 only_prove=True,
+                device=device,
             )
         )
         proven = open_artifact(folder, check_bytes=False)
     assert proven.manifest.parity is not None, "a proof leaves a parity"
-    trace = " `vitdeploy check --trace` names the first node that breaks." if target.proof else ""
+    trace = " `vitdeploy check --trace` names the first node that breaks." if target.proof and not device else ""
     return proven.manifest.parity, parity_error(Artifact(artifact.folder, proven.manifest), f"Do not deploy it.{trace}")
 
 

@@ -1,7 +1,10 @@
 """Parity of an exported file: its outputs for noise and photographs against those of the fp32 torch module."""
 
+import contextlib
+import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +12,19 @@ import msgspec
 import numpy as np
 
 from vitdeploy.artifacts import parity
-from vitdeploy.artifacts.manifest import Parity, Tensor
-from vitdeploy.catalog import registry
+from vitdeploy.artifacts.manifest import Parity, Tensor, open_artifact
+from vitdeploy.catalog import registry, user_models
 from vitdeploy.catalog.spec import Target, is_user_model
+from vitdeploy.devices import inventory
 from vitdeploy.exporters.job import StepJob
+from vitdeploy.inference.open_device import open_device
+from vitdeploy.processes import child_reply
 from vitdeploy.runtimes.session import SessionOptions, infer
+
+Feeds = Mapping[str, Any]
+
+AT_ONCE = 8
+"""Inputs that a device gets at once: each call there loads the file. Source: 8 fp32 images of 1024x2048 are 200 MB."""
 
 
 def prove(reference: Any, file: Path, manifest: Mapping[str, Any], job: StepJob) -> Parity:
@@ -32,12 +43,11 @@ def prove(reference: Any, file: Path, manifest: Mapping[str, Any], job: StepJob)
     judge = torch_fp32.MaskJudge(job) if spec.part == "encoder" else None
     evidence = parity.Evidence(spec.task)
     entries, results = (msgspec.convert(manifest[side], tuple[Tensor, ...]) for side in ("inputs", "outputs"))
-    with open_for_proof(target, file, manifest) as session:
-        for index, feeds in enumerate(torch_fp32.samples(job)):
+    with _runner(job, file, manifest) as runner:
+        for index, (feeds, outputs) in enumerate(_answered(torch_fp32.samples(job), entries, runner)):
             expected = torch_fp32.outputs(reference, feeds)
             if is_user_model(spec.name):  # those of the table draw no random numbers
                 evidence.add_repeated(expected[0], torch_fp32.outputs(reference, feeds)[0])
-            outputs = infer(session, laid_out(feeds, entries))
             actual = [_channels_first(outputs[tensor.name], tensor) for tensor in results]
             masks = None
             if judge is not None and np.isfinite(actual[0]).all():
@@ -45,8 +55,43 @@ def prove(reference: Any, file: Path, manifest: Mapping[str, Any], job: StepJob)
             evidence.add(expected[0], actual[0], judged=masks)
             for pair in zip(expected[1:], actual[1:], strict=True):
                 evidence.add_further(*pair)
-    how = f"; every tensor rounded to {target.precision} after every node" if target.proof else ""
+        how = runner.how()
     return parity.verdict(evidence, target.tolerance, f"{reference_words(spec.name)}{how}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Runner:
+    """What runs the file for inputs as it takes them."""
+
+    run: Callable[[Sequence[Feeds]], Sequence[Feeds]]
+    at_once: int
+    """How many inputs it is given in one call."""
+    how: Callable[[], str]
+    """What has to be said beside the reference of how the outputs were computed."""
+
+
+@contextlib.contextmanager
+def _runner(job: StepJob, file: Path, manifest: Mapping[str, Any]) -> Generator[_Runner]:
+    """The runtime of this process, or the device that the job names."""
+    target = job.target
+    if job.device is None:
+        how = f"; every tensor rounded to {target.precision} after every node" if target.proof else ""
+        with open_for_proof(target, file, manifest) as session:
+            yield _Runner(run=lambda feeds: [infer(session, feed) for feed in feeds], at_once=1, how=lambda: how)
+        return
+    artifact = open_artifact(job.folder, check_bytes=False)
+    log = child_reply.log_file(f"check-{user_models.folder_name(job.variant.full_model, None)}-{job.device}")
+    with open_device(inventory.find(job.device), [target.name], log=log) as place:
+        yield _Runner(
+            run=lambda feeds: place.infer(artifact, feeds), at_once=AT_ONCE, how=lambda: f"; computed on {place.words}"
+        )
+
+
+def _answered(samples: Iterable[Feeds], entries: Sequence[Tensor], runner: _Runner) -> Generator[tuple[Feeds, Feeds]]:
+    """Each sample with the file's outputs for it."""
+    remaining = iter(samples)
+    while chosen := list(itertools.islice(remaining, runner.at_once)):
+        yield from zip(chosen, runner.run([laid_out(feeds, entries) for feeds in chosen]), strict=True)
 
 
 def reference_words(model: str) -> str:

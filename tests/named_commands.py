@@ -18,7 +18,8 @@ def _commands() -> dict[str, set[str]]:
             {f"{name} {inner}": child for inner, child in subcommands.items()} or {name: command}
         ).items():
             options[words] = {"--help"}.union(*((*entry.opts, *entry.secondary_opts) for entry in leaf.params))
-        options.setdefault(name, {"--help"})
+        if subcommands:
+            options[name] = {"--help"}.union(*((*entry.opts, *entry.secondary_opts) for entry in command.params))
     return options
 
 

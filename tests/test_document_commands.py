@@ -30,7 +30,7 @@ PLACEHOLDER = re.compile(r"…|\||\[|[<>]|\b[A-Z][A-Z_]*\b(?!=)")
 """Words that stand for something of the reader's: ``ARTIFACT``, ``RUN.json``, ``--device …``."""
 
 PROGRAMS = ("vitdeploy", "python -m", "make", "pip install")
-LISTS = ("models", "targets", "devices", "suites", "reproduce")
+LISTS = ("models", "targets", "devices", "devices show", "suites", "reproduce")
 
 
 def commands_of(page: Path) -> list[str]:
@@ -75,13 +75,14 @@ def test_it_can_be_planned(command: str, tmp_path: Path, monkeypatch: pytest.Mon
     words = shlex.split(command)[1:]
     if PLACEHOLDER.search(command) or words[0] not in command_names() or (len(words) == 1 and words[0] not in LISTS):
         pytest.skip("it stands for others")
-    if words[0] not in LISTS and "--dry-run" not in options_of(words[0]):
+    verb = " ".join(words[:2]) if " ".join(words[:2]) in command_names() else words[0]
+    plans = "--dry-run" in options_of(verb)
+    if verb not in LISTS and not plans:
         pytest.skip("its options are looked up; it has no plan")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     (tmp_path / "b0.pt").write_bytes(b"stands for a checkpoint")
-    plans = "--dry-run" in options_of(words[0]) and (words[0] not in LISTS or len(words) > 1)
-    code = main([*words, *(["--dry-run"] if plans else [])])
+    code = main([*words, *(["--dry-run"] if plans and (verb not in LISTS or len(words) > 1) else [])])
     said = capsys.readouterr().err
     needs_device = "--device" in words and words[words.index("--device") + 1] != "local"
     names_file = any("/" in word or re.search(r"\.(json|toml|onnx|pth?)\b", word) for word in words)

@@ -12,8 +12,7 @@ from tests.doubles import artifacts, phone_folder
 from tests.doubles.adb_daemon import AdbServer, PhoneDouble
 from vitdeploy.api import bench as bench_api
 from vitdeploy.api import cases as cases_api
-from vitdeploy.api import check as check_api
-from vitdeploy.api import doctor, duel, predict
+from vitdeploy.api import doctor, duel
 from vitdeploy.api import report as report_api
 from vitdeploy.api.duel import DuelRequest
 from vitdeploy.artifacts.manifest import digest_of
@@ -26,7 +25,7 @@ from vitdeploy.catalog import registry
 from vitdeploy.devices import device_facts, inventory, phone_state
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.phone import benchmark_model, prepared_phone, tool
-from vitdeploy.errors import DeviceError, Impossible, UnreadableFile
+from vitdeploy.errors import DeviceError, UnreadableFile
 from vitdeploy.inference import local_reference
 from vitdeploy.processes import local as local_processes
 from vitdeploy.processes.connection import CommandResult
@@ -246,18 +245,6 @@ def test_the_doctor_looks_at_the_phone(phone: PhoneDouble, device: Device, monke
     phone.unplug()
     (lost,) = doctor.doctor("snapdragon-855")
     assert lost.state == "problem"
-
-
-def test_what_runs_here_only_does_not_pass_for_the_phones(
-    tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(inventory, "devices", lambda: {"snapdragon-855": device})
-    folder = artifacts.conv_relu_tflite(tmp_path / "artifact").folder
-    with pytest.raises(Impossible, match="`check` runs on this machine only"):
-        check_api.check(folder, device="snapdragon-855")
-    order = predict.PredictRequest(artifact=folder, image="sample:coffee", device="snapdragon-855")
-    with pytest.raises(Impossible, match="`predict` runs on this machine only"):
-        predict.predict(order)
 
 
 def test_a_duel_on_a_phone_is_one_of_pairs_of_blocks(

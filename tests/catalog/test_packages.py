@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vitdeploy.catalog import packages
+from vitdeploy.catalog import import_tests, packages
 from vitdeploy.errors import MissingPackage
 
 
@@ -15,7 +15,7 @@ def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_what_imports_is_present_and_is_remembered(monkeypatch: pytest.MonkeyPatch):
     assert packages.missing(["json", "numpy"]) == {}
-    monkeypatch.setattr(packages, "_import_elsewhere", lambda name: "asked again")
+    monkeypatch.setattr(import_tests, "import_reasons", lambda names, **_: dict.fromkeys(names, "asked again"))
     assert packages.missing(["json", "numpy"]) == {}
 
 
@@ -25,6 +25,35 @@ def test_an_installed_package_that_does_not_import_is_missing(tmp_path: Path, mo
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = packages.missing(["broken_package"])
     assert "libcuda.so.1" in found["broken_package"]
+
+
+def modules(folder: Path, monkeypatch: pytest.MonkeyPatch, **sources: str) -> None:
+    for name, source in sources.items():
+        (folder / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+
+def test_what_fails_or_crashes_among_others_is_the_only_one_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    crash = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)"
+    modules(tmp_path, monkeypatch, a_good="", b_fails="raise ValueError('no')", c_good="print('noise')", d_dies=crash)
+    absent = packages.missing(["a_good", "b_fails", "c_good", "d_dies", "json"])
+    assert absent == {"b_fails": "does not import: ValueError: no", "d_dies": "does not import: exit code -11"}
+
+
+def test_what_fails_only_beside_others_is_present(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    modules(tmp_path, monkeypatch, a_first="", b_alone="import sys\nassert 'a_first' not in sys.modules")
+    assert packages.missing(["a_first", "b_alone"]) == {}
+
+
+def test_what_takes_too_long_is_untested_and_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    modules(tmp_path, monkeypatch, z_waits="import time\nwhile True: time.sleep(1)")
+    tested = packages.tried(["z_waits", "no_such_package"], within_s=0.3)
+    assert tested.untested == ("z_waits",)
+    assert tested.absent == {"no_such_package": "not installed"}
+    assert packages.tried(["z_waits"], within_s=0.3).untested == ("z_waits",)
 
 
 def test_all_that_is_missing_is_named_with_one_command():

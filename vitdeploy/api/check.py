@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitdeploy.api import official_weights
-from vitdeploy.api.devices import only_here
+from vitdeploy.api.devices import reachable, ready_there
 from vitdeploy.artifacts.manifest import Manifest, Parity, open_artifact
 from vitdeploy.catalog import registry
+from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, VitdeployError
 from vitdeploy.exporters import pipeline, proof
 from vitdeploy.processes.progress import Progress, silent
@@ -23,19 +24,25 @@ class CheckOutcome:
     inputs: str
     parity: Parity
     error: VitdeployError | None
+    device: str = "local"
+    """Where the file ran."""
     trace: str | None = None
     """The first node that diverges in half precision, or that none does; None: no trace was requested."""
 
 
-def check_plan(path: Path, *, weights: Path | None = None) -> list[str]:
+def check_plan(path: Path, *, weights: Path | None = None, device: str | None = None) -> list[str]:
     """What `check` would do."""
     artifact = open_artifact(path)
     manifest = artifact.manifest
     reference = proof.reference_words(manifest.model)
+    there = None if device is None else _elsewhere(device)
+    where = f" on {there.name}" if there else ""
+    built = [f"build the engine of {artifact.file}{where}"] if there and manifest.state == "deferred" else []
     return [
         *official_weights.artifact_lines(weights, [artifact]),
         f"make {manifest.model} with {_weights_words(manifest)}",
-        f"run {artifact.file} on noise and photographs and compare its outputs with that model: {reference}",
+        *built,
+        f"run {artifact.file}{where} with noise and photographs and compare its outputs with that model: {reference}",
     ]
 
 
@@ -54,21 +61,37 @@ def check(
     The model has the weights of the artifact: those of ``weights`` (a file, or `official.OFFICIAL`), of the user model,
     or of the manifest's seed.
 
+    Args:
+        path: the artifact.
+        images: folder of the user's photographs; None: the shipped ones.
+        weights: the checkpoint that it was exported from.
+        device: where the artifact runs; the fp32 model, its reference, always runs here.
+        trace: look for the first node that diverges in half precision.
+        progress: told of an engine that the device builds first.
+
     Raises:
         UnreadableFile: the artifact or the checkpoint is not what the manifest says.
-        Impossible: the artifact or the options cannot be checked in this version.
+        Impossible: the artifact does not run there, or the options cannot be checked in this version.
+        DeviceError: the device is not reachable, busy, or another machine than its file says.
     """
-    only_here("check", device)
+    there = None if device is None else _elsewhere(device, progress)
     artifact = open_artifact(path)
     target = registry.find_target(artifact.manifest.target)
-    if artifact.manifest.parity_skipped is not None:
+    if there is None and artifact.manifest.parity_skipped is not None:
         raise Impossible(
-            f"{artifact.file} cannot be run here: {artifact.manifest.parity_skipped}", "Check it on its device."
+            f"{artifact.file} cannot be run here: {artifact.manifest.parity_skipped}",
+            "Name its device with --device.",
+        )
+    if trace and there is not None:
+        raise Impossible(
+            f"--trace rounds every node on this machine, and {there.name} does not tell its own", "Leave --device out."
         )
     if trace and target.precision not in ("fp16", "bf16"):
         raise Impossible(f"--trace looks for what 16 bits break, and {target.name} has more", "Leave --trace out.")
     weights = official_weights.file_of_artifact(weights, artifact, accept_licence=accept_licence, progress=progress)
-    parity, error = pipeline.prove(artifact, weights=weights, images=images)
+    if there is not None:
+        artifact = ready_there(artifact, there, progress=progress)
+    parity, error = pipeline.prove(artifact, weights=weights, images=images, device=there.name if there else None)
     first = registry.load("vitdeploy.exporters.half.on_rounded:trace")(artifact, images, weights) if trace else None
     return CheckOutcome(
         folder=artifact.folder,
@@ -77,8 +100,15 @@ def check(
         inputs=f"noise and the photographs {'in ' + str(images) if images else 'of scikit-image'}",
         parity=parity,
         error=error,
+        device=there.name if there else "local",
         trace=None if not trace else "no node diverges" if first is None else first.words,
     )
+
+
+def _elsewhere(name: str, progress: Progress = silent) -> Device | None:
+    """The device of that name; None: this machine, whose runtime runs in the process that makes the reference."""
+    device = reachable(name, progress=progress)
+    return None if device.link == "local" else device
 
 
 def _weights_words(manifest: Manifest) -> str:

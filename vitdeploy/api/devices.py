@@ -1,12 +1,18 @@
-"""Devices by name: refused where they cannot be reached, or where a verb would not use them."""
+"""Devices by name, refused where they cannot be reached, and artifacts that are ready to run on them."""
 
-from vitdeploy.devices import inventory
+from vitdeploy.artifacts.manifest import Artifact
+from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device
-from vitdeploy.errors import Impossible
+from vitdeploy.exporters.engines import remote_build
+from vitdeploy.processes.progress import Progress, silent
 
 
-def reachable(name: str) -> Device:
+def reachable(name: str, *, progress: Progress = silent) -> Device:
     """The device of that name, if it is configured.
+
+    Args:
+        name: the device's.
+        progress: told of each file that changes it.
 
     Raises:
         DeviceError: it is not.
@@ -14,19 +20,21 @@ def reachable(name: str) -> Device:
     device = inventory.find(name)
     if (why_not := inventory.unreachable(device)) is not None:
         raise inventory.unreachable_error(device, why_not)
+    for notice in inventory.load().notices_of(name):
+        progress(notice)
     return device
 
 
-def only_here(verb: str, device: str | None) -> None:
-    """Refuse a device that the verb would not use: an answer from this machine must not pass for another one's.
+def ready_there(artifact: Artifact, device: Device, *, progress: Progress) -> Artifact:
+    """The artifact that runs on the device: in place of a deferred one, the engine that the device builds.
 
     Raises:
-        DeviceError: the device is not configured.
-        Impossible: it is, and the verb does not run there in this version.
+        Impossible: the device has no GPU to build for.
+        DeviceError: it is not reachable, busy, or another machine than its file says.
+        VitdeployError: the engine could not be built.
     """
-    if device not in (None, "local"):
-        reachable(device or "local")
-        raise Impossible(
-            f"`{verb}` runs on this machine only in this version, not on {device}",
-            "Leave --device out; `bench` on a phone holds every output against this machine's.",
-        )
+    if artifact.manifest.state != "deferred":
+        return artifact
+    facts = device_facts.facts_of(device)
+    assert remote_build.needs_build(device, facts, artifact), "it is deferred"
+    return remote_build.build(artifact, device, facts=facts, progress=progress)

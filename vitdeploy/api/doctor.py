@@ -14,6 +14,9 @@ from vitdeploy.errors import VitdeployError
 TOOL_LIMIT_S = 10.0
 """A tool that does not say its version within it is shown without one."""
 
+IMPORTS_S = 2.0
+"""So long the doctor waits for imports that were not tested before. Source: a choice; TensorFlow's alone takes 8 s."""
+
 
 def doctor(device: str | None = None) -> list[Finding]:
     """What would spoil a number or stop an export, on a device: the project file's, else this machine."""
@@ -24,17 +27,14 @@ def doctor(device: str | None = None) -> list[Finding]:
             facts = device_facts.facts_of(entry)
         except VitdeployError as error:
             return [findings.unreachable_finding(device, error)]
-        if entry.link == "adb":
-            return findings.phone_findings(facts)
-        address = f"{entry.user}@{entry.host}" if entry.user else entry.host
-        return findings.ssh_findings(facts, address=address, targets=entry.targets, trtexec=entry.trtexec)
+        return [_device_file(device), *findings.of_device(entry, facts)]
     needed = sorted(packages.EXTRAS)
     return [
         Finding("vitdeploy", f"{__version__} at {packages.PACKAGE}"),
         *_defaults(),
         *findings.computer_findings(device_facts.facts_of(entry)),
         findings.space_finding(store.default_root()),
-        *findings.package_findings(packages.missing(needed), packages.versions(needed), needed),
+        *findings.package_findings(packages.tried(needed, within_s=IMPORTS_S), packages.versions(needed), needed),
         *findings.tool_findings(_tool_versions()),
     ]
 
@@ -69,3 +69,11 @@ def _tool_versions() -> dict[str, str]:
             continue
         said[tool] = next(iter((reply.stdout + reply.stderr).strip().splitlines()), "")
     return said
+
+
+def _device_file(device: str) -> Finding:
+    """Which files describe a device."""
+    loaded = inventory.load()
+    file = loaded.files.get(device)
+    merged = [notice.removeprefix(f"device {device}: ") for notice in loaded.notices_of(device)]
+    return Finding("device file", "; ".join(merged) or (str(file) if file else "none"))

@@ -33,9 +33,8 @@ def jobs_for(
     Raises:
         VitdeployError: a case could not be made, and ``keep_going`` is off.
     """
-    for notice in inventory.load().notices:
-        if notice.startswith(f"device {device.name}:"):
-            progress(notice)
+    for notice in inventory.load().notices_of(device.name):
+        progress(notice)
     threads = request.threads or inventory.threads_of(device, facts)
     jobs: list[Job] = []
     for planned in cases:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from vitdeploy.benchmarks import suite
 from vitdeploy.catalog import checkpoints, packages, registry
-from vitdeploy.devices import inventory
+from vitdeploy.devices import inventory, reach
+from vitdeploy.devices.inventory import Device
+from vitdeploy.errors import VitdeployError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +20,8 @@ class ListingRow:
     usable: bool | None
     """None: not known without an attempt, which listing is not."""
     why_not: str | None = None
+    state: str | None = None
+    """In place of yes and no: of a device ``configured``, ``reached``, …"""
 
 
 def models() -> list[ListingRow]:
@@ -63,28 +67,36 @@ def targets() -> list[ListingRow]:
     return rows
 
 
-def devices() -> list[ListingRow]:
-    """Every device, and whether it is configured; whether one behind a link answers is not known without asking it."""
-    inventory_now = inventory.load()
-    return [
-        ListingRow(
-            name=device.name,
-            facts={
-                "title": device.title,
-                "link": device.link,
-                "targets": " ".join(device.targets),
-                "file": _shown_path(inventory_now.files[device.name]),
-            },
-            usable=False if why_not else True if device.link == "local" else None,
-            why_not=why_not or (None if device.link == "local" else _not_probed(device.name)),
-        )
-        for device in inventory_now.devices.values()
-        for why_not in (inventory.unreachable(device),)
-    ]
+def devices(*, probe: bool = False) -> list[ListingRow]:
+    """Every device, and whether it is configured; with ``probe`` those that are, are connected to."""
+    loaded = inventory.load()
+    why_not = {device.name: inventory.unreachable(device) for device in loaded.devices.values()}
+    remote = [device for name, device in loaded.devices.items() if device.link != "local" and not why_not[name]]
+    answers = reach.reach(remote) if probe else {}
+    rows: list[ListingRow] = []
+    for device in loaded.devices.values():
+        usable, state, why = _state_of(device, why_not[device.name], answers.get(device.name))
+        facts = {
+            "title": device.title,
+            "link": device.link,
+            "targets": " ".join(device.targets),
+            "file": _shown_path(loaded.files[device.name]),
+        }
+        rows.append(ListingRow(name=device.name, facts=facts, usable=usable, why_not=why, state=state))
+    return rows
 
 
-def _not_probed(name: str) -> str:
-    return f"its file is complete; it was not contacted (`vitdeploy doctor --device {name}` does)"
+def _state_of(device: Device, why_not: str | None, answer: reach.Answer | None) -> tuple[bool | None, str, str | None]:
+    """Whether a device can be used, its state in a word or two, and the reason."""
+    if device.link == "local":
+        return True, "this machine", None
+    if why_not is not None:
+        return False, "not configured", why_not.removeprefix("it is not configured: ")
+    if answer is None:
+        return None, "configured", "it was not contacted (`vitdeploy devices --probe` does)"
+    if isinstance(answer, VitdeployError):
+        return False, "not reached", answer.message
+    return True, "reached", None
 
 
 def _shown_path(path: Path) -> str:

@@ -1,6 +1,6 @@
 """`predict`: one image through an artifact, and the answer drawn."""
 
-from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,15 +10,16 @@ import numpy as np
 from PIL import Image
 
 from vitdeploy import documents
-from vitdeploy.api.devices import only_here
+from vitdeploy.api.devices import reachable, ready_there
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
-from vitdeploy.catalog import packages, registry, user_models
+from vitdeploy.catalog import registry, user_models
 from vitdeploy.catalog.spec import ModelSpec
-from vitdeploy.devices import computer_facts, device_facts, inventory
+from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible
 from vitdeploy.images import labels, photos, postprocess, sam_predict
-from vitdeploy.inference import client
+from vitdeploy.inference.open_device import OpenDevice, open_device
 from vitdeploy.processes import child_reply
+from vitdeploy.processes.progress import Progress, silent
 from vitdeploy.reports.pictures import overlay
 
 
@@ -57,20 +58,29 @@ class Prediction:
     random_weights: bool = False
     masks: tuple[Path, ...] = ()
     """Of objects: images of their numbers, at the image's size and in the model's frame."""
+    device: str = "local"
+    computed_on: str = ""
+    """The device and what ran the artifact there: ``orin by onnxruntime 1.20.0``."""
 
 
 def predict_plan(request: PredictRequest) -> list[str]:
     """What `predict` would do."""
     artifact = open_artifact(request.artifact)
-    return [f"run {artifact.file} on {request.image} and write {_picture_path(request, artifact)}"]
+    device = reachable(request.device or "local")
+    built = [f"build the engine of {artifact.file} on {device.name}"] if artifact.manifest.state == "deferred" else []
+    where = "" if device.link == "local" else f" on {device.name}"
+    return [*built, f"run {artifact.file}{where} with {request.image} and write {_picture_path(request, artifact)}"]
 
 
-def predict(request: PredictRequest) -> Prediction:
-    """Run an artifact on one image and draw the answer.
+def predict(request: PredictRequest, *, progress: Progress = silent) -> Prediction:
+    """Run an artifact on one image, here or on a device, and draw the answer.
 
     Raises:
         UnreadableFile: the artifact or the image cannot be read.
-        Impossible: the artifact does not run on this machine, or takes no points or boxes.
+        Impossible: the artifact does not run on the device, or takes no points or boxes.
+        MissingPackage: the runtime is not installed there.
+        ToolchainFailed: the runtime refused the file, or died of it.
+        DeviceError: the device is not reachable, busy, or another machine than its file says.
     """
     artifact = open_artifact(request.artifact)
     manifest = artifact.manifest
@@ -89,11 +99,11 @@ def _predicted(request: PredictRequest, artifact: Artifact) -> Prediction:
     prompted = spec.task == "segment-anything"
     if (request.points or request.boxes or request.multimask) and not prompted:
         raise Impossible(f"{manifest.model} takes no points or boxes", "Leave --point, --box and --multimask out.")
-    only_here("predict", request.device)
-    if manifest.state == "deferred":
+    device = reachable(request.device or "local", progress=progress)
+    if manifest.state == "deferred" and request.device is None:
         raise Impossible(
             f"{artifact.folder} has still to be built on its device",
-            "Export the same model to onnx-fp32 or onnx-fp16, which run here, or bench it on its device.",
+            "Name its device with --device, or export the same model to onnx-fp32 or onnx-fp16, which run here.",
         )
     documents.check_place(_picture_path(request, artifact))
     photo = photos.open_named(request.image)
@@ -101,13 +111,21 @@ def _predicted(request: PredictRequest, artifact: Artifact) -> Prediction:
     if used.source == "assumed" and spec.task != "super-resolution":
         raise user_models.unknown_preprocessing(manifest.model, "so a picture cannot be its input", "Export it with")
     if prompted:
-        return _masks(request, photo, artifact, used.words)
-    outputs = _answer(artifact, postprocess.model_inputs(photo, manifest, spec))
-    described = manifest.outputs[0]
+        return _masks(request, photo, artifact, device, used.words, progress)
+    ready = ready_there(artifact, device, progress=progress)
+    with _opened(device, ready) as place:
+        outputs = place.outputs(ready, postprocess.model_inputs(photo, manifest, spec))
+    described = ready.manifest.outputs[0]
     answer = postprocess.first_output(outputs[described.name], described.layout)
+    spec = replace(spec, preprocessing=used)
+    draw = _upsampled if spec.task == "super-resolution" else _classified
+    return replace(draw(request, photo, answer, artifact, spec), device=device.name, computed_on=place.words)
+
+
+def _classified(request: PredictRequest, photo: Any, answer: Any, artifact: Artifact, spec: ModelSpec) -> Prediction:
+    """Draw the classes of the pixels, or the likeliest ones of the image."""
+    manifest, used = artifact.manifest, spec.preprocessing
     picture = _picture_path(request, artifact)
-    if spec.task == "super-resolution":
-        return _upsampled(request, photo, postprocess.to_photo(answer), artifact, replace(spec, preprocessing=used))
     notes = [f"{manifest.weights.words}: the classes mean nothing"] if manifest.weights.source == "random" else []
     if (limit := postprocess.threshold(answer)) is not None:
         notes.append(f"one channel: class 1 is above {limit:g}")
@@ -139,18 +157,23 @@ def _predicted(request: PredictRequest, artifact: Artifact) -> Prediction:
     )
 
 
-def _masks(request: PredictRequest, photo: Any, artifact: Artifact, preprocessing: str) -> Prediction:
+def _masks(
+    request: PredictRequest, photo: Any, artifact: Artifact, device: Device, preprocessing: str, progress: Progress
+) -> Prediction:
     """Run encoder and decoder on an image and its prompts, and draw the masks."""
     prompts = sam_predict.parse_prompts(request.points, request.boxes, photo)
-    parts = sam_predict.encoder_and_decoder(artifact)
-    objects = sam_predict.segment(
-        photo,
-        prompts,
-        (parts[0].manifest, parts[1].manifest),
-        registry.find_model(artifact.manifest.model, "encoder"),
-        run=(partial(_answer, parts[0]), partial(_answer, parts[1])),
-        multimask=request.multimask,
+    encoder, decoder = (
+        ready_there(part, device, progress=progress) for part in sam_predict.encoder_and_decoder(artifact)
     )
+    with _opened(device, encoder, decoder) as place:
+        objects = sam_predict.segment(
+            photo,
+            prompts,
+            (encoder.manifest, decoder.manifest),
+            registry.find_model(artifact.manifest.model, "encoder"),
+            run=(partial(place.outputs, encoder), partial(place.outputs, decoder)),
+            multimask=request.multimask,
+        )
     weights = artifact.manifest.weights
     note = f"{weights.words}: the masks mean nothing" if weights.source == "random" else None
     picture = _picture_path(request, artifact)
@@ -175,12 +198,14 @@ def _masks(request: PredictRequest, photo: Any, artifact: Artifact, preprocessin
         weights=weights.words,
         preprocessing=preprocessing,
         masks=numbered,
+        device=device.name,
+        computed_on=place.words,
     )
 
 
-def _upsampled(request: PredictRequest, photo: Any, image: Any, artifact: Artifact, spec: ModelSpec) -> Prediction:
+def _upsampled(request: PredictRequest, photo: Any, answer: Any, artifact: Artifact, spec: ModelSpec) -> Prediction:
     """Save the output of a super-resolution model, with its PSNR against the photograph."""
-    picture = _picture_path(request, artifact)
+    picture, image = _picture_path(request, artifact), postprocess.to_photo(answer)
     overlay.save(Image.fromarray(image), picture)
     psnr_db = postprocess.psnr_against_photo(photo, image, artifact.manifest.size)
     notes = [spec.note] if spec.note else []
@@ -199,27 +224,11 @@ def _upsampled(request: PredictRequest, photo: Any, image: Any, artifact: Artifa
     )
 
 
-def _answer(artifact: Artifact, feed: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The artifact's outputs, from a process of its own: a damaged file can end that, and not this one.
-
-    Raises:
-        Impossible: this version has no runtime for the target.
-        MissingPackage: it is not installed.
-        ToolchainFailed: the runtime refused the file, or died of it.
-    """
-    target = registry.find_target(artifact.manifest.target)
-    packages.require(target.run_packages)
-    here = inventory.find("local")
-    with inventory.connect(here) as link:
-        answer = client.inference_on(
-            here,
-            link,
-            device_facts.read_facts(here, link),
-            threads=computer_facts.cores_physical(),
-            log=child_reply.log_file(f"predict-{user_models.folder_name(artifact.manifest.model, None)}"),
-        )
-        (outputs,) = answer(artifact, [feed])
-        return {name: np.array(values) for name, values in outputs.items()}  # they are mapped from a file that goes
+def _opened(device: Device, *artifacts: Artifact) -> AbstractContextManager[OpenDevice]:
+    """The device for artifacts, each run in a process of its own: a damaged file can end that, and not this one."""
+    manifest = artifacts[0].manifest
+    log = child_reply.log_file(f"predict-{user_models.folder_name(manifest.model, None)}")
+    return open_device(device, [artifact.manifest.target for artifact in artifacts], log=log)
 
 
 def _picture_path(request: PredictRequest, artifact: Artifact) -> Path:

@@ -6,12 +6,10 @@ What imported once is remembered until its files or the interpreter change.
 
 import importlib.metadata
 import importlib.util
-import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -20,6 +18,7 @@ import msgspec
 import platformdirs
 
 from vitdeploy import documents
+from vitdeploy.catalog import import_tests
 from vitdeploy.errors import MissingPackage, VitdeployError
 
 EXTRAS: Final[Mapping[str, str]] = {
@@ -49,22 +48,38 @@ EXTRAS: Final[Mapping[str, str]] = {
 PACKAGE: Final = Path(__file__).resolve().parents[1]
 """Where our own code lies."""
 
-IMPORT_LIMIT_S = 120.0
-"""An import that takes longer is as good as none. TensorFlow's takes about 8 s on two cores."""
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What became of the imports of some packages."""
+
+    absent: dict[str, str]
+    """Import name → why it cannot be imported, in a few words."""
+    untested: tuple[str, ...]
+    """Those that are installed, and whose import took too long to be waited for."""
 
 
 def missing(names: Iterable[str]) -> dict[str, str]:
     """Those of ``names`` (import names) that cannot be imported here, with the reason in a few words."""
+    return tried(names).absent
+
+
+def tried(names: Iterable[str], *, within_s: float | None = None) -> Tested:
+    """Import those of ``names`` that did not import before, in workers.
+
+    Args:
+        names: import names.
+        within_s: what was not imported by then stays untested; None: nothing does.
+    """
     unique = list(dict.fromkeys(names))
     absent = {name: "not installed" for name in unique if _origin(name) is None}
     fingerprints = _remembered()
     unproven = [name for name in unique if name not in absent and fingerprints.get(name) != _fingerprint(name)]
-    if unproven:
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-            reasons = dict(zip(unproven, pool.map(_import_elsewhere, unproven), strict=True))
+    reasons = import_tests.import_reasons(unproven, within_s=within_s) if unproven else {}
+    if reasons:
         _remember({**fingerprints, **{name: _fingerprint(name) for name, reason in reasons.items() if reason is None}})
-        absent |= {name: reason for name, reason in reasons.items() if reason is not None}
-    return absent
+    absent |= {name: reason for name, reason in reasons.items() if reason is not None}
+    return Tested(absent, tuple(name for name in unproven if name not in reasons))
 
 
 def require(names: Iterable[str]) -> None:
@@ -137,25 +152,6 @@ def _fingerprint(name: str) -> str:
     """Changes whenever the package is installed anew: its place and time of change."""
     origin = _origin(name)
     return f"{sys.executable}:{origin}:{origin.stat().st_mtime_ns}" if origin and origin.exists() else ""
-
-
-def _import_elsewhere(name: str) -> str | None:
-    """Import ``name`` in a fresh process; why it failed, or None."""
-    try:
-        process = subprocess.run(
-            [sys.executable, "-c", f"import {name}"],
-            capture_output=True,
-            text=True,
-            timeout=IMPORT_LIMIT_S,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        return f"its import takes more than {IMPORT_LIMIT_S:g} s"
-    if process.returncode == 0:
-        return None
-    last = (process.stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-    return f"does not import: {last[:160]}"
 
 
 def _memory() -> Path:

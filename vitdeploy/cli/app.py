@@ -4,6 +4,8 @@ Human tables go to stdout, logs and progress to stderr; ``--json FILE|-`` is the
 every command.
 """
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
@@ -14,6 +16,7 @@ from vitdeploy.cli import (
     bench,
     cache,
     compare,
+    devices,
     doctor,
     evaluate,
     export,
@@ -33,7 +36,7 @@ COMMANDS: Mapping[str, Callable[..., CommandOutput]] = {
     "models": listings.models_command,
     "weights": weights.weights_command,
     "targets": listings.targets_command,
-    "devices": listings.devices_command,
+    "devices": devices.devices_command,
     "suites": listings.suites_command,
     "doctor": doctor.doctor_command,
     "export": export.export_command,
@@ -80,8 +83,36 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _group(own: Callable[..., None], commands: Mapping[str, Callable[..., CommandOutput]]) -> typer.Typer:
+    """A command that does its own work where none of the commands below it is named."""
+
+    @functools.wraps(own)
+    def callback(context: typer.Context, **options: Any) -> None:
+        if context.invoked_subcommand is None:
+            own(**options)
+
+    signature = inspect.signature(own)
+    first = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    callback.__signature__ = signature.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        parameters=[first, *signature.parameters.values()]
+    )
+    callback.__annotations__ = {"context": typer.Context, **own.__annotations__}
+    group = typer.Typer(cls=VerbGroup, invoke_without_command=True)
+    group.callback()(callback)
+    for name, subcommand in commands.items():
+        group.command(name, cls=VerbCommand)(verb(subcommand))
+    return group
+
+
 for _name, _command in COMMANDS.items():
-    app.command(_name, cls=VerbCommand)(verb(_command, listing=_name in LISTINGS))
+    _wrapped = verb(_command, listing=_name in LISTINGS)
+    if _name == "devices":
+        _below = {"show": devices.devices_show_command, "add": devices.devices_add_command}
+        app.add_typer(_group(_wrapped, _below), name=_name)
+    else:
+        app.command(_name, cls=VerbCommand)(_wrapped)
 _cache_app = typer.Typer(cls=VerbGroup)
 _cache_app.command("ls", cls=VerbCommand)(verb(cache.cache_ls_command, listing=True))
 _cache_app.command("gc", cls=VerbCommand)(verb(cache.cache_gc_command))

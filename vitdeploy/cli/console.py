@@ -245,17 +245,28 @@ def plan(lines: Sequence[str]) -> CommandOutput:
     return CommandOutput(document={"plan": list(lines)}, human=[Verbatim(line) for line in lines])
 
 
-def listing(kind: str, rows: "Sequence[ListingRow]", next_command: Sequence[str] = ()) -> CommandOutput:
-    """The table of models, targets, devices, suites or published tables; ``kind`` in the singular."""
+def listing(
+    kind: str, rows: "Sequence[ListingRow]", next_command: Sequence[str] = (), *, last: str = "usable here"
+) -> CommandOutput:
+    """The table of models, targets, devices, suites or published tables.
+
+    Args:
+        kind: of the rows, in the singular.
+        rows: one a line.
+        next_command: words of what to type next.
+        last: head of the last column.
+    """
     facts = list(dict.fromkeys(key for row in rows for key in row.facts))
     facts = [key for key in facts if any(row.facts.get(key) for row in rows)]
     cells = [(row.name, *(row.facts.get(key, "") for key in facts), _usable(row)) for row in rows]
     details = ("note", "attention", "weights", "extra", "precision", "file", "targets", "data set")
-    table = Table(heads=(kind, *facts, "usable here"), rows=cells, details=details)
+    table = Table(heads=(kind, *facts, last), rows=cells, details=details)
     return CommandOutput(document=rows, human=[table], next_command=next_command)
 
 
 def _usable(row: "ListingRow") -> str:
+    if row.state is not None:
+        return f"{row.state}: {row.why_not}" if row.usable is False else row.state
     if row.usable is None:
         return f"not known: {row.why_not}"
     return "yes" if row.usable else f"no: {row.why_not}"

@@ -140,16 +140,18 @@ def check_command(
 ) -> CommandOutput:
     """Check a file's outputs against fp32 PyTorch again.
 
-    Exit code 6: the file does not compute what the model computes.
+    With --device the file runs on that device, and PyTorch here. Exit code 6: the file does not compute what the model
+    computes.
 
     Examples:
         vitdeploy check artifacts/efficientvit_b1/224x224/onnx-fp32
         vitdeploy check artifacts/efficientvit_b1/224x224/onnx-fp16 --images photos/ --trace
+        vitdeploy check artifacts/efficientvit_b1/224x224/trt-fp16 --device orin
     """
     from vitdeploy.api import check
 
     if dry_run:
-        return console.plan(check.check_plan(artifact, weights=weights))
+        return console.plan(check.check_plan(artifact, weights=weights, device=device))
     return check_output(
         check.check(
             artifact,
@@ -265,6 +267,7 @@ def check_output(outcome: "CheckOutcome") -> CommandOutput:
             "artifact": str(outcome.folder),
             "weights": outcome.weights,
             "inputs": outcome.inputs,
+            "device": outcome.device,
             "parity": parity,
         },
         human=[Table(heads=("question", "answer"), rows=answers)],

@@ -1,4 +1,4 @@
-"""`models`, `targets`, `devices` and `suites`: what can be named, and what is usable here."""
+"""`models`, `targets` and `suites`: what can be named, and what is usable here."""
 
 from vitdeploy.cli import console
 from vitdeploy.cli.console import CommandOutput
@@ -27,17 +27,6 @@ def targets_command() -> CommandOutput:
     rows = listings.targets()
     usable = next((row.name for row in rows if row.usable), rows[0].name)
     return console.listing("target", rows, ("export", "efficientvit_b1", "--target", usable))
-
-
-def devices_command() -> CommandOutput:
-    """List the devices, and which are configured.
-
-    Examples:
-        vitdeploy devices
-    """
-    from vitdeploy.api import listings
-
-    return console.listing("device", listings.devices(), ("doctor", "--device", "local"))
 
 
 def suites_command() -> CommandOutput:

@@ -36,7 +36,7 @@ def predict_command(
     """Run an artifact on one picture.
 
     A segmentation is drawn over the picture with a legend, a classification gives the five likeliest classes, a SAM
-    model needs --point or --box.
+    model needs --point or --box. With --device the artifact runs on that device.
 
     Examples:
         vitdeploy predict artifacts/efficientvit_b1/224x224/onnx-fp32 sample:coffee
@@ -47,7 +47,7 @@ def predict_command(
     request = request_of(predict.PredictRequest, locals())
     if dry_run:
         return console.plan(predict.predict_plan(request))
-    return prediction_output(predict.predict(request))
+    return prediction_output(predict.predict(request, progress=console.progress))
 
 
 def prediction_output(prediction: "Prediction") -> CommandOutput:
@@ -60,6 +60,8 @@ def prediction_output(prediction: "Prediction") -> CommandOutput:
         f"weights: {prediction.weights}",
         f"input: {prediction.preprocessing}",
     ]
+    if prediction.device != "local":
+        notes.append(f"computed on {prediction.computed_on}")
     document = {
         "picture": str(prediction.picture),
         "model": prediction.model,
@@ -72,6 +74,8 @@ def prediction_output(prediction: "Prediction") -> CommandOutput:
         "weights": prediction.weights,
         "preprocessing": prediction.preprocessing,
         "masks": masks,
+        "device": prediction.device,
+        "computed_on": prediction.computed_on,
     }
     kinds = (("object" if prediction.masks else "class", classes), ("enlarged by", psnr))
     tables = [Table(heads=(head, prediction.measure), right=(1,), rows=rows) for head, rows in kinds if rows]

@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from vitdeploy import units
 from vitdeploy.artifacts.engine_binding import OLDEST_TENSORRT
-from vitdeploy.catalog import packages
+from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.fact_table import NOT_VISIBLE, DeviceFacts, Fact, listed
+from vitdeploy.catalog.spec import Target
+from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import VitdeployError
 
 BUSY_LOAD_PER_CORE = 0.2
@@ -24,6 +26,14 @@ LEAST_FREE_THERE_BYTES = 3 * 2**30
 
 BUSY_GPU_PERCENT = 10
 """More is somebody else's work: nothing of ours runs while a machine is looked at. Source: choice of ours."""
+
+DISTRIBUTIONS: Mapping[str, str] = {
+    "onnxruntime": "onnxruntime",
+    "ai_edge_litert": "ai-edge-litert",
+    "torch": "torch",
+    "tensorrt_rtx": "tensorrt-rtx-cu12",
+}
+"""Import name of a runtime → the distribution that `computer_facts.PACKAGES` looks for."""
 
 VERSION_OPTION: Mapping[str, str] = {"ssh": "-V", "adb": "version"}
 """How a tool is asked for its version; trtexec says its own only when it runs."""
@@ -48,14 +58,19 @@ class Finding:
     """What the command ends with for it: a device that is not there leaves nothing to look at."""
 
 
-def package_findings(missing: Mapping[str, str], versions: Mapping[str, str], names: Sequence[str]) -> list[Finding]:
-    """One finding a package of ``names``; ``missing``: import name → why it cannot be imported."""
-    return [
-        Finding(f"package {name}", missing[name], "note", packages.advice([name]))
-        if name in missing
-        else Finding(f"package {name}", f"{versions.get(name, 'version not stated')}, imports")
-        for name in names
-    ]
+def package_findings(tested: packages.Tested, versions: Mapping[str, str], names: Sequence[str]) -> list[Finding]:
+    """One finding a package of ``names``."""
+    rows: list[Finding] = []
+    for name in names:
+        version = versions.get(name, "version not stated")
+        if name in tested.absent:
+            rows.append(Finding(f"package {name}", tested.absent[name], "note", packages.advice([name])))
+        elif name in tested.untested:
+            advice = "The first command that needs it tests its import; `vitdeploy targets` does too."
+            rows.append(Finding(f"package {name}", f"{version}, its import was not waited for", "note", advice))
+        else:
+            rows.append(Finding(f"package {name}", f"{version}, imports"))
+    return rows
 
 
 def tool_findings(versions: Mapping[str, str]) -> list[Finding]:
@@ -105,6 +120,48 @@ def ssh_findings(facts: DeviceFacts, *, address: str, targets: Sequence[str], tr
     ]
 
 
+def target_findings(
+    facts: DeviceFacts, *, targets: Sequence[str], login: str, python: str = "python3"
+) -> list[Finding]:
+    """One finding a package that targets need on a machine behind SSH and that is not there.
+
+    TensorRT has a finding of its own: another tool can stand for it.
+
+    Args:
+        facts: of the machine.
+        targets: of its file.
+        login: USER@HOST, for the command that installs.
+        python: its interpreter.
+    """
+    rows = [registry.find_target(name) for name in targets]
+    needed = {name: [row.name for row in rows if name in runtime_packages(row)] for name in DISTRIBUTIONS}
+    return [
+        Finding(
+            f"package {distribution}",
+            f"missing there, for {', '.join(needed[name])}",
+            "note",
+            f"`ssh {login} {python} -m pip install {distribution}`",
+        )
+        for name, distribution in DISTRIBUTIONS.items()
+        if needed[name] and distribution not in (facts.packages or {})
+    ]
+
+
+def runtime_packages(target: Target) -> tuple[str, ...]:
+    """Import names of what runs a target's file; an engine is run by what builds it."""
+    return target.run_packages or target.export_packages
+
+
+def tool_finding(device: Device) -> Finding:
+    """The measuring tool of a phone, as its file names it; a URL is not fetched."""
+    if "://" in device.benchmark_model:
+        return Finding("benchmark_model", f"fetched from {device.benchmark_model} when it is needed")
+    if device.benchmark_model and Path(device.benchmark_model).expanduser().is_file():
+        return Finding("benchmark_model", device.benchmark_model)
+    words = f"there is none at {device.benchmark_model}" if device.benchmark_model else "its file names none"
+    return Finding("benchmark_model", words, "problem", "Name it as `benchmark_model`; docs/phones.md says where it is")
+
+
 def _tensorrt(version: str | None, trtexec: str) -> Finding:
     if version is not None:
         old = tuple(int(word) for word in version.split(".")[:2] if word.isdigit()) < OLDEST_TENSORRT
@@ -136,6 +193,17 @@ def _gpu(facts: DeviceFacts) -> list[Finding]:
             spoilt=busy > BUSY_GPU_PERCENT,
             advice="Stop other work before timing.",
         ),
+    ]
+
+
+def of_device(device: Device, facts: DeviceFacts) -> list[Finding]:
+    """What the facts of a device behind a link mean for what its file says that it is for."""
+    if device.link == "adb":
+        return [*phone_findings(facts), tool_finding(device)]
+    login = f"{device.user}@{device.host}" if device.user else device.host
+    return [
+        *ssh_findings(facts, address=login, targets=device.targets, trtexec=device.trtexec),
+        *target_findings(facts, targets=device.targets, login=login, python=device.python),
     ]
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 
@@ -73,8 +73,14 @@ class Inventory:
 
     devices: Mapping[str, Device]
     files: Mapping[str, Path]
+    origins: Mapping[str, Mapping[str, Path | str]]
+    """Device → key (of a fact ``facts.NAME``) → the file or the environment variable that it is from; none: default."""
     notices: tuple[str, ...]
     """One line for each file that changes a device of an earlier one; for stderr."""
+
+    def notices_of(self, name: str) -> tuple[str, ...]:
+        """Those of one device."""
+        return tuple(notice for notice in self.notices if notice.startswith(f"device {name}:"))
 
 
 def device_folders() -> tuple[Path, ...]:
@@ -92,16 +98,20 @@ def load(folders: Sequence[Path] | None = None) -> Inventory:
     devices: dict[str, Device] = {}
     tables: dict[str, Mapping[str, Any]] = {}
     files: dict[str, Path] = {}
+    origins: dict[str, dict[str, Path | str]] = {}
     notices: list[str] = []
     for folder in device_folders() if folders is None else folders:
         for path in sorted(folder.glob("*.toml")):
             name, table = path.stem, _table(path)
+            origins.setdefault(name, {}).update(dict.fromkeys(_leaves(table), path))
             if name in files:
                 notices.append(f"device {name}: {path} sets {_keys(table)}; the rest is from {files[name]}")
                 table = _merged(tables[name], table)
             tables[name], files[name] = table, path
             devices[name] = _with_environment(_device(table, path))
-    return Inventory(devices=devices, files=files, notices=tuple(notices))
+    for name, device in devices.items():
+        origins[name].update(_variables(device.name))
+    return Inventory(devices=devices, files=files, origins=origins, notices=tuple(notices))
 
 
 def read(path: Path) -> Device:
@@ -113,14 +123,24 @@ def read(path: Path) -> Device:
     return _device(_table(path), path)
 
 
+def read_text(text: str, path: Path) -> Device:
+    """A device from the text that is to become the file ``path``. Raises as `read` does."""
+    return _device(_decoded(text.encode(), path), path)
+
+
 def _table(path: Path) -> dict[str, Any]:
     """The keys and values of a device file; its name is that of the file where it says none."""
     try:
-        table = msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
+        return _decoded(path.read_bytes(), path)
     except OSError as error:
         raise UnreadableFile(
             f"cannot read the device file {path}: {error.strerror}", "Check its permissions."
         ) from error
+
+
+def _decoded(data: bytes, path: Path) -> dict[str, Any]:
+    try:
+        table = msgspec.toml.decode(data, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableFile(f"{path} is not a valid device file: {error}", "Correct that line.") from error
     return {"name": path.stem, **table}
@@ -134,6 +154,17 @@ def _merged(earlier: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, A
         if isinstance(value, Mapping) and isinstance(before, Mapping):
             merged[key] = {**before, **value}
     return merged
+
+
+def _leaves(table: Mapping[str, Any]) -> list[str]:
+    """Its keys but the name, of a table in it each one's: ``facts.compute_capability``."""
+    keys: list[str] = []
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            keys += [f"{key}.{inner}" for inner in cast("Mapping[str, Any]", value)]
+        elif key != "name":
+            keys.append(key)
+    return keys
 
 
 def _keys(table: Mapping[str, Any]) -> str:
@@ -171,13 +202,18 @@ def _device(table: Mapping[str, Any], path: Path) -> Device:
 
 def _with_environment(device: Device) -> Device:
     """The device with what the environment says of its address: an address is often nobody else's business."""
-    variables = {field: os.environ.get(environment_variable(device.name, field)) for field in ("host", "user", "port")}
-    values: dict[str, str] = {field: text for field, text in variables.items() if text}
+    values = {field: os.environ[variable] for field, variable in _variables(device.name).items()}
     try:
         return msgspec.convert({**msgspec.to_builtins(device), **values}, Device, strict=False) if values else device
     except msgspec.ValidationError as error:
-        names = ", ".join(environment_variable(device.name, field) for field in values)
+        names = ", ".join(_variables(device.name).values())
         raise UnreadableFile(f"{names} do not fit the device {device.name}: {error}", "Correct them.") from error
+
+
+def _variables(device: str) -> dict[str, str]:
+    """Field → the environment variable that is set for it."""
+    names = {field: environment_variable(device, field) for field in ("host", "user", "port")}
+    return {field: name for field, name in names.items() if os.environ.get(name)}
 
 
 def devices() -> Mapping[str, Device]:
@@ -217,8 +253,12 @@ def environment_variable(device: str, field: str) -> str:
     return f"VITDEPLOY_{device}_{field}".upper().replace("-", "_").replace(".", "_")
 
 
-def connect(device: Device) -> Connection:
+def connect(device: Device, *, limit_s: float | None = None) -> Connection:
     """Open the link to a device.
+
+    Args:
+        device: where.
+        limit_s: the link ends so long after it was opened, whatever it does then; None: each wait has its own limit.
 
     Raises:
         DeviceError: the device is not configured, or does not answer.
@@ -226,14 +266,20 @@ def connect(device: Device) -> Connection:
     """
     if (why_not := unreachable(device)) is not None:
         raise unreachable_error(device, why_not)
+    return open_link(device, limit_s=limit_s)
+
+
+def open_link(device: Device, *, limit_s: float | None = None) -> Connection:
+    """Open the link as `connect` does, to a device whose file may lack what a measurement needs."""
     if device.link == "adb":
         packages.require(("adbutils",))
-    connection: Connection = registry.load(LINKS[device.link])(device)
+    connection: Connection = registry.load(LINKS[device.link])(device, limit_s=limit_s)
     return connection
 
 
-def open_local(device: Device) -> Connection:
-    """The connection to this machine."""
+def open_local(device: Device, *, limit_s: float | None = None) -> Connection:
+    """The connection to this machine, which is there at once."""
+    del limit_s
     return LocalConnection(device.name)
 
 

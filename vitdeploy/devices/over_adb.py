@@ -65,7 +65,8 @@ Source: flock(1) has the form with a group; in Android's mksh a descriptor opene
 class AdbConnection(Connection):
     """One phone, by serial number, through the adb server of this computer."""
 
-    def __init__(self, name: str, serial: str = "") -> None:
+    def __init__(self, name: str, serial: str = "", *, limit_s: float | None = None) -> None:
+        self._end = None if limit_s is None else time.monotonic() + limit_s
         self._phone = AdbPhone(name, serial)
         self._name = name
         self.serial = self._phone.serial
@@ -88,6 +89,8 @@ class AdbConnection(Connection):
         lookup = f"command -v {shlex.quote(argv[0])} >/dev/null 2>&1"
         script = f"if {lookup}; then echo $$ >&2; exec {shlex.join(argv)}; else echo absent >&2; fi"
         deadline = time.monotonic() + timeout_s
+        if self._end is not None:
+            deadline = min(deadline, self._end)
         with self._phone.open(f"shell,v2,raw:{script}") as stream:
             shell = Shell(stream)
             shell.send(stdin.encode())
@@ -323,11 +326,15 @@ class AdbConnection(Connection):
         return DeviceError(f"{self._name}: {what}: {text or 'no reason given'}", "Look at the phone's storage.")
 
 
-def open_connection(device: "Device") -> AdbConnection:
+def open_connection(device: "Device", *, limit_s: float | None = None) -> AdbConnection:
     """The connection to the phone that a device file names by its serial number; the only one there, if it names none.
+
+    Args:
+        device: which.
+        limit_s: no command is waited for longer than this after now; None: each has its own limit.
 
     Raises:
         DeviceError: there is no such phone, or it cannot be used now; with several and none named, all are listed.
         MissingPackage: there is no adb here.
     """
-    return AdbConnection(device.name, device.host)
+    return AdbConnection(device.name, device.host, limit_s=limit_s)

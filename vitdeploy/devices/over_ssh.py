@@ -82,16 +82,17 @@ class _LockAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SshConnection(Connection):
     """One device, over one shared connection."""
 
-    def __init__(self, device: "Device") -> None:
+    def __init__(self, device: "Device", *, limit_s: float | None = None) -> None:
         for word, names in ((device.host, _HOST), (device.user, _USER)):
             if word and not names.match(word):
                 raise UsageError(f"{word!r} is no name of a host or user", f"Correct the device file of {device.name}.")
         self._name = device.name
         self._target = shlex.quote(f"{device.user}@{device.host}" if device.user else device.host)
         self._python = device.python
+        connect_s = CONNECT_S if limit_s is None else max(1, min(CONNECT_S, int(limit_s)))
         self._folder = _socket_folder()
         self._ssh = [
-            *("ssh", "-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"),
+            *("ssh", "-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={connect_s}"),
             *("-o", "StrictHostKeyChecking=yes"),  # ours comes first: no configuration of the user loosens it
             *("-o", "LogLevel=INFO"),  # what a failure is called needs it, whatever the user's configuration says
             *("-o", "RemoteCommand=none", "-o", "RequestTTY=no", "-o", "ClearAllForwardings=yes"),
@@ -101,7 +102,7 @@ class SshConnection(Connection):
             *(("-l", device.user) if device.user else ()),  # not USER@HOST: the user of a domain has an @ of its own
             device.host,
         ]
-        self._client = SshClient(self._name, self._target, self._ssh)
+        self._client = SshClient(self._name, self._target, self._ssh, limit_s=limit_s)
         self._home = ""
         self._agent = ""
         self._holder: subprocess.Popen[bytes] | None = None
@@ -311,8 +312,12 @@ def _socket_folder() -> Path:
         raise UnreadableFile(f"cannot make a folder in {parent}: {error.strerror}", "Free space there.") from error
 
 
-def open_connection(device: "Device") -> Connection:
+def open_connection(device: "Device", *, limit_s: float | None = None) -> Connection:
     """The connection to a device file's machine, which is reached and ready.
+
+    Args:
+        device: where.
+        limit_s: the link ends so long after now; None: each wait has its own limit.
 
     Raises:
         DeviceError: it is not configured or not reachable.
@@ -320,7 +325,7 @@ def open_connection(device: "Device") -> Connection:
     """
     if shutil.which("ssh") is None:
         raise MissingPackage("ssh is not here", "Install OpenSSH's client: `apt install openssh-client`.")
-    connection = SshConnection(device)
+    connection = SshConnection(device, limit_s=limit_s)
     try:
         connection.open()
     except BaseException:

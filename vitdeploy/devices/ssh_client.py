@@ -39,15 +39,22 @@ _END_S: Final = 2.0
 class SshClient:
     """The client with its options, for one device."""
 
-    def __init__(self, name: str, target: str, words: Sequence[str]) -> None:
+    def __init__(self, name: str, target: str, words: Sequence[str], *, limit_s: float | None = None) -> None:
         """Keep what every command needs.
 
         Args:
             name: the device's, for messages.
             target: USER@HOST, for hints.
             words: ``ssh``, its options and the host.
+            limit_s: nothing is waited for longer than this after now; None: each wait has its own limit.
         """
         self._name, self._target, self._words = name, target, words
+        self._limit_s = limit_s
+        self._end = None if limit_s is None else time.monotonic() + limit_s
+
+    def within(self, timeout_s: float) -> float:
+        """A wait's own limit, or what is left of the client's."""
+        return timeout_s if self._end is None else max(0.0, min(timeout_s, self._end - time.monotonic()))
 
     def shell(self, script: str, *, source: Path | None = None, timeout_s: float) -> CommandResult:
         """Run a script in the device's own shell: before the agent is there, and for files.
@@ -170,7 +177,7 @@ class SshClient:
             return ""
         streams = Streams(process)
         try:
-            streams.wait(time.monotonic() + _PROXY_WORDS_S)
+            streams.wait(time.monotonic() + self.within(_PROXY_WORDS_S))
         except OutOfTime:
             process.kill()
         finally:
@@ -180,7 +187,8 @@ class SshClient:
 
     def no_answer(self, timeout_s: float) -> DeviceError:
         """The error of a device that said nothing in time."""
-        return DeviceError(f"{self._name} did not answer in {timeout_s:.0f} s", "Check the link.")
+        limit_s = timeout_s if self._limit_s is None else min(timeout_s, self._limit_s)
+        return DeviceError(f"{self._name} did not answer in {limit_s:.0f} s", "Check the link.")
 
     def unreadable(self, why: str) -> DeviceError:
         """The error of an answer that is none."""
@@ -209,7 +217,7 @@ class SshClient:
         with self._started(output.script(script), stdin) as process:
             streams = Streams(process, largest_bytes=largest_bytes, on_stdout=on_stdout)
             try:
-                streams.wait(time.monotonic() + timeout_s, until=until)
+                streams.wait(time.monotonic() + self.within(timeout_s), until=until)
             except OutOfTime as error:
                 process.kill()
                 raise self.no_answer(timeout_s) from error
@@ -274,7 +282,7 @@ class Question:
             DeviceError: the link was lost, nothing came in time, too much did, or what came cannot be read.
         """
         try:
-            self._streams.wait(time.monotonic() + timeout_s, until=self._is_whole)
+            self._streams.wait(time.monotonic() + self._client.within(timeout_s), until=self._is_whole)
         except OutOfTime as error:
             self.process.kill()
             raise self._client.no_answer(timeout_s) from error

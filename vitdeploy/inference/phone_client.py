@@ -63,12 +63,16 @@ def _answer(
             raise child_reply.failure("benchmark_model", result, log)
         link.pull(request.output_file, folder / "output")
     outputs = prepared_phone.read_outputs(folder / "output", described)
-    whole = len(specs) > 1  # a prompt's outputs keep the batch's axis, a picture's lose it
-    return {spec.name: array if whole else array[0] for spec, array in zip(described, outputs, strict=True)}
+    picture = any(_is_picture(value) for value in feed.values())  # its outputs lose the batch's axis, as of the worker
+    return {spec.name: array[0] if picture else array for spec, array in zip(described, outputs, strict=True)}
 
 
 def _array(value: NDArray[Any], spec: TensorSpec, preprocessing: Preprocessing) -> NDArray[Any]:
     """An input as the file takes it; a picture fills the batch."""
-    if value.dtype == np.uint8 and value.ndim == 3:
+    if _is_picture(value):
         value = np.stack([worker.normalized(value, spec, preprocessing)] * spec.shape[0])
     return np.ascontiguousarray(value.astype(spec.dtype, copy=False))
+
+
+def _is_picture(value: NDArray[Any]) -> bool:
+    return value.dtype == np.uint8 and value.ndim == 3
