@@ -50,7 +50,7 @@ class DeviceDetails:
     not_configured: str | None
     """What its file lacks; None: it can be contacted."""
     hint: str
-    """What to do next."""
+    """What to do about that."""
     notices: tuple[str, ...]
 
 
@@ -65,14 +65,13 @@ def device_details(name: str) -> DeviceDetails:
     device = entry("device", name, loaded.devices, "vitdeploy devices")
     origins = loaded.origins[name]
     why_not = inventory.unreachable(device)
-    hint = f"`vitdeploy doctor{'' if device.link == 'local' else f' --device {name}'}` looks at its state now."
     return DeviceDetails(
         name=name,
         title=device.title,
         values=tuple(_values(device, origins)),
         targets=tuple(_target(registry.find_target(target), device) for target in device.targets),
         not_configured=why_not,
-        hint=inventory.unreachable_error(device, why_not).hint if why_not else hint,
+        hint=inventory.unreachable_error(device, why_not).hint if why_not else "",
         notices=loaded.notices_of(name),
     )
 

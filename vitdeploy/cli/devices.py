@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from vitdeploy.cli import completion, console
-from vitdeploy.cli.console import CommandOutput, Table
+from vitdeploy.cli.console import CommandOutput, Table, Verbatim
 from vitdeploy.cli.options import DryRun, request_of
 
 if TYPE_CHECKING:
@@ -95,17 +95,18 @@ def details_output(details: "DeviceDetails") -> CommandOutput:
     """Its values with their origins, and its targets."""
     values = [(row.key, _text(row.value), row.origin) for row in details.values]
     targets = [(row.name, row.made, row.missing or row.needs) for row in details.targets]
-    state = f"{details.not_configured}. " if details.not_configured else ""
+    lacking = [f"{details.not_configured}. {details.hint}"] if details.not_configured else []
     return CommandOutput(
         document=details,
         human=[
             Table(title=f"{details.name}: {details.title}", heads=("key", "value", "from"), rows=values),
             "",
             Table(heads=("runs", "its file is made", "needs there"), rows=targets),
-            "",
+            *([""] if lacking or details.notices else []),
             *details.notices,
-            f"{state}{details.hint}",
+            *lacking,
         ],
+        next_command=() if lacking else ("doctor", "--device", details.name),
     )
 
 
@@ -127,7 +128,7 @@ def added_output(added: "AddedDevice") -> CommandOutput:
     }
     lacking = [Table(heads=("", "missing there", "found", "advice"), rows=missing), ""] if missing else []
     name = added.device.name
-    following = added.hint or f"Next: vitdeploy bench efficientvit_b0 --target {added.first_target} --device {name}"
+    words = ("bench", "efficientvit_b0", "--target", added.first_target, "--device", name)
     return CommandOutput(
         document=document,
         human=[
@@ -135,9 +136,10 @@ def added_output(added: "AddedDevice") -> CommandOutput:
             "",
             *lacking,
             *added.notices,
-            f"Wrote {added.path}.",
-            following,
+            Verbatim(f"wrote {added.path}"),
+            *([added.hint] if added.hint else []),
         ],
+        next_command=() if added.hint else words,
     )
 
 
