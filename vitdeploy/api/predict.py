@@ -85,14 +85,14 @@ def predict(request: PredictRequest, *, progress: Progress = silent) -> Predicti
     artifact = open_artifact(request.artifact)
     manifest = artifact.manifest
     return replace(
-        _predicted(request, artifact),
+        _predicted(request, artifact, progress),
         model=manifest.model,
         image=request.image,
         random_weights=manifest.weights.source == "random",
     )
 
 
-def _predicted(request: PredictRequest, artifact: Artifact) -> Prediction:
+def _predicted(request: PredictRequest, artifact: Artifact, progress: Progress) -> Prediction:
     """The answer to one image, drawn."""
     manifest = artifact.manifest
     spec = registry.find_model(manifest.model, manifest.part)
