@@ -14,6 +14,7 @@ from tests.doubles.ssh_server import SshServer
 from vitdeploy.api import device_add, device_details, listings
 from vitdeploy.api.device_add import AddRequest
 from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.cli import json_forms
 from vitdeploy.cli.main import main
 from vitdeploy.devices import device_facts, device_file, inventory, reach
 from vitdeploy.errors import DeviceError, Impossible, UnreadableFile, UsageError
@@ -194,6 +195,7 @@ def test_a_phone_is_added_and_the_missing_tool_is_named(phone: PhoneDouble, fold
     words = ["devices", "add", "my-phone", "--adb", phone.serial, "--force", "--benchmark-model", str(TOOL)]
     assert main([*words, "--from", "snapdragon-855", "--json", "-"]) == 0
     document = json.loads(capsys.readouterr().out)
+    assert msgspec.convert(document, json_forms.FORMS["devices add"]).device == inventory.find("my-phone")
     assert document["device"]["benchmark_model"] == str(TOOL)
     assert "benchmark_model" not in [finding["what"] for finding in document["missing"]]
     assert inventory.unreachable(inventory.find("my-phone")) is None
@@ -236,7 +238,9 @@ def test_show_says_where_each_value_is_from(folder: Path, monkeypatch: pytest.Mo
     assert (needs["onnx-fp32"], needs["trt-fp16"]) == ("onnxruntime", "tensorrt")
     assert main(["devices", "show", "a100"]) == 0
     assert "VITDEPLOY_A100_HOST" in capsys.readouterr().out
-    assert main(["devices", "show", "oring", "--json", "-"]) == 2
+    assert main(["devices", "show", "orin", "--json", "-"]) == 0
+    assert msgspec.convert(json.loads(capsys.readouterr().out), json_forms.FORMS["devices show"]) == details
+    assert main(["devices", "show", "oring"]) == 2
     assert main(["devices", "shw"]) == 2
     assert "Did you mean show?" in capsys.readouterr().err
 

@@ -77,7 +77,7 @@ def device_details(name: str) -> DeviceDetails:
 
 
 def _values(device: Device, origins: Mapping[str, Path | str]) -> list[DeviceValue]:
-    fields: dict[str, Any] = msgspec.to_builtins(device)
+    fields: dict[str, Any] = {**msgspec.to_builtins(device), "targets": list(device.targets)}
     checked: dict[str, Any] = fields.pop("facts")
     fields.pop("name")
     flat = {**fields, **{f"facts.{name}": value for name, value in checked.items()}}

@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 
 from vitdeploy.api.cache import CacheRow
+from vitdeploy.api.device_details import DeviceDetails
 from vitdeploy.api.listings import ListingRow
 from vitdeploy.artifacts.manifest import Manifest, Parity
 from vitdeploy.catalog.spec import Size
 from vitdeploy.devices.findings import Finding
+from vitdeploy.devices.inventory import Device
 from vitdeploy.evaluation.record import Evaluation
 from vitdeploy.results.baselines import Acceptance
 from vitdeploy.results.calibration import Calibration
@@ -107,6 +109,7 @@ class CheckForm(msgspec.Struct, frozen=True, kw_only=True):
     artifact: str
     weights: str
     inputs: str
+    device: str
     parity: Parity
 
 
@@ -121,6 +124,19 @@ class PredictForm(msgspec.Struct, frozen=True, kw_only=True):
     weights: str
     preprocessing: str
     masks: Sequence[str]
+    device: str
+    computed_on: str
+
+
+class AddedDeviceForm(msgspec.Struct, frozen=True, kw_only=True):
+    """`devices add`: the file, what it says, what was seen, and what is missing there."""
+
+    path: str
+    device: Device
+    facts: Mapping[str, Any]
+    tools: Mapping[str, str]
+    missing: Sequence[Finding]
+    notices: Sequence[str]
 
 
 class ReportForm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -280,6 +296,8 @@ FORMS: Mapping[str, Any] = {
     "models": list[ListingRow],
     "targets": list[ListingRow],
     "devices": list[ListingRow],
+    "devices show": DeviceDetails,
+    "devices add": AddedDeviceForm,
     "suites": list[ListingRow],
     "weights": list[WeightsRow],
     "doctor": list[Finding],
