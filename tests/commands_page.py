@@ -30,6 +30,8 @@ ENVIRONMENT = {
     "XDG_DATA_HOME": "where calibrations are: `$XDG_DATA_HOME/vitdeploy`; default `~/.local/share`",
     "HF_HOME, HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE": "where downloaded weights of the Hugging Face hub are looked for",
     "HF_ENDPOINT": "the hub that weights are downloaded from",
+    "HF_TOKEN": "your token of that hub; it is sent to no other server",
+    "HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE": "`1`: `--weights official` downloads nothing, and uses what is here",
     "ADB_SERVER_SOCKET, ANDROID_ADB_SERVER_ADDRESS, ANDROID_ADB_SERVER_PORT": "which adb server is used",
     "ANDROID_SERIAL": "the phone that is used where several are connected and the device file names none",
     "GITHUB_SHA": "the commit that a run records",
@@ -47,6 +49,7 @@ FILES = (
     ("`report.html`, `history.html`", "`report --format html`, `history`", "`--out`"),
     ("a picture in the working folder", "`predict`", "`--out`"),
     ("`~/.cache/vitdeploy/store`", "every export; `cache gc` removes what was not used", "`XDG_CACHE_HOME`"),
+    ("`~/.cache/vitdeploy/weights`", "`--weights official`, and what you put there by hand", "`XDG_CACHE_HOME`"),
     ("`~/.local/share/vitdeploy/calibrations`", "`calibrate`", "`XDG_DATA_HOME`"),
     ("`/data/local/tmp/vitdeploy` on a phone", "what is timed there; `cache gc` removes it", ""),
 )
