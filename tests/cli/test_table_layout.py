@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from tests.doubles import make_run
 from vitdeploy.api.bench import BenchOutcome
 from vitdeploy.cli import bench
 from vitdeploy.cli.table_layout import Table, lines_of, prose, tabbed
+from vitdeploy.results import record
 
 ROOT = Path(__file__).parents[2]
 NAME = "efficientvit_seg_b0_cityscapes"
@@ -100,6 +102,14 @@ def test_a_bench_fits_eighty_columns():
     assert max(map(len, lines)) <= 80
     assert any("135" in line and "valid" in line for line in lines)
     assert list(output.next_command) == ["report", "run.json", "--format", "html"]
+
+
+def test_a_reason_that_many_rows_have_is_said_once():
+    busy = record.Reason(code="foreign-load", message="other processes were busy", hint="Stop them.")
+    lines = bench.reason_lines([(f"case {number}", busy) for number in range(5)])
+    assert lines == ["case 0 and 4 others: other processes were busy. Stop them."]
+    lines = bench.reason_lines([("a", busy), ("b", busy), ("c", msgspec.structs.replace(busy, hint="Wait."))])
+    assert lines == ["a, b: other processes were busy. Stop them.", "c: other processes were busy. Wait."]
 
 
 def terminal(argv: Sequence[str], environment: Mapping[str, str], columns: int = 80) -> str:

@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vitdeploy.api.bench import BenchOutcome
-    from vitdeploy.results.record import Result
+    from vitdeploy.results.record import Reason, Result
 
 DETAILS = ("p99", "p90", "parity", "samples", "thr", "images/s")
 """Columns that a narrow terminal does without."""
+
+MOST_NAMES = 3
+"""Rows that a reason names; of more it says how many."""
 
 
 def bench_command(
@@ -157,7 +160,7 @@ def bench_output(outcome: "BenchOutcome") -> CommandOutput:
     heads = ("case", "thr", "median ms", "95 % interval", "p90", "p99", "images/s", "samples", "parity", "status")
     rows = [[cells[head] for head in heads] for cells in result_cells(run.results)]
     table = Table(title=title, heads=heads, right=(1, 2, 3, 4, 5, 6, 7), rows=rows, details=DETAILS)
-    reasons = [f"{row.case.name}: {reason.message}. {reason.hint}" for row in run.results for reason in row.reasons]
+    reasons = reason_lines([(row.case.name, reason) for row in run.results for reason in row.reasons])
     notes = result_notes(run.results)
     notes += [f"{row.case.name}: {line}." for row in run.results for line in explanations.sustained(row)]
     failures = outcome_errors.of_results(run.results, outcome.exit_code)
@@ -168,6 +171,19 @@ def bench_output(outcome: "BenchOutcome") -> CommandOutput:
         exit_code=outcome.exit_code,
         failures=failures,
     )
+
+
+def reason_lines(reasons: "Sequence[tuple[str, Reason]]") -> list[str]:
+    """Each reason once, with the rows that have it."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for name, reason in reasons:
+        names.setdefault((reason.message, reason.hint), []).append(name)
+    return [f"{_few(rows)}: {message}. {hint}" for (message, hint), rows in names.items()]
+
+
+def _few(names: "Sequence[str]") -> str:
+    """All names, or the first and how many more where they are many."""
+    return ", ".join(names) if len(names) <= MOST_NAMES else f"{names[0]} and {len(names) - 1} others"
 
 
 def result_cells(results: "Sequence[Result]") -> list[dict[str, str]]:

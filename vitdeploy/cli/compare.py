@@ -23,6 +23,7 @@ from vitdeploy.cli.options import (
     request_of,
     share,
 )
+from vitdeploy.errors import Regression
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,7 +136,7 @@ def compare_command(
     if dry_run:
         return console.plan(compare.compare_plan(runs, request))
     with console.bar() as bar:
-        return compare_output(compare.compare(runs, request, progress=console.progress, on_trial=bar))
+        return compare_output(compare.compare(runs, request, progress=console.progress, on_trial=bar), runs)
 
 
 def accept_command(
@@ -241,11 +242,19 @@ def duel_output(outcome: "DuelOutcome") -> CommandOutput:
     )
 
 
-def compare_output(outcome: "CompareOutcome") -> CommandOutput:
-    """Every case's verdict with its interval and reason."""
+def compare_output(outcome: "CompareOutcome", runs: "Sequence[Path]" = ()) -> CommandOutput:
+    """Every case's verdict with its interval and reason; ``runs`` are the files, for the next command."""
+    names = [str(run) for run in runs]
+    next_command: list[str] = []
+    if names and outcome.exit_code == Regression.exit_code:
+        next_command = ["compare", *names, "--confirm"]
+    elif names:
+        base = ["--baseline", names[0]] if len(names) > 1 else []
+        next_command = ["report", names[-1], *base, "--format", "html"]
     return CommandOutput(
         document={"exit_code": outcome.exit_code, **asdict(outcome.compared)},
         human=_verdicts(outcome.compared),
+        next_command=next_command,
         exit_code=outcome.exit_code,
         failures=outcome_errors.of_verdicts(outcome.compared, outcome.exit_code),
         verdict=True,
@@ -314,6 +323,10 @@ def calibrate_output(outcome: "CalibrateOutcome") -> CommandOutput:
     )
 
 
+def _is_result(path: Path) -> bool:
+    return path.suffix == ".json" and path.name != "manifest.json"
+
+
 def verify_output(outcome: "VerifyOutcome") -> CommandOutput:
     """Every link of the lineage, and the first that is broken."""
     rows = [
@@ -326,6 +339,7 @@ def verify_output(outcome: "VerifyOutcome") -> CommandOutput:
     return CommandOutput(
         document={"path": str(outcome.path), "links": outcome.links},
         human=[table, note] if absent else [table],
+        next_command=("report", str(outcome.path), "--format", "html") if _is_result(outcome.path) else (),
         failures=[outcome.error] if outcome.error else [],
     )
 

@@ -181,7 +181,7 @@ def export_output(rows: "Sequence[ExportResult]") -> CommandOutput:
     return CommandOutput(
         document=[_export_document(row) for row in rows],
         human=[table, *notes, *map(Verbatim, folders)],
-        next_command=("bench", *ready) if ready else ("devices",),
+        next_command=("bench", *ready) if ready else ("devices",) if folders and not failures else (),
         failures=failures,
     )
 

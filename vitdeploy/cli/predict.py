@@ -47,10 +47,10 @@ def predict_command(
     request = request_of(predict.PredictRequest, locals())
     if dry_run:
         return console.plan(predict.predict_plan(request))
-    return prediction_output(predict.predict(request, progress=console.progress))
+    return prediction_output(predict.predict(request, progress=console.progress), artifact)
 
 
-def prediction_output(prediction: "Prediction") -> CommandOutput:
+def prediction_output(prediction: "Prediction", artifact: Path | None = None) -> CommandOutput:
     """The classes or objects in the picture, or the PSNR of its enlargement, and where the overlay lies."""
     classes = [(name, f"{share:.1%}") for name, share in prediction.classes]
     psnr = [(name, f"{decibel:.2f} dB") for name, decibel in prediction.psnr_db]
@@ -79,4 +79,8 @@ def prediction_output(prediction: "Prediction") -> CommandOutput:
     }
     kinds = (("object" if prediction.masks else "class", classes), ("enlarged by", psnr))
     tables = [Table(heads=(head, prediction.measure), right=(1,), rows=rows) for head, rows in kinds if rows]
-    return CommandOutput(document=document, human=[*tables, *notes, *map(Verbatim, (str(prediction.picture), *masks))])
+    return CommandOutput(
+        document=document,
+        human=[*tables, *notes, *map(Verbatim, (str(prediction.picture), *masks))],
+        next_command=("bench", str(artifact)) if artifact else (),
+    )

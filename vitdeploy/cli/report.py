@@ -51,6 +51,14 @@ def report_command(
     lines = map(Annotation, document.annotations)
     if document.path is None:
         text = document.text.rstrip("\n")
-        return CommandOutput(document={"text": document.text, **annotations}, human=[Verbatim(text), *lines])
+        return CommandOutput(
+            document={"text": document.text, **annotations},
+            human=[Verbatim(text), *lines],
+            next_command=("report", *map(str, runs), "--format", "html"),
+        )
     path = str(document.path)
-    return CommandOutput(document={"path": path, **annotations}, human=[*lines, Verbatim(path)])
+    return CommandOutput(
+        document={"path": path, **annotations},
+        human=[*lines, Verbatim(path)],
+        next_command=("verify", str(runs[0])),
+    )
