@@ -110,7 +110,7 @@ class Yardsticks:
         if runtime is None or runtime not in _FORMATS:
             return "there is no network in the format of its runtime"
         if self._wish is None and not ON_BY_DEFAULT[runtime]:
-            return "off by default: it makes no figure of this runtime sharper; --yardstick on times it"
+            return "off by default for this runtime; --yardstick on times it"
         return None
 
     def of(self, case: Case) -> YardstickFile | None:

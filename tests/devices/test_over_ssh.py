@@ -19,6 +19,7 @@ from tests.doubles.ssh_server import SshServer
 from vitdeploy.artifacts.manifest import digest_of
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.trial.case_trials import Job
+from vitdeploy.benchmarks.yardstick.files import Yardsticks
 from vitdeploy.cli.main import main
 from vitdeploy.devices import agent, inventory, over_ssh
 from vitdeploy.devices.inventory import Device
@@ -102,6 +103,23 @@ def test_a_tflite_file_runs_there_and_its_run_becomes_a_page(server: SshServer, 
     page = (tmp_path / "page.html").read_text()
     assert "orin" in page
     assert "tflite-fp32" in page
+
+
+def test_the_yardstick_is_sent_there_and_takes_turns_with_the_case(server: SshServer, tmp_path: Path):
+    run = bench.run(
+        [job_in(tmp_path)],
+        device=device_of(server),
+        protocol=bench.make_protocol(trials=2, min_time_s=0.1, warmup_limit_s=0.3),
+        out=tmp_path / "run.json",
+        yardsticks=Yardsticks("on"),
+    )
+    assert run.yardstick is not None
+    assert run.yardstick.off == {}
+    assert all(trial.yardstick_ns for trial in run.results[0].trials)
+    (there,) = (server.home / ".cache" / "vitdeploy" / "files").rglob(
+        f"{run.yardstick.networks['onnx-fp32'][:16]}.onnx"
+    )
+    assert digest_of(there) == run.yardstick.networks["onnx-fp32"]
 
 
 def test_the_agent_is_the_same_for_the_same_sources_and_holds_no_parent():
