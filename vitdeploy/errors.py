@@ -130,7 +130,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> Us
         kind: what the name should have been, e.g. ``"model"``.
         listing: the command that lists all of them.
     """
-    near = get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    names = sorted(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.5)
+    near = near or [other for other in names if len(name) > 1 and name.lower() in other][:3]
     meant = f"Did you mean {' or '.join(near)}? " if near else ""
     return UsageError(f"unknown {kind} {name!r}", f"{meant}`{listing}` lists them all.")
 

@@ -149,3 +149,21 @@ def test_the_completion_script_is_shown():
         check=False,
     )
     assert "complete_bash" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["export"], "For example `vitdeploy export efficientvit_b1 --target onnx-fp32`."),
+        (["compare"], "For example `vitdeploy compare before.json after.json`."),
+        (["export", "efficientvit_b1", "--target"], "`vitdeploy export --help`"),
+        (["help"], "`vitdeploy --help`"),
+        (["export", "b1", "--target", "onnx-fp32"], "Did you mean efficientvit_b1"),
+        (["bench", "efficientvit_b1", "onnx-fp32"], "Give it as --target onnx-fp32."),
+        (["bench", "efficientvit_b1", "--target", "tflite"], "tflite-fp32"),
+    ],
+)
+def test_a_hint_says_what_to_type(say: Any, argv: list[str], said: str):
+    code, _, err = say(*argv)
+    assert code == 2
+    assert said in err.splitlines()[1]

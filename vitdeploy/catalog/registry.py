@@ -67,6 +67,8 @@ def find_model(name: str, part: str | None = None, size: Size | None = None) -> 
     if (module := attention_module(full_name)) is not None:
         return module
     spec = models().get(full_name) or _parts().get(full_name)
+    if spec is None and full_name in targets():
+        raise UsageError(f"{full_name} is a target, not a model", f"Give it as --target {full_name}.")
     if spec is None:
         raise unknown_name("model", full_name, (*models(), *_parts()), "vitdeploy models")
     return spec

@@ -6,7 +6,7 @@ every command.
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +28,7 @@ from vitdeploy.cli import (
     weights,
 )
 from vitdeploy.cli.console import CommandOutput
-from vitdeploy.cli.help_pages import VerbCommand, VerbGroup
+from vitdeploy.cli.help_pages import VerbCommand, VerbGroup, text_of
 from vitdeploy.cli.options import verb
 from vitdeploy.errors import UsageError, unknown_name
 
@@ -160,16 +160,28 @@ def root(
     show_help(context)
 
 
-def usage_error(error: Exception) -> UsageError:
-    """The parser's complaint in our two lines, with the nearest names for an unknown command or option."""
+def usage_error(error: Exception, arguments: Sequence[str] = ()) -> UsageError:
+    """The parser's complaint in our two lines, with the nearest names for an unknown command or option.
+
+    Args:
+        arguments: the command line, which says the command where the parser does not.
+    """
     formatted: Callable[[], str] = getattr(error, "format_message", lambda: str(error))
     message = formatted().rstrip(".")
     name = message.partition("'")[2].partition("'")[0]
     context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "vitdeploy"
+    command = "vitdeploy"
+    if context is not None:
+        command = context.command_path
+    elif arguments and arguments[0] in COMMANDS:
+        command = f"vitdeploy {arguments[0]}"
     if message.startswith("No such command"):
+        if name == "help":
+            return UsageError("unknown command 'help'", "Type `vitdeploy --help`; after a command, `--help` explains it.")
         known = list(getattr(context.command, "commands", COMMANDS)) if context is not None else list(COMMANDS)
         return unknown_name("command", name, known, f"{command} --help")
     possible: list[str] = getattr(error, "possibilities", None) or []
     hint = f"Did you mean {' or '.join(possible)}? " if possible else ""
+    if message.startswith("Missing") and context is not None and (examples := text_of(context.command.help).examples):
+        hint = f"For example `{next((line for line in examples if line != command), command)}`. "
     return UsageError(message[:1].lower() + message[1:], f"{hint}`{command} --help` lists the options.")

@@ -98,7 +98,14 @@ def export_command(
         str | None,
         typer.Option(metavar="8.0[,8.6…]", help="GPUs that an engine of TensorRT-RTX is for; default: the one here."),
     ] = None,
-    device: Device = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Device that builds an engine: a name from `vitdeploy devices`; default: the GPU here, else later.",
+            autocompletion=completion.devices,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the artifacts; default: artifacts.")
     ] = None,

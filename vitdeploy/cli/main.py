@@ -82,7 +82,7 @@ def _run(arguments: list[str]) -> int:
     try:
         code = int(app.app(arguments, standalone_mode=False, prog_name="vitdeploy") or 0)
     except app.ParserError as error:
-        raise app.usage_error(error) from error
+        raise app.usage_error(error, arguments) from error
     except typer.Abort as error:  # the parser's word for the end of its input
         raise KeyboardInterrupt from error
     if code == Interrupted.exit_code:  # ... and for Ctrl-C outside of a command's own work
