@@ -45,6 +45,8 @@ class ShownPrediction:
     caption: str
     jpeg: bytes | None
     """None: it is left out, and the caption says why."""
+    width_px: int = 0
+    """Of the picture: it is not shown larger, since that would blur it."""
 
 
 def read(paths: Sequence[Path]) -> tuple[ShownPrediction, ...]:
@@ -68,7 +70,8 @@ def _read(path: Path) -> ShownPrediction:
         return ShownPrediction(
             title=title, caption=f"Not shown: {document.weights}, with which the answer means nothing.", jpeg=None
         )
-    return ShownPrediction(title=title, caption=_caption(document), jpeg=_jpeg(_picture(path, document.picture)))
+    jpeg, width_px = _jpeg(_picture(path, document.picture))
+    return ShownPrediction(title=title, caption=_caption(document), jpeg=jpeg, width_px=width_px)
 
 
 def _caption(document: _Document) -> str:
@@ -85,13 +88,14 @@ def _picture(path: Path, name: str) -> Path:
     return named if named.is_file() else path.parent / named.name
 
 
-def _jpeg(path: Path) -> bytes:
+def _jpeg(path: Path) -> tuple[bytes, int]:
+    """The picture for the page, and its width."""
     try:
         with Image.open(path) as image:
             small = image.convert("RGB")
             small.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
             stream = io.BytesIO()
             small.save(stream, "JPEG", quality=QUALITY)
-            return stream.getvalue()
+            return stream.getvalue(), small.width
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableFile(f"the picture {path} cannot be read: {error}", "Run `vitdeploy predict` again.") from error

@@ -52,6 +52,7 @@ def test_a_page_shows_the_picture_its_weights_and_the_largest_shares(run: Path, 
     assert 'src="data:image/jpeg;base64,' in text
     assert f"Weights: {WEIGHTS}. Share of the pixels: building 42%, sky 30%." in text
     assert '<a href="#pictures">' in text
+    assert 'style="max-width: 1340px"' in text
 
 
 def test_a_gain_in_decibels_is_said(run: Path, tmp_path: Path):
