@@ -95,7 +95,7 @@ VERBS: Mapping[str, Verb] = {
         module="tests.doubles.small_studies",
     ),
     "sweep": Verb(line="sweep lab.toml --out {out}", codes=(0, 8), twice=(2, 7), keeps=True, resumes=True),
-    "cache gc": Verb(line="cache gc --json {out}"),
+    "cache gc": Verb(line="cache gc --older-than 0 --yes --json {out}"),
 }
 
 

@@ -177,7 +177,7 @@ def usage_error(error: Exception, arguments: Sequence[str] = ()) -> UsageError:
         command = f"vitdeploy {arguments[0]}"
     if message.startswith("No such command"):
         if name == "help":
-            return UsageError("unknown command 'help'", "Type `vitdeploy --help`; after a command, `--help` explains it.")
+            return UsageError("unknown command 'help'", "Type `vitdeploy --help`, or a command and `--help`.")
         known = list(getattr(context.command, "commands", COMMANDS)) if context is not None else list(COMMANDS)
         return unknown_name("command", name, known, f"{command} --help")
     possible: list[str] = getattr(error, "possibilities", None) or []

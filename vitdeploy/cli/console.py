@@ -106,7 +106,8 @@ def progress(line: str, detail: int = 0) -> None:
 
         from vitdeploy.reports import shown_text
 
-        _stderr().print(escape(shown_text.without_commands(shown_text.line(line))), style="dim")
+        style = "dim" if has_colour(sys.stderr) else ""
+        _stderr().print(escape(shown_text.without_commands(shown_text.line(line))), style=style)
 
 
 @contextmanager

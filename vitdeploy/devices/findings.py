@@ -258,8 +258,8 @@ def space_finding(folder: Path) -> Finding:
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     return _judged(
-        f"free space at {folder}",
-        units.size_bytes(free),
+        "free space",
+        f"{units.size_bytes(free)} at {folder}",
         spoilt=free < LEAST_FREE_BYTES,
         advice="Run `vitdeploy cache gc`, or free space.",
     )
