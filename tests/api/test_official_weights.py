@@ -196,3 +196,23 @@ def test_a_model_of_the_package_has_them(hub: HubDouble, table: dict[str, Checkp
 
     ours, official = create_model(MODEL, seed=3), create_model(MODEL, weights="official")
     assert all(torch.equal(tensor, official.state_dict()[name]) for name, tensor in ours.state_dict().items())
+
+
+def test_a_bench_exports_with_them_and_a_failed_case_is_not_one_of_random_weights(
+    hub: HubDouble, table: dict[str, Checkpoint], monkeypatch: pytest.MonkeyPatch
+):
+    from vitdeploy.api import cases, jobs
+    from vitdeploy.api.cases import BenchRequest
+    from vitdeploy.catalog.fact_table import DeviceFacts
+    from vitdeploy.devices import inventory
+    from vitdeploy.processes.progress import silent
+
+    for served in hub.files.values():
+        served.status = 403
+    request = BenchRequest(targets=("torch-fp32", "onnx-fp32"), size="64x64", weights=Path("official"), threads=1)
+    monkeypatch.setattr(packages, "require", lambda names: None)
+    timed = jobs.jobs_for(
+        cases.plan([MODEL], request), request, inventory.find("local"), DeviceFacts({}), progress=silent
+    )
+    assert [job.case.weights for job in timed] == [f"sha256:{table['b0_r224'].sha256}"] * 2
+    assert all(job.error is not None and "the server answers 403" in job.error.message for job in timed)
