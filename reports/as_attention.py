@@ -50,7 +50,10 @@ def render(study: Study) -> bytes:
             Panel(id="kernels", title="What ran", words=tuple(map(study_words.kernel_words, study.kernels))),
         ],
         run=study.run,
-        notes=[f"{len(invalid)} sizes lack a side; each table says why."] if invalid else [],
+        notes=[
+            *([f"{len(invalid)} sizes lack a side; each table says why."] if invalid else []),
+            *study_words.disturbed_words(study.run),
+        ],
     )
 
 

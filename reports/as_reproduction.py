@@ -52,7 +52,10 @@ def render(reproduction: Reproduction) -> bytes:
             Panel(id="sources", title="Where the published figures come from", words=_sources(reproduction)),
         ],
         run=reproduction.run,
-        notes=["--quick: at a smaller size than published; leave it out for the table's own."] * reproduction.smaller,
+        notes=[
+            *(["--quick: at a smaller size than published; leave it out for the table's own."] * reproduction.smaller),
+            *study_words.disturbed_words(reproduction.run),
+        ],
     )
 
 

@@ -59,15 +59,37 @@ def way_words(run: Run) -> list[str]:
     if turn_s is None:
         return ["Ratios are taken between whole trials of one round, which were run one after the other."]
     explained = (
-        f"By turns: the processes of a round took turns of {1000 * turn_s:g} ms, fast files beside slow ones longer "
-        "ones. The ratio is taken turn by turn, and the first inference of a turn is no sample. By whole trials: they "
-        "were run one after the other."
+        f"By turns: the processes of a round took turns of {1000 * turn_s:g} ms, fast files longer ones where a slow "
+        "file is among them. The ratio is taken turn by turn, and the first inference of a turn is no sample. By whole "
+        "trials: they were run one after the other."
     )
     lines = [explained]
     for group in run.groups:
         if group.whole is not None:
             names = ", ".join(run.results[place].case.name for place in group.rows)
             lines.append(f"Whole trials, without turns, of {names}: {group.whole}.")
+    return lines
+
+
+DISTURBED = ("noisy", "foreign-load")
+"""Codes of reasons that valid rows have where the machine was not quiet."""
+
+
+def disturbed_words(run: Run) -> list[str]:
+    """That the machine was not quiet, in sentences; empty where it was."""
+    valid = [result for result in run.results if result.status == "valid"]
+    lines: list[str] = []
+    for code in DISTURBED:
+        rows = [(result, reason) for result in valid for reason in result.reasons if reason.code == code]
+        if rows:
+            result, reason = rows[0]
+            lines.append(f"{code}: {len(rows)} of {len(valid)} rows, among them {result.case.name}: {reason.message}.")
+    if lines:
+        lines.append(
+            "Turns cancel what all processes of a round see alike. Where other work keeps the cores busy, files of "
+            "many short parallel steps lose more than others, and these ratios are those of a busy machine: stop other "
+            "work, and measure again."
+        )
     return lines
 
 
@@ -151,6 +173,7 @@ def attention_json(study: Study) -> dict[str, Any]:
     return {
         "run": study.run.id,
         "groups": study.run.groups,
+        "disturbed": disturbed_words(study.run),
         "device": study.run.device,
         "series": [
             {

@@ -407,6 +407,21 @@ def test_a_study_says_which_way_each_ratio_was_measured():
     assert len(shown.document["groups"]) == 2
 
 
+def test_a_study_of_a_busy_machine_says_so():
+    quiet = attention_run()
+    assert "foreign-load" not in as_attention.render(attention_study.study(quiet, tables.find("attention"))).decode()
+    load = record.Reason(code="foreign-load", message="other processes used up to 1.7 cores", hint="Stop them.")
+    first = msgspec.structs.replace(quiet.results[0], reasons=(load,))
+    busy = msgspec.structs.replace(quiet, results=(first, *quiet.results[1:]))
+    study = attention_study.study(busy, tables.find("attention"))
+    words = f"foreign-load: 1 of {sum(result.status == 'valid' for result in busy.results)} rows, among them "
+    assert words in as_attention.render(study).decode()
+    shown = verbs.attention_output(AttentionOutcome(study=study, path=Path("r.json"), page=Path("r.html")))
+    assert any(isinstance(part, str) and part.startswith(words) for part in shown.human)
+    assert isinstance(shown.document, dict)
+    assert shown.document["disturbed"][-1].endswith("stop other work, and measure again.")
+
+
 def in_one_turn(trial: record.Trial) -> record.Trial:
     turns = record.Turns(counts=(len(trial.samples_ns),), places=(0,), first_ns=(1,))
     return msgspec.structs.replace(trial, turns=turns)

@@ -165,7 +165,11 @@ def attention_output(outcome: "AttentionOutcome") -> CommandOutput:
         parts.append(Table(title=series.name, heads=heads, right=right, rows=rows, details=details))
         parts += [f"{'x'.join(map(str, point.size))}: {point.why_not}" for point in series.points if point.why_not]
         parts += [*study_words.series_words(series), ""]
-    parts += [*study_words.way_words(study.run), *console.model_notes(study.run.results)]
+    parts += [
+        *study_words.way_words(study.run),
+        *study_words.disturbed_words(study.run),
+        *console.model_notes(study.run.results),
+    ]
     parts += map(study_words.kernel_words, study.kernels)
     parts += map(Verbatim, (str(outcome.path), str(outcome.page)))
     return CommandOutput(
@@ -198,6 +202,7 @@ def reproduce_output(outcome: "ReproduceOutcome") -> CommandOutput:
         *notes(reproduction),
         claims,
         *study_words.way_words(reproduction.run),
+        *study_words.disturbed_words(reproduction.run),
         *study_words.claim_notes(reproduction.answers),
         checklist,
     ]
@@ -292,12 +297,15 @@ def _claim_cells(answer: "ClaimOutcome") -> list[str]:
 
 
 def _document(reproduction: "Reproduction") -> dict[str, Any]:
+    from vitdeploy.reports import study_words
+
     return {
         "table": reproduction.name,
         "title": reproduction.table.title,
         "quick": reproduction.quick,
         "run": reproduction.run.id,
         "groups": reproduction.run.groups,
+        "disturbed": study_words.disturbed_words(reproduction.run),
         "device": reproduction.run.device,
         "columns": reproduction.table.columns,
         "comparable": reproduction.comparable,
