@@ -22,7 +22,7 @@ from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, Impossible
 from vitdeploy.reports import as_attention, as_reproduction
 from vitdeploy.reports.charts import study_charts
-from vitdeploy.results import record
+from vitdeploy.results import comparison, record
 from vitdeploy.studies import attention_study, reproduction
 
 ROUNDS = 5
@@ -397,6 +397,7 @@ def test_a_study_says_which_way_each_ratio_was_measured():
     study = attention_study.study(grouped, tables.find("attention"))
     ways = {point.size: point.by for point in study.series[0].points}
     assert (ways[16, 16], ways[24, 24], ways[64, 64]) == ("turns", "trials", None)
+    assert comparison.differences(grouped, run) == ["by"], "figures by turns are not those of whole trials"
     page = as_attention.render(study).decode()
     assert "turns of 60 ms" in page
     assert "Whole trials, without turns, of " in page

@@ -192,4 +192,6 @@ def _protocol(run: Run) -> dict[str, Any]:
         "inputs": run.protocol.inputs,
         "sustained_s": run.protocol.sustained_s,
         "priority": run.protocol.priority,
+        # Threads that stop spinning between turns, and caches that others have used, make other figures.
+        "by": "turns" if any(group.turn_s is not None for group in run.groups) else "trials",
     }
