@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 
 import msgspec
 
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact, digest_of
 from vitdeploy.benchmarks.trial import phone_trial
+from vitdeploy.benchmarks.trial.host_clock import HOST
 from vitdeploy.benchmarks.trial.request import LostTrial
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import TrialFacts
@@ -65,14 +65,12 @@ def add_trial(row: CaseTrials, trial_id: str, outcome: Trial | LostTrial, protoc
 
 
 def _credible(row: CaseTrials, trial_id: str, trial: Trial) -> Trial:
-    """The trial that a device answered with; where its clock is wrong, dated by ours.
+    """The trial that a device answered with; where its clock is wrong or has stepped, dated by ours.
 
     Raises:
         DeviceError: it is another trial, of another file, or cannot be true.
     """
-    if consistency.moment_fault(trial.started_utc) is not None:
-        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        trial = msgspec.structs.replace(trial, started_utc=now)
+    trial = _dated(trial)
     faults = list(consistency.trial_faults(trial, row.job.case, _digest(row)))
     if trial.id != trial_id:
         faults.insert(0, ("id", f"{trial.id!r}, asked for was {trial_id!r}"))
@@ -84,8 +82,16 @@ def _credible(row: CaseTrials, trial_id: str, trial: Trial) -> Trial:
     return trial
 
 
+def _dated(trial: Trial) -> Trial:
+    date = HOST.credible(trial.started_utc)
+    return trial if date == trial.started_utc else msgspec.structs.replace(trial, started_utc=date)
+
+
 def _digest(row: CaseTrials) -> str | None:
-    return row.job.artifact.manifest.sha256 if row.job.artifact else None
+    """Of the file that is timed; where it cannot be had now, of the one that earlier trials were taken with."""
+    if row.job.artifact is not None:
+        return row.job.artifact.manifest.sha256
+    return next((trial.artifact_sha256 for trial in row.trials.values()), None)
 
 
 def result_of(row: CaseTrials, protocol: record.Protocol) -> record.Result:
@@ -116,8 +122,13 @@ def result_of(row: CaseTrials, protocol: record.Protocol) -> record.Result:
 
 
 def run_of(frame: record.Run, rows: Sequence[CaseTrials]) -> record.Run:
-    """The run as far as it is now."""
-    return msgspec.structs.replace(frame, results=tuple(result_of(row, frame.protocol) for row in rows))
+    """The run as far as it is now; what was dated by a clock that was set back since is dated again."""
+    for row in rows:
+        row.trials = {trial_id: _dated(trial) for trial_id, trial in row.trials.items()}
+    started_utc = HOST.credible(frame.started_utc)
+    return msgspec.structs.replace(
+        frame, started_utc=started_utc, results=tuple(result_of(row, frame.protocol) for row in rows)
+    )
 
 
 def _foreign_load(trials: Sequence[Trial]) -> list[Reason]:

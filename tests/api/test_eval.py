@@ -20,7 +20,7 @@ from vitdeploy.api import evaluate_reference as api_eval_reference
 from vitdeploy.artifacts import manifest
 from vitdeploy.cli.main import main
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError
-from vitdeploy.evaluation import image_records, record
+from vitdeploy.evaluation import image_records, reading, record
 from vitdeploy.evaluation.request import EvalRequest
 
 SIZE = (64, 128)
@@ -74,7 +74,7 @@ def test_cityscapes_is_what_torchmetrics_says_of_the_same_pixels(city, tmp_path:
         either = sum(int(np.sum(((s == label) | (t == label)) & (t != 255))) for s, t in pairs)
         by_hand[label] = 100 * both / either
     assert [one.value for one in found.classes] == pytest.approx(list(by_hand.values()))
-    assert record.load(outcome.path) == found
+    assert reading.load(outcome.path) == found
 
 
 def test_a_file_that_is_broken_or_missing_is_named_and_counted(city, tmp_path: Path):

@@ -64,7 +64,7 @@ def test_a_detectors_boxes_give_the_ap_that_pycocotools_gives(tmp_path: Path):
     )
     kept.begin(resume=False)
     kept.add(*records)
-    figures, classes = detections.figures(prepared, kept.path, kept.path)
+    figures, classes = detections.figures(request.dataset, prepared.files.extra, kept.path, kept.path)
     results = [
         {
             "image_id": int(one.image),
@@ -104,7 +104,7 @@ def lvis_ap(tmp_path: Path, boxes: list[dict[str, Any]]) -> float | None:
     )
     kept.begin(resume=False)
     kept.add(*run(prepared, Oracle()))
-    figures, _ = detections.figures(prepared, kept.path, None)
+    figures, _ = detections.figures("lvis", prepared.files.extra, kept.path, None)
     assert [figure.name for figure in figures][-3:] == ["AP rare", "AP common", "AP frequent"]
     return figures[1].value  # AP50: masks at a quarter of the resolution are right there
 

@@ -14,8 +14,7 @@ import msgspec
 from tests.doubles import artifacts, eval_sets, make_run
 from vitdeploy import documents
 from vitdeploy.artifacts.manifest import MANIFEST, open_artifact
-from vitdeploy.evaluation import image_records
-from vitdeploy.evaluation import record as evaluation_record
+from vitdeploy.evaluation import image_records, reading
 from vitdeploy.evaluation.record import ImageRecord
 from vitdeploy.fleet.trial_files import TrialFiles, client_folder
 from vitdeploy.results import calibration, record
@@ -192,7 +191,7 @@ def _check_document(path: Path) -> None:
     elif isinstance(document, dict) and "protocol" in document and "results" in document:
         record.load(path)
     elif isinstance(document, dict) and document.get("kind") == "evaluation":
-        evaluation = evaluation_record.load(path)
+        evaluation = reading.load(path)
         assert image_records.digest(_images_of(path)) == evaluation.images_sha256, path
 
 

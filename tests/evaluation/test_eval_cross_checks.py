@@ -157,7 +157,7 @@ def test_coco_masks(tmp_path: Path):
     kept = ImageRecords(tmp_path / "r.jsonl", head)
     kept.begin(resume=False)
     kept.add(*records)
-    ours = {one.name: one.value for one in detections.figures(prepared, kept.path, None)[0]}
+    ours = {one.name: one.value for one in detections.figures("coco", prepared.files.extra, kept.path, None)[0]}
     results = [
         {"image_id": int(one.image), "category_id": m.category, "score": m.score, "segmentation": dict(m.segmentation)}
         for one in records

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vitdeploy.errors import UnreadableFile
-from vitdeploy.evaluation import image_records
+from vitdeploy.evaluation import reading
 
 Edit = Callable[[dict[str, Any]], Any]
 
@@ -75,13 +75,13 @@ def test_what_cannot_be_true_is_refused_with_its_field(name: str, tmp_path: Path
     edit(made)
     (tmp_path / "e.json").write_text(json.dumps(made))
     with pytest.raises(UnreadableFile) as refusal:
-        image_records.load(tmp_path / "e.json")
+        reading.load(tmp_path / "e.json")
     assert field in refusal.value.message
 
 
 def test_an_evaluation_that_was_not_summed_up_from_the_records_beside_it_is_refused(tmp_path: Path):
     (tmp_path / "e.json").write_text(json.dumps(document()))
-    assert image_records.load(tmp_path / "e.json").figures[0].value == 71.0
+    assert reading.load(tmp_path / "e.json").figures[0].value == 71.0
     (tmp_path / "e.images.jsonl").write_text("{}\n")
     with pytest.raises(UnreadableFile, match="not what"):
-        image_records.load(tmp_path / "e.json")
+        reading.load(tmp_path / "e.json")

@@ -13,7 +13,7 @@ from tests.doubles.fleet_lab import Lab, told, wait_until
 from vitdeploy.api import evaluate
 from vitdeploy.cli.main import main
 from vitdeploy.errors import UnreadableFile, UsageError
-from vitdeploy.evaluation import record
+from vitdeploy.evaluation import reading, record
 from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.fleet import plan as planning
 
@@ -58,7 +58,7 @@ def planned(lab: Lab, *, shards: int = 3, reference: bool = False, wait_s: float
 
 def made_by(lab: Lab) -> dict[str, record.Evaluation]:
     """Device → its evaluation."""
-    found = [record.load(path) for path in (lab.folder / "run.evals").glob("*.json")]
+    found = [reading.load(path) for path in (lab.folder / "run.evals").glob("*.json")]
     return {one.device.name: one for one in found}
 
 
@@ -126,7 +126,7 @@ def test_parts_on_two_devices_and_fp32_torch_where_there_is_memory(lab: Lab):
 
 def whole_figure(lab: Lab) -> float | None:
     out = lab.folder / "whole.json"
-    made = record.load(out) if out.exists() else whole(lab)
+    made = reading.load(out) if out.exists() else whole(lab)
     return made.figures[0].value
 
 

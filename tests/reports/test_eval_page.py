@@ -14,7 +14,7 @@ from vitdeploy.catalog import checkpoints, registry
 from vitdeploy.cli.main import main
 from vitdeploy.errors import Impossible
 from vitdeploy.evaluation import published
-from vitdeploy.evaluation import record as evaluations
+from vitdeploy.evaluation import reading as evaluations
 from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.reports import accuracy, as_evaluation
 from vitdeploy.reports.charts.accuracy_chart import latency_against_accuracy

@@ -17,7 +17,7 @@ from vitdeploy.benchmarks.profile import attribution
 from vitdeploy.catalog import registry
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device
-from vitdeploy.errors import UsageError, VitdeployError
+from vitdeploy.errors import UnreadableFile, UsageError, VitdeployError
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import record
 from vitdeploy.results.record import Result, Run
@@ -70,10 +70,29 @@ def attention_of(path: Path, page: Path | None = None) -> AttentionOutcome:
     run = record.load(path)
     if run.protocol.suite != attention_study.SUITE:
         raise UsageError(f"{path} is no run of `vitdeploy attention`", "Name one that it wrote.")
-    kernels: list[Kernel] = []
-    if _kernels_path(path).is_file():
-        kernels = msgspec.json.decode(_kernels_path(path).read_bytes(), type=list[Kernel])
-    return _outcome(run, kernels, path, page)
+    return _outcome(run, _kept_kernels(run, _kernels_path(path)), path, page)
+
+
+def _kept_kernels(run: Run, path: Path) -> list[Kernel]:
+    """The kernels that lie beside a run; none where there is no file of them.
+
+    Raises:
+        UnreadableFile: the file is cut or edited, or of another run.
+    """
+    if not path.is_file():
+        return []
+    try:
+        kernels = msgspec.json.decode(documents.read_bytes(path, what="kernels"), type=list[Kernel])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnreadableFile(f"{path} is not a valid kernels file: {error}", "Remove it.") from error
+    names = {result.case.name for result in run.results}
+    for place, kernel in enumerate(kernels):
+        if kernel.case not in names:
+            raise UnreadableFile(
+                f"{path} is of another run, `$[{place}].case`: {kernel.case[:80]!r} is no case of {run.id}",
+                "Remove it.",
+            )
+    return kernels
 
 
 def _planned(networks: Sequence[str], request: StudyRequest) -> StudyPlan:

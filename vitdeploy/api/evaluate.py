@@ -14,14 +14,15 @@ from vitdeploy.api import evaluate_images, evaluate_reference, official_weights,
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.evaluate_images import ShardReply
 from vitdeploy.api.evaluate_reference import Reference
-from vitdeploy.api.report import evaluation_page
-from vitdeploy.artifacts.manifest import Artifact, open_artifact
+from vitdeploy.api.report import write_evaluation_page
+from vitdeploy.artifacts.manifest import Artifact, digest_of, open_artifact
 from vitdeploy.benchmarks import bench as timing
 from vitdeploy.catalog import packages, registry
 from vitdeploy.devices import computer_facts
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
-from vitdeploy.evaluation import dataset, detections, image_records, prepare, record, summary
+from vitdeploy.evaluation import dataset, detections, image_records, prepare, record, summary, summary_warnings
+from vitdeploy.evaluation.coco import AnnotationSource
 from vitdeploy.evaluation.dataset import DataSetItem
 from vitdeploy.evaluation.image_records import ImageRecords, RecordsHeader
 from vitdeploy.evaluation.prepare import PreparedEvaluation
@@ -232,10 +233,15 @@ def _saved(
     """The evaluation of all records, written to ``out``."""
     images = _records_path(out)
     reference_path = reference.records if isinstance(reference, Reference) else None
-    others = image_records.records(reference_path) if reference_path else None
-    summed = summary.summarize(prepared.kind, prepared.files.classes, image_records.records(images), others)
+    classes = prepared.files.classes
+    others = image_records.checked(reference_path, prepared.kind, len(classes)) if reference_path else None
+    ours = image_records.checked(images, prepared.kind, len(classes))
+    summed = summary.summarize(prepared.kind, classes, ours, others)
+    annotations: Path | None = None
     if prepared.kind == "detections":
-        summed.figures, summed.classes = detections.figures(prepared, images, reference_path)
+        source: AnnotationSource = prepared.files.extra
+        annotations = source.annotations.resolve()
+        summed.figures, summed.classes = detections.figures(request.dataset, source, images, reference_path)
     device = RunDevice(name=request.device, facts=reply.facts)
     frame = provenance.new_run(
         device, timing.make_protocol(), datetime.now(timezone.utc), host=computer_facts.read_facts()
@@ -257,6 +263,8 @@ def _saved(
             asked=len(prepared.items),
             scored=summed.scored,
             items_sha256=dataset.digest(prepared.items),
+            annotations=None if annotations is None else str(annotations),
+            annotations_sha256=None if annotations is None else digest_of(annotations),
         ),
         protocol=prepared.protocol,
         subjects=tuple(map(subject_of, prepared.artifacts)),
@@ -276,29 +284,20 @@ def _saved(
 
 
 def _with_page(outcome: EvalOutcome, request: EvalRequest) -> EvalOutcome:
-    page = evaluation_page([outcome.path], request.runs, outcome.path.with_suffix(".html"))
+    page = write_evaluation_page([(outcome.path, outcome.evaluation)], request.runs, outcome.path.with_suffix(".html"))
     return dataclasses.replace(outcome, page=page)
 
 
 def _warnings(prepared: PreparedEvaluation, summed: summary.AccuracySummary) -> Iterable[str]:
     manifest = prepared.artifacts[0].manifest
-    if manifest.weights.source == "random":
-        yield f"Made with {manifest.weights.words}: the figures say only that everything runs."
     if manifest.weights.remark is not None:
         yield f"The weights are {manifest.weights.words}."
     if manifest.weights.official is not None and manifest.weights.official.restriction is not None:
         yield f"Restricted weights: {manifest.weights.words}."
     yield from registry.notes([manifest.model])
-    if len(prepared.items) < len(prepared.files.items):
-        yield f"Only {len(prepared.items)} of {len(prepared.files.items)} pictures: not the published figure."
-    if summed.not_scored:
-        yield f"{_pictures(summed.not_scored)} not scored and in no figure."
-    if summed.not_finite:
-        yield f"{_pictures(summed.not_finite)} answered with NaN or Inf, and in every figure."
-    if summed.adapted:
-        yield f"{_pictures(summed.adapted)} padded or cut into tiles, which the published protocol does not do."
-    if summed.paired is not None and summed.paired < summed.scored:
-        yield f"The drop is over the {summed.paired} pictures that the reference scored as well."
+    yield from summary_warnings.warnings(
+        summed, weights=manifest.weights.identity, asked=len(prepared.items), images=len(prepared.files.items)
+    )
     parity = manifest.parity
     if parity is not None and not parity.passed:
         yield f"The artifact failed its parity: {parity.reason}."
@@ -312,14 +311,10 @@ def _error(summed: summary.AccuracySummary, out: Path) -> VitdeployError | None:
         return None
     named = "; ".join(f"{problem.image}: {problem.why}" for problem in summed.problems[:MOST_NAMED])
     more = f"; and {summed.not_scored - MOST_NAMED} more" if summed.not_scored > MOST_NAMED else ""
-    message = f"{_pictures(summed.not_scored)} not scored: {named}{more}"
+    message = f"{summary_warnings.pictures(summed.not_scored)} not scored: {named}{more}"
     if {problem.status for problem in summed.problems} == {"uncovered"}:
         return Impossible(message, "Export the sizes that `vitdeploy eval --dry-run` lists, and name all artifacts.")
     return UnreadableFile(message, f"Repair these files; {out} names them all.")
-
-
-def _pictures(count: int) -> str:
-    return "1 picture was" if count == 1 else f"{count} pictures were"
 
 
 def subject_of(artifact: Artifact) -> Subject:

@@ -8,7 +8,8 @@ from pathlib import Path
 from vitdeploy import documents
 from vitdeploy.catalog import registry
 from vitdeploy.errors import Impossible
-from vitdeploy.evaluation import image_records
+from vitdeploy.evaluation import reading
+from vitdeploy.evaluation.record import Evaluation
 from vitdeploy.reports import accuracy
 from vitdeploy.reports import report as reporting
 from vitdeploy.reports.predictions import read as read_predictions
@@ -85,8 +86,12 @@ def evaluation_page(evaluations: Sequence[Path], runs: Sequence[Path], out: Path
     Raises:
         UnreadableFile: an evaluation or a run cannot be read, or ``out`` cannot be written.
     """
-    loaded = [(path, image_records.load(path)) for path in evaluations]
-    page = accuracy.build(loaded, record.load_all(runs))
+    return write_evaluation_page([(path, reading.load(path)) for path in evaluations], runs, out)
+
+
+def write_evaluation_page(evaluations: Sequence[tuple[Path, Evaluation]], runs: Sequence[Path], out: Path) -> Path:
+    """As `evaluation_page`, of evaluations that were read or just made."""
+    page = accuracy.build(evaluations, record.load_all(runs))
     documents.write_bytes(out, registry.load("vitdeploy.reports.as_evaluation:render")(page))
     return out
 

@@ -94,6 +94,12 @@ class Fact(Generic[T]):
         return self._rule is fact_rules.exact
 
     @property
+    def is_amount(self) -> bool:
+        """Whether it is a number that is never below zero: bytes, Hz, cores, GPUs."""
+        counted = self.unit in ("bytes", "Hz", "%") or (self.unit == "" and self.kind == "identity")
+        return self.type in (int, float) and counted
+
+    @property
     def words(self) -> str:
         """Its name in words, without the unit: ``memory``."""
         return self.name.removesuffix("_bytes").replace("_", " ")

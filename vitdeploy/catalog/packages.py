@@ -161,7 +161,7 @@ def _memory() -> Path:
 def _remembered() -> Mapping[str, str]:
     try:
         return msgspec.json.decode(_memory().read_bytes(), type=dict[str, str])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
 
 

@@ -254,7 +254,7 @@ def _facts(name: str, kind: str, rest: str, size: Size | None) -> UserModelFacts
         # The process that started us has described the module a moment ago; on the command line nobody has.
         try:
             facts = msgspec.json.decode(path.read_bytes(), type=UserModelFacts)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             facts = None
     if facts is not None and size is not None and facts.sizes and size not in facts.sizes:
         facts = None  # tried without it, another one was the only one

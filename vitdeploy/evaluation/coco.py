@@ -126,6 +126,15 @@ def find(
     )
 
 
+def annotation_source(path: Path) -> AnnotationSource:
+    """What figures need of an annotation file.
+
+    Raises:
+        UnreadableFile: it is none.
+    """
+    return AnnotationSource(annotations=path, categories=_decode(path, AnnotationFile, "annotation file").categories)
+
+
 def _annotations(name: str, root: Path, split: str) -> Path:
     file = ANNOTATIONS[name].format(split=split)
     candidates = [root / "annotations" / file, root / file]
@@ -144,7 +153,7 @@ def _decode(path: Path, kind: type[T], what: str) -> T:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
         raise UnreadableFile(f"cannot read the {what} {path}: {error.strerror}", "Check the path.") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableFile(f"{path} is no {what}: {error}", "Use one in COCO's format.") from error
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from vitdeploy.catalog import registry
 from vitdeploy.evaluation import image_records
 from vitdeploy.evaluation.coco import AnnotationSource
-from vitdeploy.evaluation.prepare import PreparedEvaluation
 from vitdeploy.evaluation.record import ClassFigure, Figure
 from vitdeploy.evaluation.summary import known
 from vitdeploy.results import stats
@@ -18,24 +17,24 @@ GROUPS = 20
 
 
 def figures(
-    prepared: PreparedEvaluation, ours: Path, theirs: Path | None
+    dataset: str, source: AnnotationSource, ours: Path, theirs: Path | None
 ) -> tuple[tuple[Figure, ...], tuple[ClassFigure, ...]]:
     """The figures and those of each category, from the records of all pictures.
 
     Args:
+        dataset: ``coco`` or ``lvis``.
         ours: records of the artifact.
         theirs: records of the reference; None: there is none.
     """
-    extra: AnnotationSource = prepared.files.extra
-    lvis = prepared.files.name == "lvis"
+    lvis = dataset == "lvis"
     scored = [int(record.image) for record in image_records.records(ours) if record.status == "scored"]
     if theirs is not None:
         other = {int(record.image) for record in image_records.records(theirs) if record.status == "scored"}
         scored = [image for image in scored if image in other]
     truth: Any = registry.load("vitdeploy.evaluation.by_pycocotools:AveragePrecision")(
-        extra.annotations, scored, lvis=lvis
+        source.annotations, scored, lvis=lvis
     )
-    names = registry.load("vitdeploy.evaluation.by_pycocotools:FIGURES")[prepared.files.name]
+    names = registry.load("vitdeploy.evaluation.by_pycocotools:FIGURES")[dataset]
     mine = truth.evaluate(_results(ours, set(scored)))
     reference = None if theirs is None else truth.evaluate(_results(theirs, set(scored)))
     values: list[float] = mine.percents()
@@ -52,7 +51,7 @@ def figures(
         _figure(name, values[place], None if others is None else others[place], [row[place] for row in left_out])
         for place, name in enumerate(names)
     )
-    return shown, _classes(extra, mine, reference)
+    return shown, _classes(source, mine, reference)
 
 
 def _figure(name: str, value: float, other: float | None, left_out: list[float]) -> Figure:
@@ -71,7 +70,7 @@ def _figure(name: str, value: float, other: float | None, left_out: list[float])
     )
 
 
-def _classes(extra: AnnotationSource, mine: Any, reference: Any) -> tuple[ClassFigure, ...]:
+def _classes(source: AnnotationSource, mine: Any, reference: Any) -> tuple[ClassFigure, ...]:
     ours: Mapping[int, float] = dict(mine.classes())
     others: Mapping[int, float] = {} if reference is None else dict(reference.classes())
     return tuple(
@@ -81,7 +80,7 @@ def _classes(extra: AnnotationSource, mine: Any, reference: Any) -> tuple[ClassF
             count=mine.count(category.id),
             reference=known(others.get(category.id)),
         )
-        for category in extra.categories
+        for category in source.categories
     )
 
 

@@ -12,8 +12,8 @@ import msgspec
 
 from vitdeploy import documents
 from vitdeploy.errors import UnreadableFile, UsageError
-from vitdeploy.evaluation import record
-from vitdeploy.evaluation.record import Evaluation, ImageRecord
+from vitdeploy.evaluation import record_faults
+from vitdeploy.evaluation.record import ImageRecord
 
 SCHEMA = 1
 
@@ -136,21 +136,26 @@ def records(path: Path) -> Iterator[ImageRecord]:
             yield record
 
 
-def load(path: Path) -> Evaluation:
-    """Read an evaluation, and compare the records of its pictures with it where they lie beside it.
+def checked(path: Path, kind: str, classes: int) -> Iterator[ImageRecord]:
+    """The records of a file, of pictures that are there once and with values that can be true.
+
+    Args:
+        kind: a key of `summary.METRICS`.
+        classes: how many there are; 0 where there are none.
 
     Raises:
-        UnreadableFile: as `record.load`, or the records are not those that it was summed up from.
+        UnreadableFile: as `records`, or a record cannot be true.
     """
-    evaluation = record.load(path)
-    images = path.parent / evaluation.images_file
-    try:
-        changed = images.is_file() and digest(images) != evaluation.images_sha256
-    except OSError as error:
-        raise UnreadableFile(f"cannot read {images}: {error.strerror}", "Check its permissions.") from error
-    if changed:
-        raise UnreadableFile(f"{images} is not what {path} was summed up from", "Evaluate again.")
-    return evaluation
+    names: set[str] = set()
+    for number, record in enumerate(records(path), 2):
+        faults = (f"`$.{field}`: {why}" for field, why in record_faults.image_faults(record, kind, classes))
+        why = next(faults, None)
+        if record.image in names:
+            why = f"`$.image`: {record.image[:80]!r} is there twice"
+        if why is not None:
+            raise UnreadableFile(f"line {number} of {path} holds what cannot be true, {why}", "Evaluate again.")
+        names.add(record.image)
+        yield record
 
 
 def digest(path: Path) -> str:
@@ -168,5 +173,5 @@ def _record(line: bytes) -> ImageRecord | None:
         return None
     try:
         return msgspec.json.decode(line, type=ImageRecord)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

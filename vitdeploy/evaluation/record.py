@@ -1,4 +1,4 @@
-"""What an evaluation found: one record a picture, and the document that sums them up.
+"""What an evaluation found: one record a picture, and the document that sums them up; `reading.load` reads it.
 
 # Evaluation schema history (newest first):
 #   1  first version
@@ -13,8 +13,6 @@ import msgspec
 from vitdeploy import documents
 from vitdeploy.catalog.spec import Head, Io, Size
 from vitdeploy.catalog.variant import Variant
-from vitdeploy.errors import UnreadableFile
-from vitdeploy.evaluation import record_faults
 from vitdeploy.results.record import RunDevice, Version
 
 SCHEMA = 1
@@ -132,6 +130,9 @@ class DataSet(_Record, frozen=True, kw_only=True):
     scored: int
     items_sha256: str
     """Of the names and sizes of the pictures' files that were asked for."""
+    annotations: str | None = None
+    """Path of the annotation file that average precision is computed with."""
+    annotations_sha256: str | None = None
 
 
 class CrossCheck(_Record, frozen=True, kw_only=True):
@@ -181,19 +182,6 @@ class Evaluation(_Record, frozen=True, kw_only=True):
     images_file: str
     """The records of all pictures, one a line, beside this file."""
     images_sha256: str
-
-
-def load(path: Path) -> Evaluation:
-    """Read an evaluation.
-
-    Raises:
-        UnreadableFile: truncated, empty, of a newer schema, with fields that are unknown, or with values that cannot
-            be true.
-    """
-    evaluation = documents.read(path, Evaluation, schema=SCHEMA, what="evaluation")
-    for field, why in record_faults.faults(evaluation):
-        raise UnreadableFile(f"{path} holds what cannot be true, `$.{field}`: {why}", "Evaluate again.")
-    return evaluation
 
 
 def save(evaluation: Evaluation, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -181,12 +182,18 @@ def _evaluate_jobs(
     return tuple(evaluating.run())
 
 
+_ID = re.compile(r"evals-[0-9a-f]{12}")
+
+
 def _id_of(folder: Path) -> str:
     """What the workers know these evaluations by: drawn once, and the same when a sweep is resumed."""
     path = folder / "id"
     if not path.exists():
         documents.write_bytes(path, f"evals-{os.urandom(6).hex()}".encode())
-    return path.read_text()
+    name = documents.read_bytes(path, what="id").decode(errors="replace")
+    if _ID.fullmatch(name) is None:
+        raise UnreadableFile(f"{path} holds {name[:80]!r}, which is no id of evaluations", "Remove it.")
+    return name
 
 
 def _evaluations(plan: SweepPlan) -> list[EvalJob]:

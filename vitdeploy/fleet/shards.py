@@ -15,6 +15,7 @@ from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.fleet import tasks
 from vitdeploy.fleet.messages import MissingArtifacts
 from vitdeploy.fleet.trial_files import worker_folder
+from vitdeploy.results.quantities import CountOrZero
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,13 @@ def evaluate_task(task: ShardTask) -> ShardRecords | MissingArtifacts:
     return ShardRecords(facts=reply.facts, threads=reply.threads, records=out.read_bytes())
 
 
+class _ShardFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept beside the records of a shard."""
+
+    facts: Mapping[str, Any]
+    threads: CountOrZero
+
+
 class ShardFiles:
     """The client's folder of the shards of one evaluation. A shard is there whole or not at all."""
 
@@ -65,7 +73,7 @@ class ShardFiles:
 
     def missing(self) -> list[int]:
         """The shards that are not there."""
-        return [index for index in range(self._count) if not self._about(index).is_file()]
+        return [index for index in range(self._count) if self._reply(index) is None]
 
     def keep(self, index: int, shard: ShardRecords) -> None:
         """Write a shard; its facts come last, so that a shard that has them is whole.
@@ -74,7 +82,8 @@ class ShardFiles:
             UnreadableFile: the folder cannot be written.
         """
         documents.write_bytes(self.path(index), shard.records)
-        documents.write_bytes(self._about(index), msgspec.json.encode({"facts": shard.facts, "threads": shard.threads}))
+        facts = _ShardFacts(facts=shard.facts, threads=shard.threads)
+        documents.write_bytes(self._about(index), msgspec.json.encode(facts))
 
     def path(self, index: int) -> Path:
         """A shard's file of records."""
@@ -86,8 +95,16 @@ class ShardFiles:
 
     def replies(self) -> list[ShardReply]:
         """The device facts and threads of each shard that is there."""
-        paths = [self._about(index) for index in range(self._count)]
-        return [ShardReply(**msgspec.json.decode(path.read_bytes())) for path in paths if path.is_file()]
+        replies = map(self._reply, range(self._count))
+        return [reply for reply in replies if reply is not None]
+
+    def _reply(self, index: int) -> ShardReply | None:
+        """None where a shard is not there, or its file was cut or edited: it is evaluated again."""
+        try:
+            about = msgspec.json.decode(self._about(index).read_bytes(), type=_ShardFacts)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        return ShardReply(facts=dict(about.facts), threads=about.threads)
 
     def _about(self, index: int) -> Path:
         return self._folder / f"{index}.facts.json"

@@ -19,7 +19,7 @@ from vitdeploy.errors import Impossible, UsageError, VitdeployError
 from vitdeploy.fleet.messages import DeviceSurvey
 from vitdeploy.fleet.plan import SweepCase
 from vitdeploy.fleet.trial_files import TrialFiles
-from vitdeploy.results import record
+from vitdeploy.results import consistency, record
 from vitdeploy.results.record import Protocol, Run, Trial
 
 UNSURVEYED: Compute = "cpu"
@@ -167,6 +167,14 @@ def fill_row(
     )
     row.error = error or case_trials.refusal(row.job, device, protocol)
     row.manifest_sha256 = case_trials.manifest_digest(artifact)
+    if artifact is not None:
+        digest, case_timed = artifact.manifest.sha256, row.job.case
+        # A file of a trial that was edited is no trial: the run would be refused for it wherever it is read.
+        row.trials = {
+            trial_id: trial
+            for trial_id, trial in row.trials.items()
+            if not any(consistency.trial_faults(trial, case_timed, digest))
+        }
 
 
 def with_device(frame: Run, device: str, survey: DeviceSurvey, *, alone: bool, begun: bool, out: Path) -> Run:

@@ -28,7 +28,7 @@ class TrialFiles:
         self.folder = folder
 
     def keep(self, trial: Trial) -> bool:
-        """Write a trial down; False: one of this id is there, which counts.
+        """Write a trial down; False: one of this id is there, which counts. A file that is none is replaced.
 
         Raises:
             UnreadableFile: the folder cannot be written.
@@ -43,19 +43,23 @@ class TrialFiles:
                 stream.write(msgspec.json.encode(trial))
                 stream.flush()
                 os.fsync(stream.fileno())
-            return _place(part, path)
+            placed = _place(part, path)
+            if not placed and self.find(trial.id) is None:
+                part.replace(path)
+                placed = True
         except OSError as error:
             raise documents.cannot_write(path, error) from error
         finally:
             if part is not None:
                 with contextlib.suppress(OSError):
                     part.unlink(missing_ok=True)
+        return placed
 
     def find(self, trial_id: str) -> Trial | None:
         """The trial of this id; None where there is none, or a file that is not one."""
         try:
             trial = msgspec.json.decode(self._path(trial_id).read_bytes(), type=Trial)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return trial if trial.id == trial_id else None
 

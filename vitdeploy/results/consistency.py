@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from vitdeploy.artifacts import manifest_faults
-from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.catalog.fact_table import TABLE, DeviceFacts
 from vitdeploy.errors import UnreadableFile
+from vitdeploy.results import validity
 
 if TYPE_CHECKING:
     from vitdeploy.results.record import Case, Result, Run, Stages, Trial, Turns
@@ -121,6 +122,11 @@ def _duel_faults(run: "Run") -> Iterator[Fault]:
         return
     if run.duel.pairs > run.duel.most_pairs:
         yield "$.duel.pairs", f"{run.duel.pairs} of at most {run.duel.most_pairs}"
+    if all(result.status != "failed" for result in run.results):
+        there = len({trial.pair for result in run.results for trial in result.trials if trial.pair is not None})
+        lost = sum(reason.code == validity.LOST for result in run.results for reason in result.reasons)
+        if run.duel.pairs > there + lost:
+            yield "$.duel.pairs", f"{run.duel.pairs}, and {there} pairs are in the file"
     sides = [[result.case for result in run.results if result.side == side] for side in ("A", "B")]
     for place, (before, after) in enumerate(zip(*sides, strict=False)):
         if before != after and after in sides[0]:
@@ -272,7 +278,8 @@ def moment_fault(text: str) -> str | None:
         return f"{text!r} is no date and time"
     if at.tzinfo is None:
         return f"{text!r} has no offset from UTC"
-    if not EARLIEST <= at <= datetime.now(timezone.utc) + AHEAD:
+    now = datetime.now(timezone.utc)
+    if at < EARLIEST or at > now + AHEAD > EARLIEST + AHEAD:  # a clock before 2020 tells no future
         return f"{text} is before {EARLIEST:%Y} or in the future"
     return None
 
@@ -295,6 +302,9 @@ def _equal(samples_ns: Sequence[int]) -> bool:
 def _number_faults(path: str, facts: Mapping[str, Any]) -> Iterator[Fault]:
     """Numbers among facts that no machine has; facts are of any type, so no type of ours refuses them."""
     for name, value in facts.items():
+        fact = TABLE.get(name.rpartition(" ")[2])  # behind its device's name in a run of many
+        if fact is not None and fact.is_amount and fact.holds(value) and value < 0:
+            yield f"{path}.{name}", f"{value} is no amount of that"
         if isinstance(value, Mapping):
             yield from _number_faults(f"{path}.{name}", cast("Mapping[str, Any]", value))
         elif isinstance(value, int | float) and abs(value) > _LARGEST_FACT:

@@ -30,6 +30,9 @@ SPINNING = "1"
 Source: onnxruntime_session_options_config_keys.h, ``session.intra_op.allow_spinning``.
 """
 
+_NO_THREAD = "Resource temporarily unavailable"
+"""The system's words for EAGAIN, in ONNX Runtime's message where its pool gets no thread."""
+
 _ELEMENTS = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
@@ -69,7 +72,10 @@ class OrtSession(LoadedSession):
             self._session: Any = ort.InferenceSession(str(file), settings, providers=[PROVIDER], enable_fallback=0)
         except Exception as error:
             raise ToolchainFailed(
-                f"ONNX Runtime {ort.__version__} refuses {file}: {error}", "Export the model again."
+                f"ONNX Runtime {ort.__version__} refuses {file}: {error}",
+                "Raise the limit of processes, `ulimit -u`, or end some."
+                if _NO_THREAD in str(error)
+                else "Export the model again.",
             ) from error
         super().__init__(
             checked(manifest["inputs"], _tensors(self._session.get_inputs()), file),

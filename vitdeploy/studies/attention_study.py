@@ -4,12 +4,14 @@ Three kinds of series, each with linear and softmax attention: the module at equ
 arithmetic (the linear one is made wider), and whole networks. Everything is derived from the run.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from vitdeploy.catalog.model_table import ATTENTION_HEAD_DIM
 from vitdeploy.catalog.spec import Size
+from vitdeploy.results.quantities import CountOrZero, Milliseconds
 from vitdeploy.results.record import By, Result, Run
 from vitdeploy.studies import paired_rounds, published
 from vitdeploy.studies.paired_rounds import Crossing, Estimate
@@ -25,6 +27,8 @@ FIGURE_4_SIDES: Final = (24, 32, 40)
 
 UPPER: Final = 1024
 """From this many pixels on the exponent is fitted once more: small maps cost what a call costs."""
+
+_MODULE = re.compile(r"attention_w(?P<width>[1-9]\d{0,8})", re.ASCII)
 
 Kind = Literal["equal width", "equal arithmetic", "network"]
 
@@ -78,9 +82,9 @@ class Kernel:
     """What ran, by the runtime's own profiler."""
 
     case: str
-    graph: Mapping[str, int]
+    graph: Mapping[str, CountOrZero]
     """Operator → count, in the file."""
-    ran_ms: Mapping[str, float]
+    ran_ms: Mapping[str, Milliseconds]
     """Operator → ms of an inference; empty where the runtime tells none."""
     said: str | None
     """Why it tells none."""
@@ -133,8 +137,8 @@ def study(run: Run, table: published.PublishedTable, kernels: Iterable[Kernel] =
 
 def module_width(result: Result) -> int | None:
     """Channels of an attention module alone; None for a network."""
-    model = result.case.model
-    return int(model.removeprefix("attention_w")) if model.startswith("attention_w") else None
+    matched = _MODULE.fullmatch(result.case.model)
+    return int(matched["width"]) if matched else None
 
 
 def macs_per_pixel(width: int, pixels: int, *, softmax: bool) -> int:
