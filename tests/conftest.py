@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Point the store, the logs, the memory of imports, the hub's cache and the machine's lock to temporary folders."""
-    own = {"XDG_CACHE_HOME": "cache", "HF_HOME": "hub", "VITDEPLOY_LOCK_DIR": "lock"}
+    """Point the store, the logs, the calibrations, the hub's cache and the machine's lock to temporary folders."""
+    own = {"XDG_CACHE_HOME": "cache", "XDG_DATA_HOME": "data", "HF_HOME": "hub", "VITDEPLOY_LOCK_DIR": "lock"}
     before = {name: os.environ.get(name) for name in own}
     os.environ.update({name: str(tmp_path_factory.mktemp(folder)) for name, folder in own.items()})
     yield

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.doubles import artifacts, make_run
+from tests.doubles import artifacts, edited, make_run
 from vitdeploy.artifacts import manifest, parity, recorded_parity
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact, Manifest, Metric, open_artifact
 from vitdeploy.artifacts.store import Store
@@ -70,6 +70,32 @@ def test_a_field_with_another_value_is_refused(proven: Artifact, name: str):
     edit(proven, lambda document: document.update({name: other_value(document[name])}))
     with pytest.raises(UnreadableFile):
         open_artifact(proven.folder)
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "of an older version"])
+def test_every_field_with_every_hostile_value_is_refused_or_harmless(proven: Artifact, signed: bool):
+    path = proven.folder / MANIFEST
+    edit(proven, lambda document: None, signed=signed)
+    plain = json.loads(path.read_text())
+    refused = read = 0
+    for place, value, data in edited.documents(plain):
+        path.write_bytes(data)
+        try:
+            opened = open_artifact(proven.folder)
+        except UnreadableFile:
+            refused += 1
+            continue
+        read += 1
+        assert not signed or value == edited.at(plain, place), (place, value)
+        assert opened.manifest.batch >= 1
+        assert opened.file.parent == proven.folder
+        assert opened.manifest.sha256 == proven.manifest.sha256
+    for broken in edited.cut(json.dumps(plain).encode()):
+        path.write_bytes(broken)
+        with pytest.raises(UnreadableFile):
+            open_artifact(proven.folder)
+    print(f"manifest: {refused} refused, {read} harmless")
+    assert refused > 800
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -60,11 +60,11 @@ class Lab:
         self.address = json.loads(file.read_text())["address"]
         return started
 
-    def worker(self, resources: str) -> subprocess.Popen[str]:
+    def worker(self, resources: str, *more: str) -> subprocess.Popen[str]:
         """A real ``dask worker`` without a nanny: killed, it stays dead."""
         words = ["worker", self.address, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--host", "127.0.0.1"]
         words += ["--resources", resources, "--local-directory", str(self.folder / "dask")]
-        return self._dask(*words, "--death-timeout", "60")
+        return self._dask(*words, "--death-timeout", "60", *more)
 
     def sweep(self, plan: Path, *words: str, there: bool = True) -> subprocess.Popen[str]:
         """The client: ``vitdeploy sweep PLAN --out run.json``."""

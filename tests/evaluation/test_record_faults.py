@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "records elsewhere": (lambda made: made.update(images_file="../../x"), "$.images_file"),
     "records without a name": (lambda made: made.update(images_file=""), "$.images_file"),
     "records of NUL": (lambda made: made.update(images_file="a\0"), "$.images_file"),
-    "batch 0": (lambda made: made["subjects"][0].update(batch=0), "$.subjects[0]"),
+    "batch 0": (lambda made: made["subjects"][0].update(batch=0), "$.subjects[0].batch"),
 }
 
 

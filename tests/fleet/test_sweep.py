@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.doubles import make_run
+from tests.doubles import edited, make_run
 from tests.doubles.fleet_lab import Lab, told, wait_until
 from vitdeploy.cli.main import main
 from vitdeploy.errors import DeviceError, MissingPackage, UnreadableFile, UsageError
@@ -152,6 +152,50 @@ def test_a_client_that_is_killed_goes_on_where_it_was(lab: Lab):
     assert len(after) == len(set(after)) == 12, said
     assert before < set(after)
     assert "trials are there" in said
+
+
+@pytest.mark.slow
+def test_two_hundred_trials_on_three_workers_are_kept_once_each(lab: Lab):
+    lab.scheduler()
+    for _ in range(3):
+        lab.worker("device:one=1", "--preload", "tests.doubles.fast_trials")
+    client = lab.sweep(lab.plan(devices=("one",), trials=TRIALS, wait_s=60))
+    peaks: list[int] = []
+    wait_until(lambda: client.poll() is not None or peaks.append(peak_bytes(client.pid)), 170.0)
+    said = told(client)
+    assert client.returncode == 0, said
+    assert f"{TRIALS} trials were taken" in said
+    assert len(lab.trials()) == len(set(lab.trials())) == TRIALS, said
+    (result,) = record.load(lab.folder / "run.json").results
+    assert sorted(trial.order for trial in result.trials) == list(range(TRIALS))
+    assert not (lab.folder / "run.trials").exists()
+    print(f"peak of the client: {max(peaks) / 2**20:.0f} MiB")
+    assert max(peaks) < 2**30
+
+
+TRIALS = 200
+
+
+def peak_bytes(pid: int) -> int:
+    """The most memory that a process has had resident so far; 0: it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+def test_a_file_that_is_no_trial_is_replaced_by_the_next_trial_of_its_id(tmp_path: Path):
+    """Planted: a cut file of a trial kept its name, and the trial was in memory only."""
+    row = make_run.row("efficientvit_b1", "onnx-fp32", 7.0, seed=1, trials=1, count=10)
+    trial = record.Trial(
+        **{**{name: getattr(row.trials[0], name) for name in row.trials[0].__struct_fields__}, "id": "run-1/0/0"}
+    )
+    files = TrialFiles(tmp_path)
+    for broken in edited.BROKEN:
+        (tmp_path / "0-0.json").write_bytes(broken)
+        assert files.keep(trial)
+        assert files.find("run-1/0/0") == trial
 
 
 @pytest.mark.slow

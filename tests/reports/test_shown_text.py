@@ -9,14 +9,28 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.doubles import make_run
+from tests.doubles import make_run, small_evaluations
+from vitdeploy.benchmarks import reproduce as tables
 from vitdeploy.catalog import registry
 from vitdeploy.cli import console
 from vitdeploy.cli.console import CommandOutput, Table
 from vitdeploy.errors import UnreadableFile, VitdeployError
-from vitdeploy.reports import as_html, report, shown_text
-from vitdeploy.results import record
+from vitdeploy.evaluation import reading
+from vitdeploy.reports import (
+    accuracy,
+    as_attention,
+    as_evaluation,
+    as_history,
+    as_html,
+    as_reproduction,
+    report,
+    shown_text,
+)
+from vitdeploy.reports.pages import chart_page
+from vitdeploy.results import history, record
 from vitdeploy.results.record import Run
+from vitdeploy.studies import attention_study, reproduction
+from vitdeploy.studies.attention_study import Kernel
 
 HOSTILE = (
     "x\x00\x07\x1b[31mred\x1b]0;title\x07\x9b1m\u202egnp.\u2066\u200b\ufeff\u2028::stop-commands::t\r\n"
@@ -163,3 +177,67 @@ def test_progress_leaves_names_between_colons_alone(capsys: pytest.CaptureFixtur
     console.progress("module:m:build")
     console._stderr.cache_clear()
     assert "module:m:build" in capsys.readouterr().err
+
+
+def study_pages(kind: str, text: str) -> Iterator[tuple[str, bytes]]:
+    """The page of a study with the text in one field after another, of its run and of what lies beside it."""
+    reproduced = kind == "reproduction"
+    suite = reproduction.suite_of("cityscapes", quick=True) if reproduced else attention_study.SUITE
+    plain = small_run()
+    good = msgspec.structs.replace(plain, protocol=msgspec.structs.replace(plain.protocol, suite=suite))
+    data = msgspec.to_builtins(good)
+    for path in text_fields(data):
+        try:
+            run = msgspec.convert(planted(data, path, text), Run)
+        except (msgspec.ValidationError, UnreadableFile):
+            continue
+        name = ".".join(map(str, path))
+        if reproduced:
+            found = reproduction.reproduce("cityscapes", tables.find("cityscapes"), run)
+            yield name, as_reproduction.render(found)
+            continue
+        kernels = [Kernel(case=text, graph={text: 1}, ran_ms={text: 1.0}, said=None)]
+        kernels.append(Kernel(case=text, graph={}, ran_ms={}, said=text))
+        yield name, as_attention.render(attention_study.study(run, tables.find("attention"), kernels))
+
+
+def evaluation_pages(folder: Path, text: str) -> Iterator[tuple[str, bytes]]:
+    """The page of an evaluation with the text in one field after another."""
+    path = small_evaluations.evaluation(folder, "segmentation")
+    data = json.loads(path.read_text())
+    evaluation = reading.load(path)
+    for place in text_fields(data):
+        try:
+            changed = msgspec.convert(planted(data, place, text), type(evaluation))
+        except msgspec.ValidationError:
+            continue
+        yield ".".join(map(str, place)), as_evaluation.render(accuracy.build([(path, changed)], [small_run()]))
+
+
+def history_pages(folder: Path, text: str) -> Iterator[tuple[str, bytes]]:
+    """The page of a history with the text in one field after another of one of its runs."""
+    record.save(msgspec.structs.replace(small_run(), id="other", started_utc="2026-02-01T00:00:00Z"), folder / "o.json")
+    for name, run in runs(text):
+        (folder / "run.json").write_bytes(msgspec.json.encode(run))
+        try:
+            read = history.read([folder / "run.json"])
+        except UnreadableFile:
+            continue
+        yield name, as_history.render(read)
+
+
+@pytest.mark.parametrize("kind", ["attention", "reproduction", "evaluation", "history"])
+def test_no_page_lets_a_hostile_text_through(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
+    """Charts are drawn by a process of their own, of data that the page holds as JSON: here none are drawn."""
+    monkeypatch.setattr(chart_page, "still", lambda _: None)
+    text = HOSTILE.replace("\ud800", "") + "</script><img src=x onerror=alert(1)>"
+    pages = {"evaluation": evaluation_pages, "history": history_pages}
+    shown = pages[kind](tmp_path, text) if kind in pages else study_pages(kind, text)
+    checked = 0
+    for name, page in shown:
+        body = re.sub(r"<script(?! id=\"data\").*?</script>", "", page.decode(), flags=re.DOTALL)
+        assert not HIDDEN.search(body), (kind, name, HIDDEN.search(body))
+        assert "<img src=x" not in body, (kind, name)
+        checked += 1
+    print(f"{kind}: {checked} pages with a hostile text")
+    assert checked > 25

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.doubles import make_run
+from tests.doubles import edited, make_run
 from vitdeploy.errors import UnreadableFile, error_classes
 from vitdeploy.reports import as_csv, as_json, as_markdown, report
 from vitdeploy.results import baselines, comparison, history, lineage, record, validity
@@ -88,6 +88,14 @@ REFUSED: dict[str, tuple[Edit, str]] = {
         lambda run: trials(run)[0].update(started_utc="2026-13-01T00:00:00Z"),
         "$.results[0].trials[0].started_utc",
     ),
+    "-4 cores": (lambda run: run["device"]["facts"].update(cores_physical=-4), "$.device.facts.cores_physical"),
+    "-1 bytes of memory": (lambda run: run["host"].update(memory_bytes=-1), "$.host.memory_bytes"),
+    "-4 cores of one of many": (
+        lambda run: run["device"]["facts"].update({"orin-1 cores_logical": -4}),
+        "$.device.facts.orin-1 cores_logical",
+    ),
+    "-1 operations": (lambda run: row(run).update(macs=-1), "$.results[0].macs"),
+    "-1 parameters": (lambda run: row(run).update(params=-1), "$.results[0].params"),
     "no samples": (lambda run: trials(run)[0].update(samples_ns=[]), "$.results[0].trials[0].samples_ns"),
     "a fact of 400 digits": (lambda run: run["device"]["facts"].update(memory_bytes=10**400), "memory_bytes"),
     "a copy that is moved by a nanosecond": (
@@ -187,6 +195,7 @@ DUEL = {"names": ["a", "b"], "pairs": 3, "most_pairs": 3, "alpha": 0.01, "max_sl
     ("changes", "crossed", "field"),
     [
         ({"pairs": 4}, False, "$.duel.pairs"),
+        ({"pairs": 20, "most_pairs": 20}, False, "$.duel.pairs"),
         ({"alpha": 0.5}, False, "$.duel.alpha"),
         ({}, True, "$.results"),
         ({}, False, None),
@@ -208,6 +217,35 @@ def test_a_duel_whose_sides_are_crossed_or_whose_numbers_cannot_be_is_refused(
     with pytest.raises(UnreadableFile) as refusal:
         record.parse(data, "edited.json")
     assert field in refusal.value.message
+
+
+def test_every_field_of_a_duel_with_every_hostile_value_is_refused_derived_again_or_harmless():
+    rows = [make_run.row("efficientvit_b1", "onnx-fp32", 7, seed=i, trials=3, count=12) for i in range(2)]
+    sides = [
+        msgspec.structs.replace(
+            row, side="AB"[place], trials=tuple(msgspec.structs.replace(t, pair=n) for n, t in enumerate(row.trials))
+        )
+        for place, row in enumerate(rows)
+    ]
+    plain = document(make_run.run(*sides)) | {"duel": DUEL}
+    good = record.parse(json.dumps(plain).encode(), "good")
+    figures = [result.summary for result in good.results]
+    refused = read = 0
+    for place, value, data in edited.documents(plain):
+        try:
+            run = record.parse(data, "edited.json")
+        except UnreadableFile:
+            refused += 1
+            continue
+        read += 1
+        if not set(place) & set(MEASURED):
+            assert all(one.summary is None or one.summary in figures for one in run.results), (place, value)
+        if place[0] == "duel" or read % 10 == 0:
+            with contextlib.suppress(*error_classes()[1:]):
+                comparison.duel(run)
+    print(f"duel: {refused} refused, {read} derived again or harmless")
+    assert refused > 800
+    assert read > 100
 
 
 def test_fewer_trials_than_planned_are_told_whatever_the_file_says():
@@ -334,5 +372,6 @@ def test_every_field_with_every_hostile_value_is_refused_derived_again_or_harmle
             if value in ("", "\x1b[2J::error::", 7) or read % 5 == 0:
                 path.write_bytes(data)
                 read_everywhere(path, base, tmp_path)
+    print(f"run: {refused} refused, {read} derived again or harmless")
     assert refused > 1500
     assert read > 100

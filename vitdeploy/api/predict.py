@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from vitdeploy import documents
 from vitdeploy.api.devices import reachable, ready_there
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.catalog import registry, user_models
-from vitdeploy.catalog.spec import ModelSpec
+from vitdeploy.catalog.spec import ModelSpec, is_user_model
 from vitdeploy.devices.inventory import Device
-from vitdeploy.errors import Impossible
+from vitdeploy.errors import Impossible, UnreadableFile
 from vitdeploy.images import labels, photos, postprocess, sam_predict
 from vitdeploy.inference.open_device import OpenDevice, open_device
 from vitdeploy.processes import child_reply
@@ -117,6 +118,7 @@ def _predicted(request: PredictRequest, artifact: Artifact, progress: Progress) 
         outputs = place.outputs(ready, postprocess.model_inputs(photo, manifest, spec))
     described = ready.manifest.outputs[0]
     answer = postprocess.first_output(outputs[described.name], described.layout)
+    _check_answer(answer, artifact, spec)
     spec = replace(spec, preprocessing=used)
     draw = _upsampled if spec.task == "super-resolution" else _classified
     return replace(draw(request, photo, answer, artifact, spec), device=device.name, computed_on=place.words)
@@ -155,6 +157,28 @@ def _classified(request: PredictRequest, photo: Any, answer: Any, artifact: Arti
         weights=manifest.weights.words,
         preprocessing=used.words,
     )
+
+
+def _check_answer(answer: NDArray[Any], artifact: Artifact, spec: ModelSpec) -> None:
+    """Refuse an answer that is not of the model that the manifest names: its classes would have wrong names.
+
+    Raises:
+        UnreadableFile: the manifest names another model than the file's.
+    """
+    scores = np.issubdtype(answer.dtype, np.floating)
+    fits = {
+        "classification": answer.ndim == 1 or not scores,
+        "segmentation": answer.ndim == 3 or (answer.ndim == 2 and not scores),
+        "super-resolution": answer.ndim == 3 and len(answer) == 3,
+    }
+    counted = scores and spec.task in ("classification", "segmentation") and not is_user_model(spec.name)
+    if not fits.get(spec.task, True) or (counted and len(answer) != spec.classes):
+        shape = "x".join(map(str, answer.shape)) or "one number"
+        raise UnreadableFile(
+            f"{artifact.file} answers {shape}, which is no {spec.task} of {artifact.manifest.model}: "
+            "its manifest names another model",
+            "Export the model again.",
+        )
 
 
 def _masks(

@@ -95,6 +95,8 @@ def _amounts(manifest: "Manifest") -> Iterator[Fault]:
 
 def _shape_faults(manifest: "Manifest") -> Iterator[Fault]:
     for side, tensors in (("inputs", manifest.inputs), ("outputs", manifest.outputs)):
+        if not tensors:
+            yield side, "a file without any"
         for place, tensor in enumerate(tensors):
             if any(length < 1 for length in tensor.shape):
                 yield f"{side}[{place}].shape", f"{list(tensor.shape)}"

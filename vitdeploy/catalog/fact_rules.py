@@ -28,7 +28,10 @@ def within(share: float) -> Rule:
     def near(mine: Any, other: Any) -> bool:
         if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in (mine, other)):
             return mine == other
-        return abs(mine - other) <= share * max(abs(mine), abs(other))
+        try:
+            return abs(mine - other) <= share * max(abs(mine), abs(other))
+        except OverflowError:  # a whole number beyond any float
+            return mine == other
 
     return near
 

@@ -6,16 +6,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from vitdeploy import documents
 from vitdeploy.catalog.spec import Head, Io, Size
 from vitdeploy.catalog.variant import Variant
+from vitdeploy.results.quantities import Count, CountOrZero
 from vitdeploy.results.record import RunDevice, Version
 
 SCHEMA = 1
+
+Pixels = Annotated[int, msgspec.Meta(ge=0, le=2**60)]
+"""Of a whole data set."""
 
 Status = Literal["scored", "unreadable", "missing", "uncovered"]
 """``unreadable``: the picture or its label cannot be read; ``missing``: one of them is not there; ``uncovered``: no
@@ -84,7 +88,7 @@ class ClassFigure(_Record, frozen=True, kw_only=True):
 
     name: str
     value: float | None
-    count: int
+    count: Pixels
     """Labeled pixels, pictures or masks."""
     reference: float | None = None
 
@@ -98,7 +102,7 @@ class Subject(_Record, frozen=True, kw_only=True):
     target: str
     attention: str
     size: Size
-    batch: int
+    batch: Count
     precision: str
     head: Head
     io: Io
@@ -108,7 +112,7 @@ class Subject(_Record, frozen=True, kw_only=True):
     """Of the checkpoint's file."""
     official: str | None = None
     """Name of the official checkpoint that it is; None: none that was known."""
-    images: int = 0
+    images: CountOrZero = 0
     """How many pictures it answered."""
 
     @property
@@ -123,11 +127,11 @@ class DataSet(_Record, frozen=True, kw_only=True):
     name: str
     split: str
     root: str
-    images: int
+    images: CountOrZero
     """In the split."""
-    asked: int
+    asked: CountOrZero
     """Evaluated: all of them, or as many as ``--limit`` says."""
-    scored: int
+    scored: CountOrZero
     items_sha256: str
     """Of the names and sizes of the pictures' files that were asked for."""
     annotations: str | None = None
@@ -140,7 +144,7 @@ class CrossCheck(_Record, frozen=True, kw_only=True):
 
     library: str
     figure: str
-    images: int
+    images: CountOrZero
     ours: float
     theirs: float
 
@@ -163,7 +167,7 @@ class Evaluation(_Record, frozen=True, kw_only=True):
     vitdeploy: Version
     device: RunDevice
     host: Mapping[str, Any]
-    threads: int
+    threads: CountOrZero
     dataset: DataSet
     protocol: tuple[str, ...]
     """What was done with each picture, one sentence each."""

@@ -4,7 +4,7 @@
 #   1  first version
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from vitdeploy import documents
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import UnreadableFile
 from vitdeploy.results import consistency
+from vitdeploy.results.consistency import Fault
 from vitdeploy.results.quantities import (
     Correlation,
     Count,
@@ -91,7 +92,28 @@ def find(device: str, facts: Mapping[str, Any]) -> Calibration | None:
     if not path.exists():
         return None
     calibration = documents.read(path, Calibration, schema=SCHEMA, what="calibration")
-    if why := consistency.moment_fault(calibration.started_utc):
-        raise UnreadableFile(f"{path} holds what cannot be true, `$.started_utc`: {why}", "Calibrate again.")
+    for field, why in _faults(calibration):
+        raise UnreadableFile(f"{path} holds what cannot be true, `{field}`: {why}", "Calibrate again.")
     differing = set(DeviceFacts(calibration.facts).differing(DeviceFacts(facts))) - {DeviceFacts.packages.name}
     return None if differing else calibration
+
+
+def _faults(calibration: Calibration) -> Iterator[Fault]:
+    """Everything in a calibration that cannot be true, alone or together."""
+    if why := consistency.moment_fault(calibration.started_utc):
+        yield "$.started_utc", why
+    yield from consistency.number_faults("$.facts", calibration.facts)
+    rates = {
+        "false_alarm": (calibration.false_alarms, calibration.false_alarm_rate_ci95),
+        "false_alarm_any": (calibration.false_alarms_any, calibration.false_alarm_any_rate_ci95),
+    }
+    for name, (count, (low, high)) in rates.items():
+        if count > calibration.comparisons:
+            yield (
+                f"$.{name.removesuffix('_any')}s{name.removeprefix('false_alarm')}",
+                f"{count} of {calibration.comparisons}",
+            )
+        elif not low <= count / calibration.comparisons <= high:
+            yield f"$.{name}_rate_ci95", f"{[low, high]} for {count} of {calibration.comparisons}"
+    if calibration.false_alarms > calibration.false_alarms_any:
+        yield "$.false_alarms", f"{calibration.false_alarms}, and {calibration.false_alarms_any} of any size"

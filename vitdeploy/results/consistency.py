@@ -51,8 +51,8 @@ def faults(run: "Run") -> Iterator[Fault]:
     """Everything in a run that cannot be true together, the first field first."""
     if why := moment_fault(run.started_utc):
         yield "$.started_utc", why
-    yield from _number_faults("$.device.facts", run.device.facts)
-    yield from _number_faults("$.host", run.host)
+    yield from number_faults("$.device.facts", run.device.facts)
+    yield from number_faults("$.host", run.host)
     one_device = run.device.facts.get(DeviceFacts.link.name) != FLEET
     trial_ids: dict[str, str] = {}
     cases: dict[tuple[Case, str | None], str] = {}
@@ -123,7 +123,7 @@ def _duel_faults(run: "Run") -> Iterator[Fault]:
     if run.duel.pairs > run.duel.most_pairs:
         yield "$.duel.pairs", f"{run.duel.pairs} of at most {run.duel.most_pairs}"
     if all(result.status != "failed" for result in run.results):
-        there = len({trial.pair for result in run.results for trial in result.trials if trial.pair is not None})
+        there = max((len(result.trials) for result in run.results), default=0)
         lost = sum(reason.code == validity.LOST for result in run.results for reason in result.reasons)
         if run.duel.pairs > there + lost:
             yield "$.duel.pairs", f"{run.duel.pairs}, and {there} pairs are in the file"
@@ -299,14 +299,18 @@ def _equal(samples_ns: Sequence[int]) -> bool:
     return len(samples_ns) >= 10 and len(set(samples_ns)) == 1
 
 
-def _number_faults(path: str, facts: Mapping[str, Any]) -> Iterator[Fault]:
-    """Numbers among facts that no machine has; facts are of any type, so no type of ours refuses them."""
+def number_faults(path: str, facts: Mapping[str, Any]) -> Iterator[Fault]:
+    """Numbers among facts that no machine has; facts are of any type, so no type of ours refuses them.
+
+    Args:
+        path: of the facts.
+    """
     for name, value in facts.items():
         fact = TABLE.get(name.rpartition(" ")[2])  # behind its device's name in a run of many
         if fact is not None and fact.is_amount and fact.holds(value) and value < 0:
             yield f"{path}.{name}", f"{value} is no amount of that"
         if isinstance(value, Mapping):
-            yield from _number_faults(f"{path}.{name}", cast("Mapping[str, Any]", value))
+            yield from number_faults(f"{path}.{name}", cast("Mapping[str, Any]", value))
         elif isinstance(value, int | float) and abs(value) > _LARGEST_FACT:
             yield f"{path}.{name}", "a number beyond any fact"
 
