@@ -28,7 +28,9 @@ from vitdeploy.errors import UnreadableFile, UsageError
 T = TypeVar("T")
 
 LARGEST_BYTES = 512 * 2**20
-"""Documents beyond this are refused unread: a run of 50 cases is below 50 MiB."""
+"""Documents beyond this are refused: a run of 50 cases is below 50 MiB."""
+
+_BLOCK_BYTES = 2**22
 
 
 _PART = ".part"
@@ -69,15 +71,21 @@ def read(path: Path, kind: type[T], *, schema: int, what: str) -> T:
 def read_bytes(path: Path, *, what: str) -> bytes:
     """The bytes of a document. Raises as `read` does where it cannot be read."""
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise UnreadableFile(
-                f"{path} is {path.stat().st_size} bytes, more than any {what} file", "Check that it is the right file."
-            )
-        return path.read_bytes()
+        too_long = path.stat().st_size > LARGEST_BYTES
+        data = bytearray()
+        with path.open("rb") as stream:  # a device has no size, and may have no end
+            while not too_long and (block := stream.read(_BLOCK_BYTES)):
+                data += block
+                too_long = len(data) > LARGEST_BYTES
     except OSError as error:
         raise UnreadableFile(
             f"cannot read the {what} file {path}: {error.strerror}", "Check the path and its permissions."
         ) from error
+    if too_long:
+        raise UnreadableFile(
+            f"{path} has more than {LARGEST_BYTES} bytes, as no {what} file has", "Check that it is the right file."
+        )
+    return bytes(data)
 
 
 def decode(data: bytes, kind: type[T], *, schema: int, what: str, name: str) -> T:
