@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tests.doubles import make_run
 from vitdeploy.evaluation import image_records, record, summary, summary_warnings
 from vitdeploy.evaluation.image_records import ImageRecords, RecordsHeader
@@ -52,7 +54,7 @@ def evaluation(folder: Path, kind: str, *, name: str = "e", reference: bool = Tr
     folder.mkdir(parents=True, exist_ok=True)
     broken = ImageRecord(image="broken", status="unreadable", why="it is cut")
     ours = [image(kind, place, right=False) for place in range(PICTURES)]
-    ours[3] = ImageRecord(**{field: getattr(ours[3], field) for field in ours[3].__struct_fields__} | {"how": "padded"})
+    ours[3] = msgspec.structs.replace(ours[3], how="padded")
     theirs = [image(kind, place, right=True) for place in range(PICTURES)]
     digest = "a" * 64
     head = RecordsHeader(
@@ -69,7 +71,7 @@ def evaluation(folder: Path, kind: str, *, name: str = "e", reference: bool = Tr
     images = folder / f"{name}.images.jsonl"
     summed = summary.summarize(kind, classes(kind), image_records.records(images), others)
     asked, run = PICTURES + 1, make_run.run(name=name)
-    made = {"target": "onnx-fp32", "attention": "relu", "precision": "fp32", "weights": "random:0"}
+    made: dict[str, Any] = {"target": "onnx-fp32", "attention": "relu", "precision": "fp32", "weights": "random:0"}
     subject = Subject(
         **made, sha256=digest, model="m", part=None, size=(8, 8), batch=1, head="logits", io="fp32", name=None
     )
