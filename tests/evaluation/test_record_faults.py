@@ -85,3 +85,15 @@ def test_an_evaluation_that_was_not_summed_up_from_the_records_beside_it_is_refu
     (tmp_path / "e.images.jsonl").write_text("{}\n")
     with pytest.raises(UnreadableFile, match="not what"):
         reading.load(tmp_path / "e.json")
+
+
+@pytest.mark.parametrize(("theirs", "refused"), [(100.00001525878906, False), (101.0, True), (-1.0, True)])
+def test_another_library_may_round_in_float32(tmp_path: Path, theirs: float, refused: bool):
+    """Planted: the fault matrix found evaluations of equal maps refused for torchmetrics' 100.000015 %."""
+    check = {"library": "x 1", "figure": "mIoU", "images": 3, "ours": 100.0, "theirs": theirs}
+    (tmp_path / "e.json").write_text(json.dumps(document() | {"cross_checks": [check]}))
+    if refused:
+        with pytest.raises(UnreadableFile, match=r"\$\.cross_checks\[0\]\.theirs"):
+            reading.load(tmp_path / "e.json")
+    else:
+        assert reading.load(tmp_path / "e.json").cross_checks[0].theirs == theirs
