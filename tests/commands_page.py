@@ -165,7 +165,7 @@ def _project() -> list[str]:
         "suite": "what `export` and `bench` take where nothing is named",
         "baselines": "folder of accepted runs, for `compare` and `accept`",
         "max-slowdown": "of `compare`, `duel` and `calibrate`",
-        "weights": "of `export`: a checkpoint, or `official`",
+        "weights": "of `export`, `bench` and `duel`: a checkpoint, or `official`",
         "out": "folder of artifacts: `export --out`, and `--artifacts` of the others",
     }
     assert meanings.keys() == project.BUILT_IN.keys()

@@ -116,6 +116,14 @@ def test_a_table_that_is_none_is_refused(folder: Path):
         project.load()
 
 
+def test_artifacts_that_are_named_keep_their_weights(folder: Path):
+    (folder / "vitdeploy.toml").write_text('weights = "official"')
+    assert request_of(BenchRequest, {"what": ["efficientvit_b1"]}).weights == Path("official")
+    assert request_of(BenchRequest, {"what": None}).weights == Path("official")
+    assert request_of(BenchRequest, {"what": ["artifacts/efficientvit_b1"]}).weights is None
+    assert request_of(BenchRequest, {"what": ["efficientvit_b1"], "weights": Path("b1.pt")}).weights == Path("b1.pt")
+
+
 def test_names_on_the_command_line_are_no_suite(folder: Path):
     (folder / "vitdeploy.toml").write_text('suite = "sr"')
     assert len(bench_plan(["efficientvit_b0"], BenchRequest())) == 1

@@ -4,6 +4,7 @@ It is looked for in the working folder and in those above it; the nearest counts
 they are, ``pyproject.toml`` below ``[tool.vitdeploy]``. An option that is given wins over the file.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -35,8 +36,8 @@ OFFICIAL = "official"
 """The value of ``weights`` that is no path. Source: contract, "Names"."""
 
 FIELDS: Mapping[str, Mapping[str, str]] = {
-    "BenchRequest": {"device": "device", "artifacts": "out"},
-    "DuelRequest": {"device": "device", "artifacts": "out", "max_slowdown": "max-slowdown"},
+    "BenchRequest": {"device": "device", "artifacts": "out", "weights": "weights"},
+    "DuelRequest": {"device": "device", "artifacts": "out", "weights": "weights", "max_slowdown": "max-slowdown"},
     "StudyRequest": {"device": "device", "artifacts": "out"},
     "EvalRequest": {"device": "device"},
     "SweepRequest": {"artifacts": "out"},
@@ -91,14 +92,22 @@ def defaults_of(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Field of a request class → its default by the project file, for the fields that have one.
 
     Args:
-        options: those that were given. An export has the file's device only where an engine is built on it.
+        options: those that were given, and what is named. An export has the file's device only where an engine is built
+            on it; artifacts that are named have their weights already.
     """
     fields = FIELDS.get(kind.__name__, {})
     project = load() if fields else Project(path=None, values={})
     values = {field: project.value_of(key) for field, key in fields.items()}
     if kind.__name__ == "ExportRequest" and _is_engine(options.get("target")):
         values["device"] = project.value_of("device")
+    if kind.__name__ == "BenchRequest" and any(_is_file(word) for word in options.get("what") or ()):
+        values["weights"] = None
     return {field: value for field, value in values.items() if value is not None}
+
+
+def _is_file(word: Any) -> bool:
+    """Whether what is named is an artifact and not a model."""
+    return os.sep in str(word) or Path(str(word)).exists()
 
 
 def _is_engine(target: Any) -> bool:

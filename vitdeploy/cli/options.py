@@ -136,7 +136,7 @@ def request_of(kind: type[Request], options: Mapping[str, Any]) -> Request:
 
     names = [name for name in inspect.signature(kind).parameters if options.get(name) is not None]
     given = {name: tuple(options[name]) if isinstance(options[name], list) else options[name] for name in names}
-    return kind(**{**project.defaults_of(kind, given), **given})
+    return kind(**{**project.defaults_of(kind, options), **given})
 
 
 def _check_text(options: Mapping[str, Any]) -> None:
