@@ -126,7 +126,7 @@ def test_artifacts_that_are_named_keep_their_weights(folder: Path):
 
 def test_names_on_the_command_line_are_no_suite(folder: Path):
     (folder / "vitdeploy.toml").write_text('suite = "sr"')
-    assert len(bench_plan(["efficientvit_b0"], BenchRequest())) == 1
+    assert sum("efficientvit" in line for line in bench_plan(["efficientvit_b0"], BenchRequest())) == 1
 
 
 def test_baselines_are_those_of_the_project(folder: Path, capsys: Any):

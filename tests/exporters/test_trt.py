@@ -72,7 +72,7 @@ def test_a_bf16_engine_is_deferred_with_a_graph_that_is_proven_in_bf16(tmp_path:
 @NO_BUILDER
 def test_an_fp32_engine_is_planned_without_what_suits_a_cpu(tmp_path: Path):
     order = export.ExportRequest(target="trt-fp32", out=tmp_path)
-    graph, engine = export.export_plan(["efficientvit_seg_b0_cityscapes"], order)
+    graph, engine, _ = export.export_plan(["efficientvit_seg_b0_cityscapes"], order)
     assert "onnx-fp32, rewritten where they apply by cubic-as-products, denominator-apart, checked" in graph
     assert "trt-fp32" in engine
     assert "the device builds the engine" in engine
@@ -325,7 +325,7 @@ def test_what_is_not_tensorrt_proper_is_listed_as_such():
 
 
 def test_the_plan_says_what_is_not_run():
-    _, engine = export.export_plan(["efficientvit_b0"], export.ExportRequest(target="trt-rtx-fp16"))
+    _, engine, _ = export.export_plan(["efficientvit_b0"], export.ExportRequest(target="trt-rtx-fp16"))
     assert engine.endswith("built ahead of time, not run")
 
 
