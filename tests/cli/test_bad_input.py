@@ -1,6 +1,7 @@
 """Files from strangers and broken places, by the command line: the contract's exit code, two lines, nothing left."""
 
 import errno
+import json
 import os
 import pickle
 import subprocess
@@ -10,10 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.doubles import artifacts, make_run
+from tests.doubles import artifacts, eval_sets, make_run
 from tests.doubles.messages import two_lines
+from vitdeploy import documents
 from vitdeploy.artifacts.manifest import open_artifact, write
 from vitdeploy.cli import app
+from vitdeploy.errors import UnreadableFile
 from vitdeploy.results import record
 
 torch = pytest.importorskip("torch", reason="checkpoints are torch files")
@@ -82,6 +85,38 @@ def test_a_changed_artifact_is_refused(say, tmp_path: Path, verb: tuple[str], ch
     code, out, err = say(*verb, *arguments)
     assert (code, out) == (9, ""), err
     two_lines(err)
+
+
+@pytest.mark.parametrize("model", ["efficientvit_b0", "efficientvit_seg_b1_ade20k", "efficientvit_sr_x2"])
+def test_a_file_whose_manifest_names_another_model_is_refused(say, tmp_path: Path, model: str):
+    """Planted: a manifest without a digest, as older versions wrote it; its classes got another data set's names."""
+    pytest.importorskip("onnxruntime", reason="the file is run by ONNX Runtime")
+    folder = eval_sets.nearest_color(tmp_path / "a", "efficientvit_seg_b0_cityscapes", size=(32, 64), classes=19).folder
+    manifest = folder / "manifest.json"
+    fields = json.loads(manifest.read_text())
+    del fields["manifest_sha256"]
+    manifest.write_text(json.dumps(fields))
+    assert say("predict", str(folder), "sample:coffee", "--out", "good.png")[0] == 0
+    manifest.write_text(json.dumps(fields | {"model": model}))
+    code, out, err = say("predict", str(folder), "sample:coffee", "--out", "x.png")
+    assert (code, out) == (9, ""), err
+    assert "names another model" in err
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("kind", ["a device without an end", "a pipe"])
+def test_a_document_that_is_no_plain_file_is_read_to_its_end_or_refused(tmp_path: Path, kind: str, monkeypatch):
+    """Planted: /dev/zero has a size of 0, and was read until memory was full."""
+    monkeypatch.setattr(documents, "LARGEST_BYTES", 2**23)
+    if kind == "a device without an end":
+        with pytest.raises(UnreadableFile, match="more than"):
+            documents.read_bytes(Path("/dev/zero"), what="run")
+        return
+    reading, writing = os.pipe()
+    os.write(writing, b"whole")
+    os.close(writing)
+    assert documents.read_bytes(Path(f"/dev/fd/{reading}"), what="run") == b"whole"
+    os.close(reading)
 
 
 @pytest.mark.parametrize("change", ["empty", "truncated", "newer", "unknown field", "no json"])
