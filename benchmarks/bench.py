@@ -56,6 +56,13 @@ class StopRule(Protocol):
         ...
 
 
+MOST_TRIALS = 1_000_000
+"""Of a case. Source: a choice; at a second each they take eleven days."""
+
+SHORTEST_S = 1e-6
+"""A run with a shorter time could not be read again. Source: `quantities.SamplingTime`."""
+
+
 def make_protocol(
     *,
     suite: str | None = None,
@@ -76,6 +83,8 @@ def make_protocol(
     """
     if trials < 1:
         raise UsageError(f"--trials {trials} is less than 1", "Choose at least 1; an interval needs 3.")
+    if trials > MOST_TRIALS:
+        raise UsageError(f"--trials {trials} is beyond {MOST_TRIALS}", "Choose fewer, or a longer --min-time.")
     if priority not in (None, "realtime"):
         raise UsageError(f"--priority {priority!r} is not a valid value", "Use --priority realtime, or leave it out.")
     if until is not None and not 0 < until < 1:
@@ -85,8 +94,10 @@ def make_protocol(
         ("--sustained", sustained_s),
         ("--time-budget", time_budget_s),
     ):
-        if value is not None and not 0 < value <= 24 * 3600:
-            raise UsageError(f"{option} {value} is not a time in seconds", "Choose more than 0 and at most a day.")
+        if value is not None and not SHORTEST_S <= value <= 24 * 3600:
+            raise UsageError(
+                f"{option} {value} is not a time in seconds", "Choose at least a microsecond and at most a day."
+            )
     return record.Protocol(
         suite=suite,
         trials=trials,

@@ -9,7 +9,8 @@ import pytest
 from tests.doubles import make_run
 from tests.doubles.make_run import result, run
 from vitdeploy.artifacts.manifest import Metric, Parity
-from vitdeploy.errors import UnreadableFile
+from vitdeploy.benchmarks import bench
+from vitdeploy.errors import UnreadableFile, UsageError
 from vitdeploy.results import record
 
 
@@ -146,3 +147,19 @@ def test_a_truncated_run_is_refused(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UnreadableFile, match="not a"):
         record.load(path)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"min_time_s": 1e-7}, {"min_time_s": 1e-320}, {"sustained_s": 1e-9}, {"trials": 10**10}, {"trials": 0}]
+)
+def test_a_protocol_whose_run_could_not_be_read_again_is_refused_before_the_work(asked: dict[str, Any]):
+    """Planted: `bench --min-time 1e-7` ended with 0, and its run was refused wherever it was read."""
+    with pytest.raises(UsageError):
+        bench.make_protocol(**asked)
+
+
+def test_the_shortest_protocol_is_read_again(tmp_path: Path):
+    protocol = bench.make_protocol(min_time_s=bench.SHORTEST_S, trials=bench.MOST_TRIALS)
+    run = msgspec.structs.replace(make_run.run(), protocol=protocol)
+    record.save(run, tmp_path / "run.json")
+    assert record.load(tmp_path / "run.json").protocol == protocol

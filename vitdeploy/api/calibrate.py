@@ -10,7 +10,7 @@ from vitdeploy.api.duel import DuelRequest, duel, duel_plan
 from vitdeploy.api.output_path import new_path
 from vitdeploy.benchmarks import calibrate as calibrating
 from vitdeploy.devices import device_facts
-from vitdeploy.errors import UnreadableFile
+from vitdeploy.errors import UnreadableFile, UsageError
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import calibration
 from vitdeploy.results.calibration import Calibration
@@ -62,6 +62,11 @@ def _check_place(device: str) -> None:
 
 def _planned(request: DuelRequest) -> tuple[str, DuelRequest]:
     """Both sides (``efficientvit_b1:trt-fp16``) and a duel without early looks, of enough pairs to resample."""
+    if request.pairs is not None and request.pairs < calibrating.FEWEST_PAIRS:
+        raise UsageError(
+            f"--pairs {request.pairs} is too few to tell the noise of a machine",
+            f"Use --pairs {calibrating.FEWEST_PAIRS} or more.",
+        )
     device = reachable(request.device)
     side = f"{CALIBRATION_MODEL}:{calibrating.target_of(device, device_facts.facts_of(device))}"
     out = request.out or new_path("runs", "calibration", request.device)

@@ -62,6 +62,9 @@ FALLBACK_TARGETS = ("onnx-fp32",)
 MEMORY: Mapping[Compute, str] = {"cpu": "pageable", "cuda": "pinned", "phone": "pageable"}
 """Where the host buffers of a case lie, by where it computes."""
 
+MOST_COUNT = 1_000_000
+"""Of trials, images in a batch and threads: more is a typing error, and a run with it could not be read again."""
+
 MOST_STREAMS = 256
 """More inferences in flight than this is a typing error on every device here."""
 
@@ -345,5 +348,7 @@ def _check(request: BenchRequest) -> None:
     for option, count in (*counts, ("--streams", request.streams)):
         if count is not None and count < 1:
             raise UsageError(f"{option} {count} is not a positive whole number", f"Use {option} 1 or more.")
+        if count is not None and count > MOST_COUNT:
+            raise UsageError(f"{option} {count} is beyond {MOST_COUNT}", "Choose fewer.")
     if (request.streams or 1) > MOST_STREAMS:
         raise UsageError(f"--streams {request.streams} is beyond {MOST_STREAMS}", "Use fewer.")
