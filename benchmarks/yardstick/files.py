@@ -85,8 +85,11 @@ class Yardsticks:
         self._off: dict[str, str] = {}
 
     def plan(self, case: Case, compute: Compute, obstacle: str | None) -> None:
-        """Make the yardstick of a case; ``obstacle`` is why the case cannot be timed in turns."""
-        if case.target in self._files or case.target in self._off:
+        """Make the yardstick of a case; ``obstacle`` is why the case cannot be timed in turns.
+
+        One case of a target that can be timed so is enough for its yardstick; the others are timed without it.
+        """
+        if case.target in self._files:
             return
         runtime = registry.find_target(case.target).runtime
         why = self._why_not(runtime, compute, obstacle)
@@ -95,6 +98,7 @@ class Yardsticks:
             return
         try:
             self._files[case.target] = written(runtime)
+            self._off.pop(case.target, None)
         except VitdeployError as error:
             self._off[case.target] = error.message
         except ImportError as error:

@@ -209,6 +209,19 @@ def test_a_sustained_load_and_a_refusal_are_timed_without(tmp_path: Path, toy: A
     assert off.recorded == record.Yardstick(networks={}, off={"onnx-fp32": "--yardstick off"})
 
 
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_a_case_of_several_streams_leaves_the_others_of_its_target_their_yardstick(
+    toy: Artifact, order: tuple[int, int]
+):
+    cases = {streams: msgspec.structs.replace(artifacts.case_of(toy), streams=streams) for streams in order}
+    yardsticks = Yardsticks("on")
+    for streams in order:
+        yardsticks.plan(cases[streams], "cpu", "several streams run at once" if streams > 1 else None)
+    assert yardsticks.of(cases[1]) is not None
+    assert yardsticks.of(cases[2]) is None
+    assert yardsticks.recorded.off == {}
+
+
 @pytest.mark.parametrize("default", [True, False])
 def test_each_runtime_has_its_default(toy: Artifact, monkeypatch: pytest.MonkeyPatch, default: bool):
     monkeypatch.setattr(files, "ON_BY_DEFAULT", {ORT: default, TFLITE: not default})
