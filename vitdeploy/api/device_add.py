@@ -119,8 +119,14 @@ def add(request: AddRequest, *, progress: Progress = silent) -> AddedDevice:
     documents.check_place(request.path)
     progress(f"connecting to {_address(configured)}")
     with inventory.open_link(configured) as link:
-        facts = device_facts.read_facts(configured, link)
+        facts = device_facts.read_facts(msgspec.structs.replace(configured, facts={}), link)
         tools = _tools(link) if configured.link == "ssh" else {}
+    if (name := device_facts.mismatch(facts, configured.facts)) is not None:
+        raise DeviceError(
+            f"the machine at {_address(configured)} has {name} {facts.get(name)!r}, "
+            f"{request.from_device or request.name} has {configured.facts[name]!r}: it is another kind of machine",
+            "Name a device of its kind with --from, or choose another name and leave --from out.",
+        )
     device = _described(configured, facts, tools)
     now = datetime.now(timezone.utc).strftime("%Y-%m-%d")
     head = (

@@ -37,16 +37,24 @@ def read_facts(device: Device, link: Connection) -> DeviceFacts:
         DeviceError: it does not answer, or is another machine than its file says.
     """
     facts = phone_state.phone_facts(link) if device.link == "adb" else _of_computer(device, link)
-    for name, expected in device.facts.items():
-        value = facts.get(name)
-        if value is None or not fact_table.same(name, value, expected):
-            phone = f"; it is the wrong phone: {facts.phone}, {facts.cpu}" if device.link == "adb" else ""
-            raise DeviceError(
-                f"the machine behind {device.name} has {name} {value!r}, its file says {expected!r}{phone}",
-                "Correct the host or the facts in the device file.",
-            )
+    if (name := mismatch(facts, device.facts)) is not None:
+        phone = f"; it is the wrong phone: {facts.phone}, {facts.cpu}" if device.link == "adb" else ""
+        raise DeviceError(
+            f"the machine behind {device.name} has {name} {facts.get(name)!r}, "
+            f"its file says {device.facts[name]!r}{phone}",
+            "Correct the host or the facts in the device file.",
+        )
     power: Mapping[str, str] = getattr(link, "power", {})
     return DeviceFacts({**facts, DeviceFacts.clocks_held.name: power["clocks"]}) if "clocks" in power else facts
+
+
+def mismatch(facts: DeviceFacts, expected: Mapping[str, Any]) -> str | None:
+    """Name of the first fact that is not what is expected, or not visible; None: all are."""
+    for name, value in expected.items():
+        seen = facts.get(name)
+        if seen is None or not fact_table.same(name, seen, value):
+            return name
+    return None
 
 
 def compute_of(target: str, device: Device, facts: DeviceFacts) -> Compute:
