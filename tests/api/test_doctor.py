@@ -17,8 +17,9 @@ def test_versions_are_shown():
 def test_a_package_is_shown_with_its_version_and_a_missing_one_with_its_command():
     tested = packages.Tested({"onnx": "not installed"}, ("tensorflow",))
     versions = {"torch": "2.9.1", "tensorflow": "2.21.0"}
-    present, missing, slow = findings.package_findings(tested, versions, ["torch", "onnx", "tensorflow"])
+    present, missing, slow, together = findings.package_findings(tested, versions, ["torch", "onnx", "tensorflow"])
     assert present.found == "2.9.1, imports"
     assert missing.advice == packages.advice(["onnx"])
     assert (slow.found, slow.state) == ("2.21.0, its import was not waited for", "note")
+    assert together.found.startswith("1 ")
     assert packages.versions(["msgspec", "no_such_package"]).keys() == {"msgspec"}

@@ -21,7 +21,7 @@ LIMIT_S = 120.0
 _APART = ("tensorflow", "onnx2tf")
 """A process of their own beside the others': they take as long as all of these. Source: measured on two cores."""
 
-_SLOW = ("sklearn", "torch", "onnxscript", "torchmetrics", "transformers", "litert_torch", *_APART)
+_SLOW = ("distributed", "sklearn", "torch", "onnxscript", "torchmetrics", "transformers", "litert_torch", *_APART)
 """What is imported last, so that a short limit of time lets most others through."""
 
 _PROGRAM = """

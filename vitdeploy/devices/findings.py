@@ -66,10 +66,12 @@ def package_findings(tested: packages.Tested, versions: Mapping[str, str], names
         if name in tested.absent:
             rows.append(Finding(f"package {name}", tested.absent[name], "note", packages.advice([name])))
         elif name in tested.untested:
-            advice = "The first command that needs it tests its import; `vitdeploy targets` does too."
-            rows.append(Finding(f"package {name}", f"{version}, its import was not waited for", "note", advice))
+            rows.append(Finding(f"package {name}", f"{version}, its import was not waited for", "note"))
         else:
             rows.append(Finding(f"package {name}", f"{version}, imports"))
+    if tested.untested:
+        advice = "The first command that needs one tests it; `vitdeploy targets` and `vitdeploy models` test most."
+        rows.append(Finding("imports", f"{len(tested.untested)} packages were not imported yet", "note", advice))
     return rows
 
 
