@@ -10,6 +10,7 @@ ROOMS = ("exporters", "benchmarks", "reports")
 
 LAYERS = (
     ("cli", "benchmarks.studies"),
+    ("verbs",),
     ("fleet",),
     ("api",),
     ("benchmarks",),

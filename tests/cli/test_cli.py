@@ -13,9 +13,9 @@ from vitdeploy.api.compare import CompareRequest
 from vitdeploy.api.duel import DuelRequest
 from vitdeploy.api.export import ExportRequest
 from vitdeploy.api.predict import PredictRequest
+from vitdeploy.api.requests import request_of
 from vitdeploy.api.studies import StudyRequest
 from vitdeploy.cli.app import COMMANDS
-from vitdeploy.cli.options import request_of
 from vitdeploy.evaluation.request import EvalRequest
 from vitdeploy.fleet.api import SweepRequest
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
@@ -15,6 +16,7 @@ from vitdeploy.benchmarks import attention as attention_cases
 from vitdeploy.benchmarks import reproduce as published_tables
 from vitdeploy.benchmarks.profile import attribution
 from vitdeploy.catalog import registry
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import UnreadableFile, UsageError, VitdeployError
@@ -27,13 +29,18 @@ from vitdeploy.studies.attention_study import Kernel, Study
 TABLE = "attention"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttentionOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class AttentionOutcome(Shown):
     """The study of a run, its run file and its page."""
 
+    shown_by: ClassVar = "vitdeploy.cli.studies:attention_output"
     study: Study
     path: Path
     page: Path
+
+    def __fspath__(self) -> str:
+        """The run file: the outcome stands where a path is expected."""
+        return str(self.path)
 
 
 def attention_plan(networks: Sequence[str], request: StudyRequest) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from vitdeploy.api import cases, estimates, interrupted, official_weights, output_path
 from vitdeploy.api.cases import BenchRequest, Planned
@@ -11,20 +11,38 @@ from vitdeploy.api.devices import reachable
 from vitdeploy.api.jobs import jobs_for
 from vitdeploy.benchmarks import bench as timing
 from vitdeploy.benchmarks.yardstick.files import Wish, Yardsticks
+from vitdeploy.catalog import registry
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import worst_exit_code
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results.record import Protocol, Run
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchOutcome:
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class BenchOutcome(Shown):
     """A run, where it was written, and the exit code of its rows."""
 
+    shown_by: ClassVar = "vitdeploy.cli.bench:bench_output"
     run: Run
     path: Path
     exit_code: int
+
+    def __fspath__(self) -> str:
+        """The run file: the outcome stands where a path is expected."""
+        return str(self.path)
+
+    def to_pandas(self, *, samples: bool = False) -> "pd.DataFrame":
+        """One row a result, units in the column names; ``samples``: one row a sample."""
+        return self.run.to_pandas(samples=samples)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the report's tables."""
+        return registry.load("vitdeploy.reports.as_notebook:html")(self.run)
 
 
 def bench_plan(what: Sequence[str], request: BenchRequest) -> list[str]:

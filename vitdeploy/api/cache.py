@@ -1,10 +1,13 @@
 """`cache ls` and `cache gc`: what the artifact store holds, and what is removed from it."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from vitdeploy.artifacts.manifest import Manifest
 from vitdeploy.artifacts.store import Store, StoreEntry
+from vitdeploy.catalog.shown import Rows
 from vitdeploy.devices import inventory
 from vitdeploy.errors import UsageError, VitdeployError
 from vitdeploy.processes.progress import Progress, silent
@@ -25,6 +28,20 @@ class CacheRow:
     options: str = ""
     """What sets it apart from others of its name: weights, attention, head, element types, parity."""
     path: str = ""
+
+
+class CacheRows(Rows[CacheRow]):
+    """Stored artifacts."""
+
+    shown_by: ClassVar = "vitdeploy.cli.cache:rows_output"
+    action: str
+    """What happened to them: ``stored``, ``removed`` or ``would be removed``."""
+
+    def __new__(cls, action: str, rows: Iterable[CacheRow]) -> "CacheRows":
+        """Make it of any rows."""
+        shown = super().__new__(cls, tuple(rows))
+        shown.action = action
+        return shown
 
 
 def cache_ls() -> list[CacheRow]:

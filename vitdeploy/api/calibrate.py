@@ -3,12 +3,14 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from vitdeploy import documents
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.duel import DuelRequest, duel, duel_plan
 from vitdeploy.api.output_path import new_path
 from vitdeploy.benchmarks import calibrate as calibrating
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.devices import device_facts
 from vitdeploy.errors import UnreadableFile, UsageError
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
@@ -16,10 +18,11 @@ from vitdeploy.results import calibration
 from vitdeploy.results.calibration import Calibration
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrateOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CalibrateOutcome(Shown):
     """The calibration of a device, and where it and its run are kept."""
 
+    shown_by: ClassVar = "vitdeploy.cli.compare:calibrate_output"
     calibration: Calibration
     path: Path
     run_path: Path

@@ -2,21 +2,24 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from vitdeploy.api import official_weights
 from vitdeploy.api.devices import reachable, ready_there
 from vitdeploy.artifacts.manifest import Manifest, Parity, open_artifact
 from vitdeploy.catalog import registry
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, VitdeployError
 from vitdeploy.exporters import pipeline, proof
 from vitdeploy.processes.progress import Progress, silent
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CheckOutcome(Shown):
     """The parity of an artifact, measured again."""
 
+    shown_by: ClassVar = "vitdeploy.cli.export:check_output"
     folder: Path
     manifest: Manifest
     weights: str

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from vitdeploy.api import cases
 from vitdeploy.api.cases import Planned
@@ -11,6 +12,7 @@ from vitdeploy.api.devices import reachable
 from vitdeploy.api.duel import DuelRequest, checked_alpha, checked_share, timed_duel
 from vitdeploy.api.output_path import new_path
 from vitdeploy.artifacts.store import Store
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.devices import device_facts
 from vitdeploy.errors import UsageError
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
@@ -32,10 +34,11 @@ class CompareRequest:
     strict: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompareOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CompareOutcome(Shown):
     """The verdicts, the baseline if they are against one, and their exit code."""
 
+    shown_by: ClassVar = "vitdeploy.cli.compare:compare_output"
     compared: Compared
     baseline: Baseline | None
     exit_code: int

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from vitdeploy import documents
 from vitdeploy.artifacts.manifest import digest_of
 from vitdeploy.catalog.fact_table import NOT_VISIBLE, DeviceFacts
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.devices import device_facts, device_file, findings, inventory
 from vitdeploy.devices.findings import Finding
 from vitdeploy.devices.inventory import Device, Link
@@ -61,10 +62,11 @@ class AddRequest:
         return (self.out or FOLDER) / f"{self.name}.toml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AddedDevice:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class AddedDevice(Shown):
     """A device file that was written, and what was seen of its machine."""
 
+    shown_by: ClassVar = "vitdeploy.cli.devices:added_output"
     path: Path
     device: Device
     facts: DeviceFacts

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from vitdeploy.catalog import packages, registry
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.catalog.spec import Target
 from vitdeploy.devices import findings, inventory
 from vitdeploy.devices.inventory import Device
@@ -39,10 +40,11 @@ class TargetOnDevice:
     """Why it does not run; None: it does, or the device was not contacted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceDetails:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DeviceDetails(Shown):
     """What is known of a device without contacting it."""
 
+    shown_by: ClassVar = "vitdeploy.cli.devices:details_output"
     name: str
     title: str
     values: tuple[DeviceValue, ...]

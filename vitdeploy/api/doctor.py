@@ -1,12 +1,14 @@
 """`doctor`: tools, versions, clocks, heat, space and link of a device."""
 
 import subprocess
+from typing import ClassVar
 
 from vitdeploy._version import __version__
 from vitdeploy.api import project
 from vitdeploy.api.project import Project
 from vitdeploy.artifacts import store
 from vitdeploy.catalog import packages
+from vitdeploy.catalog.shown import Rows
 from vitdeploy.devices import device_facts, findings, inventory
 from vitdeploy.devices.findings import Finding
 from vitdeploy.errors import VitdeployError
@@ -16,6 +18,19 @@ TOOL_LIMIT_S = 10.0
 
 IMPORTS_S = 2.0
 """So long the doctor waits for imports that were not tested before. Source: a choice; TensorFlow's alone takes 8 s."""
+
+
+class Findings(Rows[Finding]):
+    """What was looked at."""
+
+    __slots__ = ()
+
+    shown_by: ClassVar = "vitdeploy.cli.doctor:doctor_output"
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """Those that stop or spoil something."""
+        return tuple(finding for finding in self if finding.state == "problem")
 
 
 def doctor(device: str | None = None) -> list[Finding]:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -16,6 +17,7 @@ from vitdeploy.benchmarks import duel as duels
 from vitdeploy.benchmarks.profile import attribution
 from vitdeploy.benchmarks.trial import turns_trial
 from vitdeploy.benchmarks.trial.case_trials import Job
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import NothingToCompare, UsageError, worst_exit_code
@@ -23,6 +25,9 @@ from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
 from vitdeploy.results import comparison, record
 from vitdeploy.results.comparison import Compared
 from vitdeploy.results.record import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +56,23 @@ class DuelRequest:
     """Replace ``out`` when the new run is whole."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DuelOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DuelOutcome(Shown):
     """A duel's run, where it was written, its verdict, and the exit code of its rows."""
 
+    shown_by: ClassVar = "vitdeploy.cli.compare:duel_output"
     run: Run
     path: Path
     compared: Compared
     exit_code: int
+
+    def __fspath__(self) -> str:
+        """The run file: the outcome stands where a path is expected."""
+        return str(self.path)
+
+    def to_pandas(self, *, samples: bool = False) -> "pd.DataFrame":
+        """One row a side, units in the column names; ``samples``: one row a sample."""
+        return self.run.to_pandas(samples=samples)
 
 
 def duel_plan(a: str, b: str, request: DuelRequest) -> list[str]:

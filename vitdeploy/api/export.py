@@ -7,13 +7,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from vitdeploy.api import estimates, official_weights
 from vitdeploy.api.devices import reachable
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import preprocessing, registry
+from vitdeploy.catalog.shown import Rows, Shown
 from vitdeploy.catalog.spec import Attention, Converter, Head, Io, ModelSpec, Size, Target
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.devices import device_facts, inventory
@@ -85,16 +86,50 @@ class ExportRequest:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportResult:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ExportResult(Shown):
     """The export of one model: an artifact, an error, or both (a file that failed parity)."""
 
+    shown_by: ClassVar = "vitdeploy.cli.export:export_row_output"
     model: str
     target: str
     artifact: Artifact | None
     error: VitdeployError | None
     reused: bool
     seconds: float
+
+    def __fspath__(self) -> str:
+        """The artifact's folder: the result stands where a path is expected.
+
+        Raises:
+            VitdeployError: there is no file, and this is why.
+        """
+        if self.artifact is None:
+            raise self.error or UsageError(f"{self.model} was not exported", "Export it again.")
+        return str(self.artifact.folder)
+
+
+class Exports(Rows[ExportResult]):
+    """The exports of one call, a row a model; that of a single model stands for its artifact."""
+
+    __slots__ = ()
+
+    shown_by: ClassVar = "vitdeploy.cli.export:export_output"
+
+    @property
+    def errors(self) -> tuple[VitdeployError, ...]:
+        """Of the models that failed, also of those whose file exists and failed parity."""
+        return tuple(row.error for row in self if row.error is not None)
+
+    def __fspath__(self) -> str:
+        """The folder of the only artifact.
+
+        Raises:
+            UsageError: these are several.
+        """
+        if len(self) != 1:
+            raise UsageError(f"{len(self)} exports stand where one artifact is expected", "Choose one: exports[0].")
+        return self[0].__fspath__()
 
 
 def create_model(

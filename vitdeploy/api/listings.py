@@ -1,11 +1,13 @@
 """`models`, `targets`, `devices` and `suites`: what there is, and what of it this machine can use."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from vitdeploy.benchmarks import suite
 from vitdeploy.catalog import checkpoints, packages, registry
+from vitdeploy.catalog.shown import Rows
 from vitdeploy.devices import inventory, reach
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import VitdeployError
@@ -22,6 +24,30 @@ class ListingRow:
     why_not: str | None = None
     state: str | None = None
     """In place of yes and no: of a device ``configured``, ``reached``, …"""
+
+
+class Listing(Rows[ListingRow]):
+    """The rows of a listing."""
+
+    shown_by: ClassVar = "vitdeploy.cli.listings:listing_output"
+    kind: str
+    """What is listed, in the singular."""
+
+    def __new__(cls, kind: str, rows: Iterable[ListingRow]) -> "Listing":
+        """Make it of any rows."""
+        listing = super().__new__(cls, tuple(rows))
+        listing.kind = kind
+        return listing
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What can be named."""
+        return tuple(row.name for row in self)
+
+    @property
+    def usable(self) -> tuple[str, ...]:
+        """What can be named and used here."""
+        return tuple(row.name for row in self if row.usable)
 
 
 def models() -> list[ListingRow]:

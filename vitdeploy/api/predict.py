@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from vitdeploy import documents
 from vitdeploy.api.devices import reachable, ready_there
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.catalog import registry, user_models
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.catalog.spec import ModelSpec, is_user_model
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import Impossible, UnreadableFile
@@ -37,10 +38,11 @@ class PredictRequest:
     out: Path | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Prediction(Shown):
     """The answer of an artifact to an image."""
 
+    shown_by: ClassVar = "vitdeploy.cli.predict:prediction_output"
     picture: Path
     measure: str
     """The number beside a class: its share of the pixels, its probability, or the predicted IoU of a mask."""

@@ -16,7 +16,7 @@ from vitdeploy.reports.predictions import read as read_predictions
 from vitdeploy.results import history, record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Document:
     """A report: its text, or the file it was written to."""
 
@@ -24,6 +24,13 @@ class Document:
     path: Path | None
     annotations: tuple[str, ...] = ()
     """Workflow commands that go to stdout, wherever the text goes."""
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        """Where it lies, else its text."""
+        return self.text if self.path is None else f"Document: {self.path}"
 
 
 def report_plan(runs: Sequence[Path], form: str, baseline: Path | None, out: Path | None) -> list[str]:

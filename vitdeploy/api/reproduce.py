@@ -4,6 +4,7 @@ import dataclasses
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from vitdeploy import documents
 from vitdeploy.api import studies
@@ -12,6 +13,7 @@ from vitdeploy.api.listings import ListingRow
 from vitdeploy.api.studies import StudyPlan, StudyRequest
 from vitdeploy.benchmarks import reproduce as published_tables
 from vitdeploy.catalog import registry
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.devices import device_facts
 from vitdeploy.errors import UsageError
 from vitdeploy.processes.progress import OnTrial, Progress, silent, silent_trial
@@ -21,13 +23,18 @@ from vitdeploy.studies import reproduction
 from vitdeploy.studies.reproduction import Reproduction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReproduceOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ReproduceOutcome(Shown):
     """A published table beside a run, the run file and the page."""
 
+    shown_by: ClassVar = "vitdeploy.cli.studies:reproduce_output"
     reproduction: Reproduction
     path: Path
     page: Path
+
+    def __fspath__(self) -> str:
+        """The run file: the outcome stands where a path is expected."""
+        return str(self.path)
 
 
 SCOUT_TRIALS = 3

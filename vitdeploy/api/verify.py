@@ -2,20 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from vitdeploy.api import project
 from vitdeploy.artifacts import store
 from vitdeploy.artifacts.manifest import Artifact, Parity
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.errors import Impossible, ParityFailed, UnreadableFile, VitdeployError
 from vitdeploy.exporters import pipeline
 from vitdeploy.results import lineage
 from vitdeploy.results.lineage import Link
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class VerifyOutcome(Shown):
     """The links of a lineage, and the error of the first that is broken."""
 
+    shown_by: ClassVar = "vitdeploy.cli.compare:verify_output"
     path: Path
     links: tuple[Link, ...]
     error: VitdeployError | None

@@ -1,11 +1,13 @@
 """`weights`: the official checkpoints, what is known of each, and which lie in the cache."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from vitdeploy.catalog import checkpoints, registry
 from vitdeploy.catalog.checkpoints import Checkpoint
+from vitdeploy.catalog.shown import Rows
 from vitdeploy.models import weights_cache
 
 
@@ -16,6 +18,20 @@ class CheckpointRow:
     checkpoint: Checkpoint
     cached: Path | None
     """In the cache; None: not there."""
+
+
+class CheckpointRows(Rows[CheckpointRow]):
+    """Official checkpoints."""
+
+    shown_by: ClassVar = "vitdeploy.cli.weights:rows_output"
+    models: tuple[str, ...]
+    """The models that were named; none: all."""
+
+    def __new__(cls, models: Iterable[str], rows: Iterable[CheckpointRow]) -> "CheckpointRows":
+        """Make it of any rows."""
+        shown = super().__new__(cls, tuple(rows))
+        shown.models = tuple(models)
+        return shown
 
 
 def weights(models: Sequence[str] = ()) -> list[CheckpointRow]:

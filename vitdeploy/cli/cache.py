@@ -14,7 +14,7 @@ from vitdeploy.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vitdeploy.api.cache import CacheRow
+    from vitdeploy.api.cache import CacheRow, CacheRows
 
 SHOWN_DIGITS = 12
 """Of a digest: enough to tell entries apart."""
@@ -74,6 +74,11 @@ def _ask(rows: "Sequence[CacheRow]", days: float) -> None:
             "Add --yes, or list them with --dry-run.",
         )
     typer.confirm(f"Remove {amount}, not used for {days:g} days?", abort=True, err=True)
+
+
+def rows_output(rows: "CacheRows") -> CommandOutput:
+    """Stored artifacts, what happened to them, and their size together."""
+    return _rows(rows, rows.action, ())
 
 
 def _rows(rows: "Sequence[CacheRow]", action: str, next_command: "Sequence[str]") -> CommandOutput:

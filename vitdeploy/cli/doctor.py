@@ -1,8 +1,15 @@
 """`doctor`: what makes exports fail or measurements unreliable on a device."""
 
+from typing import TYPE_CHECKING
+
 from vitdeploy.cli import outcome_errors
 from vitdeploy.cli.console import CommandOutput, Table
 from vitdeploy.cli.options import Device
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vitdeploy.devices.findings import Finding
 
 
 def doctor_command(device: Device = None) -> CommandOutput:
@@ -16,7 +23,11 @@ def doctor_command(device: Device = None) -> CommandOutput:
     """
     from vitdeploy.api import doctor
 
-    findings = doctor.doctor(device)
+    return doctor_output(doctor.doctor(device), device)
+
+
+def doctor_output(findings: "Sequence[Finding]", device: str | None = None) -> CommandOutput:
+    """What was looked at, and what to do about it."""
     rows = [
         ("PROBLEM" if finding.state == "problem" else finding.state, finding.what, finding.found, finding.advice)
         for finding in findings

@@ -172,6 +172,11 @@ def check_command(
     )
 
 
+def export_row_output(row: "ExportResult") -> CommandOutput:
+    """As `export_output`, of one model."""
+    return export_output((row,))
+
+
 def export_output(rows: "Sequence[ExportResult]") -> CommandOutput:
     """One line a model: the file, its parity and its folder."""
     from vitdeploy.catalog import registry

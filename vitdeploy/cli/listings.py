@@ -1,7 +1,12 @@
 """`models`, `targets` and `suites`: what can be named, and what is usable here."""
 
+from typing import TYPE_CHECKING
+
 from vitdeploy.cli import console
 from vitdeploy.cli.console import CommandOutput
+
+if TYPE_CHECKING:
+    from vitdeploy.api.listings import Listing
 
 
 def models_command() -> CommandOutput:
@@ -38,3 +43,9 @@ def suites_command() -> CommandOutput:
     from vitdeploy.api import listings
 
     return console.listing("suite", listings.suites(), ("bench", "--suite", "demo"))
+
+
+def listing_output(listing: "Listing") -> CommandOutput:
+    """The table of any listing."""
+    last = "state" if listing.kind == "device" else "usable here"
+    return console.listing(listing.kind, listing, last=last)

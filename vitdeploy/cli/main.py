@@ -3,35 +3,22 @@
 The parser and the commands are imported in `main`, so that Ctrl-C in their imports ends like any other.
 """
 
-import errno
 import os
 import resource
 import sys
 import traceback
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import NoReturn
 
+from vitdeploy.api import outside_errors
 from vitdeploy.cli import streams
-from vitdeploy.errors import Interrupted, ToolchainFailed, UnreadableFile, UsageError, VitdeployError
-
-_PLACE_ERRORS = frozenset(
-    getattr(errno, name)
-    for name in "EACCES EDQUOT EFBIG EIO EISDIR ELOOP EMFILE ENAMETOOLONG ENFILE ENOSPC ENOTDIR EPERM EROFS".split()
-)
-"""Errors of a place or file that the user named, wherever they come up; others are bugs of ours."""
+from vitdeploy.errors import Interrupted, ToolchainFailed, UnreadableFile, VitdeployError
 
 LEAST_MEMORY_BYTES = 320 * 2**20
 """Address space below which numpy's OpenBLAS ends the process or looks for memory for minutes. Source: measured with
 numpy's wheel on two cores: 200,000 KiB to 250,000 KiB no end after 110 s, 300,000 KiB out of memory, 350,000 KiB works.
 """
-
-_NO_THREAD = "can't start new thread"
-"""What Python says where the limit of processes is reached. Source: CPython, Modules/_threadmodule.c."""
-
-_NO_SEGMENT = "failed to map segment"
-"""What the loader says of a library that finds no memory. Source: glibc, elf/dl-load.c."""
 
 _BUILD_TIME = "SOURCE_DATE_EPOCH"
 """numpy's and scipy's import ends with an error where this is no number. Source: numpy/f2py/rules.py."""
@@ -53,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail(Interrupted("interrupted", "Run the same command again."), debug, json)
     except Exception as error:  # noqa: BLE001 (a bug becomes exit 1 and two lines)
-        return _fail(_as_ours(error), debug, json)
+        return _fail(outside_errors.as_ours(error), debug, json)
 
 
 def _json_on_stdout(arguments: Sequence[str]) -> bool:
@@ -88,40 +75,6 @@ def _run(arguments: list[str]) -> int:
     if code == Interrupted.exit_code:  # ... and for Ctrl-C outside of a command's own work
         raise KeyboardInterrupt
     return code
-
-
-def _as_ours(error: Exception) -> VitdeployError:
-    """Another library's or Python's own error as one of ours."""
-    if isinstance(error, FileNotFoundError) and not _has_working_folder():
-        return UnreadableFile("the current folder was deleted", "Change to another folder.")
-    if isinstance(error, OSError) and error.errno in _PLACE_ERRORS:
-        place = error.filename if error.filename is not None else "a file"
-        return UnreadableFile(
-            f"cannot use {place}: {error.strerror}", "Check the path, its permissions and the free space there."
-        )
-    if isinstance(error, UnicodeEncodeError):
-        return UsageError(
-            f"text that is no UTF-8: {error.object[:80]!r}", "Use UTF-8 in options, and file names without other bytes."
-        )
-    no_library = isinstance(error, ImportError) and _NO_SEGMENT in str(error)
-    if isinstance(error, MemoryError) or _number(error) == errno.ENOMEM or no_library:
-        return ToolchainFailed(f"out of memory: {error}".rstrip(": "), "Free memory, or take fewer or smaller inputs.")
-    if _number(error) == errno.EAGAIN or (isinstance(error, RuntimeError) and _NO_THREAD in str(error)):
-        return ToolchainFailed(
-            f"no more processes or threads can be started: {error}", "Raise the limit, `ulimit -u`, or end some."
-        )
-    return VitdeployError(f"internal error: {type(error).__name__}: {error}")
-
-
-def _number(error: BaseException) -> int | None:
-    return error.errno if isinstance(error, OSError) else None
-
-
-def _has_working_folder() -> bool:
-    try:
-        return bool(Path.cwd())
-    except OSError:
-        return False
 
 
 def _fail(error: VitdeployError, debug: bool, json: bool = False) -> int:

@@ -5,10 +5,11 @@ import inspect
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, cast
 
 import typer
 
+from vitdeploy.api import requests
 from vitdeploy.cli import completion, console
 from vitdeploy.cli.console import CommandOutput
 from vitdeploy.errors import Interrupted, UsageError
@@ -111,32 +112,16 @@ _LISTING: Mapping[str, tuple[Any, Any]] = {
 }
 """The same for commands that list."""
 
-Request = TypeVar("Request")
+
+request_of = requests.request_of
 
 
 def share(text: str | float) -> float:
     """``2%`` or ``0.02``; the parser also hands over the default, which is a number already."""
-    if isinstance(text, int | float):
-        return text
-    number = text.strip().removesuffix("%")
     try:
-        return float(number) / (100 if text.strip().endswith("%") else 1)
+        return requests.share(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is neither a share like 2% nor a number like 0.02") from error
-
-
-def request_of(kind: type[Request], options: Mapping[str, Any]) -> Request:
-    """A request dataclass, filled by field name from a command's options.
-
-    Args:
-        options: the command's ``locals()``. None, an option that was not given, keeps the default of the project file
-            or of the field; a list becomes a tuple; a field without an option keeps its default.
-    """
-    from vitdeploy.api import project
-
-    names = [name for name in inspect.signature(kind).parameters if options.get(name) is not None]
-    given = {name: tuple(options[name]) if isinstance(options[name], list) else options[name] for name in names}
-    return kind(**{**project.defaults_of(kind, options), **given})
 
 
 def _check_text(options: Mapping[str, Any]) -> None:

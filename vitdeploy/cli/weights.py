@@ -9,7 +9,7 @@ from vitdeploy.cli import completion
 from vitdeploy.cli.console import CommandOutput, Table, Verbatim
 
 if TYPE_CHECKING:
-    from vitdeploy.api.weights import CheckpointRow
+    from vitdeploy.api.weights import CheckpointRow, CheckpointRows
     from vitdeploy.catalog.checkpoints import Checkpoint
 
 _DIGITS = 12
@@ -32,6 +32,11 @@ def weights_command(
     from vitdeploy.api import weights
 
     return weights_output(weights.weights(models or ()), models or [])
+
+
+def rows_output(rows: "CheckpointRows") -> CommandOutput:
+    """As `weights_output`, of rows that know which models were named."""
+    return weights_output(list(rows), list(rows.models))
 
 
 def weights_output(rows: "list[CheckpointRow]", models: list[str]) -> CommandOutput:

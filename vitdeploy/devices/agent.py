@@ -5,16 +5,19 @@ Python 3.10 and numpy there, besides the runtime's own package. The same sources
 """
 
 import hashlib
+import importlib
 import io
 import os
 import pkgutil
 import zipfile
 from pathlib import Path
 
-from vitdeploy import models
 from vitdeploy.catalog import import_graph
 from vitdeploy.catalog.target_table import TARGETS
 from vitdeploy.devices import probe
+
+MODELS = "vitdeploy.models"
+"""Where the builders of models are."""
 
 PROCESSES = (
     "vitdeploy.benchmarks.trial.worker",
@@ -60,5 +63,5 @@ def content() -> bytes:
 def modules() -> dict[str, Path]:
     """Name → file of every module of ours that a process on a device may load."""
     runtimes = [target.runtime for target in TARGETS if target.runtime]
-    builders = [f"{models.__name__}.{entry.name}" for entry in pkgutil.iter_modules(models.__path__)]
+    builders = [f"{MODELS}.{entry.name}" for entry in pkgutil.iter_modules(importlib.import_module(MODELS).__path__)]
     return import_graph.modules_of([*PROCESSES, *probe.modules(), *runtimes, *builders])

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.errors import VitdeployError
 from vitdeploy.evaluation.record import Evaluation
 
@@ -34,11 +36,16 @@ class EvalRequest:
     resume: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class EvalOutcome(Shown):
     """The evaluation, where it and its page were written, and the error that its pictures ask for."""
 
+    shown_by: ClassVar = "vitdeploy.cli.evaluate:eval_output"
     evaluation: Evaluation
     path: Path
     page: Path | None
     error: VitdeployError | None
+
+    def __fspath__(self) -> str:
+        """The evaluation's file: the outcome stands where a path is expected."""
+        return str(self.path)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -16,6 +16,7 @@ from vitdeploy.api import evaluate, output_path
 from vitdeploy.api.devices import reachable
 from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.devices import computer_facts
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, worst_exit_code
 from vitdeploy.fleet import messages
@@ -44,10 +45,11 @@ class SweepRequest:
     resume: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepOutcome:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class SweepOutcome(Shown):
     """A sweep's run, where it was written, the exit code its rows ask for, and how its trials came about."""
 
+    shown_by: ClassVar = "vitdeploy.cli.sweep:sweep_output"
     run: "Run | None"
     """None: the plan times nothing."""
     path: Path
@@ -60,6 +62,10 @@ class SweepOutcome:
     """Trials that came a second time and were not counted."""
     evaluated: "tuple[EvaluationResult, ...]" = ()
     """What became of the plan's evaluations."""
+
+    def __fspath__(self) -> str:
+        """The run file: the outcome stands where a path is expected."""
+        return str(self.path)
 
 
 def sweep_plan(path: Path, request: SweepRequest) -> list[str]:

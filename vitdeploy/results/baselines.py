@@ -18,10 +18,12 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 
 from vitdeploy import documents
+from vitdeploy.catalog.shown import Shown
 from vitdeploy.errors import NothingToCompare, NoValidMeasurement, UnreadableFile, UsageError
 from vitdeploy.results import record
 from vitdeploy.results.provenance import git
@@ -53,15 +55,20 @@ class Acceptance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Case → SHA-256 of the file that was timed, for the cases whose figure is valid."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baseline:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Baseline(Shown):
     """A run that was accepted, and its acceptance."""
 
+    shown_by: ClassVar = "vitdeploy.cli.compare:accept_output"
     run: Run
     acceptance: Acceptance
     path: Path
     replaced: Acceptance | None = None
     """Of the baseline that this one took the place of."""
+
+    def __fspath__(self) -> str:
+        """The accepted run file: the outcome stands where a path is expected."""
+        return str(self.path)
 
 
 def accept(path: Path, *, because: str, root: Path = DEFAULT_ROOT) -> Baseline:

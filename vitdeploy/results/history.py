@@ -10,12 +10,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import NothingToCompare, UnreadableFile
 from vitdeploy.results import consistency, effects, record, stats
 from vitdeploy.results.record import Case, Status
 from vitdeploy.results.yardstick_effects import By
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SMALLEST_CHANGE = 0.01
 """A change of level below this share is not marked: no user would act on it."""
@@ -102,6 +107,10 @@ class History:
 
     moments: tuple[Moment, ...]
     series: tuple[Series, ...]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """One row a run and case that has a valid figure, in the order of the runs."""
+        return registry.load("vitdeploy.reports.as_pandas:history_frame")(self)
 
 
 def read(paths: Sequence[Path]) -> History:

@@ -8,13 +8,14 @@ Raw nanoseconds are kept; what follows from them is derived by `derivation`, and
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
 from vitdeploy import documents
 from vitdeploy.artifacts.manifest import Parity
 from vitdeploy.artifacts.weights_origin import Official
+from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import TrialFacts
 from vitdeploy.catalog.spec import Attention, Boundary, Head, Io
 from vitdeploy.catalog.variant import Variant
@@ -41,6 +42,9 @@ from vitdeploy.results.quantities import (
     Share,
     Utc,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA = 1
 
@@ -327,6 +331,18 @@ class Run(_Record, frozen=True, kw_only=True):
         """Rows A and B of each case of a duel; empty where this is none."""
         by_side = ([result for result in self.results if result.side == side] for side in ("A", "B"))
         return tuple(zip(*by_side, strict=False))
+
+    def to_pandas(self, *, samples: bool = False) -> "pd.DataFrame":
+        """One row a result, units in the column names; ``samples``: one row a sample."""
+        return registry.load("vitdeploy.reports.as_pandas:run_frame")(self, samples=samples)
+
+    def __repr__(self) -> str:
+        """The run's name and its figures."""
+        return registry.load("vitdeploy.reports.as_notebook:text")(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the report's tables."""
+        return registry.load("vitdeploy.reports.as_notebook:html")(self)
 
 
 def load(path: Path, *, tails: bool = True) -> Run:
