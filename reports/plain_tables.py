@@ -8,7 +8,7 @@ from vitdeploy.reports import shown_text
 MOST_ROWS = 12
 """Rows of a table that the text shows; the HTML has all."""
 
-MOST_LETTERS = 48
+MOST_LETTERS = 64
 """Letters of a cell that the text shows."""
 
 

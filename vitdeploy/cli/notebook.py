@@ -18,13 +18,14 @@ MOST_PICTURE_BYTES = 4 * 2**20
 def text(name: str, output: CommandOutput) -> str:
     """The first table of an output under the name of its class, and the last line, which names the file."""
     tables = [part for part in output.human if isinstance(part, Table)]
-    lines = [shown_text.line(_words(part)) for part in output.human if not isinstance(part, Table)]
-    lines = [line for line in lines if line.strip()]
+    parts = [_words(part) for part in output.human if not isinstance(part, Table)]
+    lines = [shown_text.line(words) for words in parts if words.strip() and "\n" not in words]
     if not tables:
         return f"{name}: {lines[0] if lines else 'nothing'}"
     title = tables[0].title
     shown = [f"{name}: {shown_text.line(title)}" if title else name, *_fitted(tables[0])]
-    return "\n".join([*shown, *([] if isinstance(output.human[-1], Table) else lines[-1:])])
+    ends_with_line = bool(lines) and not isinstance(output.human[-1], Table) and "\n" not in parts[-1]
+    return "\n".join([*shown, *(lines[-1:] if ends_with_line else [])])
 
 
 def html(output: CommandOutput, picture: Path | None = None) -> str:
@@ -32,7 +33,7 @@ def html(output: CommandOutput, picture: Path | None = None) -> str:
     parts = [
         plain_tables.html(part.heads, part.rows, part.right, title=part.title)
         if isinstance(part, Table)
-        else f"<div>{plain_tables.html_text(_words(part))}</div>"
+        else "".join(f"<div>{plain_tables.html_text(line)}</div>" for line in _words(part).splitlines())
         for part in output.human
         if not isinstance(part, Annotation)
     ]
