@@ -94,6 +94,14 @@ def test_the_authors_checkpoint_comes_before_one_trained_anew() -> None:
     ]
 
 
+def test_a_file_of_another_network_is_known_and_never_taken():
+    unfit = [row for row in ROWS if row.unfit]
+    assert {row.model.partition("_")[0] for row in unfit} == {"segformer"}
+    for row in unfit:
+        assert row.size is not None
+        assert checkpoints.nearest(row.model, row.size)[0].unfit is None
+
+
 def test_a_model_that_takes_any_size_has_its_checkpoint_at_every_one() -> None:
     assert checkpoints.nearest("bsrn_x4", (16, 48)) == (checkpoints.find("bsrn_x4"), True)
 
@@ -134,6 +142,7 @@ def test_the_first_digits_and_the_length_decide_where_no_more_is_published() -> 
         ("b1-r224.pt", "efficientvit_b1_r224"),
         ("efficientvit-sam/distilled_model/efficientvit_sam_l0.pt", "efficientvit_sam_l0"),
         ("sam-vit-base/model.safetensors", "sam_vit_b_hub"),
+        (".cache/vitdeploy/weights/segformer_b1_ade20k/pytorch_model.bin", "segformer_b1_ade20k"),
         ("hub/models--facebook--sam-vit-huge/snapshots/0123abc/model.safetensors", "sam_vit_h_hub"),
     ],
 )

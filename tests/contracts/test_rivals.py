@@ -1,5 +1,7 @@
 """Models EfficientViT is compared with, and our own SR design: official keys, published counts, golden outputs."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from tests.doubles import golden
 from tests.doubles.counted import count_macs
 from vitdeploy.catalog import registry
 from vitdeploy.errors import Impossible, UsageError
-from vitdeploy.models import efficientnetv2, restormer, segnext, swinir
+from vitdeploy.models import efficientnetv2, restormer, segnext, swinir, vapsr
 from vitdeploy.models.create import count_parameters, create
 
 BSD100 = (160, 240)
@@ -162,6 +164,29 @@ def test_the_head_of_segnext_has_mmsegmentations_keys():
         "decode_head.align.conv.weight",
         *(f"decode_head.align.gn.{one}" for one in norm),
     ]
+
+
+def test_a_segnext_checkpoint_of_openmmlab_gets_the_authors_keys():
+    keys = list(unfilled("segnext_t_ade20k").state_dict())
+    theirs = [key.replace(".mlp.dwconv.dwconv.", ".mlp.dwconv.") for key in keys]
+    assert theirs != keys
+    assert list(segnext.official_keys(theirs).values()) == keys
+    assert list(segnext.official_keys(keys).values()) == keys
+
+
+def test_a_released_vapsr_x2_has_twenty_blocks_and_its_weights_fit(tmp_path: Path):
+    # Source: num_block of options/train/VapSR_X2.yml, https://github.com/zhoumumu/VapSR.
+    released = vapsr.build("x2-20")
+    path = tmp_path / "VapSR_X2.pth"
+    torch.save({"params": released.state_dict(), "params_ema": released.state_dict()}, path)
+    model = create(registry.find_model("vapsr_x2"), weights=path)
+    assert count_parameters(model) == 329_236
+    assert len(model.state_dict()) == 248
+    image = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(model(image), released.eval()(image))
+    assert vapsr.released_variant("x2", vapsr.build("x2").state_dict()) == "x2"
+    assert vapsr.released_variant("x4", ["body.0.proj_1.weight"]) == "x4"
 
 
 def test_segnexts_bases_are_the_same_on_every_machine_and_say_so():

@@ -3,7 +3,7 @@
 import pytest
 
 from vitdeploy.benchmarks import reproduce as tables
-from vitdeploy.catalog import registry
+from vitdeploy.catalog import checkpoints, registry
 from vitdeploy.devices import inventory
 from vitdeploy.errors import UnreadableFile, UsageError
 from vitdeploy.studies import published
@@ -75,6 +75,38 @@ def test_contradictions_are_rows_of_their_own():
         assert len({row.macs for row in rows}) == len(rows) == 2
         assert any(row.note for row in rows)
     assert {row.quality for row in tables.find("cityscapes").rows if "B0" in row.name} >= {75.653, 74.5}
+
+
+@pytest.mark.parametrize("name", ["imagenet", "cityscapes", "ade20k", "sam", "sr"])
+def test_a_quality_stands_in_one_place(name: str):
+    table = tables.find(name)
+    assert table.dataset is not None
+    assert sum(row.checkpoint is not None for row in table.rows) >= 3
+    for row in table.rows:
+        published = {
+            figure.value
+            for checkpoint in checkpoints.checkpoints_of(row.model or "")
+            if (figure := checkpoint.accuracy_on(table.dataset)) is not None
+            and checkpoint.size in (None, registry.parse_size(table.size_of(row, quick=False)))
+        }
+        if row.checkpoint is not None:
+            assert checkpoints.find(row.checkpoint).model == row.model
+        elif "FFHQ" not in row.name:
+            assert row.quality not in published, row.name
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('checkpoint = "efficientvit_b1_r225"', "nothing is published"),
+        ('checkpoint = "efficientvit_b0_r224"', "nothing is published"),
+        ('checkpoint = "efficientvit_b1_r224"\nquality = 79.0', "a quality of its own"),
+    ],
+)
+def test_a_checkpoint_that_says_nothing_of_a_row_is_refused(line: str, why: str):
+    text = GOOD.decode().replace('targets = ["onnx-fp32"]', 'targets = ["onnx-fp32"]\ndataset = "imagenet"')
+    with pytest.raises(UnreadableFile, match=why):
+        published.decode(text.replace("[[rows]]", f"[[rows]]\n{line}", 1).encode(), "t.toml")
 
 
 def test_figures_read_from_charts_are_columns_of_their_own():

@@ -68,7 +68,7 @@ class Checkpoint:
     """Where it is when it is on no hub."""
     file: str
     other_names: tuple[str, ...]
-    """Older names of the file, and what it is called below a folder of the repository's name."""
+    """Older names; of a file that many are called like, its name in a folder of the repository or the checkpoint."""
     size_bytes: int | None
     sha256: str | None
     sha256_prefix: str | None
@@ -84,6 +84,8 @@ class Checkpoint:
     """Of the data that it was trained on."""
     namesakes: str | None
     """Where others have files of the same name."""
+    unfit: str | None
+    """Why it does not fit the model, being of a variant of its own; None: it fits."""
     accuracy: tuple[PublishedFigure, ...]
 
     @property
@@ -150,6 +152,7 @@ class _Publisher(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     restriction: str | None = None
     terms: str
     namesakes: str | None = None
+    unfit: str | None = None
     accuracy_source: str | None = None
     rows: tuple[_Row, ...]
 
@@ -190,7 +193,7 @@ def nearest(model: str, size: Size) -> tuple[Checkpoint, bool]:
     Raises:
         Impossible: no checkpoint of the model is known.
     """
-    candidates = checkpoints_of(model)
+    candidates = [checkpoint for checkpoint in checkpoints_of(model) if checkpoint.unfit is None]
     if not candidates:
         known = "`vitdeploy weights` lists the models that have one; --weights takes a file of your own."
         raise Impossible(f"no official checkpoint of {model} is known", known)
@@ -240,7 +243,7 @@ def _checkpoint(publisher: _Publisher, row: _Row) -> Checkpoint:
         revision=row.revision or (publisher.revision if not row.hub else None),
         url=url,
         file=file,
-        other_names=(*row.older_names, *(in_repositories if generic else ())),
+        other_names=(*row.older_names, *((*in_repositories, f"{row.name}/{file}") if generic else ())),
         size_bytes=row.size_bytes,
         sha256=row.sha256,
         sha256_prefix=row.sha256_prefix,
@@ -251,6 +254,7 @@ def _checkpoint(publisher: _Publisher, row: _Row) -> Checkpoint:
         restriction=publisher.restriction,
         terms=publisher.terms,
         namesakes=publisher.namesakes,
+        unfit=publisher.unfit,
         accuracy=tuple(
             PublishedFigure(
                 dataset=dataset, metric=METRICS[dataset], value=value, source=publisher.accuracy_source or "not stated"

@@ -223,7 +223,8 @@ _FROZEN_BASES = (
 def _segnext(variant: str, dataset: str) -> ModelSpec:
     source = "arXiv 2209.08575; github.com/Visual-Attention-Network/SegNeXt"
     row = _segmenter("segnext", variant, dataset, builder="segnext:build", stride=8, source=source)
-    return replace(row, enlarge="bilinear", attentions=("own",), note=_FROZEN_BASES)
+    names = "vitdeploy.models.segnext:official_keys"
+    return replace(row, enlarge="bilinear", attentions=("own",), note=_FROZEN_BASES, weight_names=names)
 
 
 def _efficientnetv2(variant: str, side: int) -> ModelSpec:
@@ -279,7 +280,8 @@ MODELS: Final = (
     *(_efficientvit_sam(v, 512) for v in ("l0", "l1", "l2")),
     *(_efficientvit_sam(v, 1024) for v in ("xl0", "xl1")),
     *(_sam_vit(v) for v in ("b", "l", "h")),
-    *(_super_resolver("vapsr", variant, source=_VAPSR) for variant in ("x2", "x4")),
+    replace(_super_resolver("vapsr", "x2", source=_VAPSR), weight_variant="vitdeploy.models.vapsr:released_variant"),
+    _super_resolver("vapsr", "x4", source=_VAPSR),
     *(
         _super_resolver("swinir_light", variant, module="swinir", multiple=8, source=_SWINIR)
         for variant in ("x2", "x4")

@@ -6,6 +6,7 @@ through the entry points ``vitdeploy.models`` and ``vitdeploy.targets`` (each na
 
 import importlib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, Final, TypeVar
@@ -123,6 +124,13 @@ def attention_of(spec: ModelSpec, attention: str | None) -> Attention:
     if spec.attentions == ("own",):
         raise Impossible(f"the attention of {spec.name} is its own, not {attention}", "Leave --attention out.")
     raise Impossible(f"{spec.name} has no {attention} attention", f"It can have {' or '.join(spec.attentions)}.")
+
+
+def row_of_weights(spec: ModelSpec, keys: Iterable[str]) -> ModelSpec:
+    """The row of a model as a checkpoint with these keys has it: of the variant that was released."""
+    if spec.weight_variant is None:
+        return spec
+    return replace(spec, variant=load(spec.weight_variant)(spec.variant, keys))
 
 
 def module_of(spec: ModelSpec, attention: str) -> Any:

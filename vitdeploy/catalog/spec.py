@@ -85,6 +85,8 @@ class ModelSpec:
     """``module:function`` mapping a checkpoint's keys to ours; None: official keys only."""
     weight_tensors: str | None = None
     """``module:function`` turning a checkpoint's tensors into ours where names alone do not do; None: they do."""
+    weight_variant: str | None = None
+    """``module:function`` naming the builder's variant by the row's and a checkpoint's keys; None: it is the row's."""
     user_weights: str | None = None
     """Of a user model: digest of the weights that its builder makes; None: they are seeded, or from a file."""
     made_from: str | None = None

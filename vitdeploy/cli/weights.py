@@ -91,6 +91,8 @@ def _details(row: "CheckpointRow") -> list[str]:
     ]
     if checkpoint.needs_acceptance:
         lines.append("  `--weights official` takes it with --accept-licence only")
+    if checkpoint.unfit:
+        lines.append(f"  does not fit the model: {checkpoint.unfit}")
     if checkpoint.namesakes:
         lines.append(f"  beware: {checkpoint.namesakes}, with other bytes")
     if row.cached:
@@ -118,6 +120,7 @@ def _document(row: "CheckpointRow") -> dict[str, Any]:
         "weights_licence": checkpoint.licence,
         "commercial": checkpoint.commercial,
         "restriction": checkpoint.restriction,
+        "unfit": checkpoint.unfit,
         "needs_acceptance": checkpoint.needs_acceptance,
         "terms": checkpoint.terms,
         "accuracy": [

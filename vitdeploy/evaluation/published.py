@@ -6,13 +6,16 @@ from importlib.resources import files
 
 import msgspec
 
+from vitdeploy.catalog import checkpoints
+
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dataset: str
     figure: str
     where: str
     source: str
-    rows: tuple[tuple[str, str, float, float], ...]
+    rows: tuple[tuple[str, str, float | str, float], ...]
+    """Name, our name of the model, the accuracy or the official checkpoint that it is of, latency in ms."""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +44,7 @@ def points(dataset: str) -> tuple[PublishedAccuracy, ...]:
             name=name,
             model=model,
             figure=table.figure,
-            value=value,
+            value=_value(value, dataset),
             latency_ms=latency_ms,
             where=table.where,
             source=table.source,
@@ -50,6 +53,15 @@ def points(dataset: str) -> tuple[PublishedAccuracy, ...]:
         if table.dataset == dataset
         for name, model, value, latency_ms in table.rows
     )
+
+
+def _value(value: float | str, dataset: str) -> float:
+    """An accuracy: as the row has it, or that of the checkpoint which the row names."""
+    if not isinstance(value, str):
+        return value
+    figure = checkpoints.find(value).accuracy_on(dataset)
+    assert figure is not None, f"nothing is published of {value} on {dataset}"
+    return figure.value
 
 
 @cache

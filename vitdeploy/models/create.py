@@ -54,14 +54,16 @@ def create_with_choice(
     if is_user_model(spec.name):
         return _user_model(spec, weights, weights_key, seed)
     chosen = registry.attention_of(spec, attention)
+    checkpoint = None if weights is None else open_checkpoint(weights, weights_key)
+    if checkpoint is not None:
+        spec = registry.row_of_weights(spec, checkpoint.tensors)
     # On the meta device nothing is allocated or initialized only to be overwritten.
     with torch.device("meta"):
         module: nn.Module = registry.module_of(spec, chosen)
     choice: StateDictChoice | None = None
-    if weights is None:
+    if weights is None or checkpoint is None:
         state = seeded(module, seed)
     else:
-        checkpoint = open_checkpoint(weights, weights_key)
         choice = checkpoint.choice
         complete = fit_under_any_prefix(
             checkpoint.tensors,

@@ -11,6 +11,8 @@ https://arxiv.org/abs/2109.04553 and https://github.com/open-mmlab/mmsegmentatio
 
 # pyright: reportUnknownMemberType=false
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +62,15 @@ CONFIGS = {
     "l": SegNextConfig(widths=(64, 128, 320, 512), depths=(3, 5, 27, 3), head=1024, parts=64),
 }
 """Source: the official configurations ``segnext.{tiny,small,base,large}.*``."""
+
+
+def official_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Map the keys of an authors' or of an OpenMMLab checkpoint to the authors'.
+
+    OpenMMLab has the depthwise convolution of the MLP without the module around it.
+    Source: mmseg/models/backbones/mscan.py of https://github.com/open-mmlab/mmsegmentation.
+    """
+    return {key: re.sub(r"\.mlp\.dwconv\.(weight|bias)$", r".mlp.dwconv.dwconv.\1", key) for key in keys}
 
 
 class Gate(nn.Module):

@@ -5,20 +5,22 @@ Attribute names are dictated by the official checkpoints.
 Source: https://arxiv.org/abs/2210.05960, and https://github.com/zhoumumu/VapSR (the architecture; the code is ours).
 """
 
+import re
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
 from vitdeploy.errors import entry
 
-SCALES = {"x2": 2, "x4": 4}
+VARIANTS = {"x2": (2, 21), "x2-20": (2, 20), "x4": (4, 21)}
+"""Variant → scale and number of blocks. Source: ``num_block`` of the official options, which is 20 for x2 and x3 and 21
+for x4; ``x2`` has the blocks of x4, and the released x2 checkpoint is of ``x2-20``."""
 
 WIDTH = 48
 """Channels of the trunk. Source: ``num_feat`` of the official options."""
 
 ATTENTION_WIDTH = 64
 """Channels inside a block. Source: ``d_atten`` of the official options."""
-
-BLOCKS = 21
-"""Source: ``num_block`` of the official options."""
 
 SLOPE = 0.1
 """Of the leaky ReLU before the last convolution. Source: the official code."""
@@ -58,10 +60,10 @@ class AttentionBlock(nn.Module):
 class Vapsr(nn.Module):
     """The network."""
 
-    def __init__(self, scale: int) -> None:
+    def __init__(self, scale: int, blocks: int) -> None:
         super().__init__()
         self.conv_first = nn.Conv2d(3, WIDTH, 3, padding=1)
-        self.body = nn.Sequential(*(AttentionBlock() for _ in range(BLOCKS)))
+        self.body = nn.Sequential(*(AttentionBlock() for _ in range(blocks)))
         self.conv_body = nn.Conv2d(WIDTH, WIDTH, 3, padding=1)
         self.upsampler = _two_shuffles() if scale == 4 else _one_shuffle(scale)
 
@@ -72,8 +74,14 @@ class Vapsr(nn.Module):
 
 
 def build(variant: str) -> nn.Module:
-    """VapSR ``x2`` or ``x4``, with torch's own initial weights."""
-    return Vapsr(entry("VapSR variant", variant, SCALES, "vitdeploy models"))
+    """VapSR ``x2``, ``x2-20`` or ``x4``, with torch's own initial weights."""
+    return Vapsr(*entry("VapSR variant", variant, VARIANTS, "vitdeploy models"))
+
+
+def released_variant(variant: str, keys: Iterable[str]) -> str:
+    """The variant of a checkpoint: ``x2-20`` where a checkpoint of x2 has no 21st block."""
+    twenty_first = any(re.search(r"(^|\.)body\.20\.", key) for key in keys)
+    return "x2-20" if variant == "x2" and not twenty_first else variant
 
 
 def _one_shuffle(scale: int) -> nn.Sequential:

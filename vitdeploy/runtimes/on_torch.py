@@ -97,6 +97,22 @@ def _widened(value: torch.Tensor) -> torch.Tensor:
     return value.float() if value.is_floating_point() else value
 
 
+_DAMAGED = (OSError, RuntimeError, KeyError, EOFError, TypeError, AttributeError, pickle.UnpicklingError)
+"""What torch raises at a file that is not what it should be."""
+
+
+def _state(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except _DAMAGED as error:
+        raise _refused(file, error) from error
+
+
+def _refused(file: Path, error: Exception) -> ToolchainFailed:
+    words = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
+    return ToolchainFailed(f"torch {torch.__version__} refuses {file}: {words}", "Export the model again.")
+
+
 def _load(file: Path, manifest: Mapping[str, Any]) -> torch.nn.Module:
     if (manifest["head"], manifest["io"]) != ("logits", "fp32"):
         raise Impossible(
@@ -109,15 +125,12 @@ def _load(file: Path, manifest: Mapping[str, Any]) -> torch.nn.Module:
             f"{spec.name} was changed since {file} was made: eager torch would run its code as it is now",
             "Export it again.",
         )
+    state = _state(file)
     # On the meta device nothing is allocated or initialized only to be overwritten, so load_ns is the load's.
     with torch.device("cpu" if is_user_model(spec.name) else "meta"):
-        module: torch.nn.Module = registry.module_of(spec, manifest["attention"])
+        module: torch.nn.Module = registry.module_of(registry.row_of_weights(spec, state), manifest["attention"])
     try:
-        state: dict[str, torch.Tensor] = torch.load(file, map_location="cpu", weights_only=True)
         module.load_state_dict(state, strict=True, assign=True)
-    except (OSError, RuntimeError, KeyError, EOFError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        words = " ".join([type(error).__name__, *str(error).splitlines()[:1]])
-        raise ToolchainFailed(
-            f"torch {torch.__version__} refuses {file}: {words}", "Export the model again."
-        ) from error
+    except _DAMAGED as error:
+        raise _refused(file, error) from error
     return module.eval().requires_grad_(False)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from vitdeploy.catalog import checkpoints
 from vitdeploy.catalog.spec import Attention, Boundary
 from vitdeploy.errors import UnreadableFile
 
@@ -52,6 +53,9 @@ class PublishedRow(_Data, frozen=True, kw_only=True):
     """Size of the quick form; None: the table's, else the published one."""
     in_quick: bool = True
     quality: float | None = None
+    """As printed; in a file only where no checkpoint has it."""
+    checkpoint: str | None = None
+    """The official checkpoint whose published accuracy is the row's quality."""
     params: _Positive | None = None
     macs: _Positive | None = None
     """At the published size."""
@@ -89,6 +93,8 @@ class PublishedTable(_Data, frozen=True, kw_only=True):
     quick: _Size | None = None
     graph_outputs: str
     """What the timed graph ends in, as far as that is stated."""
+    dataset: str | None = None
+    """On which the quality was measured, as the table of checkpoints calls it."""
     columns: Mapping[str, Column]
     rows: tuple[PublishedRow, ...]
     claims: tuple[Claim, ...]
@@ -126,11 +132,32 @@ def decode(data: bytes, name: str) -> PublishedTable:
     wrong = _undefined(table)
     if wrong is not None:
         raise UnreadableFile(f"{name} is not a valid table: {wrong}", "Correct that name.")
-    return table
+    return _with_quality(table)
+
+
+def _checkpoint_quality(row: PublishedRow, dataset: str | None) -> float | None:
+    """What is published of a row's checkpoint; None: nothing."""
+    checkpoint = checkpoints.checkpoints().get(row.checkpoint or "")
+    figure = checkpoint.accuracy_on(dataset) if checkpoint and dataset else None
+    return None if figure is None else figure.value
+
+
+def _with_quality(table: PublishedTable) -> PublishedTable:
+    """The table with the qualities of its rows' checkpoints."""
+    rows = tuple(
+        msgspec.structs.replace(row, quality=_checkpoint_quality(row, table.dataset)) if row.checkpoint else row
+        for row in table.rows
+    )
+    return msgspec.structs.replace(table, rows=rows)
 
 
 def _undefined(table: PublishedTable) -> str | None:
     """What is named and defined nowhere, or twice."""
+    for row in table.rows:
+        if row.checkpoint is not None and row.quality is not None:
+            return f"row {row.name!r} has a quality of its own and one of a checkpoint"
+        if row.checkpoint is not None and _checkpoint_quality(row, table.dataset) is None:
+            return f"row {row.name!r} names {row.checkpoint!r}, of which nothing is published on {table.dataset}"
     names = [row.name for row in table.rows]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
