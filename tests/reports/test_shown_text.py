@@ -137,6 +137,7 @@ def test_terminals_show_hostile_texts_as_escapes(capsys: pytest.CaptureFixture[s
         human=[Table(title=HOSTILE, heads=(HOSTILE,), rows=[(HOSTILE,)]), HOSTILE, console.Annotation("::error::ours")],
         failures=[VitdeployError(HOSTILE, HOSTILE)],
     )
+    console.configure(quiet=False, verbose=0)  # what an earlier test asked for counts no more
     console.show(output, None)
     console.progress(HOSTILE)
     printed = capsys.readouterr()

@@ -100,7 +100,8 @@ def _stderr() -> "rich.console.Console":
 
 
 def progress(line: str, detail: int = 0) -> None:
-    """One line of progress on stderr; ``detail`` 1 is only for ``-v``."""
+    """One line of progress on stderr; ``detail`` 1, and what only begins now, is for ``-v``."""
+    detail = max(detail, line.endswith(GOES_ON))
     if not _settings["quiet"] and _settings["verbose"] >= detail:
         from rich.markup import escape
 
