@@ -96,15 +96,19 @@ def replace_modules(model: nn.Module, make: Callable[[str, nn.Module], nn.Module
 
 
 def folded(layer: ConvLayer) -> tuple[Tensor, Tensor]:
-    """Kernel and bias of the convolution that a layer's convolution and batch norm are together.
+    """Kernel and bias of the convolution that a layer's convolution and batch norm are together."""
+    return folded_pair(layer.conv, layer.norm)
+
+
+def folded_pair(conv: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:
+    """Kernel and bias of the convolution that a convolution and the batch norm after it are together.
 
     Source: Ioffe and Szegedy, https://arxiv.org/abs/1502.03167, section 3.1; computed in double precision.
     """
-    weight = layer.conv.weight.detach().double()
+    weight = conv.weight.detach().double()
     bias = torch.zeros(weight.shape[0], dtype=torch.double)
-    if layer.conv.bias is not None:
-        bias = layer.conv.bias.detach().double()
-    norm = layer.norm
+    if conv.bias is not None:
+        bias = conv.bias.detach().double()
     if norm is not None:
         mean, variance = norm.running_mean, norm.running_var
         if mean is None or variance is None:

@@ -1,5 +1,6 @@
 """Every rewrite keeps the function to fp32 rounding, and a near-miss of every one is refused by parity."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from vitdeploy.errors import ParityFailed
 from vitdeploy.exporters import pipeline, step
 from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.rewrites import convolution as rewrite_convolution
-from vitdeploy.exporters.rewrites import table
+from vitdeploy.exporters.rewrites import table, winograd
 from vitdeploy.exporters.rewrites import upsampling as rewrite_upsampling
 from vitdeploy.exporters.rewrites.attention import ApartDenominator
 from vitdeploy.exporters.rewrites.modules import folded, input_shapes, sharing_copy
@@ -131,13 +132,32 @@ def test_the_denominator_apart_is_zero_over_epsilon_where_all_queries_are_negati
     torch.testing.assert_close(made, ReluLinearAttention(16)(qkv))
 
 
-def test_winograds_rows_are_the_convolution():
+@pytest.mark.parametrize("tile", sorted(winograd.TILES))
+def test_winograds_rows_are_the_convolution(tile: int):
     weight, bias = torch.randn(8, 6, 3, 3, dtype=torch.double), torch.randn(8, dtype=torch.double)
-    x = torch.randn(2, 6, 10, 7)
-    even, odd = rewrite_convolution.WinogradRows(weight, bias)(x)
+    x = torch.randn(2, 6, 12, 7)
+    maps = winograd.WinogradRows(weight, bias, tile)(x)
     expected = functional.conv2d(x.double(), weight, bias, padding=1).float()
-    torch.testing.assert_close(even, expected[:, :, ::2], rtol=0, atol=1e-5)
-    torch.testing.assert_close(odd, expected[:, :, 1::2], rtol=0, atol=1e-5)
+    assert len(maps) == tile
+    for place, rows in enumerate(maps):
+        torch.testing.assert_close(rows, expected[:, :, place::tile], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("channels", "height", "tile"), [(48, 28, 4), (128, 14, 2), (128, 7, None), (32, 256, None), (47, 64, None)]
+)
+def test_each_layer_has_its_tile(channels: int, height: int, tile: int | None):
+    """Few channels gain nothing, and a height that no tile divides keeps the direct convolution."""
+    assert winograd.tile_of(channels, height) == tile
+
+
+@pytest.mark.parametrize("name", ["efficientvit_l1", "efficientvit_sam_l0.encoder", "efficientnetv2_s"])
+def test_winograds_rows_are_found_in_every_family_that_has_them(name: str):
+    spec = registry.find_model(name)
+    changed, applied = table.rewritten(create(spec), ["winograd-rows"], torch.zeros(1, 3, *spec.size))
+    assert applied == ("winograd-rows",)
+    tiles = {module.tile for module in changed.modules() if isinstance(module, winograd.WinogradRows)}
+    assert 4 in tiles
 
 
 def test_a_folded_norm_is_the_norm():
@@ -232,30 +252,36 @@ def padding_that_is_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def a_wrong_sign(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = (*rewrite_convolution.TRANSFORM[:3], (0, 1, 0, 1))
-    monkeypatch.setattr(rewrite_convolution, "TRANSFORM", wrong)
+    tile = winograd.TILES[4]
+    wrong = dataclasses.replace(tile, inputs=(*tile.inputs[:5], (0, 4, 0, 5, 0, 1)))
+    monkeypatch.setattr(winograd, "TILES", {**winograd.TILES, 4: wrong})
+
+
+def a_wrong_kernel_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    tile = winograd.TILES[4]
+    wrong = dataclasses.replace(tile, kernels=(*tile.kernels[:3], (1 / 24, 1 / 12, 1 / 12), *tile.kernels[4:]))
+    monkeypatch.setattr(winograd, "TILES", {**winograd.TILES, 4: wrong})
 
 
 def rows_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = rewrite_convolution.WinogradRows.forward
+    original = winograd.WinogradRows.forward
 
-    def forward(self: rewrite_convolution.WinogradRows, x: Tensor) -> tuple[Tensor, Tensor]:
-        even, odd = original(self, x)
-        return odd, even
+    def forward(self: winograd.WinogradRows, x: Tensor) -> tuple[Tensor, ...]:
+        first, second, *others = original(self, x)
+        return (second, first, *others)
 
-    monkeypatch.setattr(rewrite_convolution.WinogradRows, "forward", forward)
+    monkeypatch.setattr(winograd.WinogradRows, "forward", forward)
 
 
 def a_bias_counted_in_even_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = rewrite_convolution.WinogradRows.forward
+    original = winograd.WinogradRows.forward
 
-    def forward(self: rewrite_convolution.WinogradRows, x: Tensor) -> tuple[Tensor, Tensor]:
-        even, odd = original(self, x)
+    def forward(self: winograd.WinogradRows, x: Tensor) -> tuple[Tensor, ...]:
         bias = self.products[1].bias
         assert isinstance(bias, Tensor)
-        return even, odd - bias.reshape(1, -1, 1, 1)
+        return tuple(rows - (place % 2) * bias.reshape(1, -1, 1, 1) for place, rows in enumerate(original(self, x)))
 
-    monkeypatch.setattr(rewrite_convolution.WinogradRows, "forward", forward)
+    monkeypatch.setattr(winograd.WinogradRows, "forward", forward)
 
 
 NEAR_MISSES: list[tuple[str, Plant]] = [
@@ -268,6 +294,7 @@ NEAR_MISSES: list[tuple[str, Plant]] = [
     ("padded-stem", channels_in_the_wrong_order),
     ("padded-stem", padding_that_is_not_zero),
     ("winograd-rows", a_wrong_sign),
+    ("winograd-rows", a_wrong_kernel_row),
     ("winograd-rows", rows_swapped),
     ("winograd-rows", a_bias_counted_in_even_rows_only),
 ]
