@@ -9,6 +9,7 @@ from typing import get_args
 import msgspec
 
 from vitdeploy.api import official_weights, project
+from vitdeploy.artifacts import described_model
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact, open_artifact
 from vitdeploy.benchmarks import suite
 from vitdeploy.benchmarks.suite import Entry
@@ -321,7 +322,7 @@ def _of_artifact(artifact: Artifact, request: BenchRequest) -> Planned:
     ):
         if value is not None:
             raise UsageError(f"{option} does not change an artifact that is there: {artifact.folder}", "Leave it out.")
-    registry.find_model(manifest.model, manifest.part)
+    described_model.spec_of(manifest)
     registry.find_target(manifest.target)
     return Planned(variant=manifest.variant, streams=request.streams or 1, artifact=artifact)
 

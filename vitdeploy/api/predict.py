@@ -12,6 +12,7 @@ from PIL import Image
 
 from vitdeploy import documents
 from vitdeploy.api.devices import reachable, ready_there
+from vitdeploy.artifacts import described_model
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.catalog import registry, user_models
 from vitdeploy.catalog.shown import Shown
@@ -98,7 +99,7 @@ def predict(request: PredictRequest, *, progress: Progress = silent) -> Predicti
 def _predicted(request: PredictRequest, artifact: Artifact, progress: Progress) -> Prediction:
     """The answer to one image, drawn."""
     manifest = artifact.manifest
-    spec = registry.find_model(manifest.model, manifest.part)
+    spec = described_model.spec_of(manifest)
     prompted = spec.task == "segment-anything"
     if (request.points or request.boxes or request.multimask) and not prompted:
         raise Impossible(f"{manifest.model} takes no points or boxes", "Leave --point, --box and --multimask out.")

@@ -54,6 +54,11 @@ ZERO_TO_ONE: Final = Preprocessing(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 """Pixels on a 0–1 scale, not normalized: what super-resolution takes and returns."""
 
 
+def assumed(task: str) -> Preprocessing:
+    """Where nobody says it: pixels on a 0–1 scale for images from images, else ImageNet's."""
+    return replace(ZERO_TO_ONE if task == "super-resolution" else IMAGENET, source="assumed")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessingOptions:
     """``--mean --std --scale --channel-order``; None: as the model has it."""

@@ -150,7 +150,7 @@ def find(name: str, size: Size | None = None) -> ModelSpec:
         size=facts.size,
         size_multiple=1,
         sizes=facts.sizes,
-        dataset=_dataset(facts),
+        dataset=dataset_of(facts.task, facts.classes),
         classes=facts.classes,
         output="enlarged" if facts.task == "super-resolution" else "logits",
         output_stride=facts.output_stride,
@@ -195,12 +195,12 @@ def unknown_preprocessing(name: str, so: str, verb: str) -> Impossible:
     )
 
 
-def _dataset(facts: UserModelFacts) -> str:
-    """What its classes are called: as many as a known data set has are taken for that one's."""
-    if facts.task == "super-resolution":
+def dataset_of(task: Task, classes: int) -> str:
+    """What a user model's classes are called: as many as a known data set has are taken for that one's."""
+    if task == "super-resolution":
         return "sr"
     names = {("classification", 1000): "imagenet", ("segmentation", 19): "cityscapes", ("segmentation", 150): "ade20k"}
-    return names.get((facts.task, facts.classes), f"classes:{facts.classes}")
+    return names.get((task, classes), f"classes:{classes}")
 
 
 def _checked(kind: str, rest: str) -> str:

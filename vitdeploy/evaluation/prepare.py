@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from vitdeploy.artifacts import described_model
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog import registry, user_models
 from vitdeploy.catalog.spec import Task, is_user_model
@@ -93,7 +94,7 @@ def check(name: str, artifacts: Sequence[Artifact]) -> None:
             raise Impossible(
                 f"{manifest.model} is for {manifest.task}, and {name} for {TASKS[name]}", f"Use --dataset {fitting}."
             )
-        spec = registry.find_model(manifest.model)
+        spec = described_model.spec_of(manifest)
         used = manifest.preprocessing or spec.preprocessing
         if used.source == "assumed" and manifest.task != "super-resolution":
             raise user_models.unknown_preprocessing(

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vitdeploy.artifacts import described_model
 from vitdeploy.artifacts.manifest import Artifact, push
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import DeviceFacts
@@ -83,7 +84,7 @@ def _answer(
 ) -> list[Outputs]:
     assert compute != "phone", "a phone answers by its own tool"
     manifest = artifact.manifest
-    target, spec = registry.find_target(manifest.target), registry.find_model(manifest.model)
+    target, spec = registry.find_target(manifest.target), described_model.spec_of(manifest)
     if target.runtime is None:
         raise Impossible(f"this version has nothing that runs {target.name}", "Use an artifact of another target.")
     if manifest.state == "deferred":

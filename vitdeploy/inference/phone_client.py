@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from vitdeploy.artifacts import described_model
 from vitdeploy.artifacts.manifest import Artifact
-from vitdeploy.catalog import registry
 from vitdeploy.catalog.preprocessing import Preprocessing
 from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices.phone import benchmark_model, prepared_phone
@@ -52,7 +52,7 @@ def _answer(
     link, manifest = phone.link, artifact.manifest
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
     specs, described = tensors_of(plain["inputs"]), tensors_of(plain["outputs"])
-    preprocessing = manifest.preprocessing or registry.find_model(manifest.model).preprocessing
+    preprocessing = manifest.preprocessing or described_model.spec_of(manifest).preprocessing
     arrays = {spec.name: _array(feed[spec.name], spec, preprocessing) for spec in specs}
     files = prepared_phone.write_inputs(specs, arrays, folder)
     with prepared_phone.inputs_on(phone, graph, specs, files, threads=threads) as request:

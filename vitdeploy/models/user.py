@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vitdeploy.catalog import registry
+from vitdeploy.catalog.preprocessing import assumed
 from vitdeploy.catalog.spec import Size, Task
 from vitdeploy.catalog.user_models import BUILDERS, Stamp, UserModelFacts
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError
@@ -173,7 +174,7 @@ def describe(name: str, wanted: Size | None = None) -> UserModelFacts:
     task_facts = task_of_output(name, tuple(answer.shape), size, labels=not answer.is_floating_point())
     note = "its weights are random here: timm's would be a download" if kind == "timm" else None
     files = recorder.files() if kind == "module" else []
-    preprocessing = known or user_preprocessing.assumed(task_facts["task"])
+    preprocessing = known or assumed(task_facts["task"])
     return UserModelFacts(
         size=size,
         sizes=sizes,

@@ -21,12 +21,13 @@ from onnx import external_data_helper
 from torch import Tensor, nn
 
 from vitdeploy.artifacts import manifest
+from vitdeploy.catalog.preprocessing import assumed
 from vitdeploy.catalog.spec import Size
 from vitdeploy.catalog.user_models import Stamp, UserModelFacts
 from vitdeploy.errors import Impossible, UnreadableFile
 from vitdeploy.models import onnx_macs
 from vitdeploy.models.user import COMMON_SIZES, DEFAULT_SIZE, task_of_output
-from vitdeploy.models.user_preprocessing import assumed, of_onnx
+from vitdeploy.models.user_preprocessing import of_onnx
 
 IMAGE = "image"
 CHANNELS = 3

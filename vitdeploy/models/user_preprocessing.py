@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from vitdeploy.catalog.preprocessing import BYTE_SCALE, IMAGENET, ZERO_TO_ONE, Preprocessing
-from vitdeploy.catalog.spec import Size, Task
+from vitdeploy.catalog.preprocessing import BYTE_SCALE, ZERO_TO_ONE, Preprocessing
+from vitdeploy.catalog.spec import Size
 from vitdeploy.errors import Impossible, UnreadableFile
 
 PROCESSOR_FILE: Final = "preprocessor_config.json"
@@ -28,11 +28,6 @@ _RANGES: Final[Mapping[str, Preprocessing]] = {
     "Normalized_1_1": Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), source="file"),
 }
 """``Image.NominalPixelRange`` of an ONNX file's metadata."""
-
-
-def assumed(task: Task) -> Preprocessing:
-    """Where nobody says it: pixels on a 0–1 scale for images from images, else ImageNet's."""
-    return replace(ZERO_TO_ONE if task == "super-resolution" else IMAGENET, source="assumed")
 
 
 def of_marks(marks: Mapping[str, Any], default: Size) -> tuple[Size, Preprocessing | None]:
