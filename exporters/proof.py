@@ -12,19 +12,13 @@ import msgspec
 import numpy as np
 
 from vitdeploy.artifacts import parity
-from vitdeploy.artifacts.manifest import Parity, Tensor, open_artifact
-from vitdeploy.catalog import registry, user_models
+from vitdeploy.artifacts.manifest import Parity, Tensor
+from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import Target, is_user_model
-from vitdeploy.devices import inventory
 from vitdeploy.exporters.job import StepJob
-from vitdeploy.inference.open_device import open_device
-from vitdeploy.processes import child_reply
 from vitdeploy.runtimes.session import SessionOptions, infer
 
 Feeds = Mapping[str, Any]
-
-AT_ONCE = 8
-"""Inputs that a device gets at once: each call there loads the file. Source: 8 fp32 images of 1024x2048 are 200 MB."""
 
 
 def prove(reference: Any, file: Path, manifest: Mapping[str, Any], job: StepJob) -> Parity:
@@ -60,7 +54,7 @@ def prove(reference: Any, file: Path, manifest: Mapping[str, Any], job: StepJob)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Runner:
+class Runner:
     """What runs the file for inputs as it takes them."""
 
     run: Callable[[Sequence[Feeds]], Sequence[Feeds]]
@@ -71,23 +65,19 @@ class _Runner:
 
 
 @contextlib.contextmanager
-def _runner(job: StepJob, file: Path, manifest: Mapping[str, Any]) -> Generator[_Runner]:
+def _runner(job: StepJob, file: Path, manifest: Mapping[str, Any]) -> Generator[Runner]:
     """The runtime of this process, or the device that the job names."""
     target = job.target
     if job.device is None:
         how = f"; every tensor rounded to {target.precision} after every node" if target.proof else ""
         with open_for_proof(target, file, manifest) as session:
-            yield _Runner(run=lambda feeds: [infer(session, feed) for feed in feeds], at_once=1, how=lambda: how)
+            yield Runner(run=lambda feeds: [infer(session, feed) for feed in feeds], at_once=1, how=lambda: how)
         return
-    artifact = open_artifact(job.folder, check_bytes=False)
-    log = child_reply.log_file(f"check-{user_models.folder_name(job.variant.full_model, None)}-{job.device}")
-    with open_device(inventory.find(job.device), [target.name], log=log) as place:
-        yield _Runner(
-            run=lambda feeds: place.infer(artifact, feeds), at_once=AT_ONCE, how=lambda: f"; computed on {place.words}"
-        )
+    with registry.load(registry.DEVICE_PROOF)(job) as runner:
+        yield runner
 
 
-def _answered(samples: Iterable[Feeds], entries: Sequence[Tensor], runner: _Runner) -> Generator[tuple[Feeds, Feeds]]:
+def _answered(samples: Iterable[Feeds], entries: Sequence[Tensor], runner: Runner) -> Generator[tuple[Feeds, Feeds]]:
     """Each sample with the file's outputs for it."""
     remaining = iter(samples)
     while chosen := list(itertools.islice(remaining, runner.at_once)):

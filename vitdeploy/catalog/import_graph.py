@@ -20,8 +20,13 @@ _IMPORT: Final = re.compile(
 _TYPING_ONLY: Final = re.compile(r"^if TYPE_CHECKING:\n(?:[ \t]+.*\n|\n)*", re.MULTILINE)
 _REFERENCE: Final = re.compile(r'"(vitdeploy(?:\.\w+)+)(?::\w+)?"')
 
-TABLES: Final = ("vitdeploy.catalog.registry", "vitdeploy.catalog.model_table", "vitdeploy.catalog.target_table")
-"""Their strings name the modules of all models, targets and formats: who asks adds those that are taken."""
+TABLES: Final = (
+    "vitdeploy",
+    "vitdeploy.catalog.registry",
+    "vitdeploy.catalog.model_table",
+    "vitdeploy.catalog.target_table",
+)
+"""Their strings name the modules of all verbs, models, targets and formats: who asks adds those that are taken."""
 
 
 def modules_of(entries: Iterable[str]) -> dict[str, Path]:

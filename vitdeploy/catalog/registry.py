@@ -32,6 +32,9 @@ FORMATS: Final[Mapping[str, str]] = {
 }
 """Report format → the module whose ``render`` makes it: of a `Report`, and for ``history`` of a `History`."""
 
+DEVICE_PROOF: Final = "vitdeploy.exporters.proof_on_device:runner"
+"""What runs a file for its proof on another device."""
+
 
 @cache
 def models() -> Mapping[str, ModelSpec]:
