@@ -14,8 +14,9 @@ HEADS = (
 
 SCALES = (
     "Both axes are logarithmic: a straight line is a power law, and its slope is the exponent. Solid lines are linear "
-    "attention, dashed ones softmax; the legend has the fitted exponents with their 95 % intervals. Bars are 95 % "
-    "intervals over rounds, where they are longer than the mark."
+    "attention, dashed ones softmax. The softmax module is the same at equal width and at equal arithmetic, and drawn "
+    "once. The legend has the fitted exponents with their 95 % intervals. Bars are 95 % intervals over rounds, where "
+    "they are longer than the mark."
 )
 
 RATIOS = (
@@ -73,6 +74,6 @@ def _panel(series: Series) -> Panel:
         id=series.kind.replace(" ", "-") + "-" + "".join(c for c in series.name if c.isalnum())[:24],
         title=series.name if series.kind == "network" else series.name.capitalize(),
         words=(EQUAL_ARITHMETIC,) * (series.kind == "equal arithmetic") + tuple(study_words.series_words(series)),
-        table=PageTable(heads=HEADS, rows=tuple(map(study_words.point_cells, series.points)), texts=(0, 4)),
+        table=PageTable(heads=HEADS, rows=tuple(map(study_words.point_cells, series.points)), texts=(0, 4), chief=3),
         after=tuple(f"{'×'.join(map(str, p.size))}: {p.why_not}" for p in series.points if p.why_not),
     )

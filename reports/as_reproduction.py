@@ -78,7 +78,7 @@ def _claims(reproduction: Reproduction) -> PageTable:
         for answer in reproduction.answers
     )
     heads = ("claim", "pair", "published", "measured here", "by", "published for", "source")
-    return PageTable(heads=heads, rows=rows, texts=(0, 1, 4, 5, 6))
+    return PageTable(heads=heads, rows=rows, texts=(0, 1, 4, 5, 6), chief=3)
 
 
 def _published(answer: ClaimOutcome) -> str:
@@ -112,7 +112,7 @@ def _figures(reproduction: Reproduction) -> PageTable:
         )
         for figure in reproduction.figures
     )
-    return PageTable(heads=heads, rows=rows, texts=(0, len(heads) - 1))
+    return PageTable(heads=heads, rows=rows, texts=(0, len(heads) - 1), chief=2)
 
 
 def _checklist(reproduction: Reproduction) -> PageTable:

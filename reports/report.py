@@ -13,9 +13,10 @@ import numpy as np
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import NOT_VISIBLE
 from vitdeploy.catalog.spec import Task
-from vitdeploy.reports import explanations, official_weights, origins
+from vitdeploy.reports import explanations, official_weights, origins, row_command
 from vitdeploy.reports.origins import Origin
 from vitdeploy.reports.predictions import ShownPrediction
+from vitdeploy.reports.row_command import RowCommand
 from vitdeploy.results import comparison, effects, verdict
 from vitdeploy.results.record import Case, Result, Run, Trial
 from vitdeploy.results.verdict import Comparison
@@ -70,6 +71,8 @@ class ReportRow:
     """What explains that change, where both sides were profiled."""
     lacking: Mapping[str, str]
     """Figure that cannot be given (a field of `Summary`) → why."""
+    command: RowCommand
+    """What measures the case again."""
 
     @property
     def quotable(self) -> bool:
@@ -217,9 +220,9 @@ def _rows(run: Run, baseline: Run | None) -> Iterator[ReportRow]:
     if run.couples:
         duel = comparison.duel(run)
         for (a, b), change in zip(run.couples, duel.comparisons, strict=True):
-            yield replace(_row(a, run.id, peers, None), label=f"{a.case.name} (A)")
+            yield replace(_row(a, run, peers, None), label=f"{a.case.name} (A)")
             explained = explanations.attribution(duel.attribution)
-            yield replace(_row(b, run.id, peers, change), label=f"{b.case.name} (B against A)", explained=explained)
+            yield replace(_row(b, run, peers, change), label=f"{b.case.name} (B against A)", explained=explained)
         return
     comparable = baseline is not None and not comparison.differences(run, baseline)
     compared: list[Comparison] = []
@@ -228,16 +231,16 @@ def _rows(run: Run, baseline: Run | None) -> Iterator[ReportRow]:
         compared = verdict.compare(baseline.results, run.results, historical=True, yardsticks=shared)
     changes = {change.case: change for change in compared}
     for result in run.results:
-        yield _row(result, run.id, peers, changes.get(result.case))
+        yield _row(result, run, peers, changes.get(result.case))
 
 
-def _row(result: Result, run_id: str, peers: Mapping[Case, Sequence[Result]], change: Comparison | None) -> ReportRow:
+def _row(result: Result, run: Run, peers: Mapping[Case, Sequence[Result]], change: Comparison | None) -> ReportRow:
     """The row; ``peers``: the valid results of its run by their case without its target."""
     trials = [trial for trial in result.trials if trial.samples_ns]
     spec = registry.models().get(result.case.model)
     return ReportRow(
         result=result,
-        run_id=run_id,
+        run_id=run.id,
         label=result.case.name,
         task=spec.task if spec else "other",
         family=family(result.case.model),
@@ -249,6 +252,7 @@ def _row(result: Result, run_id: str, peers: Mapping[Case, Sequence[Result]], ch
         change=change,
         explained=explanations.sustained(result),
         lacking=explanations.lacking(result, trials),
+        command=row_command.of(result, run.protocol),
     )
 
 

@@ -11,6 +11,7 @@ from vitdeploy.reports.charts.vega import (
     chart_of,
     dots,
     finished,
+    in_lines,
     intervals,
     legend,
     log_axis,
@@ -25,13 +26,17 @@ from vitdeploy.studies.reproduction import Reproduction
 
 DASHES = {"linear": [1, 0], "softmax": [7, 4]}
 
+SHAPES = ("circle", "square", "triangle-up", "cross", "triangle-down", "triangle-right")
+"""Marks of the series, in order: lines that lie on each other are told apart by them, and without color."""
+
 
 def scaling(study: Study) -> Specification | None:
     """Median time over pixels, both logarithmic: a line a series and attention; None without two sizes."""
-    values = [value for series in study.series for value in _latencies(series)]
+    values = _latencies(study)
     if len({value["pixels"] for value in values}) < 2:
         return None
     base = chart_of(values).encode(x=_pixels(values), color=_series_color(values, labelLimit=0), detail="line:N")
+    shape = _series_shape(values, labelLimit=0)
     y = log_axis(alt.Y, "value", "median time, ms", points.span(_ends(values), 1.4), format=",.6~g")
     dash = alt.StrokeDash(
         "attention:N",
@@ -40,7 +45,7 @@ def scaling(study: Study) -> Specification | None:
         legend=legend(symbolType="stroke", symbolStrokeWidth=2),
     )
     lines = base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash)
-    marks = dots(base, 64).encode(y=y, tooltip=tooltips(line="series", size="size", said="median"))
+    marks = dots(base, 64).encode(y=y, shape=shape, tooltip=tooltips(line="series", size="size", said="median"))
     return finished(alt.layer(lines, intervals(base), marks).properties(height=430))
 
 
@@ -72,7 +77,9 @@ def speedups(study: Study) -> Specification | None:
         reference_line(1, y=alt.Y("at:Q", scale=log_scale(up))),
         base.mark_line(strokeWidth=2).encode(y=y),
         intervals(base),
-        dots(base, 64).encode(y=y, tooltip=tooltips(series="series", size="size", said="ratio")),
+        dots(base, 64).encode(
+            y=y, shape=_series_shape(values), tooltip=tooltips(series="series", size="size", said="ratio")
+        ),
         *_diamonds(published, x, alt.Y("ratio:Q", scale=log_scale(up))),
     ]
     return finished(alt.layer(*layers).properties(height=320))
@@ -141,6 +148,13 @@ def _series_color(values: Sequence[dict[str, Any]], **options: Any) -> Any:
     return alt.Color("series:N", title=None, scale=alt.Scale(domain=names), legend=legend(columns=1, **options))
 
 
+def _series_shape(values: Sequence[dict[str, Any]], **options: Any) -> Any:
+    """The mark of each series; its legend is that of the color, because both are of one field."""
+    names = list(dict.fromkeys(value["series"] for value in values))
+    scale = alt.Scale(domain=names, range=[SHAPES[place % len(SHAPES)] for place in range(len(names))])
+    return alt.Shape("series:N", title=None, scale=scale, legend=legend(columns=1, **options))
+
+
 def _ends(values: Sequence[dict[str, Any]]) -> list[float]:
     return [end for value in values for end in (value["low"], value["high"])]
 
@@ -150,33 +164,42 @@ def _label(claim: Claim, reproduction: Reproduction) -> str:
     return f"{claim.slow} ÷ {claim.fast} ({column})"
 
 
-def _latencies(series: Series) -> list[dict[str, Any]]:
-    return [
-        {
-            "series": _with_exponents(series),
-            "attention": attention,
-            "line": f"{series.name}, {attention}",
-            "pixels": point.pixels,
-            "size": "×".join(map(str, point.size)),
-            **_estimate(latency),
-            "said": study_words.latency(latency),
-        }
-        for point in series.points
-        for attention, latency in (("linear", point.linear_ms), ("softmax", point.softmax_ms))
-        if latency is not None
-    ]
+def _latencies(study: Study) -> list[dict[str, Any]]:
+    """The points of all lines. A row that two series share, the softmax module, is drawn with the first of them."""
+    drawn: set[tuple[str, str]] = set()
+    values: list[dict[str, Any]] = []
+    for series in study.series:
+        for point in series.points:
+            for attention, result, latency in (
+                ("linear", point.linear, point.linear_ms),
+                ("softmax", point.softmax, point.softmax_ms),
+            ):
+                if latency is None or result is None or (key := (attention, result.case.name)) in drawn:
+                    continue
+                drawn.add(key)
+                value = {
+                    "series": _with_exponents(series),
+                    "attention": attention,
+                    "line": f"{series.name}, {attention}",
+                    "pixels": point.pixels,
+                    "size": "×".join(map(str, point.size)),
+                    **_estimate(latency),
+                    "said": study_words.latency(latency),
+                }
+                values.append(value)
+    return values
 
 
 def _with_exponents(series: Series) -> str:
     """A series in the legend: its name, and the power of the pixels that either attention's time grows with."""
     if series.kind == "equal arithmetic":  # another width at each size: a slope over them is of nothing
-        return series.name
+        return in_lines(series.name)
     fitted = [
         f"{attention} ∝ pixels^{study_words.ratio(exponent)}"
         for attention, exponent in (("linear", series.linear_exponent), ("softmax", series.softmax_exponent))
         if exponent is not None
     ]
-    return f"{series.name}: {', '.join(fitted)}" if fitted else series.name
+    return in_lines(series.name, *fitted)
 
 
 def _estimate(estimate: Estimate | None) -> dict[str, float]:

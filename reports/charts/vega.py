@@ -5,6 +5,7 @@ What is untyped in altair goes in as plain values and comes out as `Specificatio
 
 import hashlib
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, cast
@@ -152,9 +153,23 @@ def tooltips(**titles: str) -> list[Any]:
     return [alt.Tooltip(f"{field}:N", title=title) for field, title in titles.items()]
 
 
+LEGEND_COLUMNS = 38
+"""Letters of a legend's line: what a page of 400 pixels has room for."""
+
+LEGEND_BREAK = " \N{BROKEN BAR} "
+"""Where a legend's entry is broken into lines; a line break would not survive the cleaning of the texts."""
+
+
 def legend(**options: Any) -> Any:
-    """A legend above the chart."""
-    return alt.Legend(orient="top", **options)
+    """A legend above the chart; entries of `in_lines` are shown in their lines."""
+    expression = f"split(datum.label, '{LEGEND_BREAK}')"
+    return alt.Legend(orient="top", **{"labelExpr": expression, **options})
+
+
+def in_lines(*parts: str) -> str:
+    """An entry of a legend: each part on its own line, and broken where a narrow page would cut it."""
+    options: dict[str, Any] = {"break_long_words": False, "break_on_hyphens": False}
+    return LEGEND_BREAK.join(line for part in parts for line in textwrap.wrap(part, LEGEND_COLUMNS, **options))
 
 
 def reference_line(at: float, **encoding: Any) -> Any:

@@ -18,6 +18,8 @@ class PageTable:
     rows: Sequence[Sequence[str]]
     texts: Sequence[int]
     """Columns of words, which stand on the left; the others are numbers."""
+    chief: int | None = None
+    """Column of the figure that the table is read for; a narrow page shows it first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

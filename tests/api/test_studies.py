@@ -21,7 +21,7 @@ from vitdeploy.cli import studies as verbs
 from vitdeploy.devices import inventory
 from vitdeploy.errors import DeviceError, Impossible
 from vitdeploy.reports import as_attention, as_reproduction
-from vitdeploy.reports.charts import study_charts
+from vitdeploy.reports.charts import study_charts, vega
 from vitdeploy.results import comparison, record
 from vitdeploy.studies import attention_study, reproduction
 
@@ -285,7 +285,7 @@ def test_the_pages_are_whole_and_escape_what_they_show(kind: str):
             study_charts.scaling(attention_study.study(run, tables.find("attention"))), ensure_ascii=False
         )
         slope = r"\^%s\d \[\d\.\d\d … \d\.\d\d\]"
-        wanted = rf"equal width[^\"]*: linear ∝ pixels{slope % '1.0'}, softmax ∝ pixels{slope % '2.0'}"
+        wanted = rf"equal width[^\"]* ¦ linear ∝ pixels{slope % '1.0'} ¦ softmax ∝ pixels{slope % '2.0'}"
         assert re.search(wanted, chart)
     else:
         found = reproduced(
@@ -449,3 +449,19 @@ def test_the_list_of_tables_and_the_plans_touch_nothing(capsys, tmp_path: Path, 
 def test_an_unreachable_device_is_an_error_of_its_own():
     with pytest.raises(DeviceError):
         reproduce_plan("cityscapes", StudyRequest(device="orin"))
+
+
+def test_the_shared_softmax_line_is_drawn_once_and_no_line_of_a_legend_is_wide():
+    study = attention_study.study(attention_run(), tables.find("attention"))
+    chart: Any = study_charts.scaling(study)
+    (rows,) = chart["datasets"].values()
+    places = [(row["attention"], row["pixels"], row["value"]) for row in rows]
+    assert len(places) == len(set(places))
+    assert {row["line"] for row in rows if row["attention"] == "softmax"} == {
+        "module, equal width (128 channels), softmax",
+        "efficientvit_b1, softmax",
+    }
+    broken = vega.in_lines(*"a line that is longer than forty letters is broken;and a part is its own line".split(";"))
+    legend_lines = [line for row in rows for line in row["series"].split(vega.LEGEND_BREAK)]
+    assert max(map(len, [*legend_lines, *broken.split(vega.LEGEND_BREAK)])) <= vega.LEGEND_COLUMNS
+    assert len(broken.split(vega.LEGEND_BREAK)) == 3

@@ -135,6 +135,47 @@ def test_a_missing_interval_is_a_gap_and_an_absurd_one_leaves_the_picture():
     assert max(heights[1]) > as_history.HEIGHT
 
 
+def _page(stamps: list[str], *series: history.Series) -> Page:
+    moments = tuple(history.Moment(id=f"{place}", started_utc=stamp, commit="") for place, stamp in enumerate(stamps))
+    return Page(as_history.render(history.History(moments=moments, series=series)).decode())
+
+
+def _plain_series(places: tuple[int, ...], intervals: tuple[tuple[float, float] | None, ...]) -> history.Series:
+    medians = (5.0,) * len(places)
+    return history.Series(
+        case=BASE.case, places=places, medians_ms=medians, intervals_ms=intervals, changes=(), left_out=0
+    )
+
+
+def test_the_axis_is_time_and_names_its_days():
+    page = _page(
+        ["2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00", "2026-01-11T00:00:00+00:00"],
+        _plain_series((0, 1, 2), ((4.9, 5.1),) * 3),
+    )
+    (line,) = [attributes["points"] for tag, attributes in page.elements if tag == "polyline"]
+    assert [float(point.split(",")[0]) for point in line.split()] == [0.0, 96.0, 960.0]
+    assert "2026-01-01" in page.text
+    assert "2026-01-11" in page.text
+
+
+def test_a_single_run_is_drawn_and_a_missing_interval_is_a_ring():
+    stamps = ["2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00", "2026-01-03T00:00:00+00:00"]
+    single = _page(stamps, _plain_series((1,), ((4.9, 5.1),)))
+    kinds = [attributes.get("class") for _, attributes in single.elements]
+    assert (kinds.count("dot-run"), kinds.count("dot-hole"), kinds.count("bar-95")) == (1, 0, 1)
+    assert "1 valid run" in single.text
+    rings = _page(stamps, _plain_series((0, 1, 2), ((4.9, 5.1), None, (4.9, 5.1))))
+    kinds = [attributes.get("class") for _, attributes in rings.elements]
+    assert (kinds.count("dot-run"), kinds.count("dot-hole")) == (3, 1)
+    assert "3 valid runs, 1 without an interval" in rings.text
+
+
+def test_runs_of_one_instant_stand_side_by_side():
+    page = _page(["2026-01-01T00:00:00+00:00"] * 3, _plain_series((0, 1, 2), (None,) * 3))
+    (line,) = [attributes["points"] for tag, attributes in page.elements if tag == "polyline"]
+    assert [float(point.split(",")[0]) for point in line.split()] == [0.0, 480.0, 960.0]
+
+
 def test_the_page_tells_the_change_and_carries_its_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = write_runs(tmp_path / "runs", [7.0] * 30 + [7.7] * 30)
     out = tmp_path / "history.html"
