@@ -1,5 +1,6 @@
 """`predict`: one image through an artifact, and the answer drawn."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vitdeploy import documents
+from vitdeploy.api import predict_tiles
 from vitdeploy.api.devices import reachable, ready_there
 from vitdeploy.artifacts import described_model
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
@@ -35,6 +37,8 @@ class PredictRequest:
     points: tuple[str, ...] = ()
     boxes: tuple[str, ...] = ()
     multimask: bool = False
+    tiles: bool = False
+    """Of a super-resolution model: the whole picture in tiles, instead of its center."""
     device: str | None = None
     out: Path | None = None
 
@@ -73,7 +77,11 @@ def predict_plan(request: PredictRequest) -> list[str]:
     device = reachable(request.device or "local")
     built = [f"build the engine of {artifact.file} on {device.name}"] if artifact.manifest.state == "deferred" else []
     where = "" if device.link == "local" else f" on {device.name}"
-    return [*built, f"run {artifact.file}{where} with {request.image} and write {_picture_path(request, artifact)}"]
+    tiles = ", in tiles," if request.tiles else ""
+    return [
+        *built,
+        f"run {artifact.file}{where} with {request.image}{tiles} and write {_picture_path(request, artifact)}",
+    ]
 
 
 def predict(request: PredictRequest, *, progress: Progress = silent) -> Prediction:
@@ -103,6 +111,8 @@ def _predicted(request: PredictRequest, artifact: Artifact, progress: Progress) 
     prompted = spec.task == "segment-anything"
     if (request.points or request.boxes or request.multimask) and not prompted:
         raise Impossible(f"{manifest.model} takes no points or boxes", "Leave --point, --box and --multimask out.")
+    if request.tiles and spec.task != "super-resolution":
+        raise Impossible(f"{manifest.model} takes the whole picture: it has no tiles", "Leave --tiles out.")
     device = reachable(request.device or "local", progress=progress)
     if manifest.state == "deferred" and request.device is None:
         raise Impossible(
@@ -117,6 +127,11 @@ def _predicted(request: PredictRequest, artifact: Artifact, progress: Progress) 
     if prompted:
         return _masks(request, photo, artifact, device, used.words, progress)
     ready = ready_there(artifact, device, progress=progress)
+    if request.tiles:
+        with _opened(device, ready) as place:
+            enlarged = predict_tiles.enlarge(photo, place, ready, spec)
+        drawn = _tiled(request, enlarged, artifact, replace(spec, preprocessing=used))
+        return replace(drawn, device=device.name, computed_on=place.words)
     with _opened(device, ready) as place:
         outputs = place.outputs(ready, postprocess.model_inputs(photo, manifest, spec))
     described = ready.manifest.outputs[0]
@@ -232,21 +247,40 @@ def _masks(
 
 def _upsampled(request: PredictRequest, photo: Any, answer: Any, artifact: Artifact, spec: ModelSpec) -> Prediction:
     """Save the output of a super-resolution model, with its PSNR against the photograph."""
-    picture, image = _picture_path(request, artifact), postprocess.to_photo(answer)
-    overlay.save(Image.fromarray(image), picture)
-    psnr_db = postprocess.psnr_against_photo(photo, image, artifact.manifest.size)
-    notes = [spec.note] if spec.note else []
+    image, size = postprocess.to_photo(answer), artifact.manifest.size
+    overlay.save(Image.fromarray(image), _picture_path(request, artifact))
+    psnr_db = postprocess.psnr_against_photo(photo, image, size)
+    notes = [f"{predict_tiles.crop_words(photo, size)}; --tiles enlarges the whole picture"]
     if psnr_db is None:
         notes.append(f"{request.image} is smaller than the output, so PSNR cannot be computed")
-    if artifact.manifest.weights.source == "random":
-        notes.append(f"{artifact.manifest.weights.words}: the picture means nothing")
+    gains = tuple(zip((spec.name, "bicubic"), psnr_db, strict=True)) if psnr_db else ()
+    return _enlargement(request, artifact, spec, notes, gains)
+
+
+def _tiled(
+    request: PredictRequest, enlarged: predict_tiles.Enlarged, artifact: Artifact, spec: ModelSpec
+) -> Prediction:
+    """Save the whole picture, enlarged in tiles; nobody knows what it should be, so it has no PSNR."""
+    overlay.save(Image.fromarray(enlarged.picture), _picture_path(request, artifact))
+    return _enlargement(request, artifact, spec, [enlarged.words], ())
+
+
+def _enlargement(
+    request: PredictRequest,
+    artifact: Artifact,
+    spec: ModelSpec,
+    notes: Sequence[str],
+    psnr_db: tuple[tuple[str, float], ...],
+) -> Prediction:
+    weights = artifact.manifest.weights
+    random = [f"{weights.words}: the picture means nothing"] if weights.source == "random" else []
     return Prediction(
-        picture=picture,
+        picture=_picture_path(request, artifact),
         measure="PSNR against the photograph",
         classes=(),
-        psnr_db=tuple(zip((spec.name, "bicubic"), psnr_db, strict=True)) if psnr_db else (),
-        note="; ".join(notes) or None,
-        weights=artifact.manifest.weights.words,
+        psnr_db=psnr_db,
+        note="; ".join([*([spec.note] if spec.note else []), *notes, *random]) or None,
+        weights=weights.words,
         preprocessing=spec.preprocessing.words,
     )
 

@@ -29,6 +29,9 @@ def predict_command(
     multimask: Annotated[
         bool, typer.Option("--multimask", help="SAM: three masks of each prompt, the whole and its parts.")
     ] = False,
+    tiles: Annotated[
+        bool, typer.Option("--tiles", help="Super-resolution: the whole picture in tiles; default: its center.")
+    ] = False,
     device: Device = None,
     out: Annotated[Path | None, typer.Option(metavar="PNG", help="Default: the image's name, in this folder.")] = None,
     dry_run: DryRun = False,
@@ -36,11 +39,13 @@ def predict_command(
     """Run an artifact on one picture.
 
     A segmentation is drawn over the picture with a legend, a classification gives the five likeliest classes, a SAM
-    model needs --point or --box. With --device the artifact runs on that device.
+    model needs --point or --box. Super-resolution takes the center of the picture, or with --tiles all of it. With
+    --device the artifact runs on that device.
 
     Examples:
         vitdeploy predict artifacts/efficientvit_b1/224x224/onnx-fp32 sample:coffee
         vitdeploy predict artifacts/efficientvit_sam_l0 sample:coffee --point 300,200
+        vitdeploy predict artifacts/bsrn_x2/128x128/onnx-fp32 photo.png --tiles
     """
     from vitdeploy.api import predict
 

@@ -21,6 +21,7 @@ from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem, wrong_layout
 from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, OnResult, output, smallest_holding
 from vitdeploy.evaluation.record import ImageRecord
 from vitdeploy.images import photos
+from vitdeploy.images import tiles as tiling
 from vitdeploy.images.photos import SUFFIXES, Photo
 
 OVERLAP = 16
@@ -128,7 +129,7 @@ def evaluate_image(item: DataSetItem, plan: SuperResolutionTask, on_result: OnRe
         return ImageRecord(image=item.name, status="unreadable", why=why)
     artifact = _fitting(plan.artifacts, (low.shape[0], low.shape[1]))
     size = artifact.manifest.size
-    padded = _padded(low, size)
+    padded = tiling.padded(low, size)
     tiles = list(_tiles((padded.shape[0], padded.shape[1]), size))
     name = artifact.manifest.inputs[0].name
     feeds = tuple({name: padded[top : top + size[0], left : left + size[1]]} for top, left in tiles)
@@ -179,12 +180,6 @@ def _downscaled(large: Photo, scale: int) -> Photo:
 def _fitting(artifacts: Sequence[Artifact], size: Size) -> Artifact:
     """The smallest artifact that holds a picture of this size, else the largest: its tiles are fewest."""
     return smallest_holding(artifacts, size) or max(artifacts, key=lambda artifact: math.prod(artifact.manifest.size))
-
-
-def _padded(picture: Photo, size: Size) -> Photo:
-    """At least as large as ``size``, its lower and right border mirrored."""
-    missing = [(0, max(0, size[0] - picture.shape[0])), (0, max(0, size[1] - picture.shape[1])), (0, 0)]
-    return np.pad(picture, missing, mode="symmetric") if any(after for _, after in missing) else picture
 
 
 def _tiles(whole: Size, size: Size) -> Iterator[tuple[int, int]]:

@@ -36,8 +36,13 @@ def model_inputs(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str,
     Segmentation takes the whole picture, as published; classification the largest centered part with the
     input's aspect ratio. Source: the official evaluation scripts' transforms.
     """
-    described = manifest.inputs[0]
     fitted = (photos.resize if spec.task == "segmentation" else photos.center_crop)(photo, manifest.size)
+    return fitted_inputs(fitted, manifest, spec)
+
+
+def fitted_inputs(fitted: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str, NDArray[Any]]:
+    """A picture of the artifact's size as the arrays its session takes (the batch repeats it)."""
+    described = manifest.inputs[0]
     if described.dtype == "uint8":
         array: NDArray[Any] = np.stack([fitted.transpose(2, 0, 1)] * manifest.batch)
     else:

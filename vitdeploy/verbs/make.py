@@ -139,6 +139,7 @@ def predict(
     point: Prompt | None = None,
     box: Prompt | None = None,
     multimask: bool = False,
+    tiles: bool = False,
     device: str | None = None,
     out: StrPath | None = None,
     dry_run: bool = False,
@@ -152,6 +153,7 @@ def predict(
         point: of segment-anything models: ``(x, y)`` or ``(x, y, label)`` in pixels, or several.
         box: of segment-anything models: ``(x0, y0, x1, y1)``, or several.
         multimask: three masks an object.
+        tiles: of super-resolution models: enlarge the whole picture in tiles, not its center alone.
         device: a name from ``vitdeploy.devices``; None: this machine.
         out: the picture that is written; None: the image's name, in this folder.
         dry_run: return the plan and do nothing.
