@@ -13,7 +13,7 @@ import numpy as np
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import NOT_VISIBLE
 from vitdeploy.catalog.spec import Task
-from vitdeploy.reports import explanations, official_weights, origins, row_command
+from vitdeploy.reports import explanations, official_weights, origins, row_command, second_rounds
 from vitdeploy.reports.origins import Origin
 from vitdeploy.reports.predictions import ShownPrediction
 from vitdeploy.reports.row_command import RowCommand
@@ -162,7 +162,10 @@ def build(runs: Sequence[Run], baseline: Run | None = None) -> Report:
     if baseline is not None:
         for run in runs:
             comparison.refuse_itself(baseline, run)
-    rows = _labeled(sorted((row for run in runs for row in _rows(run, baseline)), key=_sort_key))
+    replaced = second_rounds.replaced(runs)
+    left_out = {id(result) for (_, result), _ in replaced}
+    every = (row for run in runs for row in _rows(run, baseline) if id(row.result) not in left_out)
+    rows = _labeled(sorted(every, key=_sort_key))
     sections = (
         Section(
             title="Latency",
@@ -181,7 +184,7 @@ def build(runs: Sequence[Run], baseline: Run | None = None) -> Report:
         tally=_tally(rows),
         sections=tuple(section for section in sections if section.rows),
         origins=(*map(origins.of, runs), *([origins.of(baseline, baseline=True)] if baseline else [])),
-        warnings=tuple(_warnings(runs, baseline)),
+        warnings=(*second_rounds.notes(replaced), *_warnings(runs, rows, baseline)),
     )
 
 
@@ -331,8 +334,8 @@ def _title(runs: Sequence[Run], *, latency: bool) -> str:
     return f"{'Latency' if latency else 'Throughput'} on {' and '.join(places)}"
 
 
-def _warnings(runs: Sequence[Run], baseline: Run | None) -> Iterator[str]:
-    results = [result for run in runs for result in run.results]
+def _warnings(runs: Sequence[Run], rows: Sequence[ReportRow], baseline: Run | None) -> Iterator[str]:
+    results = [row.result for row in rows]
     random = [result.case for result in results if result.case.weights.startswith("random")]
     if random:
         seeds = ", ".join(sorted({case.weights.removeprefix("random:") for case in random}))

@@ -2,16 +2,22 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tests.doubles import artifacts, make_run
 from tests.doubles.hub_double import HubDouble
 from vitdeploy.benchmarks import suite
-from vitdeploy.benchmarks.studies import demo
+from vitdeploy.benchmarks.studies import demo, demo_rounds
 from vitdeploy.benchmarks.studies.demo import DemoPicture
 from vitdeploy.benchmarks.suite import Entry
 from vitdeploy.catalog import checkpoints
+from vitdeploy.reports import report
+from vitdeploy.results import record
 
 SEGMENTATION = "efficientvit_seg_b0_cityscapes"
+
+FIRST_ROUND = make_run.run(make_run.row("efficientvit_b1", "onnx-fp32", 7.4, seed=1))
 
 
 @pytest.fixture
@@ -21,10 +27,13 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
     def run(*words: str, allowed: object = ()) -> None:
         ran.append(words)
+        if words[0] == "bench" and len(ran) == 1:
+            record.save(FIRST_ROUND, Path(words[words.index("--out") + 1]))
         if words[0] == "export":
             Path(words[words.index("--json") + 1]).write_text('[{"folder": "artifact"}]')
 
     monkeypatch.setattr(demo, "run", run)
+    monkeypatch.setattr(demo_rounds, "busy_words", lambda: None)
     return ran
 
 
@@ -85,6 +94,68 @@ def test_a_file_is_taken_for_the_segmentation_and_nothing_is_downloaded(
     assert [words[1] for words in exports] == [SEGMENTATION]
     assert exports[0][exports[0].index("--weights") + 1] == "b0.pt"
     assert commands[-1].count("--prediction") == 1
+
+
+def throttled(row: record.Result) -> record.Result:
+    """The row as of a machine whose clock was throttled."""
+    trials = tuple(msgspec.structs.replace(trial, throttled=True) for trial in row.trials)
+    return record.rederive(msgspec.structs.replace(row, trials=trials))
+
+
+def test_invalid_rows_are_measured_again_with_the_other_targets_of_their_model(tmp_path: Path):
+    rows = {}
+    for target in ("onnx-fp32", "torch-fp32"):
+        for model in ("efficientvit_b1", "efficientvit_l1"):
+            made = artifacts.plain_file(tmp_path / "artifacts" / model / target, f"{model} {target}".encode())
+            row = make_run.of_file(make_run.row(model, target, 7.4, seed=len(rows)), made.manifest.sha256)
+            rows[model, target] = row
+    first = rows["efficientvit_b1", "onnx-fp32"]
+    streams = make_run.row("efficientvit_b1", "onnx-fp32", 9.0, seed=9, streams=2)
+    streams = make_run.of_file(streams, first.artifact_sha256 or "")
+    broken = make_run.row("efficientvit_b2", "onnx-fp32", 7.4, seed=6, parity=make_run.FAILED)
+    again = throttled(first)
+    assert again.status == "invalid"
+    measured = [again, *(row for key, row in rows.items() if row is not first), throttled(streams), broken]
+    record.save(make_run.run(*measured), tmp_path / "run.json")
+    folder = tmp_path / "artifacts/efficientvit_b1"
+    assert demo_rounds.second_round(tmp_path / "run.json", tmp_path / "artifacts") == [
+        [str(folder / "onnx-fp32"), str(folder / "torch-fp32")],
+        [str(folder / "onnx-fp32"), "--streams", "2"],
+    ]
+    quiet = make_run.run(*rows.values())
+    record.save(quiet, tmp_path / "quiet.json")
+    assert demo_rounds.second_round(tmp_path / "quiet.json", tmp_path / "artifacts") == []
+
+
+def test_the_second_round_is_in_the_report(
+    commands: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    missing(monkeypatch, {})
+    monkeypatch.setattr(demo, "all_are_here", lambda entries: False)
+    monkeypatch.setattr(demo_rounds, "second_round", lambda path, folder: [["a", "b"], ["c", "--streams", "2"]])
+    demo.make(tmp_path, None, 1.0)
+    assert [words[1] for words in commands if words[0] == "bench"] == ["--suite", "a", "c"]
+    files = [str(tmp_path / name) for name in ("run.json", "run-2.json", "run-3.json")]
+    assert list(commands[-1][1:4]) == files
+
+
+def test_a_row_that_was_measured_again_replaces_the_invalid_one_and_says_so():
+    row = make_run.row("efficientvit_b1", "onnx-fp32", 7.4, seed=1)
+    first = make_run.run(throttled(row), make_run.row("efficientvit_l1", "onnx-fp32", 70.0, seed=2), name="first")
+    second = make_run.run(row, name="second")
+    built = report.build([first, second])
+    assert [shown.result.status for shown in built.rows] == ["valid", "valid"]
+    assert built.warnings[0].startswith("efficientvit_b1 onnx-fp32 224x224 was invalid in the run first (")
+    assert built.warnings[0].endswith("its figure is of the run second.")
+    alone = report.build([first])
+    assert [shown.result.status for shown in alone.rows].count("invalid") == 1
+
+
+def test_a_busy_machine_is_told_and_a_quiet_one_is_not():
+    said = demo_rounds.words_of(1.13, 2, {"busiest_other": "cc1plus 0.98"})
+    assert said is not None
+    assert "other work takes 1.1 of 2 cores, most of it cc1plus with 0.98" in said
+    assert demo_rounds.words_of(0.05, 2, {}) is None
 
 
 @pytest.fixture
