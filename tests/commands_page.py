@@ -87,7 +87,7 @@ def _contents(root: Any) -> list[str]:
     ]
     others = ("exit codes", "environment variables", "files", "project file")
     rows.append(("See also", ", ".join(f"[{name}](#{name.replace(' ', '-')})" for name in others)))
-    return _table(("what for", "commands"), rows)
+    return table_lines(("what for", "commands"), rows)
 
 
 def _section(title: str, names: Sequence[str], root: Any) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _command(path: str, command: Any, level: int) -> Iterator[str]:
     parameters = [entry for entry in command.params if entry.name not in help_pages.COMMON]
     rows = [help_pages.row_of(entry) for entry in parameters if not getattr(entry, "hidden", False)]
     if rows:
-        yield from _table(("option", "meaning"), [(f"`{row.words}`", row.text) for row in rows])
+        yield from table_lines(("option", "meaning"), [(f"`{row.words}`", row.text) for row in rows])
         yield ""
     if text.examples:
         yield from ("```", *text.examples, "```", "")
@@ -125,7 +125,7 @@ def _common(root: Any) -> list[str]:
     return [
         "## Options of every command",
         "",
-        *_table(("option", "meaning"), [(f"`{row.words}`", row.text) for row in rows]),
+        *table_lines(("option", "meaning"), [(f"`{row.words}`", row.text) for row in rows]),
         "",
         "`--format` is an option of the listings alone; `report --format` chooses the kind of document. Results go to",
         "stdout, progress and errors to stderr. An error is two lines, `error: …` and `hint: …`; with `--json -` it is",
@@ -143,7 +143,7 @@ def _exit_codes() -> list[str]:
     return [
         "## Exit codes",
         "",
-        *_table(("code", "error in Python", "meaning"), rows),
+        *table_lines(("code", "error in Python", "meaning"), rows),
         "",
         "Several rows: all are finished, each failed one says why, and the command ends with the first of 1, 6, 5, 7,",
         "9, 8, 3, 4 that occurred.",
@@ -152,11 +152,11 @@ def _exit_codes() -> list[str]:
 
 def _environment() -> list[str]:
     rows = [(", ".join(f"`{word}`" for word in name.split(", ")), text) for name, text in ENVIRONMENT.items()]
-    return ["## Environment variables", "", *_table(("variable", "meaning"), rows)]
+    return ["## Environment variables", "", *table_lines(("variable", "meaning"), rows)]
 
 
 def _files() -> list[str]:
-    return ["## Files", "", *_table(("written", "by", "changed by"), FILES)]
+    return ["## Files", "", *table_lines(("written", "by", "changed by"), FILES)]
 
 
 def _project() -> list[str]:
@@ -185,11 +185,12 @@ def _project() -> list[str]:
         'weights = "official"',
         "```",
         "",
-        *_table(("key", "default of", "without it"), rows),
+        *table_lines(("key", "default of", "without it"), rows),
     ]
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table_lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table."""
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return [f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *cells)]
 
