@@ -16,7 +16,7 @@ from vitdeploy.cli import app, help_pages, json_forms
 PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 SCHEMAS = Path(__file__).parent.parent / "vitdeploy" / "schemas"
 
-FILES_OF_RECORDS = {"bench": "run-1.json", "eval": "evaluation-1.json"}
+FILES_OF_RECORDS = {"bench": "run-1.json", "eval": "evaluation-1.json", "selftest": "selftest-1.json"}
 """Command whose ``--json`` is a kind of file that has a schema of its own."""
 
 ENVIRONMENT = {
@@ -45,6 +45,7 @@ FILES = (
     ("`runs/attention-…`, `runs/reproduce-…` with a page", "`attention`, `reproduce`", "`--out`, `--page`"),
     ("`runs/PLAN-…`", "`sweep`", "`--out`"),
     ("`evals/…`", "`eval`", "`--out`"),
+    ("`runs/selftest-…` with a page and a Markdown block", "`selftest`", "`--out`"),
     ("`vitdeploy-baselines/DEVICE/SUITE.json`", "`accept`", "`--baselines`"),
     ("`report.html`, `history.html`", "`report --format html`, `history`", "`--out`"),
     ("a picture in the working folder", "`predict`", "`--out`"),

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         targets,
         weights,
     )
-    from vitdeploy.verbs.measure import bench, calibrate, duel, eval, sweep  # noqa: A004 (the verb's name)
+    from vitdeploy.verbs.measure import bench, calibrate, duel, eval, selftest, sweep  # noqa: A004 (the verb's name)
     from vitdeploy.verbs.study import attention, reproduce
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
     "predict",
     "report",
     "reproduce",
+    "selftest",
     "suites",
     "sweep",
     "targets",
@@ -94,7 +95,7 @@ _MODULES = {
     "verbs.decide": ("accept", "compare", "load", "load_history", "report", "verify"),
     "verbs.make": ("check", "export", "predict"),
     "verbs.manage": ("cache_gc", "cache_ls", "devices_add", "devices_show", "doctor", "suites", "targets", "weights"),
-    "verbs.measure": ("bench", "calibrate", "duel", "eval", "sweep"),
+    "verbs.measure": ("bench", "calibrate", "duel", "eval", "selftest", "sweep"),
     "verbs.study": ("attention", "reproduce"),
 }
 """Module → the names of the package that it defines."""

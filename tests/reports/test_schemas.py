@@ -11,7 +11,7 @@ from vitdeploy.artifacts import manifest
 from vitdeploy.cli import json_forms
 from vitdeploy.evaluation import record as evaluation
 from vitdeploy.reports import as_json
-from vitdeploy.results import baselines, calibration, record
+from vitdeploy.results import baselines, calibration, record, selftest
 
 FOLDER = Path(__file__).parents[2] / "vitdeploy" / "schemas"
 KINDS: dict[str, Any] = {
@@ -21,6 +21,7 @@ KINDS: dict[str, Any] = {
     f"calibration-{calibration.SCHEMA}.json": calibration.Calibration,
     f"evaluation-{evaluation.SCHEMA}.json": evaluation.Evaluation,
     f"report-{as_json.SCHEMA}.json": as_json.JsonReport,
+    f"selftest-{selftest.SCHEMA}.json": selftest.SelfTest,
 }
 KINDS |= {
     json_forms.file_name(command): kind for command, kind in json_forms.FORMS.items() if kind not in KINDS.values()

@@ -23,6 +23,7 @@ from vitdeploy.cli import (
     listings,
     predict,
     report,
+    selftest,
     studies,
     sweep,
     weights,
@@ -39,6 +40,7 @@ COMMANDS: Mapping[str, Callable[..., CommandOutput]] = {
     "devices": devices.devices_command,
     "suites": listings.suites_command,
     "doctor": doctor.doctor_command,
+    "selftest": selftest.selftest_command,
     "export": export.export_command,
     "check": export.check_command,
     "predict": predict.predict_command,
@@ -61,7 +63,16 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Measure": ("bench", "duel", "calibrate", "eval", "sweep"),
     "Decide": ("compare", "accept", "report", "verify"),
     "Study": ("attention", "reproduce"),
-    "See what there is, and manage it": ("models", "weights", "targets", "devices", "suites", "doctor", "cache"),
+    "See what there is, and manage it": (
+        "models",
+        "weights",
+        "targets",
+        "devices",
+        "suites",
+        "doctor",
+        "selftest",
+        "cache",
+    ),
 }
 """Title → the commands below it in `vitdeploy --help`."""
 

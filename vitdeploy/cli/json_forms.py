@@ -20,6 +20,7 @@ from vitdeploy.results.baselines import Acceptance
 from vitdeploy.results.calibration import Calibration
 from vitdeploy.results.lineage import Link
 from vitdeploy.results.record import Attribution, By, Group, Run, RunDevice
+from vitdeploy.results.selftest import SelfTest
 from vitdeploy.results.verdict import Comparison
 from vitdeploy.studies.attention_study import Kernel
 from vitdeploy.studies.paired_rounds import Estimate
@@ -301,6 +302,7 @@ FORMS: Mapping[str, Any] = {
     "suites": list[ListingRow],
     "weights": list[WeightsRow],
     "doctor": list[Finding],
+    "selftest": SelfTest,
     "export": list[ExportRow],
     "check": CheckForm,
     "predict": PredictForm,

@@ -28,6 +28,7 @@ PROCESSES = (
     "vitdeploy.benchmarks.profile.worker",
     "vitdeploy.devices.remote",
     "vitdeploy.exporters.engines.build",
+    "vitdeploy.runtimes.cuda_bindings",
 )
 """What is started on a device."""
 

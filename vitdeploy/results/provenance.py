@@ -36,7 +36,7 @@ def new_run(device: record.RunDevice, protocol: record.Protocol, started: dateti
         schema=record.SCHEMA,
         id=f"{started:%Y%m%dT%H%M%S}-{os.urandom(3).hex()}",
         started_utc=started.isoformat(timespec="seconds"),
-        vitdeploy=_version(),
+        vitdeploy=version(),
         device=device,
         host=host,
         protocol=protocol,
@@ -45,7 +45,7 @@ def new_run(device: record.RunDevice, protocol: record.Protocol, started: dateti
     )
 
 
-def _version() -> record.Version:
+def version() -> record.Version:
     """This vitdeploy, and its commit where it runs from a checkout."""
     root = Path(__file__).parents[2]
     commit = git("rev-parse", "HEAD", root=root) if (root / ".git").exists() else None

@@ -1,14 +1,16 @@
-"""Verbs that measure: `bench`, `duel`, `calibrate`, `eval` and `sweep`."""
+"""Verbs that measure: `bench`, `duel`, `calibrate`, `eval`, `sweep` and `selftest`."""
 
 from vitdeploy.api import bench as benching
 from vitdeploy.api import calibrate as calibrating
 from vitdeploy.api import duel as duelling
 from vitdeploy.api import evaluate as evaluating
+from vitdeploy.api import selftest as testing
 from vitdeploy.api.bench import BenchOutcome
 from vitdeploy.api.calibrate import CalibrateOutcome
 from vitdeploy.api.cases import BenchRequest
 from vitdeploy.api.duel import DuelOutcome, DuelRequest
 from vitdeploy.api.requests import Names, SizeLike, StrPath, name_of, names_of, path_of, paths_of, request_of
+from vitdeploy.api.selftest import SelfTestOutcome, SelfTestRequest
 from vitdeploy.evaluation.request import EvalOutcome, EvalRequest
 from vitdeploy.fleet import api as sweeping
 from vitdeploy.fleet.api import SweepOutcome, SweepRequest
@@ -288,3 +290,27 @@ def sweep(
     if dry_run:
         return Plan(sweeping.sweep_plan(path, request))
     return sweeping.sweep(path, request, progress=progress, on_trial=on_trial)
+
+
+@verb
+def selftest(
+    *, device: str | None = None, out: StrPath | None = None, dry_run: bool = False, progress: Progress = silent
+) -> SelfTestOutcome | Plan:
+    """Test whether a device is measured rightly.
+
+    Args:
+        device: a name from ``vitdeploy.devices``; None: this machine.
+        out: file of the answers, with a page and a Markdown block beside it; None: a new one in ``runs/``.
+        dry_run: return the plan and do nothing.
+        progress: called with each line of progress, as ``print`` can be.
+
+    Returns:
+        Each check with its state; a failed one is no exception.
+
+    Raises:
+        VitdeployError: no such device, it is not reachable, or the file cannot be written.
+    """
+    request = request_of(SelfTestRequest, locals())
+    if dry_run:
+        return Plan(testing.selftest_plan(request))
+    return testing.selftest(request, progress=progress)

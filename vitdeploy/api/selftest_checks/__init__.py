@@ -1,0 +1,1 @@
+"""The checks of `selftest`, one file a group; `table` lists them."""

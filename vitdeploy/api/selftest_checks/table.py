@@ -1,0 +1,61 @@
+"""The table of checks: name, what each proves, what must have passed before, and the function."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vitdeploy.api.selftest_checks import files, gpu, noise, reach, state, timing
+from vitdeploy.api.selftest_checks.subject import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check of a device."""
+
+    name: str
+    proves: str
+    run: Run
+    needs: Sequence[str] = ()
+    """Checks without which this one cannot be made."""
+
+
+CHECKS: Sequence[Check] = (
+    Check(name="link", proves="a command answers, and a file comes back unchanged", run=reach.link),
+    Check(name="facts", proves="the device says twice the same of itself", run=reach.facts),
+    Check(name="agent", proves="our own code runs there in this version", run=reach.agent),
+    Check(name="build", proves="files are exported, and the device builds its engines", run=files.build),
+    Check(name="parity", proves="the device computes what fp32 torch computes", run=files.parity, needs=("build",)),
+    Check(
+        name="boundaries",
+        proves="host-to-host takes at least as long as compute",
+        run=timing.boundaries,
+        needs=("build",),
+    ),
+    Check(
+        name="device events",
+        proves="the device's clock and the host's agree",
+        run=timing.events,
+        needs=("build", "boundaries"),
+    ),
+    Check(name="graph capture", proves="a captured CUDA graph runs and is no slower", run=gpu.graphs, needs=("build",)),
+    Check(
+        name="streams", proves="two streams finish about as much as one, or more", run=timing.streams, needs=("build",)
+    ),
+    Check(name="CUDA bindings", proves="each binding returns the bytes it was given", run=gpu.bindings),
+    Check(name="memory", proves="page-locked copies are no slower than pageable ones", run=gpu.memory),
+    Check(name="other loop", proves="our loop and another tool's agree", run=timing.other_loop, needs=("build",)),
+    Check(name="clocks and power", proves="what a run holds is put back after it", run=state.clocks),
+    Check(name="heat", proves="heat is visible and slowed nothing down", run=state.heat, needs=("build", "boundaries")),
+    Check(
+        name="A/A duel",
+        proves="a file against itself is neither slower nor faster",
+        run=noise.against_itself,
+        needs=("build",),
+    ),
+    Check(
+        name="cut and resume",
+        proves="a cut link loses no finished trial, and the run goes on",
+        run=noise.cut_and_resume,
+        needs=("build",),
+    ),
+)
+"""In the order in which they are made."""
