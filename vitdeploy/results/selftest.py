@@ -23,34 +23,48 @@ class CheckResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """One check."""
 
     name: str
+    """Of the check: ``link``, ``parity``, …."""
     proves: str
+    """What holds where it passed."""
     state: State
+    """``not possible``: there is nothing to check on this device."""
     seen: str
     """What was seen; of a check that was not possible, why."""
     hint: str = ""
+    """What to do about it; empty where nothing failed."""
     figures: Mapping[str, float] = {}
     """What was measured; units are in the names."""
     seconds: float
+    """How long the check took."""
 
 
 class SelfTest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All checks of one device."""
 
     schema: SchemaNumber
+    """1."""
     started_utc: Utc
+    """When it began, by the clock of the machine that asked."""
     vitdeploy: Version
+    """Which vitdeploy tested."""
     device: str
     """Name of a device that ships; ``own``: the name is the user's."""
     link: str
+    """``local``, ``ssh`` or ``adb``."""
     remark: str = ""
     """What this machine really is, added by whoever keeps the file."""
     facts: Mapping[str, Any]
     """Kind of machine and its software: no fact that tells one machine from others of its kind."""
     model: str
+    """What was exported and timed, with random weights."""
     size: tuple[int, int]
+    """Height and width of its input."""
     targets: Sequence[str]
+    """Targets that were tested; empty: nothing that runs one is installed there."""
     checks: Sequence[CheckResult]
+    """In the order in which they were made."""
     seconds: float
+    """How long all of it took."""
 
     def in_state(self, state: State) -> tuple[CheckResult, ...]:
         """The checks that ended so."""
