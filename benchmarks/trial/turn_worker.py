@@ -116,32 +116,31 @@ def conversation(job: TrialJob, commands: Iterator[str], *, rests: bool = True) 
         worker.check_finite(stream.session, job.file)
         peak_bytes = max(loaded_bytes, probe.peak_memory_bytes() - worker.own_bytes(streams))
         facts = {**stream.session.facts, **watch.facts, **cooled}
+    trial = {
+        "started_utc": started_utc,
+        "load_ns": load_ns,
+        "first_ns": first_ns,
+        "warmup_ns": warmup_ns,
+        "warmup_count": warmup_count,
+        "peak_memory_bytes": peak_bytes,
+        "telemetry": watch.readings,
+        "throttled": watch.throttled,
+        "facts": {**facts, "import_ms": f"{import_ns / 1e6:.0f}", "inputs": f"{len(stream.pool)} distinct a stream"},
+    }
+    yield {"own_ns": time.process_time_ns() - own_ns, "trial": {**job.trial, **trial, **_sampled(job, taken)}}
+
+
+def _sampled(job: TrialJob, taken: TurnSamples) -> dict[str, Any]:
+    """The fields of a trial that its turns give."""
     has_stages = bool(taken.stages_ns[0])
-    yield {
-        "own_ns": time.process_time_ns() - own_ns,
-        "trial": {
-            **job.trial,
-            "started_utc": started_utc,
-            "artifact_sha256": job.digests[job.file],
-            "sample_kind": "inference",
-            "samples_ns": list(taken.samples_ns),
-            "wall_ns": taken.wall_ns,
-            "stages_ns": {name: list(taken.stages_ns[i]) for i, name in enumerate(loop.STAGES)} if has_stages else None,
-            "load_ns": load_ns,
-            "first_ns": first_ns,
-            "warmup_ns": warmup_ns,
-            "warmup_count": warmup_count,
-            "peak_memory_bytes": peak_bytes,
-            "steady": classify(list(taken.samples_ns)),
-            "telemetry": watch.readings,
-            "throttled": watch.throttled,
-            "facts": {
-                **facts,
-                "import_ms": f"{import_ns / 1e6:.0f}",
-                "inputs": f"{len(stream.pool)} distinct a stream",
-            },
-            "turns": {"counts": taken.counts, "first_ns": taken.first_ns},
-        },
+    return {
+        "artifact_sha256": job.digests[job.file],
+        "sample_kind": "inference",
+        "samples_ns": list(taken.samples_ns),
+        "wall_ns": taken.wall_ns,
+        "stages_ns": {name: list(taken.stages_ns[i]) for i, name in enumerate(loop.STAGES)} if has_stages else None,
+        "steady": classify(list(taken.samples_ns)),
+        "turns": {"counts": taken.counts, "first_ns": taken.first_ns},
     }
 
 
