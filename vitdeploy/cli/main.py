@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NoReturn
 
-from vitdeploy.api import outside_errors
 from vitdeploy.cli import streams
 from vitdeploy.errors import Interrupted, ToolchainFailed, UnreadableFile, VitdeployError
 
@@ -40,6 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail(Interrupted("interrupted", "Run the same command again."), debug, json)
     except Exception as error:  # noqa: BLE001 (a bug becomes exit 1 and two lines)
+        from vitdeploy.api import outside_errors
+
         return _fail(outside_errors.as_ours(error), debug, json)
 
 
