@@ -224,7 +224,8 @@ def test_the_verb_times_an_artifact_on_the_phone_with_its_big_cores(
     monkeypatch.setattr(inventory, "devices", lambda: {"snapdragon-855": device})
     made = artifacts.conv_relu_tflite(tmp_path / "artifact")
     order = cases_api.BenchRequest(device="snapdragon-855", trials=1, min_time_s=0.05, out=tmp_path / "run.json")
-    (line,) = bench_api.bench_plan([str(made.folder)], order)
+    line, time = bench_api.bench_plan([str(made.folder)], order)
+    assert time.startswith("time:")
     assert "tflite-fp32 32x32 on snapdragon-855" in line
     outcome = bench_api.bench([str(made.folder)], order)
     assert outcome.exit_code == 0
