@@ -1,15 +1,22 @@
 """The rooms are top-level folders here and sub-packages of vitdeploy when installed; nothing is left behind."""
 
+import email
+import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomllib
+
+import vitdeploy
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("exporters", "benchmarks", "reports")
@@ -108,6 +115,58 @@ def test_every_tracked_file_of_the_packages_is_in_the_sdist_and_the_wheel(wheel:
     assert not shipped - held
     top = {name.split("/")[0] for name in held}
     assert {name for name in top if not name.endswith(".dist-info")} == {"vitdeploy"}
+
+
+def test_the_sdist_holds_docs_docker_and_tests(sdist: Path):
+    wanted = {name for name in tracked() if name.split("/")[0] in {"docs", "docker", "tests", ".github", ".ci"}}
+    held = {str(path.relative_to(sdist)) for path in sdist.rglob("*") if path.is_file()}
+    assert not wanted - held
+    assert {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "setup.py"} <= held
+    assert not [name for name in held if name.endswith(".pyc")]
+
+
+def metadata(wheel: Path) -> Message:
+    """What the wheel says of itself."""
+    with zipfile.ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return email.message_from_bytes(archive.read(name))
+
+
+def test_the_metadata_is_complete_and_no_link_of_it_is_dead(wheel: Path):
+    said = metadata(wheel)
+    assert said["Description-Content-Type"].startswith("text/markdown")
+    assert said["License-Expression"] == "Apache-2.0"
+    assert said["Requires-Python"] == ">=3.10"
+    for field in ("Summary", "Keywords", "Version", "License-File"):
+        assert said[field], field
+    assert len(said.get_all("Classifier", [])) >= 6
+    text = said.get_payload()
+    assert isinstance(text, str)
+    assert "# vitdeploy" in text
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert links
+    assert all(link.startswith("https://") for link in links)
+
+
+@pytest.fixture(scope="module")
+def setup_script() -> Any:
+    """setup.py as a module, which does nothing when it is imported."""
+    found = importlib.util.spec_from_file_location("setup_script", ROOT / "setup.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_links_of_a_release_lead_to_its_repository(setup_script: Any):
+    text = "[a](pages/a.md#b) ![p](docs/p.png) [web](https://example.org/x) [here](#top)"
+    assert setup_script.released(text, "https://github.com/someone/vitdeploy/", "v1") == (
+        "[a](https://github.com/someone/vitdeploy/blob/v1/pages/a.md#b) "
+        "![p](https://github.com/someone/vitdeploy/raw/v1/docs/p.png) [web](https://example.org/x) [here](#top)"
+    )
+    assert setup_script.released(text, "", "v1") == "a *p* [web](https://example.org/x) [here](#top)"
+    assert setup_script.version() == vitdeploy.__version__
 
 
 def imported_from(place: Path, cwd: Path) -> dict[str, str]:
