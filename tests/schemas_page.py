@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from tests.commands_page import table_lines
-from tests.reports.test_schemas import FOLDER, KINDS
+from tests.schema_kinds import FOLDER, KINDS
 from tests.schema_words import COMMON_WORDS
 
 PAGE = Path(__file__).parent.parent / "docs" / "schemas.md"

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests import schemas_page
-from tests.reports.test_schemas import FOLDER
+from tests.schema_kinds import FOLDER
 from tests.schema_words import COMMON_WORDS
 
 
