@@ -88,12 +88,19 @@ def conv_relu_tflite(folder: Path, *, custom: str | None = None, side: int = 32,
     return _written(folder, "model.tflite", "efficientvit_b0", "tflite-fp32", logits, inputs=(image,), side=side)
 
 
-def plain_file(folder: Path, content: bytes = b"model", *, target: str = "onnx-fp32", **changes: Any) -> Artifact:
+def plain_file(
+    folder: Path,
+    content: bytes = b"model",
+    *,
+    model: str = "efficientvit_b0",
+    target: str = "onnx-fp32",
+    **changes: Any,
+) -> Artifact:
     """An artifact whose file is no model: for everything that does not load it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(content)
     logits = Tensor(name="logits", shape=(1, 4), dtype="float32", layout="NC")
-    return _written(folder, "model.onnx", "efficientvit_b0", target, logits, **changes)
+    return _written(folder, "model.onnx", model, target, logits, **changes)
 
 
 def state_dict(folder: Path, model: str = "efficientvit_b0", side: int = 64) -> Artifact:

@@ -87,7 +87,7 @@ def parts(folder: Path) -> tuple[Artifact, Artifact]:
     coords = Tensor(name="point_coords", shape=(OBJECTS, 10, 2), dtype="float32", layout="other")
     labels = Tensor(name="point_labels", shape=(OBJECTS, 10), dtype="float32", layout="other")
     answers = Tensor(name="masks", shape=(OBJECTS, 4, 256, 256), dtype="float32", layout="NCHW")
-    common: dict[str, Any] = {"task": "segment-anything", "size": (512, 512)}
+    common: dict[str, Any] = {"model": "efficientvit_sam_l0", "task": "segment-anything", "size": (512, 512)}
     encoder = artifacts.plain_file(folder / "e", b"e", **common, part="encoder", inputs=(image,), outputs=(embedding,))
     decoder = artifacts.plain_file(
         folder / "d", b"d", **common, part="decoder", inputs=(embedding, coords, labels), outputs=(answers,)
