@@ -101,6 +101,7 @@ class WeightsRow(msgspec.Struct, frozen=True, kw_only=True):
     needs_acceptance: bool
     terms: str
     accuracy: Sequence[OfficialAccuracy]
+    unfit: str | None
     cached: str | None
 
 
