@@ -211,6 +211,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow  # exports an encoder of 512x512
 def test_predict_takes_either_part_and_writes_overlay_and_masks(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

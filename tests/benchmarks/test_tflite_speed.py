@@ -16,6 +16,7 @@ from vitdeploy.processes.local import LocalConnection
 from vitdeploy.studies import paired_rounds
 
 
+@pytest.mark.slow  # converts by both converters
 def test_files_that_no_export_described_take_turns(tmp_path: Path):
     """Any TFLite file is timed: what goes in and out is read from it."""
     made = artifacts.conv_relu_tflite(tmp_path / "made")

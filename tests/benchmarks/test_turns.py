@@ -291,6 +291,7 @@ def test_no_process_is_left(toy: Artifact):
     assert not left
 
 
+@pytest.mark.slow  # real duels of two models
 def test_two_folders_are_a_duel_of_every_case_that_both_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("onnxruntime", reason="the toy models run in ONNX Runtime")
     monkeypatch.setattr(duel, "PAIRS", {"turns": 3, "trials": 3})

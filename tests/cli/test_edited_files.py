@@ -146,6 +146,7 @@ def inline(value: Any) -> str:
 SWEEP = ("sweep", "lab.toml", "--dry-run", "--scheduler", "tcp://nowhere:1")
 
 
+@pytest.mark.slow  # half a minute of values
 def test_a_plan(say: Any, tmp_path: Path):
     path = tmp_path / "lab.toml"
     without = {key: value for key, value in PLAN.items() if key != "evals"}

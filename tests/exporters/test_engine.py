@@ -154,6 +154,7 @@ def test_trtexec_that_fails_is_a_failed_row_with_its_words(server: SshServer, gr
     assert "Got invalid engine!" in row.reasons[0].message
 
 
+@pytest.mark.slow  # half a minute; its parts are tested apart
 def test_a_named_graph_is_built_timed_on_the_gpu_and_confirmed_from_the_store(
     server: SshServer, graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

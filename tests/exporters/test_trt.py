@@ -359,6 +359,7 @@ def test_one_graph_of_each_kind_is_taken_by_nvidias_own_parser_and_builder(name:
     assert refusal(graph_of(create(registry.find_model(name)), names, side)) is None
 
 
+@pytest.mark.slow  # a second build by NVIDIA's builder
 @pytest.mark.skipif(bool(packages.missing(["tensorrt_rtx"])), reason="TensorRT for RTX is not installed")
 def test_a_cameras_bytes_in_and_labels_out_are_taken_by_it_too(tmp_path: Path):
     """The graph's inputs and outputs have types of their own: unsigned bytes, and whole numbers of an argmax."""

@@ -136,6 +136,7 @@ def test_a_worker_that_is_killed_costs_a_trial_which_is_taken_again(lab: Lab):
         assert all(end <= start for end, start in zip(ends, starts, strict=False)), f"two trials at once on {name}"
 
 
+@pytest.mark.slow  # real trials of two devices, twice
 def test_a_client_that_is_killed_goes_on_where_it_was(lab: Lab):
     lab.scheduler()
     for name in ("one", "one", "two", "two"):
