@@ -198,6 +198,23 @@ def test_a_host_to_host_time_below_compute_fails(monkeypatch: pytest.MonkeyPatch
     assert len(subject.all_trials) == 2 * SMALL.rounds
 
 
+def test_rounds_that_contradict_each_other_prove_nothing():
+    judged: Any = timing._judged
+    assert judged([1.01, 0.97, 1.02])[0] == "passed"
+    assert judged([0.94, 1.35, 1.02])[0] == "not possible"
+    assert judged([0.7, 0.95, 0.9])[0] == "failed"
+
+
+def test_a_phone_is_timed_without_copies_so_that_its_heat_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    subject = subject_of(tmp_path, artifact=artifacts.plain_file(tmp_path / "file"))
+    subject.device = msgspec.structs.replace(subject.device, link="adb")
+    planted_trials(monkeypatch, make_run.trial(1, 9.0))
+    assert timing.boundaries(subject).state == "not possible"
+    assert {boundary for _, boundary in subject.trials} == {"compute"}
+    assert timing.streams(subject).state == "not possible"
+    assert timing.other_loop(subject).state == "not possible"
+
+
 def test_streams_that_slow_each_other_down_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     subject = subject_of(tmp_path, artifact=artifacts.plain_file(tmp_path / "file"))
     one = make_run.trial(1, 10.0)

@@ -106,7 +106,7 @@ def selftest(request: SelfTestRequest, *, amount: Amount | None = None, progress
 
 
 def _tested(device: Device, amount: Amount, progress: Progress) -> SelfTest:
-    started, begin = datetime.now(timezone.utc), time.monotonic()
+    started, begin, version = datetime.now(timezone.utc), time.monotonic(), provenance.version()
     with inventory.connect(device) as link:  # what cannot be reached, or is another machine, is no test
         facts = device_facts.read_facts(device, link)
         words = private_words.of_device(device, link)
@@ -122,7 +122,7 @@ def _tested(device: Device, amount: Amount, progress: Progress) -> SelfTest:
     return SelfTest(
         schema=SCHEMA,
         started_utc=started.isoformat(timespec="seconds"),
-        vitdeploy=provenance.version(),
+        vitdeploy=version,
         device=device.name if shipped else OWN,
         link=device.link,
         facts=private_words.cleaned(_shared_facts(device, facts), words),

@@ -95,6 +95,8 @@ def _telemetry(readings: Sequence[Reading]) -> dict[str, float]:
 def heat(subject: Subject) -> Answer:
     """The machine shows its heat, and was not slowed down by it."""
     trials: list[Trial] = subject.all_trials
+    if not trials:
+        return not_possible("no trial was timed")
     slowed = [trial for trial in trials if trial.throttled]
     temperatures = [reading.temp_c for trial in trials for reading in trial.telemetry if reading.temp_c is not None]
     counted = [trial for trial in trials if trial.facts.get("throttle", NOT_VISIBLE) != NOT_VISIBLE]

@@ -34,7 +34,7 @@ CHECKS: Sequence[Check] = (
         name="device events",
         proves="the device's clock and the host's agree",
         run=timing.events,
-        needs=("build", "boundaries"),
+        needs=("build",),
     ),
     Check(name="graph capture", proves="a captured CUDA graph runs and is no slower", run=gpu.graphs, needs=("build",)),
     Check(
@@ -44,7 +44,7 @@ CHECKS: Sequence[Check] = (
     Check(name="memory", proves="page-locked copies are no slower than pageable ones", run=gpu.memory),
     Check(name="other loop", proves="our loop and another tool's agree", run=timing.other_loop, needs=("build",)),
     Check(name="clocks and power", proves="what a run holds is put back after it", run=state.clocks),
-    Check(name="heat", proves="heat is visible and slowed nothing down", run=state.heat, needs=("build", "boundaries")),
+    Check(name="heat", proves="heat is visible and slowed nothing down", run=state.heat, needs=("build",)),
     Check(
         name="A/A duel",
         proves="a file against itself is neither slower nor faster",
