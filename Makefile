@@ -23,11 +23,13 @@ lint: .venv/dev build/stubs/tensorrt
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-# What is made from the program: docs/commands.md, docs/schemas.md and the JSON Schemas. Tests hold them against it.
+# What is made from the program: docs/commands.md, docs/schemas.md, the JSON Schemas, README's table of self-tests. Tests hold
+# them against it.
 docs: .venv/dev
 	$(BIN)/python -m tests.commands_page
 	$(BIN)/python -m tests.reports.test_schemas
 	$(BIN)/python -m tests.schemas_page
+	$(BIN)/python -m tests.verified_table
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

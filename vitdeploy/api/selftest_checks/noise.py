@@ -23,6 +23,10 @@ CUT_AFTER_S = 0.5
 """After the first trial: the second one runs then."""
 
 
+class _StoppedError(Exception):
+    """Ends a run between two trials; it is not Ctrl-C, which ends the self-test."""
+
+
 def against_itself(subject: Subject) -> Answer:
     """A file against itself is neither slower nor faster."""
     artifact = subject.job.artifact
@@ -75,7 +79,7 @@ def cut_and_resume(subject: Subject) -> Answer:
 
 def _interrupted(subject: Subject) -> Run:
     """The run as its file has it after the interruption."""
-    with contextlib.suppress(KeyboardInterrupt, DeviceError):
+    with contextlib.suppress(_StoppedError, DeviceError):
         if subject.device.link == "ssh":
             _run_until_cut(subject)
         else:
@@ -85,7 +89,7 @@ def _interrupted(subject: Subject) -> Run:
 
 def _stop(done: int, total: int, label: str) -> None:
     del done, total, label
-    raise KeyboardInterrupt
+    raise _StoppedError
 
 
 def _run_until_cut(subject: Subject) -> None:
