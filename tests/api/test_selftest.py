@@ -30,6 +30,7 @@ from vitdeploy.cli.main import main
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.errors import DeviceError, Impossible, VitdeployError
 from vitdeploy.processes.local import LocalConnection
+from vitdeploy.processes.machine_lock import machine_lock
 from vitdeploy.processes.progress import silent
 from vitdeploy.results.record import Run, Stages, Trial
 from vitdeploy.results.selftest import SelfTest, load
@@ -130,6 +131,21 @@ def test_what_failed_ends_in_8_and_what_is_not_possible_in_0(
     assert say("selftest", "--device", "orin", "--out", "c.json")[0] == 7
     assert say("selftest", "--device", "orni")[0] == 2
     assert not Path("c.json").exists()
+
+
+def test_a_device_that_somebody_else_uses_has_not_failed(
+    only: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr(selftest, "LOCK_WAIT_S", 0.0)
+    only(
+        Check(name="planted", proves="nothing", run=check_that(ZeroDivisionError("it was made")).run, alone=True),
+        check_that(passed("fine"), "other"),
+    )
+    with machine_lock("local", timeout_s=1):
+        outcome = selftest.selftest(SelfTestRequest(out=tmp_path / "out.json"))
+    assert outcome.error is None
+    assert [check.state for check in outcome.document.checks] == ["not possible", "passed"]
+    assert "in use by process" in outcome.document.checks[0].seen
 
 
 def test_a_bug_in_a_check_is_not_taken_for_an_answer(only: Callable[..., None], tmp_path: Path):

@@ -18,7 +18,7 @@ from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.shown import Shown
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device
-from vitdeploy.errors import Impossible, MissingPackage, NoValidMeasurement, VitdeployError
+from vitdeploy.errors import DeviceError, Impossible, MissingPackage, NoValidMeasurement, VitdeployError
 from vitdeploy.processes.progress import Progress, silent
 from vitdeploy.reports import as_selftest
 from vitdeploy.results import provenance
@@ -26,6 +26,9 @@ from vitdeploy.results.selftest import SCHEMA, CheckResult, SelfTest, State
 
 OWN = "own"
 """In place of a device name that a user chose."""
+
+LOCK_WAIT_S = 120.0
+"""A check waits so long for another measurement of the device to end. Source: a choice; a trial takes seconds."""
 
 LEFT_OUT = frozenset({DeviceFacts.title.name, DeviceFacts.build.name, DeviceFacts.kernel.name})
 """Facts in which a user's own words can stand: of a device file, of a system that somebody built."""
@@ -152,11 +155,22 @@ def _result(check: Check, subject: Subject, earlier: Mapping[str, State], words:
 def _answer(check: Check, subject: Subject) -> Answer:
     """What a check says; an error of ours is its answer, another one is a bug and ends the self-test."""
     try:
-        return check.run(subject)
+        busy = _busy(subject.device) if check.alone else None
+        return check.run(subject) if busy is None else not_possible(busy)
     except (Impossible, MissingPackage) as error:
         return not_possible(f"{error.message} ({error.hint})")
     except VitdeployError as error:
         return Answer(state="failed", seen=error.message, hint=error.hint)
+
+
+def _busy(device: Device) -> str | None:
+    """Who holds the device, after waiting for it; None: nobody. It is no fault of the device that somebody uses it."""
+    with inventory.connect(device) as link:
+        try:
+            with link.lock(timeout_s=LOCK_WAIT_S):
+                return None
+        except DeviceError as error:
+            return error.message
 
 
 def _shared_facts(device: Device, facts: DeviceFacts) -> dict[str, Any]:

@@ -16,6 +16,8 @@ class Check:
     run: Run
     needs: Sequence[str] = ()
     """Checks without which this one cannot be made."""
+    alone: bool = False
+    """It takes the device's lock."""
 
 
 CHECKS: Sequence[Check] = (
@@ -27,6 +29,7 @@ CHECKS: Sequence[Check] = (
     Check(
         name="boundaries",
         proves="host-to-host takes at least as long as compute",
+        alone=True,
         run=timing.boundaries,
         needs=("build",),
     ),
@@ -36,24 +39,42 @@ CHECKS: Sequence[Check] = (
         run=timing.events,
         needs=("build",),
     ),
-    Check(name="graph capture", proves="a captured CUDA graph runs and is no slower", run=gpu.graphs, needs=("build",)),
     Check(
-        name="streams", proves="two streams finish about as much as one, or more", run=timing.streams, needs=("build",)
+        name="graph capture",
+        proves="a captured CUDA graph runs and is no slower",
+        alone=True,
+        run=gpu.graphs,
+        needs=("build",),
+    ),
+    Check(
+        name="streams",
+        proves="two streams finish about as much as one, or more",
+        alone=True,
+        run=timing.streams,
+        needs=("build",),
     ),
     Check(name="CUDA bindings", proves="each binding returns the bytes it was given", run=gpu.bindings),
     Check(name="memory", proves="page-locked copies are no slower than pageable ones", run=gpu.memory),
-    Check(name="other loop", proves="our loop and another tool's agree", run=timing.other_loop, needs=("build",)),
-    Check(name="clocks and power", proves="what a run holds is put back after it", run=state.clocks),
+    Check(
+        name="other loop",
+        proves="our loop and another tool's agree",
+        alone=True,
+        run=timing.other_loop,
+        needs=("build",),
+    ),
+    Check(name="clocks and power", proves="what a run holds is put back after it", alone=True, run=state.clocks),
     Check(name="heat", proves="heat is visible and slowed nothing down", run=state.heat, needs=("build",)),
     Check(
         name="A/A duel",
         proves="a file against itself is neither slower nor faster",
+        alone=True,
         run=noise.against_itself,
         needs=("build",),
     ),
     Check(
         name="cut and resume",
         proves="a cut link loses no finished trial, and the run goes on",
+        alone=True,
         run=noise.cut_and_resume,
         needs=("build",),
     ),
