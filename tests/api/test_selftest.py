@@ -28,7 +28,7 @@ from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.cli.main import main
 from vitdeploy.devices import device_facts, inventory
-from vitdeploy.errors import DeviceError, Impossible, VitdeployError
+from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed, VitdeployError
 from vitdeploy.processes.local import LocalConnection
 from vitdeploy.processes.machine_lock import machine_lock
 from vitdeploy.processes.progress import silent
@@ -60,20 +60,49 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return choose
 
 
-def check_that(answer: Answer | Exception, name: str = "planted", needs: tuple[str, ...] = ()) -> Check:
+def check_that(answer: Answer | Exception, name: str = "planted", *, with_file: bool = False) -> Check:
     def run(_: Subject) -> Answer:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    return Check(name=name, proves="a fault is seen", run=run, needs=needs)
+    return Check(name=name, proves="a fault is seen", run=run, with_file=with_file)
 
 
-def test_the_table_names_each_check_once_and_needs_only_earlier_ones():
+def test_the_table_names_each_check_once_and_what_needs_a_file_comes_after_it_is_built():
     names = [check.name for check in CHECKS]
     assert len(set(names)) == len(names)
-    for place, check in enumerate(CHECKS):
-        assert set(check.needs) <= set(names[:place])
+    assert not any(check.with_file for check in CHECKS[: names.index("build") + 1])
+
+
+def test_the_targets_are_those_of_the_gpu_where_there_is_one():
+    orin, phone = inventory.find("orin"), inventory.find("snapdragon-855")
+    packages = {"torch": "2.6", "onnxruntime": "1.20"}
+    gpu_facts = DeviceFacts({"compute_capability": "8.7", "packages": packages})
+    assert subjects.targets_of(orin, gpu_facts) == ("torch-fp16", "torch-fp32")
+    with_trtexec = msgspec.structs.replace(orin, trtexec="/usr/src/tensorrt/bin/trtexec")
+    assert subjects.targets_of(with_trtexec, gpu_facts)[0] == "trt-fp16"
+    assert subjects.targets_of(orin, DeviceFacts({"packages": packages})) == ("onnx-fp32",)
+    assert subjects.targets_of(phone, DeviceFacts({})) == ("tflite-fp32",)
+    with pytest.raises(Impossible, match="has none of tensorrt, torch"):
+        subjects.targets_of(orin, DeviceFacts({"compute_capability": "8.7"}))
+
+
+def test_a_target_that_fails_leaves_the_others_to_be_tested(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    subject = subject_of(tmp_path, compute_capability="8.7", packages={"torch": "2.6"})
+    file = artifacts.plain_file(tmp_path / "file")
+
+    def build(subject: Subject, target: str) -> Job:
+        if target == "torch-fp16":
+            raise ToolchainFailed("torch failed", "Read its log.")
+        subject.jobs[target] = Job(case=artifacts.case_of(file), compute="cuda", artifact=file)
+        return subject.jobs[target]
+
+    monkeypatch.setattr(subjects, "build", build)
+    answer = files.build(subject)
+    assert answer.state == "failed"
+    assert "torch-fp16 failed: torch failed" in answer.seen
+    assert subject.on_gpu == ("torch-fp32",)
 
 
 def test_no_name_of_a_machine_or_of_a_person_is_in_the_files(
@@ -121,11 +150,11 @@ def test_what_failed_ends_in_8_and_what_is_not_possible_in_0(
     code, out, _ = say("selftest", "--out", "a.json")
     assert code == 0
     assert "1 passed, 0 failed, 1 not possible" in out
-    only(check_that(failed("a clock stands", "Wind it.")), check_that(passed("fine"), "later", ("planted",)))
+    only(check_that(failed("a clock stands", "Wind it.")), check_that(passed("fine"), "later", with_file=True))
     code, out, err = say("selftest", "--out", "b.json")
     assert code == 8
     assert "error: 1 of 2 checks failed: planted: a clock stands" in err
-    assert "`planted` did not pass" in out
+    assert "no file was built for this device" in out
     assert [check.state for check in load(Path("b.json")).checks] == ["failed", "not possible"]
     assert say("selftest", "--out", "b.json")[0] == 2
     assert say("selftest", "--device", "orin", "--out", "c.json")[0] == 7

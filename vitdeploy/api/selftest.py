@@ -22,7 +22,7 @@ from vitdeploy.errors import DeviceError, Impossible, MissingPackage, NoValidMea
 from vitdeploy.processes.progress import Progress, silent
 from vitdeploy.reports import as_selftest
 from vitdeploy.results import provenance
-from vitdeploy.results.selftest import SCHEMA, CheckResult, SelfTest, State
+from vitdeploy.results.selftest import SCHEMA, CheckResult, SelfTest
 
 OWN = "own"
 """In place of a device name that a user chose."""
@@ -120,7 +120,7 @@ def _tested(device: Device, amount: Amount, progress: Progress) -> SelfTest:
         results: list[CheckResult] = []
         for check in CHECKS:
             progress(f"{check.name}: {check.proves}")
-            results.append(_result(check, subject, {result.name: result.state for result in results}, words))
+            results.append(_result(check, subject, words))
             progress(f"{check.name}: {results[-1].state}, {results[-1].seen}")
     return SelfTest(
         schema=SCHEMA,
@@ -137,10 +137,10 @@ def _tested(device: Device, amount: Amount, progress: Progress) -> SelfTest:
     )
 
 
-def _result(check: Check, subject: Subject, earlier: Mapping[str, State], words: Mapping[str, str]) -> CheckResult:
+def _result(check: Check, subject: Subject, words: Mapping[str, str]) -> CheckResult:
     begin = time.monotonic()
-    lacking = [name for name in check.needs if earlier[name] != "passed"]
-    answer = not_possible(f"`{lacking[0]}` did not pass") if lacking else _answer(check, subject)
+    lacking = check.with_file and not subject.jobs
+    answer = not_possible("no file was built for this device") if lacking else _answer(check, subject)
     return CheckResult(
         name=check.name,
         proves=check.proves,

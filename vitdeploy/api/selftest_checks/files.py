@@ -13,6 +13,7 @@ def build(subject: Subject) -> Answer:
     """Each target's file is made, an engine by the device itself."""
     words: list[str] = []
     missing: list[str] = []
+    wrong: list[VitdeployError] = []
     begin = time.perf_counter()
     for target in subject.targets:
         try:
@@ -20,10 +21,16 @@ def build(subject: Subject) -> Answer:
         except (Impossible, MissingPackage) as error:
             missing.append(f"{target}: {error.message}")
             continue
+        except VitdeployError as error:  # the other targets can still be tested
+            missing.append(f"{target} failed: {error.message}")
+            wrong.append(error)
+            continue
         assert job.artifact is not None, "what was built is there"
         manifest = job.artifact.manifest
         bound = f", bound to {', '.join(map(str, manifest.bound_to.values()))}" if manifest.bound_to else ""
         words.append(f"{target} {units.size_bytes(manifest.size_bytes)}{bound}")
+    if wrong:
+        return failed("; ".join((*missing, *words)), wrong[0].hint)
     if not words:
         return not_possible("; ".join(missing))
     return passed("; ".join((*words, *missing)), build_s=time.perf_counter() - begin)
