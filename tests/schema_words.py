@@ -247,6 +247,7 @@ COMMON_WORDS = {
     "title": "For people.",
     "tools": "Name → version.",
     "trials": "One fresh process each.",
+    "unfit": "Why the checkpoint does not fit the model; null: it does.",
     "unit": "Of the values.",
     "url": "Address of the file.",
     "user": "Account there.",
