@@ -248,6 +248,7 @@ def test_predict_takes_either_part_and_writes_overlay_and_masks(
         assert Image.open(seen.picture).width > photo.shape[1]
 
 
+@pytest.mark.slow  # of the parts exported for the test before
 def test_the_planted_decoder_is_asked_as_the_real_one_answers(exported: Path):
     folder = exported / "efficientvit_sam_l0.decoder" / "128x128" / "onnx-fp32"
     made = open_artifact(folder)
@@ -258,6 +259,7 @@ def test_the_planted_decoder_is_asked_as_the_real_one_answers(exported: Path):
     assert {name: one.shape for name, one in real.items()} == {name: one.shape for name, one in planted(feeds).items()}
 
 
+@pytest.mark.slow  # of the parts exported for the test before
 def test_a_part_alone_and_parts_of_different_weights_are_refused(exported: Path, tmp_path: Path):
     folder = exported / "efficientvit_sam_l0.encoder" / "128x128" / "onnx-fp32"
     alone = tmp_path / "efficientvit_sam_l0.encoder" / "128x128" / "onnx-fp32"
