@@ -274,7 +274,11 @@ def test_a_table_that_is_timed_names_every_target_it_could(board: Opened):
 
 
 @pytest.mark.parametrize(
-    ("wide", "code", "verdict"), [(False, 0, ("same", "inconclusive", "faster")), (True, 10, ("slower",))]
+    ("wide", "code", "verdict"),
+    [
+        pytest.param(False, 0, ("same", "inconclusive", "faster"), marks=pytest.mark.slow),
+        (True, 10, ("slower",)),
+    ],
 )
 def test_a_suspicion_is_confirmed_here_by_real_trials_of_the_very_case(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: bool, code: int, verdict: tuple[str, ...]

@@ -430,6 +430,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServe
     made.stop()
 
 
+@pytest.mark.slow  # real trials, cut
 def test_a_run_whose_link_is_cut_goes_on(server: SshServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime runs the file")
     subject = subject_of(tmp_path, device="board", artifact=artifacts.conv_relu(tmp_path / "file"))
@@ -438,6 +439,7 @@ def test_a_run_whose_link_is_cut_goes_on(server: SshServer, monkeypatch: pytest.
     assert "the link was cut in the second trial; 1 of 3 trials were kept, 2 were added" in answer.seen
 
 
+@pytest.mark.slow  # half a minute of real trials
 def test_a_trial_that_is_lost_by_a_cut_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime runs the file")
     subject = subject_of(tmp_path, artifact=artifacts.conv_relu(tmp_path / "file"))

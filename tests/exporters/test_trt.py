@@ -60,6 +60,7 @@ def test_an_engine_without_a_builder_is_a_checked_graph_that_the_device_has_to_b
     assert "has still to be built" in capsys.readouterr().err
 
 
+@pytest.mark.slow  # the graph alone is tested in contracts/test_exporters.py
 @NO_BUILDER
 def test_a_bf16_engine_is_deferred_with_a_graph_that_is_proven_in_bf16(tmp_path: Path):
     assert main(["export", "efficientvit_b0", "--target", "trt-bf16", *SMALL, "--out", str(tmp_path)]) == 0
@@ -261,6 +262,7 @@ def test_a_named_machine_without_a_builder_is_told_what_is_missing(tmp_path: Pat
         export.export(["efficientvit_b0"], export.ExportRequest(target="trt-fp16", device="local", out=tmp_path))
 
 
+@pytest.mark.slow  # two exports
 def test_a_half_precision_graph_that_fails_its_proof_is_no_engine(tmp_path: Path):
     """Without the rewrite these random weights divide 0 by 0 on a photograph: nothing is built on that."""
     command = ["export", "efficientvit_b1", "--target", "trt-fp16", "--size", "224x224"]

@@ -249,6 +249,7 @@ def test_a_worker_that_falls_silent_is_said_and_its_trials_go_to_another_or_are_
     assert len([trial for trial in trials if "/0/" in trial]) == 40, said
 
 
+@pytest.mark.slow  # waits for an address that never answers
 def test_an_address_that_is_none_is_said(lab: Lab):
     lab.address = "tcp://127.0.0.1:9"
     client = lab.sweep(lab.plan())
