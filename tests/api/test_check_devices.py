@@ -1,7 +1,6 @@
 """`check` and `predict` on a device, held against this machine: a real OpenSSH server on loopback, a stand-in phone."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.doubles import artifacts, ssh_server
+from tests.doubles import artifacts, board_server
 from tests.doubles.adb_daemon import PhoneDouble
 from tests.doubles.ssh_server import SshServer
 from vitdeploy.api import check, predict
@@ -34,20 +33,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServer]:
-    if not ssh_server.available():
-        pytest.skip("no OpenSSH server and client here")
-    folder = tmp_path / "sshd"
-    folder.mkdir()
-    made = SshServer(folder)
-    monkeypatch.setenv("PATH", made.path)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "devices").mkdir()
-    (tmp_path / "devices" / "board.toml").write_text(
-        f'title = "a board"\nlink = "ssh"\nhost = "127.0.0.1"\nuser = "{made.user}"\n'
-        f'port = {made.port}\npython = "{sys.executable}"\ntargets = ["onnx-fp32", "onnx-fp16"]\n'
-    )
-    yield made
-    made.stop()
+    yield from board_server.serving(tmp_path, monkeypatch, "onnx-fp32", "onnx-fp16")
 
 
 def pushed(server: SshServer) -> set[str]:

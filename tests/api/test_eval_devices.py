@@ -1,13 +1,12 @@
 """The same evaluation behind a link: a real OpenSSH server on loopback, and a link that is cut in the middle."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.doubles import artifacts, eval_sets, ssh_server
+from tests.doubles import artifacts, board_server, eval_sets
 from tests.doubles.adb_daemon import PhoneDouble
 from tests.doubles.ssh_server import SshServer
 from vitdeploy.api import evaluate
@@ -23,20 +22,7 @@ SIZE = (32, 64)
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServer]:
-    if not ssh_server.available():
-        pytest.skip("no OpenSSH server and client here")
-    folder = tmp_path / "sshd"
-    folder.mkdir()
-    made = SshServer(folder)
-    monkeypatch.setenv("PATH", made.path)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "devices").mkdir()
-    (tmp_path / "devices" / "board.toml").write_text(
-        f'name = "board"\ntitle = "a board"\nlink = "ssh"\nhost = "127.0.0.1"\nuser = "{made.user}"\n'
-        f'port = {made.port}\npython = "{sys.executable}"\ntargets = ["onnx-fp32"]\n'
-    )
-    yield made
-    made.stop()
+    yield from board_server.serving(tmp_path, monkeypatch, "onnx-fp32")
 
 
 def city(tmp_path: Path) -> tuple[Path, Path]:

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.doubles import artifacts, board, make_run, ssh_server
+from tests.doubles import artifacts, board, board_server, make_run
 from tests.doubles.ssh_server import SshServer
 from vitdeploy.api import selftest
 from vitdeploy.api.selftest import SelfTestRequest
@@ -414,20 +414,7 @@ def test_every_cuda_binding_is_held_against_its_bytes_and_the_hosts_clock(
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServer]:
-    if not ssh_server.available():
-        pytest.skip("no OpenSSH server and client here")
-    folder = tmp_path / "sshd"
-    folder.mkdir()
-    made = SshServer(folder)
-    monkeypatch.setenv("PATH", made.path)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "devices").mkdir()
-    (tmp_path / "devices" / "board.toml").write_text(
-        f'title = "a board"\nlink = "ssh"\nhost = "127.0.0.1"\nuser = "{made.user}"\n'
-        f'port = {made.port}\npython = "{sys.executable}"\ntargets = ["onnx-fp32"]\n'
-    )
-    yield made
-    made.stop()
+    yield from board_server.serving(tmp_path, monkeypatch, "onnx-fp32")
 
 
 @pytest.mark.slow  # real trials, cut
