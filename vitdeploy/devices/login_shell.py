@@ -28,7 +28,7 @@ def command_for_any_shell(script: str) -> str:
 
 @dataclass(slots=True)
 class MarkedOutput:
-    """The stdout of one command between two marks, as it comes in."""
+    """The outputs of one command, as they come in: stdout between two marks, stderr up to the second."""
 
     mark: bytes = field(default_factory=lambda: secrets.token_hex(12).encode())
     begun: bool = False
@@ -39,7 +39,7 @@ class MarkedOutput:
     def script(self, script: str) -> str:
         """The script that prints the marks around what ``script`` prints."""
         begin, end = self.mark.decode(), self.mark[::-1].decode()
-        return f"printf %s {begin}; (\n{script}\n); printf '%s %s\\n' {end} $?"
+        return f"printf %s {begin}; (\n{script}\n); ended=$?; printf %s {end} >&2; printf '%s %s\\n' {end} $ended"
 
     def strip(self, block: bytes) -> bytes:
         """What of the next block of stdout is the command's."""
@@ -60,5 +60,13 @@ class MarkedOutput:
         return CommandResult(
             exit_code=int(match[1]),
             stdout=output[:end].decode(errors="replace"),
-            stderr=stderr.decode(errors="replace"),
+            stderr=self.words(stderr).decode(errors="replace"),
         )
+
+    def has_all_words(self, stderr: bytes | bytearray) -> bool:
+        """Whether stderr is whole: it comes on a way of its own, before or after what ends stdout."""
+        return self.mark[::-1] in stderr
+
+    def words(self, stderr: bytes | bytearray) -> bytes:
+        """Stderr without the mark."""
+        return bytes(stderr).replace(self.mark[::-1], b"")

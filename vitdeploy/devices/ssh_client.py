@@ -29,6 +29,9 @@ LARGEST_ANSWER_BYTES: Final = 256 * 2**20
 _SHELL_OUTPUT_BYTES: Final = 2**20
 """Of what the device's own tools print: sizes, names, errors."""
 
+_LATE_WORDS_S: Final = 1.0
+"""How long the rest of a command's stderr is waited for once its stdout is whole."""
+
 _PROXY_WORDS_S: Final = 20.0
 """How long a failed way through a jump host is tried again, for its words."""
 
@@ -218,6 +221,9 @@ class SshClient:
             streams = Streams(process, largest_bytes=largest_bytes, on_stdout=on_stdout)
             try:
                 streams.wait(time.monotonic() + self.within(timeout_s), until=until)
+                with contextlib.suppress(OutOfTime):  # a login shell may have sent stderr elsewhere
+                    late_s = time.monotonic() + self.within(_LATE_WORDS_S)
+                    streams.wait(late_s, until=lambda: output.has_all_words(streams.stderr))
             except OutOfTime as error:
                 process.kill()
                 raise self.no_answer(timeout_s) from error
@@ -226,8 +232,8 @@ class SshClient:
             finally:
                 streams.close()
             if not until() and not (or_ended and output.begun):
-                shown = bytes(streams.stderr) if streams.stderr.strip() else output.greeting
-                raise self.lost(process, shown, "a command")
+                words = output.words(streams.stderr)
+                raise self.lost(process, words if words.strip() else output.greeting, "a command")
             return bytes(streams.stderr)
 
     @contextlib.contextmanager
