@@ -144,8 +144,6 @@ def run(
     check_out(out, resume=resume)
     if stop_rule is None:
         check_distinct(jobs)
-    if device.link == "adb":
-        protocol = phone_trial.as_run(protocol)
     with connection or inventory.connect(device) as link, link.lock(timeout_s=LOCK_WAIT_S):
         facts = device_facts.read_facts(device, link)
         for name, words in getattr(link, "power", {}).items():
@@ -154,6 +152,8 @@ def run(
             mode = facts.get("power_mode")
             jobs = [replace(job, case=msgspec.structs.replace(job.case, power_mode=mode)) for job in jobs]
         prepared = prepared_device.prepare(device, link, facts)
+        if prepared.phone is not None:
+            protocol = phone_trial.as_run(protocol, prepared.phone)
         earlier = record.load(out) if resume and out.exists() else None
         described = record.RunDevice(name=device.name, facts=device_facts.stable_facts(device, facts))
         frame = new_run(described, protocol, datetime.now(timezone.utc), host=computer_facts.read_facts())

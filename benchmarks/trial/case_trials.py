@@ -103,6 +103,7 @@ def result_of(row: CaseTrials, protocol: record.Protocol) -> record.Result:
         reasons.append(Reason(code=reason_code(type(row.error)), message=row.error.message, hint=row.error.hint))
     reasons += row.lost.values()
     reasons += _foreign_load(trials)
+    reasons += _not_compared(trials)
     result = record.Result(
         case=row.job.case,
         artifact_sha256=_digest(row),
@@ -146,6 +147,19 @@ def _foreign_load(trials: Sequence[Trial]) -> list[Reason]:
         hint = "See `nvidia-smi`, stop them, and measure again."
         reasons.append(Reason(code="foreign-load", message=message, hint=hint))
     return reasons
+
+
+def _not_compared(trials: Sequence[Trial]) -> list[Reason]:
+    """That outputs of the device were not seen, where its tool gives none; the row's parity was proven elsewhere."""
+    why_not = sorted({why for trial in trials if (why := TrialFacts(trial.facts).outputs_not_compared) is not None})
+    return [
+        Reason(
+            code="not-compared",
+            message=f"not compared on the device: {why}; the parity shown is that of the file on this computer",
+            hint="See docs/phones.md for the tool that gives outputs too.",
+        )
+        for why in why_not
+    ]
 
 
 def refusal(job: Job, device: inventory.Device, protocol: record.Protocol) -> VitdeployError | None:

@@ -24,13 +24,13 @@ from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.catalog import registry
 from vitdeploy.devices import device_facts, inventory, phone_state
 from vitdeploy.devices.inventory import Device
-from vitdeploy.devices.phone import benchmark_model, prepared_phone, tool
-from vitdeploy.errors import DeviceError, UnreadableFile
-from vitdeploy.inference import local_reference
+from vitdeploy.devices.phone import prepared_phone, tool, tool_output
+from vitdeploy.errors import DeviceError, Impossible, UnreadableFile
+from vitdeploy.inference import client, local_reference
 from vitdeploy.processes import local as local_processes
 from vitdeploy.processes.connection import CommandResult
 from vitdeploy.processes.local import LocalConnection
-from vitdeploy.results import record, validity
+from vitdeploy.results import comparison, record, validity
 from vitdeploy.results.record import Run
 
 TOOL = Path(__file__).parents[1] / "doubles" / "benchmark_model_double.py"
@@ -53,7 +53,7 @@ def whole() -> None:
 @pytest.fixture(autouse=True)
 def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Short warm-ups; and but for the tests of all of it, what is expected is computed in this process."""
-    monkeypatch.setattr(benchmark_model, "WARMUP_S", 0.05)
+    monkeypatch.setattr(tool_output, "WARMUP_S", 0.05)
     if "whole" in request.fixturenames:
         return
 
@@ -320,3 +320,70 @@ def test_a_url_without_a_digest_is_no_device_file(tmp_path: Path):
 
 def test_a_server_of_the_user_is_never_touched(adb_server: AdbServer):
     assert adb_server.port != 5037
+
+
+@pytest.fixture
+def compiled(device: Device) -> Device:
+    """The device with LiteRT's CompiledModel tool."""
+    return msgspec.structs.replace(device, benchmark_model=str(TOOL.with_name("compiled_model_double.py")))
+
+
+def test_the_compiled_model_tool_is_timed_and_the_row_says_what_it_cannot_show(
+    tmp_path: Path, phone: PhoneDouble, compiled: Device
+):
+    job = job_in(tmp_path, threads=4)
+    run = timed(tmp_path, compiled, trials=3, job=job)
+    (result,) = run.results
+    assert (result.status, bench.exit_code_of(result)) == ("valid", 0)
+    assert job.artifact is not None
+    assert result.parity == job.artifact.manifest.parity
+    (remark,) = [reason for reason in result.reasons if reason.code == "not-compared"]
+    assert remark.message.startswith(
+        "not compared on the device: LiteRT's CompiledModel benchmark_model takes no input"
+    )
+    for taken in result.trials:
+        assert (taken.sample_kind, len(taken.samples_ns), taken.parity) == ("block_median", 1, None)
+        assert taken.facts["runtime"].startswith("CompiledModel benchmark_model ")
+        assert "nodes in 1 partition" in taken.facts["provider"]
+        assert (taken.facts["threads"], taken.facts["cores"]) == ("4", "mask f0")
+        assert "no switch" in taken.facts["fp16_arithmetic"]
+        assert taken.peak_memory_bytes == 7240 * 1024
+    assert run.protocol.inputs == "random numbers of LiteRT's CompiledModel tool"
+    assert record.load(tmp_path / "run.json") == run
+    left = {path.name for path in (phone.root / "data/local/tmp/vitdeploy/files").iterdir()}
+    assert left == {digest_of(Path(compiled.benchmark_model)), result.artifact_sha256}
+    with_inputs = msgspec.structs.replace(compiled, benchmark_model=str(TOOL))
+    (tmp_path / "run.json").unlink()
+    other = timed(tmp_path, with_inputs, trials=3, job=job)
+    assert "inputs" in comparison.differences(run, other)  # two tools are no comparison
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        ("no_result", "unreadable-file", "cannot copy"),
+        ("other_result", "toolchain-failed", "in its result file and"),
+    ],
+)
+def test_a_compiled_model_tool_that_contradicts_itself_fails_the_row(
+    tmp_path: Path, phone: PhoneDouble, compiled: Device, fault: str, code: str, words: str
+):
+    plant(phone, fault)
+    run = timed(tmp_path, compiled)
+    assert (run.results[0].status, codes(run)[0]) == ("failed", code)
+    assert words in run.results[0].reasons[0].message
+
+
+def test_outputs_are_not_asked_of_the_compiled_model_tool(tmp_path: Path, phone: PhoneDouble, compiled: Device):
+    plant(phone, "none")
+    with inventory.connect(compiled) as link:
+        facts = phone_state.phone_facts(link)
+        with pytest.raises(Impossible, match="takes no input and gives no output"):
+            client.inference_on(compiled, link, facts, threads=1, log=tmp_path / "log")
+        ready = prepared_phone.prepare_phone(compiled, link, facts)
+        side = job_in(tmp_path).artifact
+        assert side is not None
+        assert list(by_tool(side, ready, threads=1)) == ["Convolution (NHWC, F32) GEMM"]
+        plant(phone, "old")
+        with pytest.raises(Impossible, match=r"older than 2\.1\.3"):
+            prepared_phone.prepare_phone(compiled, link, facts)

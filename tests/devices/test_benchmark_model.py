@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vitdeploy.catalog.spec import TensorSpec
-from vitdeploy.devices.phone import benchmark_model
+from vitdeploy.devices.phone import benchmark_model, tool_output
 from vitdeploy.errors import Impossible, ToolchainFailed
 
 DATA = Path(__file__).parents[1] / "data" / "benchmark_model"
@@ -57,9 +57,9 @@ def test_the_step_of_the_median_is_the_clocks_or_that_of_the_printed_digits(prin
 
 
 def test_the_median_is_the_figure_and_a_mean_is_no_substitute():
-    assert benchmark_model.median_us(benchmark_model.parse_output(text("litert_2026"))) == 40991
+    assert tool_output.median_us(benchmark_model.parse_output(text("litert_2026"))) == 40991
     with pytest.raises(Impossible, match="prints no median") as refused:
-        benchmark_model.median_us(benchmark_model.parse_output(text("tflite_2023")))
+        tool_output.median_us(benchmark_model.parse_output(text("tflite_2023")))
     assert refused.value.exit_code == 4
 
 

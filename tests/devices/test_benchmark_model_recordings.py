@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from vitdeploy.devices.phone import benchmark_model
-from vitdeploy.devices.phone.benchmark_model import InferenceBlock
+from vitdeploy.devices.phone import benchmark_model, tool_output
+from vitdeploy.devices.phone.tool_output import InferenceBlock
 from vitdeploy.errors import Impossible, ToolchainFailed
 
 
@@ -181,9 +181,9 @@ def test_a_figure_is_made_of_a_median_only(name: str):
     found = benchmark_model.parse_output(RECORDINGS[name].lines)
     if found.block.median_us is None:
         with pytest.raises(Impossible, match="prints no median"):
-            benchmark_model.median_us(found)
+            tool_output.median_us(found)
     else:
-        assert benchmark_model.median_us(found) == found.block.median_us
+        assert tool_output.median_us(found) == found.block.median_us
 
 
 def test_one_slow_inference_on_a_phone_shows_why_the_mean_is_no_figure():

@@ -54,6 +54,9 @@ def profile(mean_ms: float) -> None:
 def main() -> int:
     words = [word.removeprefix("--").partition("=") for word in sys.argv[1:]]
     flags: dict[str, str] = {name: value for name, _, value in words}
+    if not flags["num_runs"].isdecimal():  # as any value that cannot be read: all flags are listed
+        print("ERROR: usage:", sys.argv[0], "<flags>\nFlags:", *(f"\n\t--{name}=" for name in KNOWN), file=sys.stderr)
+        return 1
     if unknown := set(flags) - KNOWN:
         print(f"WARN: Unconsumed cmdline flags: {' '.join(sorted(unknown))}")
     if fault("garbage") is not None:

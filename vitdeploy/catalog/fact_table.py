@@ -255,6 +255,8 @@ class TrialFacts(Facts):
     __slots__ = ()
 
     runtime = Fact(str)
+    outputs_not_compared = Fact(str)
+    """Why no output of the device was compared with ours, where its tool gives none."""
     foreign_cores = Fact(float)
     """How many cores others kept busy meanwhile."""
     foreign_gpu_processes = Fact(int)

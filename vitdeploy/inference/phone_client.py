@@ -33,13 +33,18 @@ LIMIT_S = 300.0
 def inference_on_phone(
     phone: PreparedPhone, *, threads: int, log: Path, on_facts: Callable[[Mapping[str, str]], None]
 ) -> Callable[[Artifact, Sequence[Feed]], list[Outputs]]:
-    """What answers feeds by running a TFLite file on a phone; the arguments are those of `feeding.of`."""
+    """What answers feeds by running a TFLite file on a phone; the arguments are those of `feeding.of`.
+
+    Raises:
+        Impossible: the phone's tool takes no input.
+    """
+    prepared_phone.check_gives_outputs(phone)
 
     def answer(artifact: Artifact, feeds: Sequence[Feed]) -> list[Outputs]:
         if artifact.manifest.target != prepared_phone.TARGET:
             raise Impossible(f"{artifact.manifest.target} does not run on a phone", f"Use {prepared_phone.TARGET}.")
         graph = phone.link.push(artifact.file, sha256=artifact.manifest.sha256)
-        on_facts({"runtime": f"benchmark_model {phone.tool_sha256[:12]}", "fp16_arithmetic": "off"})
+        on_facts({"runtime": phone.runtime, "fp16_arithmetic": "off"})
         with tempfile.TemporaryDirectory(prefix="vitdeploy-eval-") as folder:
             return [_answer(phone, artifact, graph, feed, threads, log, Path(folder)) for feed in feeds]
 

@@ -20,6 +20,10 @@ _WRAPPERS = frozenset({"TfLiteXNNPackDelegate", "DELEGATE"})
 """A delegate's whole part, beside the operators in it: the same time twice."""
 
 
+_NO_OPERATORS = frozenset({"AllocateTensors"})
+"""Rows of what runs once a process. Source: LiteRT's CompiledModel tool with ``--use_profiler``."""
+
+
 def ns_by_type(text: str, *, inferences: int = 1) -> dict[str, int]:
     """Operator type → nanoseconds of one inference, in the order in which they ran first; empty without a table.
 
@@ -46,7 +50,8 @@ def ns_by_type(text: str, *, inferences: int = 1) -> dict[str, int]:
             # An operator that ran less often than once an inference is called 0 times by old versions.
             calls = max(1.0, numbers["times called"])
             times_ms[kind] = times_ms.get(kind, 0.0) + numbers["avg ms"] * calls / inferences
-    return {kind: round(1e6 * ms) for kind, ms in times_ms.items() if not (opened and kind in _WRAPPERS)}
+    left_out = _NO_OPERATORS | _WRAPPERS if opened else _NO_OPERATORS
+    return {kind: round(1e6 * ms) for kind, ms in times_ms.items() if kind not in left_out}
 
 
 def _row(line: str, columns: list[str]) -> tuple[str, dict[str, float], str]:

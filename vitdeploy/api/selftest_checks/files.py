@@ -40,11 +40,15 @@ def parity(subject: Subject) -> Answer:
     """The device computes what the fp32 torch model computes, on photographs and noise."""
     words: list[str] = []
     wrong: list[str] = []
+    missing: list[str] = []
     figures: dict[str, float] = {}
     for target, job in subject.jobs.items():
         assert job.artifact is not None, "what was built is there"
         try:
             measured, error = pipeline.prove(job.artifact, weights=None, images=None, device=subject.device.name)
+        except Impossible as refusal:
+            missing.append(f"{target}: {refusal.message}")
+            continue
         except VitdeployError as refusal:
             wrong.append(f"{target}: {refusal.message}")
             continue
@@ -58,5 +62,8 @@ def parity(subject: Subject) -> Answer:
         else:
             wrong.append(f"{target}: {measured.reason or error.message}")
     if wrong:
-        return failed("; ".join((*wrong, *words)), "Do not use figures of this device; report this.", **figures)
-    return passed("; ".join(words), **figures)
+        listed = "; ".join((*wrong, *missing, *words))
+        return failed(listed, "Do not use figures of this device; report this.", **figures)
+    if not words:
+        return not_possible("; ".join(missing))
+    return passed("; ".join((*words, *missing)), **figures)

@@ -15,9 +15,12 @@ from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import TensorSpec
 from vitdeploy.devices import phone_cores
 from vitdeploy.devices.inventory import Device
+from vitdeploy.devices.phone import compiled_model_tool, tool_kind
 from vitdeploy.devices.phone.benchmark_model import ToolRequest
+from vitdeploy.devices.phone.compiled_model_tool import CompiledModelRequest
 from vitdeploy.devices.phone.tool import find_tool
-from vitdeploy.errors import DeviceError, ToolchainFailed
+from vitdeploy.devices.phone.tool_kind import ToolKind
+from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed
 from vitdeploy.processes.connection import CommandResult, Connection
 
 REMOVE_LIMIT_S = 30.0
@@ -31,9 +34,17 @@ class PreparedPhone:
     tool: str
     """Where ``benchmark_model`` lies on it."""
     tool_sha256: str
+    kind: ToolKind
+    """Which of Google's two tools of this name it is."""
     big: tuple[int, ...]
     every: tuple[int, ...]
     """Its cores."""
+
+    @property
+    def runtime(self) -> str:
+        """The tool in the words of a trial's facts."""
+        which = "" if self.kind == "interpreter" else "CompiledModel "
+        return f"{which}benchmark_model {self.tool_sha256[:12]}"
 
     def cores(self, threads: int) -> tuple[int, ...]:
         """The cores for so many threads: the big ones, as long as they suffice."""
@@ -41,19 +52,23 @@ class PreparedPhone:
 
 
 def prepare_phone(device: Device, link: Connection, facts: DeviceFacts) -> PreparedPhone:
-    """Put the tool on the phone.
+    """Put the tool on the phone, and ask it which one it is.
 
     Raises:
         DeviceError: no tool is configured, or the phone was lost.
+        Impossible: it is a version of which no figure can be had.
     """
     assert facts.big_mask is not None, "a phone tells its cores"
     assert facts.cores_logical is not None, "a phone tells its cores"
     path, sha256 = find_tool(device)
     big = tuple(core for core in range(64) if int(facts.big_mask, 16) >> core & 1)
+    tool = link.push(path, sha256=sha256)
+    usage = merged_streams(link.run(tool_kind.usage_command(tool), timeout_s=tool_kind.LIMIT_S))
     return PreparedPhone(
         link=link,
-        tool=link.push(path, sha256=sha256),
+        tool=tool,
         tool_sha256=sha256,
+        kind=tool_kind.kind_of(usage.stderr),
         big=big,
         every=tuple(range(facts.cores_logical)),
     )
@@ -92,6 +107,33 @@ def inputs_on(
         yield request
     finally:
         remove_files(phone.link, [*input_files, request.output_file])
+
+
+@contextlib.contextmanager
+def result_files_on(phone: PreparedPhone, graph: str, *, threads: int) -> Generator[CompiledModelRequest]:
+    """A request to the CompiledModel tool; what it writes on the phone is removed with the block."""
+    request = CompiledModelRequest(
+        tool=phone.tool,
+        graph=graph,
+        threads=threads,
+        mask=phone_cores.core_mask(phone.cores(threads)),
+        result_file=f"{graph}.result",
+        runtime_info_file=f"{graph}.runtime_info",
+    )
+    try:
+        yield request
+    finally:
+        remove_files(phone.link, request.written)
+
+
+def check_gives_outputs(phone: PreparedPhone) -> None:
+    """What computes outputs on a phone needs the Interpreter tool.
+
+    Raises:
+        Impossible: it is the other one.
+    """
+    if phone.kind != "interpreter":
+        raise Impossible(compiled_model_tool.NO_OUTPUTS, compiled_model_tool.NO_OUTPUTS_HINT)
 
 
 def read_outputs(file: Path, specs: Sequence[TensorSpec]) -> list[NDArray[Any]]:
