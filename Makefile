@@ -18,18 +18,19 @@ test: .venv/dev
 test-slow: .venv/dev
 	$(BIN)/python -m pytest -m slow
 
-lint: .venv/dev build/stubs/tensorrt
+lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-# What is made from the program: docs/commands.md, docs/schemas.md, the JSON Schemas, README's table of self-tests. Tests hold
-# them against it.
+# What is made from the program: docs/commands.md, docs/schemas.md, the JSON Schemas, README's table of self-tests,
+# docs/tensorrt-versions.md. Tests hold them against it.
 docs: .venv/dev
 	$(BIN)/python -m tests.commands_page
 	$(BIN)/python -m tests.reports.test_schemas
 	$(BIN)/python -m tests.schemas_page
 	$(BIN)/python -m tests.verified_table
+	-$(BIN)/python -m tests.tensorrt_versions_page # downloads NVIDIA's bindings, and needs gcc
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -43,11 +44,6 @@ docs: .venv/dev
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[all,dev]'
 	-$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'lvis==0.5.3' # a test holds LVIS against it; what it depends on is for drawing
 	@touch $@ .venv/demo
-
-# Types of TensorRT's Python interface. In .venv they would pass for the package: `import tensorrt` finds their folder.
-build/stubs/tensorrt: .venv/bin/python
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/stubs 'tensorrt-stubs==10.13.*'
-	@touch $@
 
 clean:
 	rm -rf build dist *.egg-info .venv

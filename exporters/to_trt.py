@@ -1,7 +1,8 @@
 """TensorRT engines from a checked graph: built where package and GPU are, else left to the device.
 
 What was run: ``tensorrt_rtx`` 1.7 on machines without a GPU, which compiles ahead of time for stated compute
-capabilities. ``tensorrt`` itself was not: its calls are checked against its type stubs, and run on a double.
+capabilities. ``tensorrt`` itself was not: its calls are checked against NVIDIA's own bindings of each version
+(docs/tensorrt-versions.md), and run on a double.
 """
 
 import shutil

@@ -108,7 +108,7 @@ def build(request: BuildRequest) -> BuiltEngine:
     log = _Logger(trt)
     started = time.perf_counter_ns()
     builder, network, parser = _parsed(trt, f"{request.package} {version}", request.graph, log)
-    config = builder.create_builder_config()
+    config: tensorrt.IBuilderConfig = builder.create_builder_config()
     cache, used = None, False
     if device is None:
         capabilities = _set_capabilities(trt, version, config, request.compute_capability)
@@ -143,7 +143,9 @@ def build(request: BuildRequest) -> BuiltEngine:
     )
 
 
-def _parsed(trt: Any, package: str, graph: str, log: "_Logger") -> "tuple[tensorrt.Builder, Any, tensorrt.OnnxParser]":
+def _parsed(
+    trt: Any, package: str, graph: str, log: "_Logger"
+) -> "tuple[tensorrt.Builder, tensorrt.INetworkDefinition, tensorrt.OnnxParser]":
     """The builder, the network of a graph, and its parser, which holds the network's weights until the engine is built.
 
     Raises:
@@ -151,14 +153,16 @@ def _parsed(trt: Any, package: str, graph: str, log: "_Logger") -> "tuple[tensor
     """
     try:
         builder: tensorrt.Builder = trt.Builder(log.logger)
+        # From 11 on it is accepted and ignored, every network is strongly typed. Before, it has to be asked for. Its
+        # number is another one there. Source: docs/tensorrt-versions.md and
+        # https://docs.nvidia.com/deeplearning/tensorrt/11.0.0/api/migration/tensorrt-10x-to-11x.html
+        flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        network: tensorrt.INetworkDefinition = builder.create_network(flags)
+        parser: tensorrt.OnnxParser = trt.OnnxParser(network, log.logger)
     except TypeError as error:  # what the bindings make of a null pointer, and it says nothing
         raise ToolchainFailed(
             f"{package} does not start: {log.last}", "Look at the driver with `nvidia-smi`."
         ) from error
-    # From 11 on it is accepted and ignored, every network is strongly typed. Before, it has to be asked for.
-    # Source: https://docs.nvidia.com/deeplearning/tensorrt/11.0.0/api/migration/tensorrt-10x-to-11x.html
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser: tensorrt.OnnxParser = trt.OnnxParser(network, log.logger)
     if not parser.parse_from_file(graph):
         refused = "; ".join(str(parser.get_error(place)) for place in range(parser.num_errors)) or log.last
         raise ToolchainFailed(f"{package} refuses the graph: {refused}", "Report it: it is our bug.")
@@ -176,7 +180,7 @@ def _package(name: str) -> tuple[Any, str]:
     try:
         module = importlib.import_module(name)
         return module, str(module.__version__)
-    except (ImportError, AttributeError) as error:  # a folder of type stubs imports and has no version
+    except (ImportError, AttributeError, OSError) as error:  # a folder of stubs has no version; a library may be gone
         raise MissingPackage(
             f"missing here: {name} ({error})", "Install it: JetPack and the extra trt hold it."
         ) from None
@@ -200,11 +204,11 @@ def _gpu_for(version: str) -> gpu.Gpu:
     return device
 
 
-def _set_capabilities(trt: Any, version: str, config: Any, requested: list[str]) -> list[str]:
+def _set_capabilities(rtx: Any, version: str, config: "tensorrt.IBuilderConfig", requested: list[str]) -> list[str]:
     """Have TensorRT for RTX compile for the requested compute capabilities, or for all it can; returns them."""
     supported = {
         f"{name[2:-1]}.{name[-1]}": value
-        for name, value in trt.ComputeCapability.__members__.items()
+        for name, value in rtx.ComputeCapability.__members__.items()
         if name.startswith("SM")
     }
     every = sorted(supported, key=float)
@@ -266,7 +270,7 @@ class _Logger:
                 if int(severity) <= int(trt.ILogger.Severity.ERROR):
                     outer.last = text
 
-        self.logger: Any = Logger()
+        self.logger: tensorrt.ILogger = Logger()
 
 
 def run(job: Any) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Every buffer, stream and event is made when the session is; a round trip queues copies and one launch on its own
 stream, and waits once. A leaf over an untyped package, converted at its border. Written and tested without a GPU: the
-calls are checked against NVIDIA's type stubs and on doubles that keep CUDA's rules. It has not run on hardware.
+calls are checked against NVIDIA's own bindings of each version (docs/tensorrt-versions.md) and on doubles that keep
+CUDA's rules. It has not run on hardware.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -40,7 +41,7 @@ UNVERIFIED = "this runtime was made without a GPU and has not run on hardware: h
 class _Loaded:
     """One engine that several sessions run: their streams share its weights."""
 
-    runtime: Any
+    runtime: "tensorrt.Runtime"
     engine: "tensorrt.ICudaEngine"
     logger: Any
     users: int = 0
@@ -145,8 +146,8 @@ def import_package(package: str) -> tuple[Any, str]:
 
 
 def _context(loaded: _Loaded, words: str) -> "tensorrt.IExecutionContext":
-    context = loaded.engine.create_execution_context()
-    if context is None:  # pyright: ignore[reportUnnecessaryComparison] (null when memory is short)
+    context: tensorrt.IExecutionContext | None = loaded.engine.create_execution_context()
+    if context is None:  # memory is short
         raise ToolchainFailed(f"{words} makes no context: {loaded.logger.last}", _LOG)
     return context
 
@@ -170,12 +171,17 @@ def _load(trt: Any, package: str, version: str, file: Path) -> _Loaded:
     key = (package, str(file))
     if key not in _LOADED:
         logger = make_logger(trt)
-        runtime: tensorrt.Runtime = trt.Runtime(logger)
         try:
-            engine = runtime.deserialize_cuda_engine(file.read_bytes())
+            runtime: tensorrt.Runtime = trt.Runtime(logger)
+        except TypeError as error:  # what the bindings make of a null pointer, and it says nothing
+            raise ToolchainFailed(
+                f"{package} {version} does not start: {logger.last}", "Look at the driver with `nvidia-smi`."
+            ) from error
+        try:
+            engine: tensorrt.ICudaEngine | None = runtime.deserialize_cuda_engine(file.read_bytes())
         except (OSError, TypeError) as error:
             raise ToolchainFailed(f"{package} {version} cannot load {file}: {error}", "Export it again.") from error
-        if engine is None:  # pyright: ignore[reportUnnecessaryComparison] (null when it is refused)
+        if engine is None:
             raise ToolchainFailed(
                 f"{package} {version} refuses {file}: {logger.last}", "Build it again on this device."
             )

@@ -45,7 +45,7 @@ class MemoryPoolType(enum.IntEnum):
 
 
 class BuilderFlag(enum.IntEnum):
-    TF32 = 7
+    TF32 = 6
 
 
 class TensorIOMode(enum.IntEnum):
