@@ -54,6 +54,25 @@ def test_a_container_quota_counts(quota: tuple[str, int | None], monkeypatch: py
     assert computer_facts._quota_cores() == cores
 
 
+@pytest.mark.parametrize(
+    ("cores", "name"),
+    [
+        ([("0x41", "0xd42")] * 2, "Arm Cortex-A78AE"),
+        ([("0x51", "0x805"), ("0x51", "0x804")], "Qualcomm Kryo 4xx Silver, Qualcomm Kryo 4xx Gold"),
+        ([("0x41", "0xfff")], "Arm processor 0x41:0xfff"),
+    ],
+    ids=["a Jetson Orin's", "two kinds", "unknown"],
+)
+def test_an_arm_processor_has_a_name(cores: list[tuple[str, str]], name: str, monkeypatch: pytest.MonkeyPatch):
+    """Its ``/proc/cpuinfo`` has numbers only, as that of every Jetson."""
+    text = "\n".join(
+        f"processor\t: {core}\nCPU implementer\t: {maker}\nCPU variant\t: 0x0\nCPU part\t: {part}\n"
+        for core, (maker, part) in enumerate(cores)
+    )
+    monkeypatch.setattr(computer_facts, "text_of", lambda path: text if path.name == "cpuinfo" else "")
+    assert computer_facts._cpu_name() == name
+
+
 def test_foreign_work_is_what_is_not_ours():
     second = 1_000_000_000
     assert probe_cpu.foreign_cores(0, 3 * second, 2 * second, second) == 1.0

@@ -156,7 +156,8 @@ def bench_output(outcome: "BenchOutcome") -> CommandOutput:
     from vitdeploy.reports import explanations
 
     run = outcome.run
-    title = f"{run.device.name}, {DeviceFacts(run.device.facts).cpu or DeviceFacts(run.host).cpu or ''}".rstrip(", ")
+    here = DeviceFacts(run.host).cpu if run.device.name == "local" else None  # another device's is not this machine's
+    title = f"{run.device.name}, {DeviceFacts(run.device.facts).cpu or here or ''}".rstrip(", ")
     heads = ("case", "thr", "median ms", "95 % interval", "p90", "p99", "images/s", "samples", "parity", "status")
     rows = [[cells[head] for head in heads] for cells in result_cells(run.results)]
     table = Table(title=title, heads=heads, right=(1, 2, 3, 4, 5, 6, 7), rows=rows, details=DETAILS)

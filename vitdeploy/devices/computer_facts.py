@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vitdeploy.devices import nvidia_facts, probe_cpu
+from vitdeploy.devices import arm_cpu, nvidia_facts, probe_cpu
 from vitdeploy.devices.system_files import integer_of, text_of
 from vitdeploy.processes import child_process
 
@@ -100,7 +100,7 @@ def _quota_cores() -> int | None:
 def _cpu_name() -> str | None:
     text = text_of(Path("/proc/cpuinfo"))
     fields = dict(re.findall(r"^([^\t:]+)\s*: (.*)$", text, flags=re.MULTILINE))
-    name = fields.get("model name") or fields.get("Hardware") or platform.processor() or None
+    name = fields.get("model name") or fields.get("Hardware") or arm_cpu.name_of(text) or platform.processor() or None
     if name and "cpu family" in fields:  # clouds call many processors by one name
         return f"{name} (family {fields['cpu family']} model {fields.get('model', '?')})"
     return name
