@@ -10,8 +10,6 @@ do: fresh processes beside each other, of which the ratio is taken turn by turn.
 logarithms of the rounds' ratios.
 """
 
-# pyright: reportUnknownMemberType=false
-
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,13 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-from torch.nn import functional
-
 from vitdeploy import units
-from vitdeploy.artifacts.manifest import Artifact, Delegation
-from vitdeploy.benchmarks.studies import command_line, files_by_turns, paired_times
+from vitdeploy.benchmarks.studies import command_line, files_by_turns, paired_times, tflite_files
 from vitdeploy.benchmarks.studies.command_line import (
     LeftOut,
     each_model,
@@ -37,13 +30,10 @@ from vitdeploy.benchmarks.studies.command_line import (
     with_errors,
 )
 from vitdeploy.benchmarks.studies.paired_times import PairedTimes
+from vitdeploy.benchmarks.studies.tflite_files import PLAIN, File
 from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
-from vitdeploy.errors import MissingPackage, UsageError
-from vitdeploy.models.efficientvit_blocks import Upsample
-
-TARGET = "tflite-fp32"
-PLAIN = ("onnx2tf", "litert-torch")
+from vitdeploy.errors import UsageError
 
 MODELS = (
     *(f"efficientvit_seg_{variant}_cityscapes" for variant in ("b0", "b1", "b2")),
@@ -57,28 +47,6 @@ COUNTED: Mapping[str, tuple[str, ...]] = {
     "pads": ("PAD", "PADV2"),
 }
 """Columns that count operators which compute nothing."""
-
-
-class Bilinear(nn.Module):
-    """What stands for a cubic enlargement in a plain file."""
-
-    def __init__(self, factor: int) -> None:
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(n, c, h, w)`` to ``(n, c, h * factor, w * factor)``."""
-        size = (x.shape[-2] * self.factor, x.shape[-1] * self.factor)
-        return functional.interpolate(x, size=size, mode="bilinear", align_corners=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
-    """One file and what is in it."""
-
-    artifact: Artifact
-    operators: Mapping[str, int]
-    delegation: Delegation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +75,8 @@ def rows(
     plain_by: Sequence[str] = PLAIN,
 ) -> Iterator[SpeedRow]:
     """Make our file and that of each of ``plain_by``, and time them in turns, at each number of threads."""
-    ours = _file(_ours, spec, size, attention, converter, folder)
-    plain = {name: _file(_plain, spec, size, attention, name, folder) for name in plain_by}
+    ours = tflite_files.ours(spec, size, attention, folder, converter=converter)
+    plain = {name: tflite_files.plain(spec, size, attention, folder, converter=name) for name in plain_by}
     for count in threads:
         files = {"ours": ours.artifact, **{name: file.artifact for name, file in plain.items()}}
         timed = files_by_turns.timed(files, pairs=pairs, threads=count)
@@ -122,52 +90,6 @@ def rows(
                 ours=ours,
                 times=timed.compared(name, "ours"),
             )
-
-
-def _file(make: Any, spec: ModelSpec, size: Size, attention: Attention, converter: str, folder: Path) -> File:
-    """The file of a maker, taken from the folder where it lies there already."""
-    kind = make.__name__.strip("_")
-    path = folder / f"{spec.name}-{attention}-{size_words(size)}-{kind}-{converter}" / "model.tflite"
-    if not path.exists():
-        say(f"making {path.parent.name}")
-        path.parent.mkdir(exist_ok=True)
-        module = registry.load("vitdeploy.models.create:create")(spec, attention=attention)
-        with tempfile.TemporaryDirectory(prefix="vitdeploy-tflite-speed-") as place:
-            file: Path = make(module, spec, size, converter, Path(place))
-            path.write_bytes(file.read_bytes())
-    inspect = registry.load("vitdeploy.exporters.tflite.inspect_file")
-    inputs, outputs = inspect.tensors(path)
-    variant = registry.variant_of(spec, TARGET, size=size, attention=attention)
-    artifact = files_by_turns.artifact_of(path, variant, spec, inputs=inputs, outputs=outputs)
-    return File(artifact=artifact, operators=inspect.operators(path), delegation=inspect.delegation(path))
-
-
-def _ours(module: nn.Module, spec: ModelSpec, size: Size, converter: str, place: Path) -> Path:
-    job = registry.load("vitdeploy.exporters.job:StepJob")(
-        variant=registry.variant_of(spec, TARGET, size=size, converter=converter),
-        rewrites=registry.find_target(TARGET).rewrites,
-        folder=place,
-    )
-    return place / registry.load("vitdeploy.exporters.to_tflite:make")(module, spec, job).file
-
-
-def _plain(module: nn.Module, spec: ModelSpec, size: Size, converter: str, place: Path) -> Path:
-    """What everybody gets: the converter's file of the module as it is, but for the cubic resize."""
-
-    def bilinear(name: str, part: nn.Module) -> nn.Module | None:
-        del name
-        return Bilinear(part.factor) if isinstance(part, Upsample) else None
-
-    registry.load("vitdeploy.exporters.rewrites.modules:replace_modules")(module, bilinear)
-    image, file = torch.zeros(1, 3, *size), place / "plain.tflite"
-    convert = registry.load("vitdeploy.exporters.tflite.convert")
-    if converter == "onnx2tf":
-        graph = place / "plain.onnx"
-        registry.load("vitdeploy.exporters.to_onnx:plain")(module, image, graph)
-        convert.run_onnx2tf(graph, file, place, plain=True)
-    else:
-        convert.convert(module, {"image": image}, [spec.output], file, converter)
-    return file
 
 
 def _print(rows: Sequence[SpeedRow], converter: str, pairs: int, attention: str) -> None:
@@ -211,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if min(options.pairs, *options.threads) < 1:
         raise UsageError("--pairs and --threads are whole numbers from 1", "Use --pairs 6 --threads 1 2.")
     packages.require(("torch", "onnx2tf", "ai_edge_litert"))
-    plain_by = _plain_by(options.converter)
+    plain_by = tflite_files.plain_by(options.converter)
     specs = [registry.find_model(name) for name in options.models]
     timed: list[SpeedRow] = []
     left_out: list[LeftOut] = []
@@ -227,22 +149,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     timed.append(row)
     _print(timed, options.converter, options.pairs, options.attention)
     return end(left_out, len(timed))
-
-
-def _plain_by(converter: str) -> tuple[str, ...]:
-    """The converters whose plain files are made; litert-torch is left out, and that is said, where it is not here.
-
-    Raises:
-        MissingPackage: our own file is to be made by it.
-    """
-    try:
-        registry.load("vitdeploy.exporters.tflite.litert_torch_env:require_litert_torch")()
-    except MissingPackage as error:
-        if converter != PLAIN[0]:
-            raise
-        say(f"without litert-torch's files: {error.message}. {error.hint}")
-        return PLAIN[:1]
-    return PLAIN
 
 
 if __name__ == "__main__":

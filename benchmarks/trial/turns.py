@@ -4,8 +4,8 @@
 
 One job in (JSON on stdin), one reply out: for each side its trial or its error. The sides, two or more, are fresh
 processes, loaded one after the other; then each has a turn, in an order that is drawn anew, and each again in the
-opposite order, and so on. The link to the device is not used between turns. Standard library only: this file runs on
-devices.
+opposite order, and so on. The link to the device is not used between turns. Standard library and numpy only: this file
+runs on devices.
 
 Source: duet benchmarking, Bulej et al., ICPE 2020, arXiv:2001.05811: what disturbs both sides alike cancels.
 """

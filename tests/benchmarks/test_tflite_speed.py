@@ -8,7 +8,7 @@ for package in ("torch", "ai_edge_litert"):
     pytest.importorskip(package, reason=f"TFLite files are timed with {package}")
 
 from tests.doubles import artifacts
-from vitdeploy.benchmarks.studies import files_by_turns, tflite_speed
+from vitdeploy.benchmarks.studies import files_by_turns, tflite_files
 from vitdeploy.catalog import registry
 from vitdeploy.errors import NoValidMeasurement
 from vitdeploy.exporters.tflite import inspect_file
@@ -48,5 +48,5 @@ def test_the_plain_file_is_the_model_made_bilinear():
     import torch
 
     x = torch.arange(4.0).reshape(1, 1, 2, 2)
-    assert tflite_speed.Bilinear(2)(x).shape == (1, 1, 4, 4)
-    assert float(tflite_speed.Bilinear(2)(x).max()) == 3.0, "a cubic one overshoots"
+    assert tflite_files.Bilinear(2)(x).shape == (1, 1, 4, 4)
+    assert float(tflite_files.Bilinear(2)(x).max()) == 3.0, "a cubic one overshoots"

@@ -10,10 +10,18 @@ from tests.doubles import ssh_server
 from tests.doubles.ssh_server import SshServer
 
 
-def serving(folder: Path, monkeypatch: pytest.MonkeyPatch, *targets: str) -> Iterator[SshServer]:
+def serving(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *targets: str, python: str = sys.executable
+) -> Iterator[SshServer]:
     """Start it, write ``devices/board.toml`` with these targets, and work in ``folder`` until it ends.
 
     Skips where no OpenSSH server and client are installed.
+
+    Args:
+        folder: the test's own.
+        monkeypatch: of the test.
+        targets: that the board runs.
+        python: its interpreter.
     """
     if not ssh_server.available():
         pytest.skip("no OpenSSH server and client here")
@@ -25,7 +33,7 @@ def serving(folder: Path, monkeypatch: pytest.MonkeyPatch, *targets: str) -> Ite
     listed = ", ".join(f'"{target}"' for target in targets)
     (folder / "devices" / "board.toml").write_text(
         f'title = "a board"\nlink = "ssh"\nhost = "127.0.0.1"\nuser = "{server.user}"\n'
-        f'port = {server.port}\npython = "{sys.executable}"\ntargets = [{listed}]\n'
+        f'port = {server.port}\npython = "{python}"\ntargets = [{listed}]\n'
     )
     yield server
     server.stop()
