@@ -69,6 +69,16 @@ def first_gpu() -> Gpu | None:
     )
 
 
+def driver_version() -> tuple[int, int] | None:
+    """The newest CUDA that the driver here supports, ``(12, 6)``; None where there is no driver."""
+    version = ctypes.c_int()
+    try:
+        failed = ctypes.CDLL(DRIVER).cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return None
+    return None if failed else (version.value // 1000, version.value % 1000 // 10)
+
+
 def _optional(ask: Callable[[Any, ctypes.c_int], T], driver: Any, device: ctypes.c_int) -> T | None:
     """What is good to know: a driver that cannot be asked for it still has a name and a compute capability."""
     try:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vitdeploy.devices import gpu
 from vitdeploy.errors import DeviceError, MissingPackage, ToolchainFailed
 from vitdeploy.runtimes.session import Array
 
@@ -25,8 +26,12 @@ BINDINGS = (
 )
 """Who can answer, the first that is there counts; pycuda comes last because it cannot capture graphs."""
 
-NO_GPU = frozenset({35, 46, 100, 101})
-"""Errors that mean no usable GPU: driver missing or too old, all taken, no device, no such device.
+INSUFFICIENT_DRIVER, NO_DEVICE = 35, 100
+"""``cudaErrorInsufficientDriver``, said of a driver that is missing too, and ``cudaErrorNoDevice``."""
+
+NO_GPU = frozenset({34, INSUFFICIENT_DRIVER, 46, NO_DEVICE, 101, 802, 803, 804})
+"""Errors that mean no usable GPU: a driver that is only the toolkit's stub, missing, too old; all GPUs taken, none, not
+that one; the system is not ready, or driver and CUDA's own parts of it do not fit (in containers).
 
 Source: ``cudaError_t`` in driver_types.h.
 """
@@ -163,7 +168,7 @@ def open_cuda(*, graph: bool = False, ways: Sequence[str] = BINDINGS) -> Cuda:
         try:
             api: Cuda = importlib.import_module(way).open_cuda()
         except ImportError as error:
-            lacking.append(f"{way.rpartition('_')[2]}: {error}")
+            lacking.append(f"{way.rpartition('.on_')[2]}: {error}")
             continue
         if graph and not api.graphs:
             lacking.append(f"{api.name} cannot capture graphs")
@@ -177,6 +182,33 @@ def open_cuda(*, graph: bool = False, ways: Sequence[str] = BINDINGS) -> Cuda:
 
 def cuda_error(call: str, code: int, words: str) -> DeviceError | ToolchainFailed:
     """The error for a CUDA call that did not succeed."""
+    if code == INSUFFICIENT_DRIVER:
+        return _driver_error(words)
+    if code == NO_DEVICE:
+        return DeviceError(
+            f"no CUDA GPU answers: NVIDIA's driver is here and shows no GPU ({words}, {code})",
+            "Look at `nvidia-smi` and CUDA_VISIBLE_DEVICES.",
+        )
     if code in NO_GPU:
-        return DeviceError(f"no CUDA GPU answers: {words}", "Run it where an NVIDIA GPU and its driver are.")
+        return DeviceError(f"no CUDA GPU answers: {words} ({code})", "Run it where an NVIDIA GPU and its driver are.")
     return ToolchainFailed(f"{call} failed: {words} ({code})", "Read the worker's log beside the run file.")
+
+
+def no_driver_error() -> DeviceError:
+    """The error where no NVIDIA driver is."""
+    return DeviceError(
+        f"no CUDA GPU answers: no NVIDIA driver is installed here ({gpu.DRIVER} does not load)",
+        "Install NVIDIA's driver; in a container: `docker run --gpus all`, on a Jetson `docker run --runtime nvidia`.",
+    )
+
+
+def _driver_error(words: str) -> DeviceError:
+    """CUDA says the same of a missing driver and of one that is too old."""
+    driver = gpu.driver_version()
+    if driver is None:
+        return no_driver_error()
+    return DeviceError(
+        f"no CUDA GPU answers: NVIDIA's driver is too old, it supports CUDA {driver[0]}.{driver[1]} "
+        f"({words}, {INSUFFICIENT_DRIVER})",
+        f"Update the driver, or install a runtime library of CUDA {driver[0]}.",
+    )

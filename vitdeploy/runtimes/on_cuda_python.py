@@ -7,7 +7,8 @@ import importlib
 from importlib import metadata
 from typing import Any, Final
 
-from vitdeploy.runtimes.cuda import Cuda, cuda_error
+from vitdeploy.errors import ToolchainFailed
+from vitdeploy.runtimes.cuda import Cuda, cuda_error, no_driver_error
 
 ENUMS: Final = {
     "cudaMemcpyAsync": (3, "cudaMemcpyKind"),
@@ -30,7 +31,12 @@ def open_cuda() -> Cuda:
         if name in ENUMS:
             place, kind = ENUMS[name]
             arguments = (*arguments[:place], getattr(api, kind)(arguments[place]), *arguments[place + 1 :])
-        code, *outputs = getattr(api, name)(*arguments)
+        try:
+            code, *outputs = getattr(api, name)(*arguments)
+        except RuntimeError as error:  # up to 12.6: it loads the driver itself, and has no code for its absence
+            if "dlopen" in str(error):
+                raise no_driver_error() from error
+            raise ToolchainFailed(f"{name} failed: {error}", "Read the worker's log beside the run file.") from error
         if code != succeeded:
             words = api.cudaGetErrorString(code)[1]
             raise cuda_error(name, int(code), words.decode() if isinstance(words, bytes) else str(words))
@@ -43,8 +49,11 @@ def _api() -> Any:
     """Its runtime functions: ``cuda.bindings.runtime`` since 12.6, ``cuda.cudart`` before."""
     try:
         return importlib.import_module("cuda.bindings.runtime")
-    except ImportError:
-        return importlib.import_module("cuda.cudart")
+    except ImportError as error:
+        try:
+            return importlib.import_module("cuda.cudart")
+        except ImportError:
+            raise error from None  # it says what a package that is there lacks
 
 
 def _version() -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from vitdeploy.devices import gpu
 from vitdeploy.runtimes.cuda import Cuda, cuda_error
 
 _POINTER, _INT, _UINT, _SIZE = ctypes.c_void_p, ctypes.c_int, ctypes.c_uint, ctypes.c_size_t
@@ -76,13 +77,28 @@ def open_cuda() -> Cuda:
 def load() -> ctypes.CDLL:
     """The library, from where the loader, JetPack or NVIDIA's wheels put it.
 
+    Where there are several, it is the first that the driver is new enough for.
+
     Raises:
         ImportError: it is nowhere.
     """
+    driver, first = gpu.driver_version(), None
     for place in _library_paths():
         with contextlib.suppress(OSError):
-            return ctypes.CDLL(place)
-    raise ImportError("libcudart is not found")
+            library = ctypes.CDLL(place)
+            if driver is None or major_version(library) <= driver[0]:
+                return library
+            first = first or library
+    if first is None:
+        raise ImportError("libcudart is not found")
+    return first
+
+
+def major_version(library: ctypes.CDLL) -> int:
+    """Of the library's version of CUDA; it can be asked without a driver."""
+    version = _INT()
+    library.cudaRuntimeGetVersion(ctypes.byref(version))
+    return version.value // 1000
 
 
 def words(library: ctypes.CDLL, code: int) -> str:

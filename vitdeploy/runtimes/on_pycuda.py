@@ -43,7 +43,7 @@ class Pycuda(Cuda):
             self._context: Any = driver.Device(0).retain_primary_context()
         except driver.Error as error:
             raise DeviceError(
-                f"no CUDA GPU answers: {error}", "Run it where an NVIDIA GPU and its driver are."
+                f"no CUDA GPU answers: {error}", "Look at `nvidia-smi` and CUDA_VISIBLE_DEVICES."
             ) from error
         self.name = f"pycuda {pycuda.VERSION_TEXT}"
         self._entered = threading.local()
