@@ -66,6 +66,8 @@ class StepJob(CatalogRows):
     """The device has still to build the file: what it needs for that is made and checked."""
     made_from: str | None = None
     """What a user model was made from when the step was planned; None: a model of the table, or only a proof."""
+    stages: int | None = None
+    """Descriptor of the pipe that takes the names of its stages; None: nobody listens."""
 
     @property
     def seed(self) -> int:

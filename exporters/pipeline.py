@@ -24,8 +24,9 @@ from vitdeploy.errors import ParityFailed, UnreadableFile, VitdeployError
 from vitdeploy.exporters import planning
 from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.planning import Plan, Step
-from vitdeploy.processes import child_reply
-from vitdeploy.processes.progress import GOES_ON
+from vitdeploy.processes import child_reply, stages
+from vitdeploy.processes.progress import GOES_ON, silent
+from vitdeploy.processes.stages import Stage
 
 Progress = Callable[[str], None]
 
@@ -37,12 +38,23 @@ CONFUSED: Final = "Try another size or --converter litert-torch: onnx2tf can con
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepStages:
+    """The stages in which one file was made."""
+
+    file: str
+    """Its variant in words."""
+    stages: tuple[Stage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedArtifact:
     """An artifact in its folder; with an error where its parity failed."""
 
     artifact: Artifact
     reused: bool
     error: VitdeployError | None
+    steps: tuple[StepStages, ...] = ()
+    """What was made now; empty where the store had it."""
 
 
 def export(plan: Plan, store: Store, *, progress: Progress) -> ExportedArtifact:
@@ -56,15 +68,13 @@ def export(plan: Plan, store: Store, *, progress: Progress) -> ExportedArtifact:
     if plan.refusal:
         raise plan.refusal
     request = plan.request
-    reused = True
+    steps: list[StepStages] = []
     previous: Path | None = None
     count = len(plan.steps)
     for number, step in enumerate(plan.steps, 1):
         if request.force or store.find(step.key) is None:
-            reused = False
             place = f", file {number} of {count}" if count > 1 else ""
-            progress(f"{step.variant.words}: making it{place} {GOES_ON}")
-            _run_step(plan, step, previous, store, progress)
+            steps.append(_run_step(plan, step, previous, store, progress, place=place))
         previous = store.folder(step.key)
         if step is not plan.steps[-1] and (wrong := parity_error(open_artifact(previous, check_bytes=False))):
             raise wrong  # nothing is built on a graph that computes something else
@@ -75,7 +85,7 @@ def export(plan: Plan, store: Store, *, progress: Progress) -> ExportedArtifact:
         progress(f"{stored.weights.name}: {stored.weights.key} is taken, not {others}; --weights-key chooses")
     folder = folder_of(stored, plan.options, request.device if stored.bound_to else None)
     artifact = _identified(store.deliver(plan.key, request.out / folder), request.weights)
-    return ExportedArtifact(artifact=artifact, reused=reused, error=parity_error(artifact))
+    return ExportedArtifact(artifact=artifact, reused=not steps, error=parity_error(artifact), steps=tuple(steps))
 
 
 def _identified(artifact: Artifact, weights: Path | None) -> Artifact:
@@ -90,7 +100,12 @@ def _identified(artifact: Artifact, weights: Path | None) -> Artifact:
 
 
 def prove(
-    artifact: Artifact, *, weights: Path | None, images: Path | None, device: str | None = None
+    artifact: Artifact,
+    *,
+    weights: Path | None,
+    images: Path | None,
+    device: str | None = None,
+    progress: Progress = silent,
 ) -> tuple[Parity, VitdeployError | None]:
     """Measure the parity of a finished artifact again; it is not changed.
 
@@ -98,6 +113,7 @@ def prove(
         weights: the checkpoint that it was made from.
         images: folder of the user's photographs; None: the bundled ones.
         device: where its outputs are computed; None: this machine.
+        progress: told of each stage.
 
     Raises:
         UnreadableFile: the checkpoint is not the one that the artifact was made from.
@@ -137,7 +153,8 @@ def prove(
                 images=images,
                 only_prove=True,
                 device=device,
-            )
+            ),
+            lambda stage: progress(f"{manifest.variant.words}: {stage} {GOES_ON}"),
         )
         proven = open_artifact(folder, check_bytes=False)
     assert proven.manifest.parity is not None, "a proof leaves a parity"
@@ -168,12 +185,19 @@ def parity_error(artifact: Artifact, hint: str | None = None) -> ParityFailed | 
     )
 
 
-def _run_step(plan: Plan, step: Step, parent: Path | None, store: Store, progress: Progress) -> None:
+def _run_step(
+    plan: Plan, step: Step, parent: Path | None, store: Store, progress: Progress, *, place: str
+) -> StepStages:
+    """Make one file and put it into the store; its stages.
+
+    Args:
+        place: which file of several it is, for the lines of progress.
+    """
     request = plan.request
     started = time.monotonic()
     folder = store.workplace(step.key)
     try:
-        _run(
+        made_in = _run(
             StepJob(
                 variant=step.variant,
                 rewrites=step.rewrites,
@@ -182,13 +206,15 @@ def _run_step(plan: Plan, step: Step, parent: Path | None, store: Store, progres
                 parent=parent,
                 deferred=step.deferred,
                 made_from=step.made_from,
-            )
+            ),
+            lambda stage: progress(f"{step.variant.words}{place}: {stage} {GOES_ON}"),
         )
         result = _result_words(open_artifact(folder, check_bytes=False))
         store.add(step.key, folder, replace=request.force)
     finally:
         store.discard(folder)
-    progress(f"{step.variant.words}: {result} in {time.monotonic() - started:.1f} s")
+    progress(f"{step.variant.words}: {result} in {time.monotonic() - started:.1f} s ({stages.words(made_in)})")
+    return StepStages(file=step.variant.words, stages=made_in)
 
 
 def _result_words(artifact: Artifact) -> str:
@@ -199,8 +225,8 @@ def _result_words(artifact: Artifact) -> str:
     return f"exported, parity {'passed' if artifact.manifest.parity.passed else 'failed'}"
 
 
-def _run(job: StepJob) -> None:
-    """Do a job in a fresh process that ends with this one.
+def _run(job: StepJob, on_stage: Callable[[str], None]) -> tuple[Stage, ...]:
+    """Do a job in a fresh process that ends with this one; the stages that it went through.
 
     Raises:
         VitdeployError: the error that the process answered with, of its own class.
@@ -211,8 +237,17 @@ def _run(job: StepJob) -> None:
     log = child_reply.log_file(f"{name}-{variant.target}-{variant.size_words}")
     what = f"exporting {variant.full_model} to {variant.target}"
     command = [sys.executable, "-m", "vitdeploy.exporters.step"]
-    result = child_reply.run_local(command, job, what=what, timeout_s=STEP_LIMIT_S, log=log)
+    with stages.watching("start", on_stage) as watch:
+        result = child_reply.run_local(
+            command,
+            replace(job, stages=watch.descriptor),
+            what=what,
+            timeout_s=STEP_LIMIT_S,
+            log=log,
+            descriptors=[watch.descriptor],
+        )
     reply = child_reply.decode(result, type(None))
     if reply is not None:
         error = child_reply.error_of(reply, what, result, log)
         raise type(error)(error.message, error.hint.replace("the step's log", str(log)))
+    return watch.stages

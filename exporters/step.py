@@ -22,7 +22,7 @@ from vitdeploy.errors import Impossible, VitdeployError
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters import proof
 from vitdeploy.exporters.job import ExportedFile, Exporter, StepJob
-from vitdeploy.processes import child_process
+from vitdeploy.processes import child_process, stages
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO, errno.EFBIG})
 """What the operating system says when a place cannot be written."""
@@ -36,6 +36,7 @@ def run(job: StepJob) -> None:
     """Do the job: afterwards the folder holds the artifact with its manifest, parity included."""
     spec, target, variant = job.spec, job.target, job.variant
     job.check_unchanged()
+    stages.begin("build")
     create = registry.load("vitdeploy.models.create:create_with_choice")
     model, choice = create(
         spec, attention=variant.attention, weights=job.weights, weights_key=variant.weights_key, seed=job.seed
@@ -57,11 +58,13 @@ def run(job: StepJob) -> None:
             if refusal is None:
                 raise
             raise refusal from error
+        stages.begin("describe")
         manifest = _manifest(exported, model, job, choice, build_ns=time.perf_counter_ns() - started)
         job.check_unchanged()
     if not job.only_prove and (manifest.deferred or manifest.parity_skipped):
         artifact_manifest.write(job.folder, manifest)
         return
+    stages.begin("prove")
     parity = proof.prove(reference, job.folder / manifest.file, as_json(manifest), job)
     artifact_manifest.write(job.folder, msgspec.structs.replace(manifest, parity=parity))
 
@@ -162,6 +165,7 @@ def answer(document: Any) -> None:
         VitdeployError: an error that a user can meet; a disk that is full is one, whatever wraps it.
     """
     job = jobs.decode(document)
+    stages.write_to(job.stages)
     try:
         run(job)
     except VitdeployError:

@@ -24,6 +24,7 @@ from vitdeploy.exporters.job import ExportedFile, StepJob
 from vitdeploy.exporters.rewrites import constants, opset, table
 from vitdeploy.exporters.rewrites.four_dimensions import FourDimensionalAttention
 from vitdeploy.models.user_onnx import OnnxModule
+from vitdeploy.processes import stages
 
 FILE = "model.onnx"
 DATA = "model.onnx.data"
@@ -85,6 +86,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
         ToolchainFailed: the exporter or the checker refuses, or the graph is not static.
     """
     inputs = zeros(spec, job)
+    stages.begin("rewrite")
     rewritten, applied = table.rewritten(model, job.rewrites, *inputs.values())
     graph = exported(rewritten, inputs, graph_io.outputs(spec, job.variant.head))
     origin = "the nodes of the user's file" if isinstance(model, OnnxModule) else BY_TORCH
@@ -103,6 +105,7 @@ def write(
     Raises:
         ToolchainFailed: the graph is not static.
     """
+    stages.begin("write")
     strip(graph)
     beside = save(graph, folder)
     onnx.checker.check_model(str(folder / FILE), full_check=True)
@@ -131,11 +134,13 @@ def exported(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], outputs
         inputs: tensors shaped and typed as the graph's inputs, by name.
         outputs: their names.
     """
+    stages.begin("trace")
     if isinstance(model, OnnxModule):
         (image,) = inputs.values()
         answer = model(image)  # what the graph cannot take is refused by what it is, before anything is made of it
         graph = model.fixed(tuple(image.shape), outputs[0])
         constants.write_as_tensors(graph.graph)
+        stages.begin("fold")
         graph = opset.at_opset(graph, OPSET, model.path.name)
         graph = folded(model.with_tensors(graph))
         if open_nodes := forbidden(graph):
@@ -160,6 +165,7 @@ def exported(model: torch.nn.Module, inputs: Mapping[str, torch.Tensor], outputs
         )
     if program is None:
         raise ToolchainFailed("torch.onnx.export returned no program", "Read the step's log.")
+    stages.begin("fold")
     clean(program.model)
     return program.model_proto
 

@@ -12,6 +12,7 @@ from vitdeploy.exporters import to_onnx
 from vitdeploy.exporters.half.graph import halved
 from vitdeploy.exporters.job import ExportedFile, StepJob
 from vitdeploy.exporters.rewrites import table
+from vitdeploy.processes import stages
 
 
 def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
@@ -22,6 +23,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     """
     precision = job.target.precision
     whole, applied = widened(model, spec, job)
+    stages.begin("round")
     graph = halved(whole, half_io=job.variant.io == "fp16", precision=precision)
     norms = any(node.op_type == "LayerNormalization" for node in graph.graph.node)
     words = f"; all tensors in {precision}, with one cast at each fp32 input and output"
@@ -36,5 +38,6 @@ def widened(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> tuple[Any,
         ToolchainFailed: the exporter refuses.
     """
     inputs = to_onnx.zeros(spec, job)
+    stages.begin("rewrite")
     rewritten, applied = table.rewritten(model, job.rewrites, *inputs.values())
     return to_onnx.exported(rewritten, inputs, graph_io.outputs(spec, job.variant.head)), applied

@@ -22,6 +22,7 @@ from vitdeploy.exporters.tflite import inspect_file, litert_torch_env, pick_fast
 from vitdeploy.exporters.tflite.convert import CONVERTERS, SingleConverter
 from vitdeploy.exporters.tflite.pick_faster import ConvertedFile, FasterFile
 from vitdeploy.models.efficientvit_blocks import Upsample
+from vitdeploy.processes import stages
 
 FILE = "model.tflite"
 
@@ -48,6 +49,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
         MissingPackage: litert-torch is the chosen converter and is not installed where it should be.
     """
     examples = to_onnx.zeros(spec, job)
+    stages.begin("rewrite")
     ready, applied = table.rewritten(model, job.rewrites, *examples.values())
     names = graph_io.outputs(spec, job.variant.head)
     inputs = tuple(described(name, value) for name, value in examples.items())
@@ -117,6 +119,7 @@ def faster_conversion(
         file = place / f"{converter}.tflite"
         try:
             convert(ready, examples, [output["name"] for output in manifest["outputs"]], file, converter)
+            stages.begin("prove")
             parity = proof.prove(model, file, manifest, job)
             rejection = None if parity.passed else f"failed parity: {parity.reason}"
         except MissingPackage:
@@ -124,6 +127,7 @@ def faster_conversion(
         except VitdeployError as error:
             rejection = f"failed: {error.message}"
         files.append(ConvertedFile(converter=converter, file=file, rejection=rejection))
+    stages.begin("compare")
     sessions: dict[str, Any] = {
         file.converter: proof.open_for_proof(job.target, file.file, manifest) for file in files if not file.rejection
     }

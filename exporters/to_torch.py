@@ -7,6 +7,7 @@ from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.exporters.job import ExportedFile, StepJob
 from vitdeploy.exporters.on_torch_fp32 import called
+from vitdeploy.processes import stages
 
 FILE = "model.pt"
 _LAYOUTS: dict[int, Layout] = {4: "NCHW", 2: "NC"}
@@ -14,6 +15,7 @@ _LAYOUTS: dict[int, Layout] = {4: "NCHW", 2: "NC"}
 
 def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     """Save the state dict; the runtime builds the module from the catalog and loads it."""
+    stages.begin("write")
     half = job.target.precision == "fp16"
     state = {k: v.half() if half and v.is_floating_point() else v for k, v in model.state_dict().items()}
     with (job.folder / FILE).open("wb") as stream:  # a stream of ours, so that a full disk is an OSError

@@ -14,6 +14,7 @@ from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.catalog.spec import ModelSpec
 from vitdeploy.exporters.engines import build
 from vitdeploy.exporters.job import ExportedFile, StepJob
+from vitdeploy.processes import stages
 
 FILE = "model.engine"
 
@@ -38,6 +39,7 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
 
 def _built(parent: Artifact, job: StepJob) -> ExportedFile:
     target = job.target
+    stages.begin("engine")
     built = build.build(
         build.BuildRequest(
             graph=str(parent.file),

@@ -25,7 +25,7 @@ from vitdeploy.exporters import to_onnx
 from vitdeploy.exporters.rewrites import constants
 from vitdeploy.exporters.tflite import channels_last_norms, litert_torch_env, resize_products
 from vitdeploy.exporters.tflite.onnx2tf_process import MAP_RANK
-from vitdeploy.processes import child_reply
+from vitdeploy.processes import child_reply, stages
 
 SingleConverter = Literal["onnx2tf", "litert-torch"]
 """A converter, where `vitdeploy.catalog.spec.Converter` has ``best`` as well."""
@@ -68,6 +68,7 @@ def convert(
             run_onnx2tf(graph, file, folder)
         else:
             program = folder / "model.pt2"
+            stages.begin("trace")
             with torch.no_grad():
                 torch.export.save(torch.export.export(model.eval(), tuple(inputs.values())), program)
             script = import_graph.file_of("vitdeploy.exporters.tflite.litert_torch_process")
@@ -121,6 +122,7 @@ def save_graph(graph: Any, file: Path) -> None:
 
 def _run(converter: SingleConverter, command: Sequence[str], folder: Path, file: Path, job: Any = None) -> None:
     log = child_reply.log_file(converter)
+    stages.begin("convert")
     result = child_reply.run_local(
         command,
         job,

@@ -1,11 +1,12 @@
 """From a request to an artifact: what is wrong is found before the work, and what was made is not made again."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +30,7 @@ from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.pipeline import ExportedArtifact
 from vitdeploy.exporters.planning import ArtifactRequest
 from vitdeploy.models.create import create
+from vitdeploy.processes.stages import Stage
 
 PROVEN = Parity(
     passed=True,
@@ -61,11 +63,14 @@ class FakeStep:
         self.jobs: list[StepJob] = []
         self.parity = parity
 
-    def __call__(self, job: StepJob) -> None:
+    def __call__(self, job: StepJob, on_stage: Callable[[str], None]) -> tuple[Stage, ...]:
         self.jobs.append(job)
+        for name in ("start", "trace"):
+            on_stage(name)
         made = artifacts.plain_file(job.folder, content=repr(job.rewrites).encode())
         manifest = msgspec.structs.replace(made.manifest, **job.variant.recorded, parity=self.parity)
         artifact.write(job.folder, manifest)
+        return Stage(name="start", seconds=2.0), Stage(name="trace", seconds=3.0)
 
 
 @pytest.fixture
@@ -214,7 +219,11 @@ def test_a_dry_run_takes_a_checkpoints_digest_once(checkpoint: Path, target: str
 def test_an_export_takes_a_checkpoints_digest_once(
     tmp_path: Path, checkpoint: Path, target: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pipeline, "_run", step.run)  # in this process, where digests are counted
+    def run_here(job: StepJob, on_stage: Callable[[str], None]) -> tuple[Stage, ...]:  # where digests are counted
+        step.run(job)
+        return ()
+
+    monkeypatch.setattr(pipeline, "_run", run_here)
     monkeypatch.setattr(gpu, "first_gpu", lambda: None)
     reads = Reads(monkeypatch, checkpoint)
     order = ExportRequest(target=target, size="64x64", weights=checkpoint, out=tmp_path / "out")
@@ -261,6 +270,18 @@ def test_a_second_export_makes_nothing(tmp_path: Path, fake: FakeStep):
     artifact.check_digests(second.artifact)
     assert second.artifact.folder == tmp_path / "out" / "efficientvit_b0" / "64x64" / "onnx-fp32"
     assert not leftovers(tmp_path)
+
+
+def test_each_stage_is_told_and_its_seconds_stand_in_the_last_line(tmp_path: Path, fake: FakeStep):
+    store, lines = Store(tmp_path / "store"), list[str]()
+    plan = planning.plans([wanted(tmp_path / "out")])[0]
+    first, second = (pipeline.export(plan, store, progress=lines.append) for _ in range(2))
+    words = "efficientvit_b0 onnx-fp32 64x64"
+    assert lines[:2] == [f"{words}: start …", f"{words}: trace …"]
+    assert re.fullmatch(rf"{words}: exported, parity passed in \d+\.\d s \(start 2\.0, trace 3\.0\)", lines[2])
+    assert [(step.file, [stage.name for stage in step.stages]) for step in first.steps] == [(words, ["start", "trace"])]
+    assert len(lines) == 3
+    assert second.steps == ()
 
 
 def test_force_makes_it_again(tmp_path: Path, fake: FakeStep):
@@ -382,10 +403,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(place)], check=True)
 
 
-def large(job: StepJob) -> None:
+def large(job: StepJob, on_stage: Callable[[str], None]) -> tuple[Stage, ...]:
     """A step whose model does not fit the small disk."""
     made = artifacts.plain_file(job.folder, content=b"x" * 2**20)
     artifact.write(job.folder, msgspec.structs.replace(made.manifest, model=job.variant.model, parity=PROVEN))
+    return ()
 
 
 def test_a_full_disk_at_the_output_leaves_nothing_half_written(
@@ -433,10 +455,11 @@ def test_an_artifact_is_proven_again_on_request(tmp_path: Path, monkeypatch: pyt
     before = (made.folder / MANIFEST).read_bytes()
     failed = msgspec.structs.replace(PROVEN, passed=False, reason="the output holds NaN or Inf")
 
-    def reprove(job: StepJob) -> None:
+    def reprove(job: StepJob, on_stage: Callable[[str], None]) -> tuple[Stage, ...]:
         assert job.only_prove
         found = artifact.open_artifact(job.folder).manifest
         artifact.write(job.folder, msgspec.structs.replace(found, parity=failed))
+        return ()
 
     monkeypatch.setattr(pipeline, "_run", reprove)
     monkeypatch.setattr(pipeline.packages, "require", lambda names: None)

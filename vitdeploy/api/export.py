@@ -21,6 +21,7 @@ from vitdeploy.devices import device_facts, inventory
 from vitdeploy.errors import Impossible, MissingPackage, UsageError, VitdeployError
 from vitdeploy.exporters import pipeline, planning
 from vitdeploy.exporters.engines import remote_build
+from vitdeploy.exporters.pipeline import StepStages
 from vitdeploy.exporters.planning import Plan
 from vitdeploy.models import official
 from vitdeploy.models.official import OfficialFile
@@ -97,6 +98,8 @@ class ExportResult(Shown):
     error: VitdeployError | None
     reused: bool
     seconds: float
+    steps: tuple[StepStages, ...] = ()
+    """The files that were made for it, and the seconds of each stage; empty where it was up to date."""
 
     def __fspath__(self) -> str:
         """The artifact's folder: the result stands where a path is expected.
@@ -264,10 +267,11 @@ def _exported(
     artifact: Artifact | None = None
     error: VitdeployError | None = None
     reused = False
+    steps: tuple[StepStages, ...] = ()
     try:
         plan = _with_official_file(plan, store, request, files, progress)
         outcome = pipeline.export(plan, store, progress=progress)
-        artifact, error, reused = outcome.artifact, outcome.error, outcome.reused
+        artifact, error, reused, steps = outcome.artifact, outcome.error, outcome.reused, outcome.steps
         if error is None and artifact.manifest.state == "deferred" and request.device is not None:
             device = reachable(request.device)
             facts = device_facts.facts_of(device)
@@ -282,6 +286,7 @@ def _exported(
         error=error,
         reused=reused,
         seconds=time.monotonic() - started,
+        steps=steps,
     )
 
 

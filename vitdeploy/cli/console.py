@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -36,6 +36,8 @@ STDOUT = ("-", "/dev/stdout", "/dev/fd/1")
 
 _settings = {"quiet": False, "verbose": 0}
 _form = ["fitted"]
+_begin: "list[Callable[[str], None]]" = []
+"""What shows in the bar on the terminal now what begins; rich shows one bar at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,13 @@ def _stderr() -> "rich.console.Console":
 
 
 def progress(line: str, detail: int = 0) -> None:
-    """One line of progress on stderr; ``detail`` 1, and what only begins now, is for ``-v``."""
+    """One line of progress on stderr; ``detail`` 1 is for ``-v``.
+
+    What only begins now stands in the bar that is on the terminal; without a bar it is for ``-v``.
+    """
+    if _begin and line.endswith(GOES_ON):
+        _begin[-1](line)
+        return
     detail = max(detail, line.endswith(GOES_ON))
     if not _settings["quiet"] and _settings["verbose"] >= detail:
         from rich.markup import escape
@@ -128,7 +136,10 @@ def bar() -> "Generator[OnTrial]":
         def advance(done: int, total: int, label: str) -> None:
             shown.update(task, completed=done, total=total, description=shown_text.line(label))
 
-        with download_bar.inside(lambda line: shown.update(task, description=shown_text.line(line))):
+        def describe(line: str) -> None:
+            shown.update(task, description=shown_text.line(line))
+
+        with download_bar.inside(describe), _beginnings(describe):
             yield advance
 
 
@@ -147,14 +158,24 @@ def working() -> "Generator[Progress]":
     with Shown(*columns, console=_stderr(), transient=True) as shown:
         task = shown.add_task("planning", total=None)
 
-        def say(line: str) -> None:
-            if line.endswith(GOES_ON):
-                shown.reset(task, description=shown_text.line(line))
-            else:
-                progress(line)
+        def begin(line: str) -> None:
+            shown.reset(task, description=shown_text.line(line))
 
-        with download_bar.inside(lambda line: shown.update(task, description=shown_text.line(line))):
-            yield say
+        with (
+            download_bar.inside(lambda line: shown.update(task, description=shown_text.line(line))),
+            _beginnings(begin),
+        ):
+            yield progress
+
+
+@contextmanager
+def _beginnings(begin: "Callable[[str], None]") -> Generator[None]:
+    """While a bar is shown, what begins is a line in it."""
+    _begin.append(begin)
+    try:
+        yield
+    finally:
+        _begin.pop()
 
 
 def downloads() -> AbstractContextManager[None]:

@@ -159,17 +159,17 @@ def check_command(
 
     if dry_run:
         return console.plan(check.check_plan(artifact, weights=weights, device=device))
-    return check_output(
-        check.check(
+    with console.working() as progress:
+        outcome = check.check(
             artifact,
             images=images,
             weights=weights,
             accept_licence=accept_licence,
             device=device,
             trace=trace,
-            progress=console.progress,
+            progress=progress,
         )
-    )
+    return check_output(outcome)
 
 
 def export_row_output(row: "ExportResult") -> CommandOutput:
@@ -247,6 +247,7 @@ def _export_document(row: "ExportResult") -> "dict[str, Any]":
         "manifest": row.artifact.manifest if row.artifact else None,
         "reused": row.reused,
         "seconds": row.seconds,
+        "steps": row.steps,
         "error": error and {"exit_code": error.exit_code, "message": error.message, "hint": error.hint},
     }
 

@@ -57,6 +57,22 @@ class RowError(msgspec.Struct, frozen=True, kw_only=True):
     hint: str
 
 
+class StageForm(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage in which a file was made."""
+
+    name: str
+    seconds: float
+
+
+class StepForm(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that was made for a model."""
+
+    file: str
+    """Its model, target and size."""
+    stages: Sequence[StageForm]
+    """In the order in which they began."""
+
+
 class ExportRow(msgspec.Struct, frozen=True, kw_only=True):
     """One model of `export`; a file that failed parity has both a manifest and an error."""
 
@@ -66,6 +82,8 @@ class ExportRow(msgspec.Struct, frozen=True, kw_only=True):
     manifest: Manifest | None
     reused: bool
     seconds: float
+    steps: Sequence[StepForm]
+    """The files that were made for it; empty where an earlier one was up to date."""
     error: RowError | None
 
 

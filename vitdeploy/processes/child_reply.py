@@ -126,6 +126,7 @@ def run_local(
     own_group: bool = True,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    descriptors: Sequence[int] = (),
 ) -> CommandResult:
     """Start a process here that ends with this one, and wait for it; what it prints goes to ``log`` meanwhile.
 
@@ -134,6 +135,7 @@ def run_local(
         own_group: give it a process group, which is killed whole when time is up or we are interrupted.
         folder: where it runs; None: here.
         environment: its variables; None: ours.
+        descriptors: open files of ours that it gets beside its streams.
 
     Raises:
         DeviceError: the process cannot be started.
@@ -154,6 +156,7 @@ def run_local(
                 stdout=stream if job is None else subprocess.PIPE,
                 stderr=stream,
                 start_new_session=own_group,
+                pass_fds=descriptors,
             )
         except OSError as error:
             raise cannot_start(command[0], error.strerror or str(error), error.errno) from error
