@@ -162,7 +162,7 @@ def _files() -> list[str]:
 
 def _project() -> list[str]:
     meanings = {
-        "device": "device of `bench`, `duel`, `calibrate`, `attention`, `reproduce`, `eval`, `doctor` and of engines",
+        "device": "device of the verbs with `--device`; of `export` only for engines",
         "suite": "what `export` and `bench` take where nothing is named",
         "baselines": "folder of accepted runs, for `compare` and `accept`",
         "max-slowdown": "of `compare`, `duel` and `calibrate`",

@@ -7,19 +7,23 @@ from typing import Any
 
 import pytest
 
-from vitdeploy.api import cases, project
+from tests.doubles import artifacts
+from vitdeploy.api import cases, check, project
 from vitdeploy.api.bench import bench_plan
 from vitdeploy.api.cases import BenchRequest
 from vitdeploy.api.compare import CompareRequest
 from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.predict import PredictRequest, predict_plan
 from vitdeploy.cli.options import request_of
-from vitdeploy.errors import UnreadableFile
+from vitdeploy.errors import Impossible, UnreadableFile, UsageError
 
 CLASSES = {
     "BenchRequest": "vitdeploy.api.cases",
     "DuelRequest": "vitdeploy.api.duel",
     "StudyRequest": "vitdeploy.api.studies",
     "EvalRequest": "vitdeploy.evaluation.request",
+    "PredictRequest": "vitdeploy.api.predict",
+    "SelfTestRequest": "vitdeploy.api.selftest",
     "SweepRequest": "vitdeploy.fleet.api",
     "CompareRequest": "vitdeploy.api.compare",
     "ExportRequest": "vitdeploy.api.export",
@@ -138,6 +142,21 @@ def test_baselines_are_those_of_the_project(folder: Path, capsys: Any):
     record.save(make_run.run(make_run.row("efficientvit_b1", "onnx-fp32", 7.4, seed=1)), folder / "run.json")
     assert main(["accept", str(folder / "run.json"), "--because", "x", "--dry-run"]) == 0
     assert str(folder / "base") in capsys.readouterr().out
+
+
+def test_check_and_predict_run_on_the_projects_device_but_a_trace_runs_here(folder: Path):
+    artifact = artifacts.plain_file(folder / "made").folder
+    assert check.check_plan(artifact)[-1].startswith("run ")
+    (folder / "vitdeploy.toml").write_text('device = "attic"')
+    for plan in (
+        check.check_plan,
+        lambda path: predict_plan(request_of(PredictRequest, {"artifact": path, "image": "x"})),
+    ):
+        with pytest.raises(UsageError, match="attic"):
+            plan(artifact)
+    assert check.check_plan(artifact, device="local")
+    with pytest.raises(Impossible, match="made by hand"):  # of the artifact here, not of the device
+        check.check(artifact, trace=True)
 
 
 def test_doctor_says_where_each_default_comes_from(folder: Path, monkeypatch: pytest.MonkeyPatch):

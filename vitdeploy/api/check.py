@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from vitdeploy.api import official_weights
+from vitdeploy.api import official_weights, project
 from vitdeploy.api.devices import reachable, ready_there
 from vitdeploy.artifacts.manifest import Manifest, Parity, open_artifact
 from vitdeploy.catalog import registry
@@ -38,7 +38,7 @@ def check_plan(path: Path, *, weights: Path | None = None, device: str | None = 
     artifact = open_artifact(path)
     manifest = artifact.manifest
     reference = proof.reference_words(manifest.model)
-    there = None if device is None else _elsewhere(device)
+    there = _elsewhere(device)
     where = f" on {there.name}" if there else ""
     built = [f"build the engine of {artifact.file}{where}"] if there and manifest.state == "deferred" else []
     return [
@@ -68,16 +68,17 @@ def check(
         path: the artifact.
         images: folder of the user's photographs; None: the shipped ones.
         weights: the checkpoint that it was exported from.
-        device: where the artifact runs; the fp32 model, its reference, always runs here.
+        device: where the artifact runs; the fp32 model, its reference, always runs here. None: the project file's, else
+            this machine.
         trace: look for the first node that diverges in half precision.
-        progress: told of an engine that the device builds first.
+        progress: told of an engine that the device builds first, and of each stage.
 
     Raises:
         UnreadableFile: the artifact or the checkpoint is not what the manifest says.
         Impossible: the artifact does not run there, or the options cannot be checked in this version.
         DeviceError: the device is not reachable, busy, or another machine than its file says.
     """
-    there = None if device is None else _elsewhere(device, progress)
+    there = _elsewhere(device, progress, trace=trace)
     artifact = open_artifact(path)
     target = registry.find_target(artifact.manifest.target)
     if there is None and artifact.manifest.parity_skipped is not None:
@@ -94,7 +95,9 @@ def check(
     weights = official_weights.file_of_artifact(weights, artifact, accept_licence=accept_licence, progress=progress)
     if there is not None:
         artifact = ready_there(artifact, there, progress=progress)
-    parity, error = pipeline.prove(artifact, weights=weights, images=images, device=there.name if there else None)
+    parity, error = pipeline.prove(
+        artifact, weights=weights, images=images, device=there.name if there else None, progress=progress
+    )
     first = registry.load("vitdeploy.exporters.half.on_rounded:trace")(artifact, images, weights) if trace else None
     return CheckOutcome(
         folder=artifact.folder,
@@ -108,8 +111,16 @@ def check(
     )
 
 
-def _elsewhere(name: str, progress: Progress = silent) -> Device | None:
-    """The device of that name; None: this machine, whose runtime runs in the process that makes the reference."""
+def _elsewhere(name: str | None, progress: Progress = silent, *, trace: bool = False) -> Device | None:
+    """The device of that name; None: this machine, whose runtime runs in the process that makes the reference.
+
+    Args:
+        name: None: the project file's device; of a trace, which can only run here, this machine.
+        trace: a trace is asked for.
+    """
+    name = name or (None if trace else project.load().text_of("device"))
+    if name is None:
+        return None
     device = reachable(name, progress=progress)
     return None if device.link == "local" else device
 

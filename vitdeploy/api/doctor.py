@@ -41,8 +41,8 @@ def doctor(device: str | None = None) -> list[Finding]:
         try:
             facts = device_facts.facts_of(entry)
         except VitdeployError as error:
-            return [findings.unreachable_finding(device, error)]
-        return [_device_file(device), *findings.of_device(entry, facts)]
+            return [*_defaults(), _device_file(device), findings.unreachable_finding(device, error)]
+        return [*_defaults(), _device_file(device), *findings.of_device(entry, facts)]
     needed = sorted(packages.EXTRAS)
     return [
         Finding("vitdeploy", f"{__version__} at {packages.PACKAGE}"),

@@ -40,11 +40,13 @@ FIELDS: Mapping[str, Mapping[str, str]] = {
     "DuelRequest": {"device": "device", "artifacts": "out", "weights": "weights", "max_slowdown": "max-slowdown"},
     "StudyRequest": {"device": "device", "artifacts": "out"},
     "EvalRequest": {"device": "device"},
+    "PredictRequest": {"device": "device"},
+    "SelfTestRequest": {"device": "device"},
     "SweepRequest": {"artifacts": "out"},
     "CompareRequest": {"baselines": "baselines", "max_slowdown": "max-slowdown"},
     "ExportRequest": {"weights": "weights", "out": "out"},
 }
-"""Request class → its fields → the key that each has as its default. `check` and `predict` run here unless told."""
+"""Request class → its fields → the key that each has as its default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,7 +105,7 @@ def check(
         images: a folder of photographs; None: those of scikit-image.
         weights: the checkpoint that it was exported from, or ``official``.
         accept_licence: use official weights whose licence limits commercial use or is missing.
-        device: a name from ``vitdeploy.devices``; None: this machine.
+        device: a name from ``vitdeploy.devices``; None: the project file's, else this machine.
         trace: name the first node that diverges in half precision.
         dry_run: return the plan and do nothing.
         progress: called with each line of progress, as ``print`` can be.
@@ -154,7 +154,7 @@ def predict(
         box: of segment-anything models: ``(x0, y0, x1, y1)``, or several.
         multimask: three masks an object.
         tiles: of super-resolution models: enlarge the whole picture in tiles, not its center alone.
-        device: a name from ``vitdeploy.devices``; None: this machine.
+        device: a name from ``vitdeploy.devices``; None: the project file's, else this machine.
         out: the picture that is written; None: the image's name, in this folder.
         dry_run: return the plan and do nothing.
         progress: called with each line of progress, as ``print`` can be.

@@ -111,7 +111,7 @@ def doctor(*, device: str | None = None) -> Findings:
     """Check what would fail an export or spoil a measurement.
 
     Args:
-        device: a name from ``vitdeploy.devices``; None: this machine.
+        device: a name from ``vitdeploy.devices``; None: the project file's, else this machine.
 
     Raises:
         UsageError: no such device.

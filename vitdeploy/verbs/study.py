@@ -59,7 +59,7 @@ def attention(
     """Time ReLU linear attention against softmax attention over resolutions.
 
     Args:
-        device: a name from ``vitdeploy.devices``; None: this machine.
+        device: a name from ``vitdeploy.devices``; None: the project file's, else this machine.
         target: None: ``onnx-fp32``, on phones ``tflite-fp32``.
         quick: sizes and rounds that take minutes on a laptop.
         network: whole networks; None: ``efficientvit_b1``.
@@ -114,7 +114,7 @@ def reproduce(
 
     Args:
         table: a published table; None: list them.
-        device: a name from ``vitdeploy.devices``; None: this machine.
+        device: a name from ``vitdeploy.devices``; None: the project file's, else this machine.
         target: None: the published one where the device has it.
         quick: sizes and rounds that take minutes on a laptop.
         threads: None: the device's physical cores.
