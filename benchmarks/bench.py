@@ -4,7 +4,7 @@ Whatever ends the bench (a crash, ``kill -9``, a full disk, Ctrl-C), the run fil
 that was finished, and ``resume`` goes on with the ones that are missing.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -224,18 +224,31 @@ def _time_round(current: OpenRun, slots: Sequence[TrialSlot], progress: Progress
             open_run.run_trial(current, slot)
 
 
+def is_unfinished(run: Run) -> bool:
+    """Whether a run was interrupted: trials are missing, or more would be added to cases whose interval is wide."""
+    rows = [row for row in run.results if row.status != "failed"]
+    if any(len(row.trials) < run.protocol.trials for row in rows):
+        return True
+    if run.protocol.until is None or run.duel is not None:
+        return False
+    trials = [trial for row in run.results for trial in row.trials]
+    wide = [row for row in rows if not _within(row.summary, run.protocol.until)]
+    rounds = max((trial.order // len(run.results) for trial in trials), default=0)
+    is_spent = _sampling_s(trials) >= _budget_s(run.protocol, len(run.results), trials)
+    return bool(wide) and not is_spent and rounds < MOST_ROUNDS - 1
+
+
 def _add_trials(current: OpenRun, until: float, progress: Progress, on_trial: OnTrial) -> None:
     """Add rounds of the cases whose interval is wider than ``until``, while the time budget lasts."""
     protocol, rows = current.protocol, current.rows
-    first_s = _sampling_s(rows, range(protocol.trials))
-    budget_s = protocol.time_budget_s or BUDGET_FACTOR * first_s
     for index in range(protocol.trials, MOST_ROUNDS):
         wide = [
             place
             for place, row in enumerate(rows)
             if row.error is None and not _within(result_of(row, protocol).summary, until)
         ]
-        if not wide or _sampling_s(rows, range(MOST_ROUNDS)) >= budget_s:
+        trials = [trial for row in rows for trial in row.trials.values()]
+        if not wide or _sampling_s(trials) >= _budget_s(protocol, len(rows), trials):
             return
         if index == protocol.trials:
             progress(f"{len(wide)} of {len(rows)} cases are not within ±{until:.0%}: more trials of them")
@@ -253,9 +266,14 @@ def _within(summary: record.Summary | None, share: float) -> bool:
     )
 
 
-def _sampling_s(rows: Sequence[CaseTrials], rounds: Container[int]) -> float:
-    """Time that the trials of these rounds took to load, warm up and sample."""
-    trials = [trial for row in rows for trial in row.trials.values() if trial.order // len(rows) in rounds]
+def _budget_s(protocol: record.Protocol, rows: int, trials: Sequence[record.Trial]) -> float:
+    """Time that all trials may take; the first ``protocol.trials`` of each of the ``rows`` are taken whatever it is."""
+    first = [trial for trial in trials if trial.order // rows < protocol.trials]
+    return protocol.time_budget_s or BUDGET_FACTOR * _sampling_s(first)
+
+
+def _sampling_s(trials: Iterable[record.Trial]) -> float:
+    """Time that trials took to load, warm up and sample."""
     return sum(t.load_ns + t.first_ns + t.warmup_ns + t.wall_ns + sum(t.yardstick_ns or ()) for t in trials) / 1e9
 
 

@@ -1,11 +1,12 @@
 """Accuracy on small data sets in their true formats, whose figures are known by construction."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -151,6 +152,61 @@ def test_an_evaluation_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(ci
     assert cut.figures == whole.figures
     assert cut.images_sha256 == whole.images_sha256
     assert sorted(lines) == sorted(images.read_bytes().splitlines(keepends=True))
+
+
+def cut_records(root: Path, folder: Path, out: Path) -> None:
+    """An evaluation that was killed after two pictures."""
+    whole = out.with_name("whole.json")
+    evaluate.evaluate_artifact([folder], order(root, whole))
+    lines = whole.with_name("whole.images.jsonl").read_bytes().splitlines(keepends=True)
+    out.with_name(f"{out.stem}.images.jsonl").write_bytes(b"".join(lines[:3]))
+
+
+def test_resume_without_a_name_finds_the_evaluation_that_was_interrupted(
+    city, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    root, folder, _ = city
+    monkeypatch.chdir(tmp_path)
+    evals = tmp_path / "evals"
+    evals.mkdir()
+    name = "efficientvit_seg_b0_cityscapes-onnx-fp32-cityscapes-local-20260131-235959"
+    cut_records(root, folder, evals / f"{name}.json")
+    lines: list[str] = []
+    request = order(root, cast("Path", None), resume=True)
+    with pytest.raises(UsageError, match="no interrupted run"):
+        evaluate.evaluate_artifact([folder], dataclasses.replace(request, limit=4))
+    outcome = evaluate.evaluate_artifact([folder], request, progress=lines.append)
+    assert outcome.path == Path("evals") / f"{name}.json"
+    assert "2 pictures are there" in " ".join(lines)
+    assert outcome.evaluation.dataset.scored == 5
+    with pytest.raises(UsageError, match="no interrupted run"):  # it is whole now
+        evaluate.evaluate_artifact([folder], request)
+
+
+def test_force_replaces_an_evaluation_with_all_that_belongs_to_it(city, tmp_path: Path):
+    root, folder, _ = city
+    out = tmp_path / "e.json"
+    first = evaluate.evaluate_artifact([folder], order(root, out, limit=3))
+    with pytest.raises(UsageError, match="exists") as refused:
+        evaluate.evaluate_artifact([folder], order(root, out))
+    assert "--force" in refused.value.hint
+    second = evaluate.evaluate_artifact([folder], order(root, out, force=True))
+    assert first.evaluation.dataset.scored == 3
+    assert reading.load(out) == second.evaluation
+    assert second.evaluation.dataset.scored == 5
+    assert (second.path, second.page) == (out, out.with_suffix(".html"))
+    assert not [file.name for file in tmp_path.iterdir() if "replacement" in file.name]
+    assert len(list((tmp_path / "e.worst").iterdir())) == min(5, api_eval_items.MOST_DRAWN)
+
+
+def test_force_replaces_what_an_interrupted_evaluation_left(city, tmp_path: Path):
+    root, folder, _ = city
+    out = tmp_path / "e.json"
+    cut_records(root, folder, out)
+    with pytest.raises(UsageError, match="exists"):
+        evaluate.evaluate_artifact([folder], order(root, out))
+    evaluate.evaluate_artifact([folder], order(root, out, force=True))
+    assert reading.load(out).dataset.scored == 5
 
 
 @pytest.mark.parametrize("length", [0, 20])

@@ -144,6 +144,32 @@ def test_an_interrupted_replacement_leaves_the_file_and_is_gone_on_with(tmp_path
     assert path.read_text() == "new"
 
 
+def test_a_replacement_takes_folders_and_records_beside_it_along(tmp_path: Path):
+    def beside(path: Path) -> Path:
+        return path.with_suffix(".evals")
+
+    path = tmp_path / "sweep.json"
+    beside(path).mkdir()
+    (beside(path) / "old").write_text("")
+    with pytest.raises(UsageError, match=r"sweep\.evals exists"), output_path.claimed(path, path, beside=beside):
+        pass
+    for text in ("first", "second"):
+        with output_path.claimed(path, path, force=True, beside=beside) as work:
+            beside(work).mkdir()
+            (beside(work) / text).write_text("")
+            assert work != path
+    assert [file.name for file in beside(path).iterdir()] == ["second"]
+    assert [file.name for file in tmp_path.iterdir()] == ["sweep.evals"]
+
+
+def test_what_is_gone_on_with_by_search_is_not_replaced(tmp_path: Path):
+    path = tmp_path / "run-1.json"
+    path.write_text("half")
+    default = tmp_path / "run-20260131-235959.json"
+    with output_path.claimed(None, default, resume=True, force=True, search=lambda folder, prefix: path) as work:
+        assert work == path
+
+
 def test_force_of_a_file_that_is_not_there_writes_it(tmp_path: Path):
     with output_path.claimed(tmp_path / "run.json", tmp_path, force=True) as work:
         assert work == tmp_path / "run.json"
@@ -159,12 +185,12 @@ def test_resume_without_a_name_finds_the_last_interrupted_run(tmp_path: Path):
     (tmp_path / "local-5.json").write_text("no run")
     default = tmp_path / "local-20260131-235959.json"
     planned = [Planned(variant=row.case.variant, streams=1) for row in half.results]
-    matches = interrupted.of_workload(planned, half.protocol)
-    with output_path.claimed(None, default, resume=True, matches=matches) as out:
+    search = interrupted.of_workload(planned, half.protocol)
+    with output_path.claimed(None, default, resume=True, search=search) as out:
         assert out.name == "local-2.json"
     other = interrupted.of_workload([*planned, *planned], half.protocol)
     with (
         pytest.raises(UsageError, match="no interrupted run of this workload"),
-        output_path.claimed(None, default, resume=True, matches=other),
+        output_path.claimed(None, default, resume=True, search=other),
     ):
         pass

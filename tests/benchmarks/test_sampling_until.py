@@ -50,6 +50,7 @@ def run(tmp_path: Path, link: FakeConnection, *, rows: int = 1, resume: bool = F
 def test_a_quiet_row_gets_no_more_trials(tmp_path: Path):
     made = run(tmp_path, device(lambda _: 0.001), until=0.05)
     assert len(made.results[0].trials) == 5
+    assert not bench.is_unfinished(made)
 
 
 def test_a_given_number_is_exact(tmp_path: Path):
@@ -89,11 +90,14 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path):
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, FakeConnection(breaking), until=0.05)
-    kept = {trial.id for trial in record.load(tmp_path / "run.json").results[0].trials}
+    cut = record.load(tmp_path / "run.json")
+    assert bench.is_unfinished(cut), "`--resume` without a name finds it, though each row has its five trials"
+    kept = {trial.id for trial in cut.results[0].trials}
     assert len(kept) == 8
     resumed = run(tmp_path, device(lambda _: 0.5, seed=1), until=0.05, resume=True)
     assert kept < {trial.id for trial in resumed.results[0].trials}
     assert len(resumed.results[0].trials) >= 12
+    assert not bench.is_unfinished(resumed)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def bench(
         output_path.new_path("runs", device.name),
         resume=resume,
         force=request.force,
-        matches=interrupted.of_workload(planned, protocol),
+        search=interrupted.of_workload(planned, protocol),
         progress=progress,
     ) as out:
         jobs = jobs_for(planned, request, device, device_facts.facts_of(device), progress=progress)

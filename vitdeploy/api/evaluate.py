@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from vitdeploy import documents
-from vitdeploy.api import evaluate_images, evaluate_reference, official_weights, output_path
+from vitdeploy.api import evaluate_images, evaluate_reference, interrupted, official_weights, output_path
 from vitdeploy.api.devices import reachable
 from vitdeploy.api.evaluate_images import ShardReply
 from vitdeploy.api.evaluate_reference import Reference
@@ -102,10 +102,13 @@ def evaluate_artifact(
         request.out,
         _default_path(prepared, request),
         resume=request.resume,
-        what="the evaluation's file",
+        force=request.force,
+        search=interrupted.of_evaluation(evaluate_images.head_of(prepared, device.name)),
+        beside=interrupted.records_path,
         progress=progress,
     ) as out:
-        return _evaluated_into(out, prepared, device, request, progress, on_image)
+        outcome = _evaluated_into(out, prepared, device, request, progress, on_image)
+    return _with_page(dataclasses.replace(outcome, path=request.out or out), request)
 
 
 def _evaluated_into(
@@ -117,13 +120,13 @@ def _evaluated_into(
     on_image: OnTrial,
 ) -> EvalOutcome:
     reply = evaluate_images.evaluate_items(
-        prepared, device, _records_path(out), request=request, progress=progress, on_image=on_image
+        prepared, device, interrupted.records_path(out), request=request, progress=progress, on_image=on_image
     )
     reference: Reference | str = NO_REFERENCE
     if request.reference:
         reference = evaluate_reference.evaluated(prepared.artifacts, request, progress, on_image)
     if isinstance(reference, Reference):
-        reference_path = _records_path(out, "reference")
+        reference_path = _reference_path(out)
         documents.write_bytes(reference_path, documents.read_bytes(reference.records, what="image records"))
         reference = dataclasses.replace(reference, records=reference_path)
     outcome = _saved(prepared, request, out, reply, reference)
@@ -132,7 +135,7 @@ def _evaluated_into(
             evaluate_images.draw_worst(prepared, device, outcome, reply.threads)
         except VitdeployError as failure:  # everything is evaluated and written: a page without pictures is no loss
             progress(f"the worst pictures could not be drawn: {failure.message}")
-    return _with_page(outcome, request)
+    return outcome
 
 
 def evaluate_shard(
@@ -197,10 +200,10 @@ def collect(
     """
     prepared = prepare.prepare(request, _opened(paths))
     out = request.out or _default_path(prepared, request)
-    _merge(parts, _records_path(out), evaluate_images.head_of(prepared, request.device), prepared.items)
+    _merge(parts, interrupted.records_path(out), evaluate_images.head_of(prepared, request.device), prepared.items)
     reference: Reference | str = why_not or NO_REFERENCE
     if reference_parts:
-        reference_path = _records_path(out, "reference")
+        reference_path = _reference_path(out)
         head = evaluate_images.head_of(prepare.prepare(request, references), "local")
         _merge(reference_parts, reference_path, head, prepared.items)
         reference = Reference(records=reference_path, words=evaluate_reference.words_of(references))
@@ -231,7 +234,7 @@ def _saved(
     prepared: PreparedEvaluation, request: EvalRequest, out: Path, reply: ShardReply, reference: Reference | str
 ) -> EvalOutcome:
     """The evaluation of all records, written to ``out``."""
-    images = _records_path(out)
+    images = interrupted.records_path(out)
     reference_path = reference.records if isinstance(reference, Reference) else None
     classes = prepared.files.classes
     others = image_records.checked(reference_path, prepared.kind, len(classes)) if reference_path else None
@@ -276,7 +279,7 @@ def _saved(
         problems=tuple(summed.problems),
         warnings=tuple(_warnings(prepared, summed)),
         cross_checks=tuple(reply.checks),
-        images_file=images.name,
+        images_file=interrupted.records_path(request.out or out).name,
         images_sha256=image_records.digest(images),
     )
     record.save(evaluation, out)
@@ -334,8 +337,9 @@ def _opened(paths: Sequence[Path]) -> tuple[Artifact, ...]:
     return tuple(open_artifact(path) for path in paths)
 
 
-def _records_path(out: Path, kind: str = "images") -> Path:
-    return out.with_name(f"{out.stem}.{kind}.jsonl")
+def _reference_path(out: Path) -> Path:
+    """Where the records of fp32 torch lie, beside those of the evaluation ``out``."""
+    return out.with_name(f"{out.stem}.reference.jsonl")
 
 
 def _default_path(prepared: PreparedEvaluation, request: EvalRequest) -> Path:

@@ -8,14 +8,14 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vitdeploy import documents
-from vitdeploy.api import interrupted
-from vitdeploy.api.interrupted import Matches
+from vitdeploy.api.interrupted import Search
 from vitdeploy.errors import UsageError
 from vitdeploy.processes.progress import Progress, silent
 from vitdeploy.results import provenance
@@ -36,16 +36,18 @@ def claimed(
     *,
     resume: bool = False,
     force: bool | None = None,
-    matches: Matches | None = None,
+    search: Search | None = None,
+    beside: Callable[[Path], Path] | None = None,
     what: str = "the run file",
     progress: Progress = silent,
 ) -> Generator[Path, None, None]:
     """``out``, else ``default`` (or a name like it that is free), which is this process's own until the block ends.
 
     Args:
-        resume: go on with ``out``; without it, with the newest run beside ``default`` that ``matches``.
+        resume: go on with ``out``; without it, with what ``search`` finds beside ``default``.
         force: an existing ``out`` is replaced when the block ends: what is yielded is then another file beside it,
             whose name the result must not carry on. None: the verb has no such option.
+        beside: the file or folder beside the verb's own that holds work of its own.
         progress: is told the name, where none was given.
 
     Raises:
@@ -53,8 +55,8 @@ def claimed(
             not named and there is none.
         UnreadableFile: the place cannot be written.
     """
-    if resume and out is None:
-        out = _interrupted(default, matches, what)
+    if searched := resume and out is None:
+        out = _interrupted(default, search, what)
     with contextlib.ExitStack() as stack:
         path = out or default
         for number in range(2, _MOST_NAMES):
@@ -67,31 +69,35 @@ def claimed(
                     f"{path} is being written by another process", "Wait for it, or choose another place with --out."
                 )
             path = default.with_name(f"{default.stem}-{number}{default.suffix}")
-        replaced = bool(force) and path.is_file()
+        places = [path, *([beside(path)] if beside else [])]
+        replaced = bool(force) and not searched and not path.is_dir() and any(place.exists() for place in places)
         if not replaced:  # under the claim: what another one finished meanwhile counts
-            provenance.check_out(path, resume=resume, replaceable=force is not None)
+            for place in places:
+                provenance.check_out(place, resume=resume, replaceable=force is not None)
         if resume and path.exists() and not path.is_file():
             raise UsageError(f"{path} is no file to go on with", "Name the run with --out.")
         if out is None:
             progress(f"writing {path}")
         work = _replacement(path) if replaced else path
+        work_places = [work, *([beside(work)] if beside else [])]
         if replaced and not resume:
-            work.unlink(missing_ok=True)  # of a replacement that was interrupted
+            for place in work_places:
+                _remove(place)  # of a replacement that was interrupted
         try:
             yield work
-        except KeyboardInterrupt as interruption:
-            interruption.args = (work,)  # whoever shows it can say what to go on with
+        except KeyboardInterrupt as interruption:  # whoever shows it can say what to go on with
+            interruption.args = (path,) if any(place.exists() for place in work_places) else ()
             raise
         if replaced:
             _replace(work, path)
 
 
-def _interrupted(default: Path, matches: Matches | None, what: str) -> Path:
-    """The run to go on with where none is named."""
-    if matches is None:
+def _interrupted(default: Path, search: Search | None, what: str) -> Path:
+    """The file to go on with where none is named."""
+    if search is None:
         raise UsageError(f"--resume needs {what}", "Name it with --out.")
     prefix = re.sub(r"-\d{8}-\d{6}$", "", default.stem)
-    path = interrupted.last(default.parent, prefix, matches)
+    path = search(default.parent, prefix)
     if path is None:
         raise UsageError(
             f"--resume: no interrupted run of this workload is in {default.parent}",
@@ -106,10 +112,21 @@ def _replacement(path: Path) -> Path:
 
 
 def _replace(work: Path, path: Path) -> None:
-    """Put a whole run and what was written beside it (its log, its page) in the place of the one before."""
+    """Put a whole run and what was written beside it (its log, its records) in the place of the one before."""
     others = [file for file in work.parent.iterdir() if file.name.startswith(f"{work.stem}.") and file != work]
-    for file in (*others, work):
-        file.replace(path.with_name(path.stem + file.name.removeprefix(work.stem)))
+    for file in (*others, *([work] if work.exists() else [])):
+        place = path.with_name(path.stem + file.name.removeprefix(work.stem))
+        if file.is_dir():  # a folder replaces only an empty one
+            _remove(place)
+        file.replace(place)
+
+
+def _remove(place: Path) -> None:
+    """Remove a file, or a folder with what it holds."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -139,7 +139,7 @@ def claimed(plan: StudyPlan, protocol: Protocol, name: str, progress: Progress) 
         output_path.new_path("runs", name, plan.device.name),
         resume=request.resume,
         force=request.force,
-        matches=interrupted.of_workload(plan.planned, protocol),
+        search=interrupted.of_workload(plan.planned, protocol),
         progress=progress,
     ) as out:
         progress(plan.time_words)

@@ -8,7 +8,7 @@ import typer
 from vitdeploy import units
 from vitdeploy.cli import completion, console
 from vitdeploy.cli.console import CommandOutput, Table, Verbatim
-from vitdeploy.cli.options import AcceptLicence, Device, DryRun, Resume, Threads, request_of
+from vitdeploy.cli.options import AcceptLicence, Device, DryRun, Force, Resume, Threads, request_of
 
 if TYPE_CHECKING:
     from vitdeploy.evaluation.record import Evaluation, Figure
@@ -65,6 +65,7 @@ def eval_command(
         Path | None, typer.Option(metavar="EVAL.json", help="File of the evaluation; default: a new one in evals/.")
     ] = None,
     resume: Resume = False,
+    force: Force = False,
     dry_run: DryRun = False,
 ) -> CommandOutput:
     """Measure accuracy on a data set, and its drop against fp32 PyTorch.

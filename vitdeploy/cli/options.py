@@ -27,7 +27,7 @@ Device = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Where it runs: a name from `vitdeploy devices`; default: local, this machine.",
+        help="Where it runs: a name from `vitdeploy devices`; default: the project file's, else local, this machine.",
         autocompletion=completion.devices,
     ),
 ]
@@ -155,7 +155,7 @@ def note_arguments(arguments: Sequence[str]) -> None:
 def _go_on(function: Callable[..., CommandOutput], interruption: KeyboardInterrupt) -> str:
     """How to go on after Ctrl-C, as a whole command: with ``--resume`` where its file holds finished work."""
     out = next((word for word in interruption.args if isinstance(word, Path)), None)
-    if out is None or not out.exists() or "resume" not in inspect.signature(function).parameters:
+    if out is None or "resume" not in inspect.signature(function).parameters:
         return f"Run it again: `{shlex.join(('vitdeploy', *_arguments))}`." if _arguments else AGAIN
     words = [word for word in _arguments if word != "--resume"]
     if not any(word == "--out" or word.startswith("--out=") for word in words):

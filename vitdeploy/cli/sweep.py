@@ -8,7 +8,7 @@ import typer
 from vitdeploy import units
 from vitdeploy.cli import bench, console, outcome_errors
 from vitdeploy.cli.console import CommandOutput, Table, Verbatim
-from vitdeploy.cli.options import Artifacts, DryRun, Out, Resume, request_of
+from vitdeploy.cli.options import Artifacts, DryRun, Force, Out, Resume, request_of
 from vitdeploy.errors import VitdeployError, worst_exit_code
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def sweep_command(
     out: Out = None,
     artifacts: Artifacts = None,
     resume: Resume = False,
+    force: Force = False,
     dry_run: DryRun = False,
 ) -> CommandOutput:
     """Time a plan's models on many devices at once.

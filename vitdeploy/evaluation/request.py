@@ -34,6 +34,7 @@ class EvalRequest:
     """Runs whose latencies are shown beside the accuracy of the same file."""
     out: Path | None = None
     resume: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,7 +20,7 @@ from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.shown import Shown
 from vitdeploy.devices import computer_facts
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, worst_exit_code
-from vitdeploy.fleet import messages
+from vitdeploy.fleet import messages, sweep_files
 from vitdeploy.fleet import plan as planning
 from vitdeploy.fleet.plan import EvalJob, SweepCase, SweepPlan
 from vitdeploy.fleet.trial_files import TrialFiles, client_folder
@@ -29,9 +30,6 @@ from vitdeploy.results.record import Run
 
 if TYPE_CHECKING:
     from vitdeploy.fleet.evaluations import EvaluationResult
-
-EVALS = ".evals"
-"""Ends the name of the folder of a sweep's evaluations, beside its run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +41,7 @@ class SweepRequest:
     out: Path | None = None
     artifacts: Path = Path("artifacts")
     resume: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -100,14 +99,19 @@ def sweep(
         MissingPackage: Dask is not here.
         DeviceError: no scheduler answers, or it went away and did not come back.
     """
-    from vitdeploy.results import provenance
-
     plan = planning.read(path)
     cases, jobs = planning.expand(plan), _evaluations(plan)
     name = planning.name_of(path)
     default = output_path.new_path("runs", name)
-    with output_path.claimed(request.out, default, resume=request.resume, progress=progress) as out:
-        provenance.check_out(out.with_suffix(EVALS), resume=request.resume)
+    with output_path.claimed(
+        request.out,
+        default,
+        resume=request.resume,
+        force=request.force,
+        search=sweep_files.interrupted_sweep(partial(_is_of_plan, plan, cases, name) if cases else None, len(jobs)),
+        beside=sweep_files.evals_folder,
+        progress=progress,
+    ) as out:
         if request.scheduler is None:
             _reachable(_devices(cases, jobs))
         packages.require(("distributed",))
@@ -119,11 +123,34 @@ def sweep(
             outcome = SweepOutcome(run=None, path=out, exit_code=0, taken=0, found=0, twice=0)
             if cases:
                 outcome = _time_cases(plan, cases, pool, name, out, request, progress, on_trial)
-            if not jobs:
-                return outcome
-            evaluated = _evaluate_jobs(plan, jobs, pool, out, (out,) if cases else (), progress, on_trial)
+            runs = (out,) if cases else ()
+            evaluated = _evaluate_jobs(plan, jobs, pool, out, runs, progress, on_trial) if jobs else ()
     codes = (outcome.exit_code, *(result.error.exit_code for result in evaluated if result.error is not None))
-    return dataclasses.replace(outcome, evaluated=evaluated, exit_code=worst_exit_code(codes))
+    path = request.out or out
+    return dataclasses.replace(
+        outcome,
+        path=path,
+        evaluated=tuple(_moved(result, sweep_files.evals_folder(path)) for result in evaluated),
+        exit_code=worst_exit_code(codes),
+    )
+
+
+def _moved(result: "EvaluationResult", folder: Path) -> "EvaluationResult":
+    """The result of an evaluation with its files where they lie when the sweep has ended."""
+    outcome = result.outcome
+    if outcome is None:
+        return result
+    page = None if outcome.page is None else folder / outcome.page.name
+    return dataclasses.replace(result, outcome=dataclasses.replace(outcome, path=folder / outcome.path.name, page=page))
+
+
+def _is_of_plan(plan: SweepPlan, cases: Sequence[SweepCase], name: str, run: Run) -> bool:
+    """Whether a run was begun by the plan."""
+    try:
+        new_run(plan, cases, name, run, Path(name))
+    except UsageError:
+        return False
+    return True
 
 
 def _time_cases(
@@ -179,7 +206,7 @@ def _evaluate_jobs(
 ) -> "tuple[EvaluationResult, ...]":
     from vitdeploy.fleet.evaluations import ShardedEvaluations
 
-    folder = out.with_suffix(EVALS)
+    folder = sweep_files.evals_folder(out)
     evaluating = ShardedEvaluations(
         plan, jobs, pool, run_id=_id_of(folder), folder=folder, runs=runs, progress=progress, on_shard=on_shard
     )

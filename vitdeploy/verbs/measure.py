@@ -53,7 +53,7 @@ def bench(
     Args:
         *what: models and artifacts, or what `export` returned; none: a suite.
         target: one or several names from ``vitdeploy.targets``; None: the suite's, for models ``onnx-fp32``.
-        device: a name from ``vitdeploy.devices``; None: this machine.
+        device: a name from ``vitdeploy.devices``; None: the project file's, else this machine.
         suite: a name from ``vitdeploy.suites``; None, and nothing named: ``demo``.
         size: ``"512x1024"`` or ``(512, 1024)``; None: that of the published latency.
         batch: images per inference; None: 1, or the suite's.
@@ -120,7 +120,7 @@ def duel(
     Args:
         a: an artifact, a folder of artifacts, or ``MODEL[+softmax][:TARGET][@HxW]``.
         b: the other side.
-        device: a name from ``vitdeploy.devices``; None: this machine.
+        device: a name from ``vitdeploy.devices``; None: the project file's, else this machine.
         size: ``"512x1024"`` or ``(512, 1024)``.
         weights: a checkpoint; ``official``: the authors' own, downloaded if need be; None: seeded random weights.
         accept_licence: use official weights whose licence limits commercial use or is missing.
@@ -172,7 +172,7 @@ def calibrate(
     """Measure the noise and drift of a device, by a duel of one file with itself; `compare` uses them.
 
     Args:
-        device: a name from ``vitdeploy.devices``; None: this machine.
+        device: a name from ``vitdeploy.devices``; None: the project file's, else this machine.
         threads: None: the device's physical cores.
         pairs: of the same file; None: 20.
         by: short ``turns`` of both processes, or whole ``trials``; None: turns, where that is possible.
@@ -216,6 +216,7 @@ def eval(  # noqa: A001 (the verb's name)
     run: Names | None = None,
     out: StrPath | None = None,
     resume: bool = False,
+    force: bool = False,
     dry_run: bool = False,
     progress: Progress = silent,
     on_trial: OnTrial = silent_trial,
@@ -226,7 +227,7 @@ def eval(  # noqa: A001 (the verb's name)
         *artifacts: one, or those of one model at several sizes.
         dataset: ``cityscapes``, ``ade20k``, ``imagenet``, ``sr``, ``coco`` or ``lvis``.
         root: where the data set was unpacked.
-        device: a name from ``vitdeploy.devices``; None: this machine.
+        device: a name from ``vitdeploy.devices``; None: the project file's, else this machine.
         split: None: the one that is published on.
         limit: only so many pictures, spread evenly.
         crop: ImageNet's crop ratio.
@@ -240,7 +241,8 @@ def eval(  # noqa: A001 (the verb's name)
         reference: evaluate fp32 torch on the same pictures.
         run: runs whose latencies are shown beside the accuracy.
         out: the evaluation's file; None: a new one in ``evals``.
-        resume: continue the interrupted evaluation ``out``.
+        resume: continue the interrupted evaluation ``out``; without ``out``, the last one of these artifacts and data.
+        force: replace an ``out`` that exists, when the new evaluation is whole.
         dry_run: return the plan and do nothing.
         progress: called with each line of progress, as ``print`` can be.
         on_trial: called after each picture.
@@ -266,6 +268,7 @@ def sweep(
     out: StrPath | None = None,
     artifacts: StrPath | None = None,
     resume: bool = False,
+    force: bool = False,
     dry_run: bool = False,
     progress: Progress = silent,
     on_trial: OnTrial = silent_trial,
@@ -277,7 +280,8 @@ def sweep(
         scheduler: ``tcp://HOST:8786``; None: a Dask cluster on this machine.
         out: the run file; None: a new one in ``runs``.
         artifacts: the folder that missing artifacts are exported to; None: ``artifacts``.
-        resume: continue the interrupted run ``out``.
+        resume: continue the interrupted run ``out``; without ``out``, the last one of this plan.
+        force: replace an ``out`` that exists, when the new run is whole.
         dry_run: return the plan and do nothing.
         progress: called with each line of progress, as ``print`` can be.
         on_trial: called after each trial.
@@ -299,7 +303,7 @@ def selftest(
     """Test whether a device is measured rightly.
 
     Args:
-        device: a name from ``vitdeploy.devices``; None: this machine.
+        device: a name from ``vitdeploy.devices``; None: the project file's, else this machine.
         out: file of the answers, with a page and a Markdown block beside it; None: a new one in ``runs/``.
         dry_run: return the plan and do nothing.
         progress: called with each line of progress, as ``print`` can be.
