@@ -52,6 +52,8 @@ class StepJob(CatalogRows):
 
     variant: Variant
     rewrites: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    """Layers that ``winograd-rows`` leaves out: ``LAYER``, or ``LAYER:TILE``."""
     folder: Path
     weights: Path | None = None
     """The checkpoint, whose digest is in the variant; None: random ones or the model's own."""
@@ -97,6 +99,8 @@ class ExportedFile:
     operators: dict[str, int] = field(default_factory=dict[str, int])
     rewrites: tuple[str, ...] = ()
     """Those of the job's rewrites that found something to change."""
+    winograd_rows: dict[str, int] = field(default_factory=dict[str, int])
+    """Layer of that rewrite → rows at a time; 1: left out."""
     delegation: Delegation | None = None
     tools: dict[str, str] = field(default_factory=dict[str, str])
     """Versions of what decided the bytes and is not installed here."""

@@ -84,19 +84,22 @@ def export(plan: Plan, store: Store, *, progress: Progress) -> ExportedArtifact:
         others = " or ".join(stored.weights.other_keys)
         progress(f"{stored.weights.name}: {stored.weights.key} is taken, not {others}; --weights-key chooses")
     folder = folder_of(stored, plan.options, request.device if stored.bound_to else None)
-    artifact = _identified(store.deliver(plan.key, request.out / folder), request.weights)
+    artifact = _identified(store.deliver(plan.key, request.out / folder), plan)
     return ExportedArtifact(artifact=artifact, reused=not steps, error=parity_error(artifact), steps=tuple(steps))
 
 
-def _identified(artifact: Artifact, weights: Path | None) -> Artifact:
-    """The artifact with the checkpoint as it is called now and is known now: it may be stored under another name."""
-    recorded = artifact.manifest.weights
-    if weights is None or recorded.source != "file":
+def _identified(artifact: Artifact, plan: Plan) -> Artifact:
+    """The artifact with what is of this request: the CPU, and the checkpoint as it is called and known now.
+
+    It may be stored under another name of the checkpoint, and one file suits several CPUs.
+    """
+    manifest, weights = artifact.manifest, plan.request.weights
+    now = manifest.weights
+    if weights is not None and now.source == "file":
+        now = weights_origin.identified(now, weights)
+    if (now, plan.cpu) == (manifest.weights, manifest.cpu):
         return artifact
-    now = weights_origin.identified(recorded, weights)
-    if now == recorded:
-        return artifact
-    return write(artifact.folder, msgspec.structs.replace(artifact.manifest, weights=now))
+    return write(artifact.folder, msgspec.structs.replace(manifest, weights=now, cpu=plan.cpu))
 
 
 def prove(
@@ -201,6 +204,7 @@ def _run_step(
             StepJob(
                 variant=step.variant,
                 rewrites=step.rewrites,
+                left_out=step.left_out,
                 folder=folder,
                 weights=request.weights.resolve() if request.weights else None,
                 parent=parent,

@@ -13,13 +13,13 @@ from typing import Final
 from vitdeploy import documents
 from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.store import Store
-from vitdeploy.catalog import import_graph, packages, registry, user_models
+from vitdeploy.catalog import import_graph, packages, registry, rewrite_table, user_models
 from vitdeploy.catalog.checkpoints import Checkpoint
 from vitdeploy.catalog.preprocessing import Preprocessing
-from vitdeploy.catalog.spec import ModelSpec, Target, is_user_model
+from vitdeploy.catalog.spec import Cpu, ModelSpec, Target, is_user_model
 from vitdeploy.catalog.variant import Variant
-from vitdeploy.devices import gpu
-from vitdeploy.errors import Impossible, unknown_name
+from vitdeploy.devices import computer_facts, gpu
+from vitdeploy.errors import Impossible, UsageError, unknown_name
 from vitdeploy.exporters import job as jobs
 from vitdeploy.exporters.tflite import litert_torch_env
 
@@ -33,6 +33,12 @@ AHEAD_OF_TIME: Final = "trt-rtx-fp16"
 
 JETSON_ORIN: Final = "8.7"
 """Of a Jetson Orin; that target has no kernels for it. Source: ``tensorrt_rtx.ComputeCapability`` of 1.7."""
+
+BY_LAYER: Final = "winograd-rows"
+"""The rewrite of which single layers can be left out."""
+
+LAYER: Final = r"\d+-\d+-\d+x\d+(:\d+)?"
+"""A layer of it, as the manifest calls it, or one of the layer's tiles."""
 
 NEEDS_LITERT_TORCH: Final = ("litert-torch", "best")
 """Converters that need a package which stands apart, in an interpreter of its own if need be."""
@@ -49,6 +55,10 @@ class ArtifactRequest(jobs.CatalogRows):
     out: Path
     force: bool = False
     device: str | None = None
+    cpu: Cpu | None = None
+    """Whose processor the file is for; None: this machine's."""
+    also: tuple[str, ...] = ()
+    """Rewrites that are applied though they assume another CPU: timing has shown that they pay."""
     weights_sha256: str | None = None
     """Digest of ``weights``, where a caller has read them already; None: they are read when the plan is made."""
     checkpoint: Checkpoint | None = None
@@ -64,6 +74,8 @@ class Step(jobs.CatalogRows):
     variant: Variant
     """Of the file that it writes: as requested, but for the target."""
     rewrites: tuple[str, ...]
+    left_out: tuple[str, ...]
+    """Layers that ``winograd-rows`` leaves out."""
     key: str
     """Digest of everything that changes the bytes of its file."""
     deferred: bool = False
@@ -93,6 +105,11 @@ class Plan:
         return self.steps[-1].key
 
     @property
+    def cpu(self) -> Cpu | None:
+        """Whose processor the file is for; None: of no matter, or not known."""
+        return _cpu(self.request) if rewrite_table.depends_on_cpu(self.request.target) else None
+
+    @property
     def refusal(self) -> Impossible | None:
         """Why the target cannot take the model, whatever is asked; it stops this model and no other."""
         spec, target = self.request.spec, self.request.target
@@ -111,7 +128,14 @@ class Plan:
         words += [variant.converter] if variant.converter not in (None, DEFAULT_CONVERTER) else []
         words += [f"sm{capability.replace('.', '')}" for capability in variant.compute_capability]
         words += [f"pre{_short_digest(variant.preprocessing)}"] if variant.preprocessing else []
-        words += [f"without-{name}" for name in sorted(variant.without)]
+        if self.steps[-1].rewrites != _rewrites(
+            self.request, self.request.target, computer_facts.vector_instructions()
+        ):
+            words.append(f"cpu-{self.cpu}")
+        words += [f"with-{name}" for name in sorted(self.request.also)]
+        words += [f"without-{name}" for name in sorted(variant.without) if ":" not in name]
+        if layers := sorted(name for name in variant.without if ":" in name):
+            words.append(f"layers-{hashlib.sha256(' '.join(layers).encode()).hexdigest()[:8]}")
         return "+".join(words)
 
 
@@ -140,7 +164,12 @@ def check(request: ArtifactRequest) -> None:
     spec, target = request.spec, request.target
     registry.check_size(spec, request.variant.size)
     for name in request.variant.without:
-        if name not in target.rewrites:
+        rewrite, colon, layer = name.partition(":")
+        if colon and (rewrite != BY_LAYER or not re.fullmatch(LAYER, layer)):
+            raise UsageError(
+                f"--without {name!r} names no layer", f"Use {BY_LAYER}:64-256-56x56, or :4 behind it for one tile."
+            )
+        if rewrite not in target.rewrites:
             raise unknown_name(f"rewrite of {target.name}", name, target.rewrites, "vitdeploy targets")
     if target.exporter is None:
         raise Impossible(f"{target.name} is {target.unavailable}", "`vitdeploy targets` lists those that can be made.")
@@ -156,8 +185,7 @@ def _plan(request: ArtifactRequest, weights_sha256: str | None) -> Plan:
         targets.insert(0, registry.find_target(parent))
     steps: list[Step] = []
     for row in targets:
-        # A parent's rewrites that the target does not want, because they suit a CPU, are left out on the way.
-        rewrites = tuple(name for name in row.rewrites if name in target.rewrites and name not in variant.without)
+        rewrites = _rewrites(request, row, _cpu(request))
         step_variant = replace(
             variant,
             target=row.name,
@@ -165,12 +193,36 @@ def _plan(request: ArtifactRequest, weights_sha256: str | None) -> Plan:
             compute_capability=variant.compute_capability if row.name == AHEAD_OF_TIME else (),
             without=(),  # the rewrites that are applied say it
         )
+        layered = [name.partition(":") for name in variant.without if BY_LAYER in rewrites]
+        left_out = tuple(sorted(layer for _, colon, layer in layered if colon))
         deferred = _deferred(request, row)
-        key = _key(spec, step_variant, row, rewrites, steps[-1].key if steps else None, deferred=deferred)
+        parent = steps[-1].key if steps else None
+        key = _key(spec, step_variant, row, (*rewrites, *left_out), parent, deferred=deferred)
         steps.append(
-            Step(variant=step_variant, rewrites=rewrites, key=key, deferred=deferred, made_from=spec.made_from)
+            Step(
+                variant=step_variant,
+                rewrites=rewrites,
+                left_out=left_out,
+                key=key,
+                deferred=deferred,
+                made_from=spec.made_from,
+            )
         )
     return Plan(request=request, variant=variant, steps=tuple(steps))
+
+
+def _cpu(request: ArtifactRequest) -> Cpu | None:
+    """The CPU that is asked for, else this machine's."""
+    return request.cpu or computer_facts.vector_instructions()
+
+
+def _rewrites(request: ArtifactRequest, row: Target, cpu: Cpu | None) -> tuple[str, ...]:
+    """The rewrites of a step for a CPU.
+
+    A parent's rewrites that the target does not want, because they suit a CPU, are left out on the way.
+    """
+    wanted = (name for name in row.rewrites if name in request.target.rewrites)
+    return rewrite_table.fitting([name for name in wanted if name not in request.variant.without], cpu, request.also)
 
 
 def describe(plan: Plan) -> list[str]:
@@ -183,6 +235,7 @@ def describe(plan: Plan) -> list[str]:
         named = f", rewritten where they apply by {', '.join(step.rewrites)}" if step.rewrites else ""
         weights = plan.request.weights_words or (str(checkpoint) if checkpoint else "random weights (seed 0)")
         by = f" by {variant.converter}" if variant.converter else ""
+        by += f" for {plan.cpu}" if plan.cpu else ""
         proof = "checked against torch fp32 (parity)"
         if step.deferred:
             proof = "the device builds the engine"
@@ -223,6 +276,11 @@ def _check_options(request: ArtifactRequest) -> None:
             raise Impossible(f"{target.name} has no --{option} {value}", f"Use --{option} {default}.")
     if variant.converter is not None and variant.converter not in target.options.get("converter", ()):
         raise Impossible(f"{target.name} has no --converter {variant.converter}", "Leave --converter out.")
+    if request.cpu is not None and not rewrite_table.depends_on_cpu(target):
+        raise UsageError(
+            f"--cpu {request.cpu} means nothing for {target.name}: its files are the same for every CPU",
+            "Leave --cpu out.",
+        )
     if variant.compute_capability and target.name != AHEAD_OF_TIME:
         raise Impossible(
             f"{target.name} is not built ahead of time for a compute capability", f"Use --target {AHEAD_OF_TIME}."

@@ -5,6 +5,7 @@
 
 import collections
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from vitdeploy.catalog import graph_io
 from vitdeploy.catalog.spec import Layout, ModelSpec
 from vitdeploy.errors import Impossible, ToolchainFailed
 from vitdeploy.exporters.job import ExportedFile, StepJob
-from vitdeploy.exporters.rewrites import constants, opset, table
+from vitdeploy.exporters.rewrites import constants, opset, table, winograd, winograd_graph
 from vitdeploy.exporters.rewrites.four_dimensions import FourDimensionalAttention
 from vitdeploy.models.user_onnx import OnnxModule
 from vitdeploy.processes import stages
@@ -87,10 +88,29 @@ def make(model: torch.nn.Module, spec: ModelSpec, job: StepJob) -> ExportedFile:
     """
     inputs = zeros(spec, job)
     stages.begin("rewrite")
-    rewritten, applied = table.rewritten(model, job.rewrites, *inputs.values())
+    rewritten, applied = table.rewritten(model, job.rewrites, *inputs.values(), left_out=job.left_out)
     graph = exported(rewritten, inputs, graph_io.outputs(spec, job.variant.head))
     origin = "the nodes of the user's file" if isinstance(model, OnnxModule) else BY_TORCH
-    return write(graph, job.folder, rewrites=applied, origin=origin)
+    tiles: dict[str, int] = {}
+    if table.WINOGRAD in job.rewrites:
+        graph, tiles = winograd_graph.winograd_convolutions(graph, job.left_out)
+        tiles |= winograd.tiles_of(rewritten)
+        _refuse_unknown_layers(job.left_out, tiles)
+        if table.WINOGRAD not in applied and set(tiles.values()) - {1}:
+            applied = (*applied, table.WINOGRAD)
+    return replace(write(graph, job.folder, rewrites=applied, origin=origin), winograd_rows=tiles)
+
+
+def _refuse_unknown_layers(left_out: Sequence[str], tiles: Mapping[str, int]) -> None:
+    """Refuse to leave out a layer that the graph does not have.
+
+    Raises:
+        Impossible: there is none of that name.
+    """
+    for name in left_out:
+        if name.partition(":")[0] not in tiles:
+            layers = ", ".join(sorted(tiles)) or "none"
+            raise Impossible(f"{table.WINOGRAD} has no layer {name} in this graph", f"Its layers: {layers}.")
 
 
 def write(

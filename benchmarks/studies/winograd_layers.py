@@ -1,12 +1,14 @@
 """Winograd's rows layer by layer: a fused inverted bottleneck direct, and with two and four output rows at a time.
 
-    python -m vitdeploy.benchmarks.studies.winograd_layers [IN,OUT,HEIGHT,WIDTH …] [--pairs N] [--threads N]
+    python -m vitdeploy.benchmarks.studies.winograd_layers [IN,OUT,HEIGHT,WIDTH …] [--alone] [--pairs N] [--threads N]
 
-The block is a 3x3 convolution, GELU, a pointwise convolution and the shortcut, as in series L, in ONNX Runtime; the
-three files take turns. What it shows decides `winograd.FEWEST_CHANNELS` and which tile comes first.
+The block is a 3x3 convolution, GELU, a pointwise convolution and the shortcut, as in series L, in ONNX Runtime; with
+``--alone`` it is a 3x3 convolution, and the shortcut where the channels allow one. The three files take turns. What it
+shows decides `winograd.FEWEST_CHANNELS` and which tile comes first.
 """
 
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeStubs=false
 
 import argparse
 import dataclasses
@@ -14,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import onnx
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +25,8 @@ from vitdeploy.benchmarks.studies import files_by_turns, paired_times
 from vitdeploy.benchmarks.studies.command_line import print_table
 from vitdeploy.catalog import registry
 from vitdeploy.exporters.rewrites.modules import convolution
-from vitdeploy.exporters.rewrites.winograd import TILES, WinogradBlock
+from vitdeploy.exporters.rewrites.winograd import TILES, Layer, WinogradBlock
+from vitdeploy.exporters.rewrites.winograd_graph import winograd_convolutions
 from vitdeploy.models.efficientvit_blocks import Residual
 
 LAYERS = (
@@ -37,6 +41,10 @@ LAYERS = (
 )
 """Channels in and inside, height and width. Source: the layers of L1 and L2 at 224x224 and 512x1024, of
 EfficientNetV2-S at 384x384, and narrower ones to see where the gain ends."""
+
+
+ALONE = ((60, 60, 64, 64), (64, 64, 128, 128), (128, 128, 64, 64), (256, 256, 64, 64))
+"""The same of convolutions alone. Source: SwinIR-light, SegNeXt's head, the neck of SAM's encoders."""
 
 
 class DirectBlock(nn.Module):
@@ -84,6 +92,36 @@ def _files(layer: tuple[int, int, int, int], folder: Path) -> tuple[dict[str, Ar
     return files, errors
 
 
+def _files_alone(layer: tuple[int, int, int, int], folder: Path) -> tuple[dict[str, Artifact], dict[str, float]]:
+    """As `_files`, of a convolution alone, replaced in the graph."""
+    channels, out, height, width = layer
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(out, channels, 3, 3, generator=generator) / (3 * channels**0.5)
+    conv = convolution(weight, torch.randn(out, generator=generator) / 10, padding=(1, 1))
+    module = Residual(conv).eval() if channels == out else nn.Sequential(conv).eval()
+    x = torch.randn(1, channels, height, width, generator=generator)
+    direct = folder / "direct" / "model.onnx"
+    direct.parent.mkdir(parents=True)
+    registry.load("vitdeploy.exporters.to_onnx:plain")(module, x, direct)
+    files, errors = {"direct": _artifact(direct, (height, width))}, {"direct": 0.0}
+    with torch.no_grad():
+        exact = module(x)
+    name = Layer(channels, out, height, width).name
+    for tile in TILES:
+        others = [f"{name}:{other}" for other in TILES if other != tile]
+        graph, tiles = winograd_convolutions(onnx.load(str(direct)), others)
+        if tiles.get(name) != tile:
+            continue
+        file = folder / f"{tile} rows" / "model.onnx"
+        file.parent.mkdir()
+        onnx.save(graph, str(file))
+        files[f"{tile} rows"] = _artifact(file, (height, width))
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        output = torch.from_numpy(session.run(None, {graph.graph.input[0].name: x.numpy()})[0])
+        errors[f"{tile} rows"] = float((output - exact).abs().max() / exact.std())
+    return files, errors
+
+
 def _artifact(file: Path, size: tuple[int, int]) -> Artifact:
     spec = registry.find_model("efficientvit_l1")
     variant = dataclasses.replace(registry.variant_of(spec, "onnx-fp32"), size=size)
@@ -103,13 +141,14 @@ def main() -> None:
     """Time the layers and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("layers", nargs="*", type=_layer, metavar="IN,OUT,HEIGHT,WIDTH")
+    parser.add_argument("--alone", action="store_true", help="a convolution alone")
     parser.add_argument("--pairs", type=int, default=files_by_turns.PAIRS)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     rows: list[tuple[str, ...]] = []
-    for layer in options.layers or LAYERS:
+    for layer in options.layers or (ALONE if options.alone else LAYERS):
         with tempfile.TemporaryDirectory(prefix="vitdeploy-winograd-") as folder:
-            files, errors = _files(layer, Path(folder))
+            files, errors = (_files_alone if options.alone else _files)(layer, Path(folder))
             run = files_by_turns.timed(files, pairs=options.pairs, threads=options.threads)
             for name in list(files)[1:]:
                 times = run.compared("direct", name)
@@ -118,7 +157,11 @@ def main() -> None:
                 times_ms = f"{times.first_ms:.2f}", f"{times.second_ms:.2f}"
                 rows.append((block, name, *times_ms, *times.cells, f"{errors[name]:.1e}"))
     heads = ("block", "form", "direct, ms", "this, ms", *paired_times.HEADS, "largest error")
-    print_table(f"fused blocks in ONNX Runtime, {options.threads} threads, by turns", heads, rows)
+    print_table(
+        f"{'convolutions' if options.alone else 'fused blocks'} in ONNX Runtime, {options.threads} threads, by turns",
+        heads,
+        rows,
+    )
 
 
 if __name__ == "__main__":

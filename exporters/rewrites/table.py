@@ -6,6 +6,7 @@ of the target table, decided by measurement (``python -m vitdeploy.benchmarks.st
 those of TFLite in ``tests/exporters/test_rewrite_tflite.py``.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -23,12 +24,15 @@ from vitdeploy.exporters.rewrites import (
 )
 from vitdeploy.exporters.rewrites.modules import Rewrite, input_shapes, sharing_copy
 
+WINOGRAD: Final = "winograd-rows"
+"""The rewrite that chooses for each layer. What it finds in graphs: `vitdeploy.exporters.rewrites.winograd_graph`."""
+
 REWRITES: Final[Mapping[str, Rewrite]] = {
     "cubic-as-products": upsampling.cubic_as_products,
     "denominator-apart": attention.denominator_apart,
     # For ONNX Runtime on a CPU: whole blocks of channels, and up to half of the multiplications of a 3x3 convolution.
     "padded-stem": convolution.padded_stem,
-    "winograd-rows": winograd.winograd_rows,
+    WINOGRAD: winograd.winograd_rows,
     # For half precision: no sum leaves it. The last is for bf16.
     "normalized-attention": attention.normalized_attention,
     "scaled-contrast": half.scaled_contrast,
@@ -45,7 +49,9 @@ REWRITES: Final[Mapping[str, Rewrite]] = {
 """All rewrites, in the order in which they are applied."""
 
 
-def rewritten(model: nn.Module, names: Sequence[str], *inputs: torch.Tensor) -> tuple[nn.Module, tuple[str, ...]]:
+def rewritten(
+    model: nn.Module, names: Sequence[str], *inputs: torch.Tensor, left_out: Sequence[str] = ()
+) -> tuple[nn.Module, tuple[str, ...]]:
     """A copy of ``model`` with the named rewrites, and the names of those that found something to change.
 
     The copy shares the weights, and ``model`` stays as it is.
@@ -53,8 +59,10 @@ def rewritten(model: nn.Module, names: Sequence[str], *inputs: torch.Tensor) -> 
     Args:
         names: keys of `REWRITES`; their order does not matter.
         inputs: tensors shaped and typed as the inputs that the graph is made for.
+        left_out: layers that `WINOGRAD` leaves as they are.
     """
     copy = sharing_copy(model)
     shapes = input_shapes(model, *inputs)
-    applied = tuple(name for name, rewrite in REWRITES.items() if name in names and rewrite(copy, shapes))
+    rewrites = {**REWRITES, WINOGRAD: functools.partial(winograd.winograd_rows, left_out=left_out)}
+    applied = tuple(name for name, rewrite in rewrites.items() if name in names and rewrite(copy, shapes))
     return copy.eval(), applied

@@ -7,14 +7,21 @@ error is in docs/numbers.md, and the proof of every file judges it.
 Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", https://arxiv.org/abs/1509.09308.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
-from vitdeploy.exporters.rewrites.modules import Shapes, convolution, folded, folded_pair, replace_modules
+from vitdeploy.exporters.rewrites.modules import (
+    Shapes,
+    convolution,
+    folded,
+    folded_pair,
+    named_modules,
+    replace_modules,
+)
 from vitdeploy.models.efficientnetv2 import FusedBlock
 from vitdeploy.models.efficientvit_blocks import ConvLayer, Residual
 
@@ -62,6 +69,32 @@ TILES: Final[Mapping[int, Tile]] = {
 """Source: Lavin and Gray, sections 4.1 and 4.3, over rows only; the last row of F(2, 3) has both signs turned."""
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A dense 3x3 convolution of stride 1 with a pixel of padding, by what its speed depends on."""
+
+    in_channels: int
+    out_channels: int
+    height: int
+    width: int
+
+    @property
+    def name(self) -> str:
+        """``64-256-56x56``: as manifests and ``--without winograd-rows:LAYER`` call it."""
+        return f"{self.in_channels}-{self.out_channels}-{self.height}x{self.width}"
+
+    def tile(self, left_out: Collection[str] = ()) -> int | None:
+        """Rows at a time; None: the direct convolution is faster, no tile divides the height, or it is left out.
+
+        Args:
+            left_out: ``LAYER``, or ``LAYER:TILE`` for one of its tiles.
+        """
+        if self.in_channels < FEWEST_CHANNELS or self.name in left_out:
+            return None
+        tiles = (tile for tile in sorted(TILES, reverse=True) if self.height % tile == 0)
+        return next((tile for tile in tiles if f"{self.name}:{tile}" not in left_out), None)
+
+
 class WinogradRows(nn.Module):
     """A dense 3x3 convolution of stride 1 whose output rows are computed ``tile`` at a time, each in its own map.
 
@@ -75,7 +108,6 @@ class WinogradRows(nn.Module):
         super().__init__()
         self.tile = tile
         out, channels = weight.shape[:2]
-        rows = [weight[:, :, row : row + 1].double() for row in range(3)]
         self.inputs = nn.ModuleList(
             convolution(
                 torch.tensor(taps, dtype=torch.float).reshape(1, 1, -1, 1).expand(channels, 1, -1, 1),
@@ -85,42 +117,56 @@ class WinogradRows(nn.Module):
             )
             for taps in TILES[tile].inputs
         )
-        # The bias goes into the product that counts once, with its sign, in every output row.
         self.products = nn.ModuleList(
-            convolution(
-                sum((share * row for share, row in zip(shares, rows, strict=True)), torch.zeros(())),
-                bias if place == 1 else None,
-                padding=(0, 1),
-            )
-            for place, shares in enumerate(TILES[tile].kernels)
+            convolution(kernel, bias if place == BIASED else None, padding=(0, 1))
+            for place, kernel in enumerate(product_kernels(weight, tile))
         )
         # A subtraction or a product with a number would leave the blocked layout; a depthwise convolution does not.
         self.scales = nn.ModuleDict(
-            {
-                name: convolution(torch.full((out, 1, 1, 1), factor), groups=out)
-                for name, factor in _SCALES[tile].items()
-            }
+            {name: convolution(torch.full((out, 1, 1, 1), factor), groups=out) for name, factor in SCALES[tile].items()}
         )
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """``(n, in, h, w)`` to ``tile`` maps ``(n, out, h / tile, w)``: the rows 0, tile, … and so on."""
         products = [product(transform(x)) for transform, product in zip(self.inputs, self.products, strict=True)]
-        scale = self.scales
-        if self.tile == 2:
-            first, second, third, fourth = products
-            return first + (second + third), fourth + (second + scale["negative"](third))
-        first, second, third, fourth, fifth, sixth = products
-        near, far = second + third, fourth + fifth
-        odd, odd_far = second + scale["negative"](third), fourth + scale["negative_far"](fifth)
-        return (
-            first + (near + far),
-            odd + scale["twofold"](odd_far),
-            near + scale["fourfold"](far),
-            sixth + (odd + scale["eightfold"](odd_far)),
-        )
+        return output_rows(products, lambda name, value: self.scales[name](value))
 
 
-_SCALES: Final[Mapping[int, Mapping[str, float]]] = {
+def output_rows(products: Sequence[Any], scaled: Callable[[str, Any], Any]) -> tuple[Any, ...]:
+    """A transposed, applied to the products: the maps of output rows.
+
+    Args:
+        products: of a tile, ``tile + 2``; whatever can be added.
+        scaled: a product of a value with the factor of this name in `SCALES`.
+    """
+    if len(products) == 4:
+        first, second, third, fourth = products
+        return first + (second + third), fourth + (second + scaled("negative", third))
+    first, second, third, fourth, fifth, sixth = products
+    near, far = second + third, fourth + fifth
+    odd, odd_far = second + scaled("negative", third), fourth + scaled("negative_far", fifth)
+    return (
+        first + (near + far),
+        odd + scaled("twofold", odd_far),
+        near + scaled("fourfold", far),
+        sixth + (odd + scaled("eightfold", odd_far)),
+    )
+
+
+def product_kernels(weight: Tensor, tile: int) -> list[Tensor]:
+    """``(out, in, 3, 3)`` to the kernels ``(out, in, 1, 3)`` of each product, in double precision."""
+    rows = [weight[:, :, row : row + 1].double() for row in range(3)]
+    return [
+        sum((share * row for share, row in zip(shares, rows, strict=True)), torch.zeros(()))
+        for shares in TILES[tile].kernels
+    ]
+
+
+BIASED = 1
+"""The product that counts once, with its sign, in every output row: the bias is added to it."""
+
+
+SCALES: Final[Mapping[int, Mapping[str, float]]] = {
     2: {"negative": -1.0},
     4: {"negative": -1.0, "negative_far": -1.0, "twofold": 2.0, "fourfold": 4.0, "eightfold": 8.0},
 }
@@ -131,15 +177,24 @@ class WinogradBlock(nn.Module):
     """A 3x3 convolution that widens, an activation, and a pointwise convolution that narrows.
 
     The maps of output rows stay apart through both and meet where channels are few.
+
+    Attributes:
+        layer: the 3x3 convolution; None: it is of no matter.
     """
 
     def __init__(
-        self, spatial: tuple[Tensor, Tensor], act: nn.Module | None, point: tuple[Tensor, Tensor], tile: int
+        self,
+        spatial: tuple[Tensor, Tensor],
+        act: nn.Module | None,
+        point: tuple[Tensor, Tensor],
+        tile: int,
+        layer: Layer | None = None,
     ) -> None:
         super().__init__()
         self.spatial = WinogradRows(*spatial, tile)
         self.act = act
         self.point = convolution(*point)
+        self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
         """``(n, c, h, w)`` to the same height and width."""
@@ -148,47 +203,54 @@ class WinogradBlock(nn.Module):
         return torch.cat(maps, dim=3).reshape(n, channels, len(maps) * height, width)
 
 
-def tile_of(in_channels: int, height: int) -> int | None:
-    """The tile of a dense 3x3 convolution of stride 1; None: the direct convolution is faster or needs no even rows."""
-    if in_channels < FEWEST_CHANNELS:
-        return None
-    return next((tile for tile in sorted(TILES, reverse=True) if height % tile == 0), None)
+def winograd_rows(model: nn.Module, shapes: Shapes, left_out: Collection[str] = ()) -> bool:
+    """Replace the fused inverted bottlenecks of stride 1 that gain by it, in any network that has them.
 
+    Other convolutions are replaced in the graph: `vitdeploy.exporters.rewrites.winograd_graph`.
 
-def winograd_rows(model: nn.Module, shapes: Shapes) -> bool:
-    """Replace the fused inverted bottlenecks of stride 1 that gain by it, in any network that has them."""
+    Args:
+        left_out: layers that stay, as `Layer.tile` has them.
+    """
 
     def replacement(name: str, module: nn.Module) -> nn.Module | None:
         shape = shapes.get(name, ())
         if isinstance(module, Residual):
-            return _of_residual(module, shape)
+            return _of_residual(module, shape, left_out)
         if isinstance(module, FusedBlock):
-            return _of_fused_block(module, shape)
+            return _of_fused_block(module, shape, left_out)
         return None
 
     return replace_modules(model, replacement)
 
 
-def _of_residual(module: Residual, shape: tuple[int, ...]) -> nn.Module | None:
+def tiles_of(model: nn.Module) -> dict[str, int]:
+    """Layer → rows at a time, of a rewritten model."""
+    blocks = (module for _, module in named_modules(model) if isinstance(module, WinogradBlock))
+    return {block.layer.name: block.spatial.tile for block in blocks if block.layer is not None}
+
+
+def _of_residual(module: Residual, shape: tuple[int, ...], left_out: Collection[str]) -> nn.Module | None:
     parts = dict(module.main.named_children())
     spatial, point = parts.get("spatial_conv"), parts.get("point_conv")
     if not isinstance(spatial, ConvLayer) or not isinstance(point, ConvLayer) or point.act is not None:
         return None
-    tile = _fitting_tile(spatial.conv, shape)
+    layer = _layer(spatial.conv, shape)
+    tile = layer and layer.tile(left_out)
     if tile is None:
         return None
-    return Residual(WinogradBlock(folded(spatial), spatial.act, folded(point), tile), shortcut=module.shortcut)
+    return Residual(WinogradBlock(folded(spatial), spatial.act, folded(point), tile, layer), shortcut=module.shortcut)
 
 
-def _of_fused_block(module: FusedBlock, shape: tuple[int, ...]) -> nn.Module | None:
-    tile = _fitting_tile(module.conv_exp, shape)
+def _of_fused_block(module: FusedBlock, shape: tuple[int, ...], left_out: Collection[str]) -> nn.Module | None:
+    layer = _layer(module.conv_exp, shape)
+    tile = layer and layer.tile(left_out)
     if tile is None:
         return None
     spatial, point = folded_pair(module.conv_exp, module.bn1), folded_pair(module.conv_pwl, module.bn2)
-    return Residual(WinogradBlock(spatial, module.act, point, tile), shortcut=module.shortcut)
+    return Residual(WinogradBlock(spatial, module.act, point, tile, layer), shortcut=module.shortcut)
 
 
-def _fitting_tile(conv: nn.Conv2d, shape: tuple[int, ...]) -> int | None:
-    """The tile of a convolution on an input of this shape; None: it is of another kind, or direct."""
+def _layer(conv: nn.Conv2d, shape: tuple[int, ...]) -> Layer | None:
+    """A convolution on an input of this shape; None: it is of another kind."""
     dense = conv.kernel_size == (3, 3) and conv.stride == (1, 1) and conv.dilation == (1, 1) and conv.groups == 1
-    return tile_of(conv.in_channels, shape[-2]) if dense and len(shape) == 4 else None
+    return Layer(conv.in_channels, conv.out_channels, shape[-2], shape[-1]) if dense and len(shape) == 4 else None

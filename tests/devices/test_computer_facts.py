@@ -73,6 +73,27 @@ def test_an_arm_processor_has_a_name(cores: list[tuple[str, str]], name: str, mo
     assert computer_facts._cpu_name() == name
 
 
+@pytest.mark.parametrize(
+    ("machine", "flags", "cpu"),
+    [
+        ("x86_64", "fpu fma avx avx2", "avx2"),
+        ("AMD64", "fpu fma avx avx2 avx512f avx512bw", "avx512"),
+        ("x86_64", "fpu avx", None),
+        ("x86_64", "fpu avx2", None),
+        ("aarch64", "", "neon"),
+        ("arm64", "", "neon"),
+        ("riscv64", "", None),
+    ],
+)
+def test_the_vector_instructions_are_those_of_the_flags(
+    machine: str, flags: str, cpu: str | None, monkeypatch: pytest.MonkeyPatch
+):
+    text = f"processor\t: 0\nflags\t\t: {flags}\n\nprocessor\t: 1\nflags\t\t: {flags}\n"
+    monkeypatch.setattr(computer_facts.platform, "machine", lambda: machine)
+    monkeypatch.setattr(computer_facts, "text_of", lambda path: text if path.name == "cpuinfo" else "")
+    assert computer_facts.vector_instructions() == cpu
+
+
 def test_foreign_work_is_what_is_not_ours():
     second = 1_000_000_000
     assert probe_cpu.foreign_cores(0, 3 * second, 2 * second, second) == 1.0

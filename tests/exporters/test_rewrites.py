@@ -148,7 +148,7 @@ def test_winograds_rows_are_the_convolution(tile: int):
 )
 def test_each_layer_has_its_tile(channels: int, height: int, tile: int | None):
     """Few channels gain nothing, and a height that no tile divides keeps the direct convolution."""
-    assert winograd.tile_of(channels, height) == tile
+    assert winograd.Layer(channels, 4 * channels, height, 32).tile() == tile
 
 
 @pytest.mark.parametrize("name", ["efficientvit_l1", "efficientvit_sam_l0.encoder", "efficientnetv2_s"])

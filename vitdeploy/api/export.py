@@ -7,15 +7,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
 
-from vitdeploy.api import estimates, official_weights
+import msgspec
+
+from vitdeploy.api import estimates, official_weights, tune
 from vitdeploy.api.devices import reachable
+from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.artifacts.store import Store
-from vitdeploy.catalog import preprocessing, registry
+from vitdeploy.catalog import preprocessing, registry, rewrite_table
+from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.shown import Rows, Shown
-from vitdeploy.catalog.spec import Attention, Converter, Head, Io, ModelSpec, Size, Target
+from vitdeploy.catalog.spec import Attention, Converter, Cpu, Head, Io, ModelSpec, Size, Target
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.errors import Impossible, MissingPackage, UsageError, VitdeployError
@@ -65,6 +69,10 @@ class ExportRequest:
     """How 8-bit pixels become the input: as `Preprocessing`; None: as the model has it."""
     converter: str | None = None
     without: tuple[str, ...] = ()
+    tune: bool = False
+    """Choose the rewrites by timing, on the device that is named or here."""
+    cpu: str | None = None
+    """None: that of the device, else this machine's."""
     compute_capability: str | None = None
     device: str | None = None
     out: Path = Path("artifacts")
@@ -181,13 +189,19 @@ class Refused:
 def export_plan(names: Sequence[str], request: ExportRequest) -> list[str]:
     """What `export` would do, one step a line."""
     lines: list[str] = []
-    plans = _plans(names, dataclasses.replace(request, accept_licence=True))
+    plans = _plans(names, dataclasses.replace(request, accept_licence=True, cpu=_planned_cpu(request)))
     for plan in plans:
         if isinstance(plan, Refused):
             lines.append(f"{plan.model}: left out, {plan.error.message}")
         else:
             lines += planning.describe(plan)
+    if _asks_for_cpu(request) and _planned_cpu(request) is None:
+        lines.append(
+            f"{request.device} is asked for its CPU, on which the rewrites depend; this plan is for the CPU here"
+        )
     possible = [plan for plan in plans if isinstance(plan, Plan) and plan.refusal is None]
+    if request.tune:
+        lines += [tune.plan_words(plan, Store()) for plan in possible]
     return [*lines, estimates.export_words(possible, Store())] if possible else lines
 
 
@@ -197,7 +211,7 @@ def export(names: Sequence[str], request: ExportRequest, *, progress: Progress =
     Raises:
         VitdeployError: what is wrong before any work: names, values, packages, a place that cannot be written.
     """
-    plans = _plans(names, request)
+    plans = _plans(names, dataclasses.replace(request, cpu=_cpu(request)))
     store = Store()
     files: dict[str, OfficialFile] = {}
     rows = [
@@ -208,6 +222,38 @@ def export(names: Sequence[str], request: ExportRequest, *, progress: Progress =
     if errors and len(errors) == len(rows) and len({error.message for error in errors}) == 1:
         raise errors[0]  # of both parts of a model, for example
     return rows
+
+
+def _asks_for_cpu(request: ExportRequest) -> bool:
+    """Whether the file depends on the CPU of a device that is named, and the request does not say which it is."""
+    return (
+        bool(request.device) and not request.cpu and rewrite_table.depends_on_cpu(registry.find_target(request.target))
+    )
+
+
+def _planned_cpu(request: ExportRequest) -> str | None:
+    """The CPU, as far as it is known without asking a device; None: this machine's, or not known."""
+    if not _asks_for_cpu(request):
+        return request.cpu
+    return device_facts.cpu_of(DeviceFacts(inventory.find(request.device or "").facts))
+
+
+def _cpu(request: ExportRequest) -> str | None:
+    """The CPU that the files are for: asked for, or of the device that is named; None: this machine's, or not known.
+
+    Raises:
+        DeviceError: the device does not answer.
+        UsageError: it does not show which CPU it has.
+    """
+    planned = _planned_cpu(request)
+    if planned is None and _asks_for_cpu(request):
+        planned = device_facts.cpu_of(device_facts.facts_of(reachable(request.device or "")))
+        if planned is None:
+            raise UsageError(
+                f"{request.device} does not show the vector instructions of its CPU",
+                f"Name them with --cpu {'|'.join(get_args(Cpu))}.",
+            )
+    return planned
 
 
 def _with_official_file(
@@ -270,8 +316,14 @@ def _exported(
     steps: tuple[StepStages, ...] = ()
     try:
         plan = _with_official_file(plan, store, request, files, progress)
+        tuning = None
+        if request.tune:
+            plan, tuning = tune.tuned_plan(plan, store, progress=progress)
         outcome = pipeline.export(plan, store, progress=progress)
         artifact, error, reused, steps = outcome.artifact, outcome.error, outcome.reused, outcome.steps
+        if tuning is not None:
+            tuned = msgspec.structs.replace(artifact.manifest, tuning=tuning)
+            artifact = manifest.write(artifact.folder, tuned)
         if error is None and artifact.manifest.state == "deferred" and request.device is not None:
             device = reachable(request.device)
             facts = device_facts.facts_of(device)
@@ -320,6 +372,10 @@ def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan | Refused]
         _choice("converter", request.converter, get_args(Converter))
         if target.file != "model.tflite":
             raise Impossible(f"--converter chooses between TFLite converters; {target.name} has none", "Leave it out.")
+    if request.cpu is not None:
+        _choice("cpu", request.cpu, get_args(Cpu))
+    if request.tune and not rewrite_table.depends_on_cpu(target):
+        raise UsageError(f"--tune means nothing for {target.name}: no rewrite of it is a choice", "Leave --tune out.")
     options: dict[str, Any] = {
         "batch": request.batch,
         "head": _choice("head", request.head, get_args(Head)),
@@ -373,6 +429,7 @@ def _checked(
             out=request.out,
             force=request.force,
             device=request.device,
+            cpu=cast("Cpu | None", request.cpu),
         )
         planning.check(artifact)
     except Impossible as error:

@@ -1,12 +1,13 @@
-"""Jobs: the one place that makes a `Job`, for every verb that times: artifact, engine where one is needed, case."""
+"""Jobs of cases, for every verb that times: the artifact, exported where it is not yet, and an engine where needed."""
 
 from collections.abc import Sequence
 
-from vitdeploy.api.cases import BenchRequest, Planned, case_of
+from vitdeploy.api.case_job import job_of
+from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.api.export import ExportRequest, export
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks.trial.case_trials import Job
-from vitdeploy.catalog import registry
+from vitdeploy.catalog import registry, rewrite_table
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.devices import device_facts, inventory
 from vitdeploy.devices.inventory import Device
@@ -52,30 +53,6 @@ def jobs_for(
     return jobs
 
 
-def job_of(
-    planned: Planned,
-    request: BenchRequest,
-    device: Device,
-    facts: DeviceFacts,
-    *,
-    threads: int,
-    artifact: Artifact | None,
-    error: VitdeployError | None,
-) -> Job:
-    """The job of a case on a device, with its artifact or the reason why there is none."""
-    compute = device_facts.compute_of(planned.variant.target, device, facts)
-    case = case_of(
-        planned,
-        request,
-        device=device.name,
-        compute=compute,
-        threads=threads,
-        artifact=artifact,
-        power_mode=facts.power_mode,
-    )
-    return Job(case=case, compute=compute, artifact=artifact, error=error)
-
-
 def _artifact_for(
     planned: Planned, request: BenchRequest, device: Device, facts: DeviceFacts, progress: Progress
 ) -> Artifact:
@@ -85,9 +62,11 @@ def _artifact_for(
         raise Impossible(f"{variant.target} does not run on {device.name}", f"It takes {', '.join(device.targets)}.")
     artifact = planned.artifact
     if artifact is None:
-        remote = device.link != "local" and registry.find_target(variant.target).deferrable
+        target = registry.find_target(variant.target)
+        remote = device.link != "local" and target.deferrable
         options = ExportRequest.of(
             variant,
+            cpu=device_facts.cpu_of(facts) if rewrite_table.depends_on_cpu(target) else None,
             device=device.name if remote else None,
             out=request.artifacts,
             weights=planned.weights,

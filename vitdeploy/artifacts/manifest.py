@@ -20,7 +20,7 @@ from vitdeploy.artifacts import manifest_faults, recorded_parity
 from vitdeploy.artifacts.weights_origin import Weights
 from vitdeploy.catalog import user_models
 from vitdeploy.catalog.preprocessing import Preprocessing
-from vitdeploy.catalog.spec import Attention, Head, Io, Layout, Size, Task
+from vitdeploy.catalog.spec import Attention, Cpu, Head, Io, Layout, Size, Task
 from vitdeploy.catalog.variant import Variant
 from vitdeploy.errors import UnreadableFile
 from vitdeploy.processes.connection import Connection
@@ -109,6 +109,28 @@ class Delegation(_Record, frozen=True, kw_only=True):
         )
 
 
+class TunedChoice(_Record, frozen=True, kw_only=True):
+    """One form that was timed against the fastest before it."""
+
+    what: str
+    """``without padded-stem``, ``without winograd-rows:64-256-56x56:4``."""
+    taken: bool
+    """Whether the file has this form: it was shown to be faster."""
+    ratio: float | None
+    """Its time over that of the fastest before it."""
+    low: float | None
+    """Ends of the interval of the ratio."""
+    high: float | None
+
+
+class Tuning(_Record, frozen=True, kw_only=True):
+    """How rewrites were chosen by timing."""
+
+    device: str
+    choices: tuple[TunedChoice, ...]
+    """In the order in which they were timed."""
+
+
 class Manifest(_Record, frozen=True, kw_only=True):
     """What an artifact is, where it comes from and how it was proven."""
 
@@ -140,6 +162,12 @@ class Manifest(_Record, frozen=True, kw_only=True):
     parents: tuple[str, ...]
     recipe: str
     rewrites: tuple[str, ...]
+    winograd_rows: Mapping[str, int] = {}
+    """Layer of that rewrite, ``64-256-56x56`` → how many rows it computes at a time; 1: left out."""
+    cpu: Cpu | None = None
+    """The CPU for which the rewrites were chosen; None: they suit every one, it was not known, or an older record."""
+    tuning: Tuning | None = None
+    """How the rewrites were chosen by timing; None: by their rules."""
     tools: Mapping[str, str]
     """Only what changes bytes: a change of any of these means another file."""
     bound_to: Mapping[str, Any]

@@ -156,6 +156,8 @@ class DeviceFacts(Facts):
     title = Fact(str, "file", label="device", rule=fact_rules.any_value)
     link = Fact(str, "file", label="")
     cpu = Fact(str, "computer", "phone", label="processor")
+    vector_instructions = Fact(str, "computer", optional=True)
+    """``avx512``, ``avx2`` or ``neon``: what a file that suits a CPU is made for."""
     cores_physical = Fact(int, "computer", "phone", label="physical cores")
     cores_logical = Fact(int, "computer", "phone", label="logical cores")
     memory_bytes = Fact(int, "computer", "phone", unit="bytes", label="memory", rule=fact_rules.within(MEMORY_SHARE))

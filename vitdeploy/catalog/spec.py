@@ -16,6 +16,8 @@ Head = Literal["logits", "labels"]
 Io = Literal["fp32", "fp16", "uint8"]
 Converter = Literal["onnx2tf", "litert-torch", "best"]
 """Who makes a TFLite file; ``best``: both, and the faster of those that are right."""
+Cpu = Literal["avx2", "avx512", "neon"]
+"""The vector instructions of a CPU, which decide how wide a runtime's kernels are; ``neon`` is of ARM."""
 Layout = Literal["NCHW", "NHWC", "NC", "other"]
 Boundary = Literal["host-to-host", "compute"]
 Compute = Literal["cpu", "cuda", "phone"]

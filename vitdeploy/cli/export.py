@@ -94,6 +94,17 @@ def export_command(
         list[str] | None,
         typer.Option(metavar="REWRITE", help="Leave a rewrite of the graph out, by its name in the manifest."),
     ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Choose the rewrites by timing each, on the device or here; takes minutes.")
+    ] = False,
+    cpu: Annotated[
+        str | None,
+        typer.Option(
+            metavar="avx2|avx512|neon",
+            help="CPU that the rewrites suit; default: that of the device, else of this machine.",
+            autocompletion=completion.words("avx2", "avx512", "neon"),
+        ),
+    ] = None,
     compute_capability: Annotated[
         str | None,
         typer.Option(metavar="8.0[,8.6…]", help="GPUs that an engine of TensorRT-RTX is for; default: the one here."),

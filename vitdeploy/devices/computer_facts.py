@@ -15,12 +15,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from vitdeploy.catalog.spec import Cpu
 from vitdeploy.devices import arm_cpu, nvidia_facts, probe_cpu
 from vitdeploy.devices.system_files import integer_of, text_of
 from vitdeploy.processes import child_process
 
 PACKAGES = ("vitdeploy", "numpy", "torch", "onnxruntime", "ai-edge-litert", "tensorrt", "tensorrt-rtx-cu12")
 """Distributions whose version can change a figure."""
+
+ARM = ("aarch64", "arm64", "arm64-v8a")
+"""How Linux, macOS and Android call 64-bit ARM."""
 
 _CPU = Path("/sys/devices/system/cpu")
 
@@ -30,6 +34,7 @@ def read_facts() -> dict[str, Any]:
     memory, limit_khz = _memory_bytes(), integer_of(_CPU / "cpu0/cpufreq/cpuinfo_max_freq")
     return {
         "cpu": _cpu_name(),
+        "vector_instructions": vector_instructions(),
         "cores_physical": cores_physical(),
         "cores_logical": cores_logical(),
         "memory_bytes": memory.get("MemTotal"),
@@ -57,6 +62,21 @@ def package_versions() -> dict[str, str]:
     """Version of each installed distribution of `PACKAGES`; nothing is imported."""
     versions = {name: _version(name) for name in PACKAGES}
     return {name: version for name, version in versions.items() if version is not None}
+
+
+def vector_instructions() -> Cpu | None:
+    """The vector instructions of this CPU; None: an older x86, another architecture, or a system that shows no flags.
+
+    Source: ``MLAS_PLATFORM`` of https://github.com/microsoft/onnxruntime takes its AVX-512 kernels by ``avx512f``, and
+    those of AVX2 by ``avx2`` and ``fma``; every 64-bit ARM has NEON.
+    """
+    if platform.machine().lower() in ARM:
+        return "neon"
+    lines = re.findall(r"^flags\s*: (.*)$", text_of(Path("/proc/cpuinfo")), flags=re.MULTILINE)
+    flags = set(lines[0].split()) if lines else set[str]()
+    if "avx512f" in flags:
+        return "avx512"
+    return "avx2" if {"avx2", "fma"} <= flags else None
 
 
 def cores_logical() -> int:

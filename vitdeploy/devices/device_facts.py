@@ -1,11 +1,11 @@
 """Device facts: read from the machine behind a device's link and held against what its device file says."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from vitdeploy.catalog import fact_table
 from vitdeploy.catalog.fact_table import DeviceFacts
-from vitdeploy.catalog.spec import Compute
+from vitdeploy.catalog.spec import Compute, Cpu
 from vitdeploy.devices import computer_facts, inventory, phone_state, probe_cpu
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, ToolchainFailed
@@ -55,6 +55,14 @@ def mismatch(facts: DeviceFacts, expected: Mapping[str, Any]) -> str | None:
         if seen is None or not fact_table.same(name, seen, value):
             return name
     return None
+
+
+def cpu_of(facts: DeviceFacts) -> Cpu | None:
+    """The vector instructions of a device's CPU; None: its facts do not show them."""
+    seen = facts.vector_instructions
+    if facts.machine in computer_facts.ARM:
+        return "neon"
+    return next((cpu for cpu in get_args(Cpu) if cpu == seen), None)
 
 
 def compute_of(target: str, device: Device, facts: DeviceFacts) -> Compute:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import msgspec
 
 from vitdeploy.api import cases
-from vitdeploy.api.jobs import job_of
+from vitdeploy.api.case_job import job_of
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks.trial import case_trials, order, phone_trial, resume
 from vitdeploy.benchmarks.trial.case_trials import CaseTrials, Job

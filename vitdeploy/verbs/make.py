@@ -37,6 +37,8 @@ def export(
     channel_order: str | None = None,
     converter: str | None = None,
     without: Names | None = None,
+    tune: bool = False,
+    cpu: str | None = None,
     compute_capability: str | None = None,
     device: str | None = None,
     out: StrPath | None = None,
@@ -66,6 +68,8 @@ def export(
         channel_order: ``rgb`` or ``bgr``.
         converter: ``onnx2tf``, ``litert-torch`` or ``best``, of TFLite files.
         without: rewrites to leave out.
+        tune: choose the rewrites by timing each form of the file, on the device or here.
+        cpu: ``avx2``, ``avx512`` or ``neon``, which the rewrites suit; None: that of the device, else of this machine.
         compute_capability: of the GPU that an engine is for, like ``8.0``.
         device: a name from ``vitdeploy.devices``, on which an engine is built.
         out: folder of the artifacts; None: ``artifacts``.
