@@ -1,15 +1,16 @@
 """Speed of the ONNX rewrites: our export against torch's plain export of the same module.
 
     python -m vitdeploy.benchmarks.studies.export_speed [--models NAME…] [--size HxW] [--pairs 6] [--threads N]
-                                                       [--each] [--target onnx-fp16]
+                                                       [--each [REWRITE…]] [--target onnx-fp16]
 
 Both files are made here from the same random weights and run by ONNX Runtime on the CPU. They take turns as the
 sides of `vitdeploy duel` do: fresh processes beside each other, of which the ratio is taken turn by turn. The interval
-is Student's t over the logarithms of the pairs' ratios. With ``--each``
-every rewrite is left out in turn: what it brings is how much slower the file is without it. With ``--target onnx-fp16``
-it is the rewrites of half precision that are left out in turn; both graphs are computed in fp32, because a CPU computes
-nothing else: what they cost in operations and memory shows, what a GPU makes of it does not. A line is printed as each
-model is done; one that cannot be timed is left out with its reason.
+is Student's t over the logarithms of the pairs' ratios; memory is the largest that a process has held. The rewrites are
+those for this machine's CPU. With ``--each`` every rewrite is left out in turn, or those that are named: what it brings
+is how much slower the file is without it. With ``--target onnx-fp16`` it is the rewrites of half precision that are
+left out in turn; both graphs are computed in fp32, because a CPU computes nothing else: what they cost in operations
+and memory shows, what a GPU makes of it does not. A line is printed as each model is done; one that cannot be timed is
+left out with its reason.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -42,8 +43,9 @@ from vitdeploy.benchmarks.studies.command_line import (
     with_errors,
 )
 from vitdeploy.benchmarks.studies.paired_times import PairedTimes
-from vitdeploy.catalog import registry
+from vitdeploy.catalog import registry, rewrite_table
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
+from vitdeploy.devices import computer_facts
 from vitdeploy.errors import Impossible, UsageError
 from vitdeploy.results import stats
 
@@ -60,20 +62,29 @@ class Duel:
     what: str
     """What the second file is: ``all rewrites`` or ``NAME alone``."""
     times: PairedTimes
+    peak_bytes: tuple[int, int] | None = None
+    """Largest memory of a process with each file; None: not looked at."""
 
 
-def duels(spec: ModelSpec, size: Size, attention: Attention, *, pairs: int, threads: int, each: bool) -> Iterator[Duel]:
-    """Plain against ours; with ``each``, then ours without one rewrite against ours, for each that changes the file."""
+def duels(
+    spec: ModelSpec, size: Size, attention: Attention, *, pairs: int, threads: int, each: Sequence[str] | None
+) -> Iterator[Duel]:
+    """Plain against ours; then ours without one rewrite against ours, for each that changes the file.
+
+    Args:
+        each: the rewrites that are left out in turn; empty: all. None: none is.
+    """
     with tempfile.TemporaryDirectory(prefix="vitdeploy-export-speed-") as place:
         folder = Path(place)
         module = registry.load("vitdeploy.models.create:create")(spec, attention=attention)
         plain = folder / "plain" / "model.onnx"
         plain.parent.mkdir()
         registry.load("vitdeploy.exporters.to_onnx:plain")(module, torch.zeros(1, 3, *size), plain)
-        names = registry.find_target(TARGET).rewrites
+        names = rewrite_table.fitting(registry.find_target(TARGET).rewrites, computer_facts.vector_instructions())
         ours = _export(module, spec, size, names, folder / "ours")
-        yield _duel(plain, ours, spec, size, "all rewrites", pairs=pairs, threads=threads)
-        for name in names if each else ():
+        if not each:
+            yield _duel(plain, ours, spec, size, "all rewrites", pairs=pairs, threads=threads)
+        for name in () if each is None else each or names:
             without = _export(module, spec, size, [other for other in names if other != name], folder / name)
             if without.read_bytes() != ours.read_bytes():
                 yield _duel(without, ours, spec, size, f"{name} alone", pairs=pairs, threads=threads)
@@ -93,8 +104,9 @@ def half_duels(spec: ModelSpec, size: Size, attention: Attention, *, pairs: int,
 def _duel(first: Path, second: Path, spec: ModelSpec, size: Size, what: str, *, pairs: int, threads: int) -> Duel:
     """Both files by turns."""
     files = {"without": _artifact(first, spec, size), "with": _artifact(second, spec, size)}
-    times = files_by_turns.timed(files, pairs=pairs, threads=threads).compared("without", "with")
-    return Duel(model=spec.name, size=size, what=what, times=times)
+    run = files_by_turns.timed(files, pairs=pairs, threads=threads)
+    peaks = run.peak_bytes("without"), run.peak_bytes("with")
+    return Duel(model=spec.name, size=size, what=what, times=run.compared("without", "with"), peak_bytes=peaks)
 
 
 def _artifact(file: Path, spec: ModelSpec, size: Size) -> Artifact:
@@ -138,13 +150,19 @@ def _print(rows: Sequence[Duel], threads: int, pairs: int, attention: str) -> No
     print_table(
         f"{attention} attention, batch 1, {threads} threads, {pairs} pairs by turns, onnxruntime {ort.__version__}, "
         f"torch {torch.__version__}, random weights (seed 0)",
-        ("model", "size", "compared", "without, ms", "with, ms", *paired_times.HEADS),
+        ("model", "size", "compared", "without, ms", "with, ms", *paired_times.HEADS, "memory without", "with"),
         (
-            (row.model, size_words(row.size), row.what, before, after, *row.times.cells)
+            (row.model, size_words(row.size), row.what, before, after, *row.times.cells, *_memory(row))
             for row, before, after in zip(rows, first, second, strict=True)
         ),
         left=("compared",),
     )
+
+
+def _memory(row: Duel) -> tuple[str, str]:
+    if row.peak_bytes is None:
+        return units.MISSING, units.MISSING
+    return units.size_bytes(row.peak_bytes[0]), units.size_bytes(row.peak_bytes[1])
 
 
 @with_errors
@@ -156,7 +174,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--attention", default="relu", choices=("relu", "softmax"))
     parser.add_argument("--pairs", type=int, default=files_by_turns.PAIRS)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--each", action="store_true", help="also the cost of leaving each rewrite out")
+    parser.add_argument(
+        "--each",
+        nargs="*",
+        metavar="REWRITE",
+        help="also the cost of leaving each rewrite out; only that, of those that are named",
+    )
     parser.add_argument("--target", default=TARGET, choices=(TARGET, HALF_TARGET))
     options = parser.parse_args(arguments)
     if options.pairs < stats.FEWEST_FOR_INTERVAL:

@@ -1,6 +1,7 @@
 """Files of a study timed by turns: any file becomes an artifact, and one bench times all of a model together."""
 
 import dataclasses
+import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,10 @@ class FilesRun:
         ratios = list(paired_rounds.ratios(self.run, sides[:1], sides[1:]).values())
         medians = [row.summary.median_ms for row in sides if row.summary is not None]
         return paired_times.of_ratios(medians[0], medians[1], ratios)
+
+    def peak_bytes(self, name: str) -> int:
+        """The largest memory that a process with this file has held, median of the rounds."""
+        return round(statistics.median(trial.peak_memory_bytes for trial in self.rows[name].trials))
 
 
 def artifact_of(

@@ -44,7 +44,7 @@ EfficientNetV2-S at 384x384, and narrower ones to see where the gain ends."""
 
 
 ALONE = ((60, 60, 64, 64), (64, 64, 128, 128), (128, 128, 64, 64), (256, 256, 64, 64))
-"""The same of convolutions alone. Source: SwinIR-light, SegNeXt's head, the neck of SAM's encoders."""
+"""The same of convolutions alone. Source: SwinIR-light, series L, the neck of SAM's encoders."""
 
 
 class DirectBlock(nn.Module):

@@ -1,5 +1,6 @@
 """What each rewrite assumes of a CPU: known for all, shown in docs/rewrites.md, and heeded by every plan."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.doubles import artifacts
+from vitdeploy.api import cases, jobs
 from vitdeploy.api import export as exporting
 from vitdeploy.api.export import ExportRequest
 from vitdeploy.artifacts import manifest as artifact
@@ -16,7 +18,7 @@ from vitdeploy.catalog import registry, rewrite_table
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import Cpu
 from vitdeploy.devices import computer_facts, device_facts, inventory
-from vitdeploy.errors import UsageError
+from vitdeploy.errors import Impossible, UsageError
 from vitdeploy.exporters import pipeline, planning
 from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.planning import ArtifactRequest, Plan
@@ -88,10 +90,10 @@ def test_an_unknown_cpu_is_refused():
 def test_the_manifest_says_for_which_cpu_also_where_the_file_was_made_for_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    jobs: list[StepJob] = []
+    steps: list[StepJob] = []
 
     def run(job: StepJob) -> None:
-        jobs.append(job)
+        steps.append(job)
         made = artifacts.plain_file(job.folder, content=repr(job.rewrites).encode())
         artifact.write(job.folder, msgspec.structs.replace(made.manifest, **job.variant.recorded))
 
@@ -103,7 +105,7 @@ def test_the_manifest_says_for_which_cpu_also_where_the_file_was_made_for_anothe
         for cpu in ("avx512", "avx2", "neon")
     ]
     assert [manifest.cpu for manifest in manifests] == ["avx512", "avx2", "neon"]
-    assert len(jobs) == 2, "one file suits avx2 and neon"
+    assert len(steps) == 2, "one file suits avx2 and neon"
 
 
 class Asked:
@@ -144,3 +146,24 @@ def test_a_device_that_does_not_show_its_cpu_needs_the_option(remote: Asked):
     with pytest.raises(UsageError) as caught:
         exporting._cpu(ExportRequest(target="onnx-fp32", device="board"))
     assert "--cpu" in caught.value.hint
+
+
+@pytest.mark.parametrize(("target", "cpu"), [("onnx-fp32", "neon"), ("torch-fp32", None)])
+def test_what_is_timed_on_a_device_is_made_for_its_cpu(target: str, cpu: str | None, monkeypatch: pytest.MonkeyPatch):
+    requests: list[ExportRequest] = []
+
+    def export(names: Sequence[str], request: ExportRequest, **_: Any) -> list[exporting.ExportResult]:
+        requests.append(request)
+        error = Impossible("not made here", "")
+        return [
+            exporting.ExportResult(model=names[0], target=target, artifact=None, error=error, reused=False, seconds=0.0)
+        ]
+
+    monkeypatch.setattr(jobs, "export", export)
+    board = msgspec.structs.replace(inventory.find("orin"), host="192.0.2.7")
+    request = cases.BenchRequest(device="orin", targets=(target,))
+    planned_cases = cases.plan(["efficientvit_b0"], request)
+    facts = DeviceFacts({"machine": "aarch64", "cores_physical": 4})
+    (job,) = jobs.jobs_for(planned_cases, request, board, facts, progress=lambda line: None)
+    assert job.error is not None
+    assert [made.cpu for made in requests] == [cpu]

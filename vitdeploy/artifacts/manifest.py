@@ -119,8 +119,9 @@ class TunedChoice(_Record, frozen=True, kw_only=True):
     ratio: float | None
     """Its time over that of the fastest before it."""
     low: float | None
-    """Ends of the interval of the ratio."""
+    """Lower end of the interval of the ratio."""
     high: float | None
+    """Its upper end."""
 
 
 class Tuning(_Record, frozen=True, kw_only=True):
