@@ -90,6 +90,7 @@ class Bench:
 
 def tuned(bench: Bench, plan: Plan) -> tuple[Plan, dict[str, bool]]:
     best, tuning = tune.tuned(plan, bench.make, bench.timer, device="local", progress=lambda line: None)
+    assert tuning is not None
     return best, {choice.what: choice.taken for choice in tuning.choices}
 
 
@@ -146,6 +147,14 @@ def test_a_form_that_fails_its_proof_is_left(tmp_path: Path):
     best, choices = tuned(bench, planned(tmp_path))
     assert best.variant.without == ()
     assert "without padded-stem" not in choices
+
+
+def test_a_file_that_is_wrong_from_the_start_is_not_tuned(tmp_path: Path):
+    """Its own export says what is wrong with it."""
+    plan = planned_without(tmp_path, "padded-stem")
+    bench = Bench(tmp_path, {}, fails="padded-stem")
+    assert tune.tuned(plan, bench.make, bench.timer, device="local", progress=lambda line: None) == (plan, None)
+    assert not bench.timed
 
 
 def test_the_same_choice_is_the_same_file(tmp_path: Path):

@@ -22,10 +22,10 @@ from vitdeploy.benchmarks import duel as duels
 from vitdeploy.benchmarks.trial import turns_trial
 from vitdeploy.catalog import rewrite_table
 from vitdeploy.devices import device_facts, inventory
-from vitdeploy.errors import NoValidMeasurement, VitdeployError
+from vitdeploy.errors import NoValidMeasurement, ParityFailed, VitdeployError
 from vitdeploy.exporters import pipeline, planning
 from vitdeploy.exporters.planning import Plan
-from vitdeploy.processes.progress import Progress, silent, silent_trial
+from vitdeploy.processes.progress import Progress, silent_trial
 from vitdeploy.results import comparison, record
 from vitdeploy.results.verdict import Comparison
 
@@ -66,13 +66,16 @@ Maker = Callable[[Plan], Artifact]
 """Exports a plan, and raises its error, one of parity too."""
 
 
-def tuned(plan: Plan, make: Maker, timer: Timer, *, device: str, progress: Progress) -> tuple[Plan, Tuning]:
-    """The plan of the fastest form, and how it was found.
+def tuned(plan: Plan, make: Maker, timer: Timer, *, device: str, progress: Progress) -> tuple[Plan, Tuning | None]:
+    """The plan of the fastest form, and how it was found; None: the file fails its proof, which its export says.
 
     Raises:
         VitdeployError: the file that the search starts from cannot be made, or cannot be timed.
     """
-    best, artifact = plan, make(plan)
+    try:
+        best, artifact = plan, make(plan)
+    except ParityFailed:
+        return plan, None
     choices: list[TunedChoice] = []
     for candidate in candidates(artifact.manifest, plan):
         changed = _changed(best, candidate)
@@ -121,7 +124,7 @@ def _changed(plan: Plan, candidate: Candidate) -> Plan:
     return planning.plans([changed])[0]
 
 
-def tuned_plan(plan: Plan, store: Store, *, progress: Progress) -> tuple[Plan, Tuning]:
+def tuned_plan(plan: Plan, store: Store, *, progress: Progress) -> tuple[Plan, Tuning | None]:
     """As `tuned`, with files of the store, timed on the device of the request or here.
 
     Raises:
@@ -133,7 +136,7 @@ def tuned_plan(plan: Plan, store: Store, *, progress: Progress) -> tuple[Plan, T
 
         def make(form: Plan) -> Artifact:
             request = dataclasses.replace(form.request, out=folder / "files")
-            outcome = pipeline.export(dataclasses.replace(form, request=request), store, progress=silent)
+            outcome = pipeline.export(dataclasses.replace(form, request=request), store, progress=progress)
             if outcome.error is not None:
                 raise outcome.error
             return outcome.artifact
