@@ -1,6 +1,6 @@
 """`export --tune`: each form is timed against the best so far, and what is clearly faster is kept and recorded."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from vitdeploy.errors import ParityFailed, UsageError
 from vitdeploy.exporters import pipeline, planning
 from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.planning import ArtifactRequest, Plan
+from vitdeploy.processes.stages import Stage
 from vitdeploy.results.verdict import Comparison, Verdict
 
 LAYERS = {"64-256-56x56": 4, "128-512-14x14": 2}
@@ -174,10 +175,11 @@ def test_the_choice_is_in_the_manifest_that_is_handed_out(tmp_path: Path, monkey
     costs = {"padded-stem": 1.2}
     bench = Bench(tmp_path / "made", costs)
 
-    def run(job: StepJob) -> None:
+    def run(job: StepJob, _: Callable[[str], None]) -> tuple[Stage, ...]:
         made = artifacts.plain_file(job.folder, content=" ".join(job.rewrites).encode())
         changed = msgspec.structs.replace(made.manifest, **job.variant.recorded, rewrites=job.rewrites)
         artifact.write(job.folder, changed)
+        return ()
 
     monkeypatch.setattr(pipeline, "_run", run)
     monkeypatch.setattr(tune, "_compared", lambda best, other, device, folder, progress: bench.timer(best, other))

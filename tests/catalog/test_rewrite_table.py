@@ -1,6 +1,6 @@
 """What each rewrite assumes of a CPU: known for all, shown in docs/rewrites.md, and heeded by every plan."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from vitdeploy.errors import Impossible, UsageError
 from vitdeploy.exporters import pipeline, planning
 from vitdeploy.exporters.job import StepJob
 from vitdeploy.exporters.planning import ArtifactRequest, Plan
+from vitdeploy.processes.stages import Stage
 
 PAGE = Path(__file__).parents[2] / "docs" / "rewrites.md"
 
@@ -92,10 +93,11 @@ def test_the_manifest_says_for_which_cpu_also_where_the_file_was_made_for_anothe
 ):
     steps: list[StepJob] = []
 
-    def run(job: StepJob) -> None:
+    def run(job: StepJob, _: Callable[[str], None]) -> tuple[Stage, ...]:
         steps.append(job)
         made = artifacts.plain_file(job.folder, content=repr(job.rewrites).encode())
         artifact.write(job.folder, msgspec.structs.replace(made.manifest, **job.variant.recorded))
+        return ()
 
     monkeypatch.setattr(pipeline, "_run", run)
     monkeypatch.setattr(rewrite_table, "_CPUS", {"padded-stem": ("avx512",)})
