@@ -86,7 +86,7 @@ def told(way: str, *, libraries: Sequence[Path] = (), packages: Sequence[Path] =
     variables = {
         **os.environ,
         "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
-        "PYTHONPATH": os.pathsep.join(map(str, (*packages, ROOT))),
+        "PYTHONPATH": os.pathsep.join((*map(str, (*packages, ROOT)), os.environ.get("PYTHONPATH", ""))),
     }
     code, message, hint = answered([sys.executable, "-c", ASK, f"vitdeploy.runtimes.{way}"], variables)
     return code, message, hint
@@ -179,8 +179,20 @@ def test_a_cuda_python_that_lacks_a_package_says_which(tmp_path: Path):
 @WITHOUT_DRIVER
 @pytest.mark.skipif(importlib.util.find_spec("pycuda") is None, reason="pycuda is not installed: it has no wheels")
 def test_a_missing_driver_is_told_by_the_real_pycuda():
-    code, message, _ = told("on_pycuda")
-    assert (code, "libcuda.so.1" in message) == (3, True)
+    assert told("on_pycuda")[:2] == (7, NO_DRIVER)
+
+
+def test_a_pycuda_that_does_not_import_says_whether_the_driver_is_missing(tmp_path: Path):
+    """Real pycuda is linked with libcuda: without a driver it does not import, which was told as a missing package."""
+    package = tmp_path / "pycuda"
+    package.mkdir()
+    (package / "__init__.py").write_text("VERSION_TEXT = '2026.1'\n")
+    words = "libcuda.so.1: cannot open shared object file: No such file or directory"
+    (package / "driver.py").write_text(f"raise ImportError({words!r})\n")
+    assert told("on_pycuda", packages=[tmp_path])[:2] == (7, NO_DRIVER)
+    (package / "driver.py").write_text("raise ImportError('libcurand.so.10: cannot open')\n")
+    code, message, _ = told("on_pycuda", packages=[tmp_path])
+    assert (code, "pycuda: libcurand.so.10: cannot open" in message) == (3, True)
 
 
 def _double_of_cuda_python(monkeypatch: pytest.MonkeyPatch, answer: Any) -> None:

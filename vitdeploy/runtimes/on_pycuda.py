@@ -10,11 +10,18 @@ from typing import Any
 
 import numpy as np
 import pycuda
-from pycuda import driver
 
+from vitdeploy.devices import gpu
 from vitdeploy.errors import DeviceError, Impossible
-from vitdeploy.runtimes.cuda import Address, Cuda, Handle
+from vitdeploy.runtimes.cuda import Address, Cuda, Handle, no_driver_error
 from vitdeploy.runtimes.session import Array
+
+try:
+    from pycuda import driver
+except ImportError as error:  # it is linked with the driver's library
+    if gpu.DRIVER in str(error):
+        raise no_driver_error() from error
+    raise
 
 
 class _Held:
