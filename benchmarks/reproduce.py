@@ -6,12 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from vitdeploy import documents
 from vitdeploy.benchmarks.suite import Entry, Wanted
 from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.spec import ModelSpec, Size, Target
 from vitdeploy.devices import gpu
 from vitdeploy.devices.inventory import Device
-from vitdeploy.errors import DeviceError, Impossible, UnreadableFile, UsageError, VitdeployError, unknown_name
+from vitdeploy.errors import DeviceError, Impossible, UsageError, VitdeployError, unknown_name
 from vitdeploy.results.record import Group
 from vitdeploy.studies import published
 from vitdeploy.studies.published import PublishedRow, PublishedTable
@@ -50,10 +51,7 @@ def find(name: str) -> PublishedTable:
     if name not in names():
         raise unknown_name("table", name, names(), "vitdeploy reproduce")
     path = SHIPPED / f"{name}.toml"
-    try:
-        return published.decode(path.read_bytes(), str(path))
-    except OSError as error:
-        raise UnreadableFile(f"cannot read the table {path}: {error.strerror}", "Check its permissions.") from error
+    return published.decode(documents.read_bytes(path, what="table"), str(path))
 
 
 def target_of(table: PublishedTable, device: Device, requested: str | None) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from vitdeploy import documents
 from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import Attention, Size
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError, VitdeployError, unknown_name
@@ -103,10 +104,9 @@ def read(path: Path) -> Suite:
     Raises:
         UnreadableFile: unknown fields, wrong types, or names and sizes that do not exist.
     """
+    data = documents.read_bytes(path, what="suite", most_bytes=documents.LARGEST_TEXT_BYTES)
     try:
-        file = msgspec.toml.decode(path.read_bytes(), type=_File)
-    except OSError as error:
-        raise UnreadableFile(f"cannot read the suite {path}: {error.strerror}", "Check its permissions.") from error
+        file = msgspec.toml.decode(data, type=_File)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableFile(f"{path} is not a valid suite: {error}", "Correct that field.") from error
     if not file.rows and file.unavailable is None:

@@ -91,7 +91,7 @@ def _picture(path: Path, name: str) -> Path:
 def _jpeg(path: Path) -> tuple[bytes, int]:
     """The picture for the page, and its width."""
     try:
-        with Image.open(path) as image:
+        with documents.open_file(path) as stream_in, Image.open(stream_in) as image:
             small = image.convert("RGB")
             small.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
             stream = io.BytesIO()

@@ -17,8 +17,9 @@ import socket
 import stat
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 import platformdirs
@@ -29,6 +30,9 @@ T = TypeVar("T")
 
 LARGEST_BYTES = 512 * 2**20
 """Documents beyond this are refused: a run of 50 cases is below 50 MiB."""
+
+LARGEST_TEXT_BYTES = 2**24
+"""The same of files that people write: plans, suites, device files, project files."""
 
 _BLOCK_BYTES = 2**22
 
@@ -47,6 +51,14 @@ _OPEN_FILE = re.compile(r"(?:/dev|/proc/(?:self|thread-self))/fd/([0-9]+)")
 
 _OBEYED = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|#(?=\\[)")
 """Inside of JSON strings only: C1 controls, marks of direction, line breaks, and ``##[`` of GitHub's old commands."""
+
+
+_KINDS: Mapping[Callable[[int], bool], str] = {
+    stat.S_ISFIFO: "a named pipe",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISSOCK: "a socket",
+}
 
 
 class _Head(msgspec.Struct):
@@ -68,24 +80,42 @@ def read(path: Path, kind: type[T], *, schema: int, what: str) -> T:
     return decode(read_bytes(path, what=what), kind, schema=schema, what=what, name=str(path))
 
 
-def read_bytes(path: Path, *, what: str) -> bytes:
-    """The bytes of a document. Raises as `read` does where it cannot be read."""
+def read_bytes(path: Path, *, what: str, most_bytes: int | None = None) -> bytes:
+    """The bytes of a document, at most ``most_bytes`` (None: `LARGEST_BYTES`). Raises as `read` does."""
+    most_bytes = LARGEST_BYTES if most_bytes is None else most_bytes
     try:
-        too_long = path.stat().st_size > LARGEST_BYTES
         data = bytearray()
-        with path.open("rb") as stream:  # a device has no size, and may have no end
-            while not too_long and (block := stream.read(_BLOCK_BYTES)):
+        with open_file(path) as stream:
+            too_long = os.fstat(stream.fileno()).st_size > most_bytes
+            while not too_long and (block := stream.read(_BLOCK_BYTES)):  # a pipe has no size
                 data += block
-                too_long = len(data) > LARGEST_BYTES
+                too_long = len(data) > most_bytes
     except OSError as error:
         raise UnreadableFile(
             f"cannot read the {what} file {path}: {error.strerror}", "Check the path and its permissions."
         ) from error
     if too_long:
         raise UnreadableFile(
-            f"{path} has more than {LARGEST_BYTES} bytes, as no {what} file has", "Check that it is the right file."
+            f"{path} has more than {most_bytes} bytes, as no {what} file has", "Check that it is the right file."
         )
     return bytes(data)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file that a user named, for reading; what may have no end, or never a beginning, is refused.
+
+    A pipe that this process has open already (``/dev/stdin``, a shell's ``<(…)``) has somebody who writes into it.
+
+    Raises:
+        OSError: it cannot be opened.
+        UnreadableFile: it is a named pipe, a device or a socket.
+    """
+    mode = path.stat().st_mode
+    is_ours = stat.S_ISFIFO(mode) and _followed(path)[1] is not None
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or is_ours):
+        kind = next((words for is_kind, words in _KINDS.items() if is_kind(mode)), "no regular file")
+        raise UnreadableFile(f"cannot read {path}: it is {kind}", "Name a regular file.")
+    return path.open("rb")
 
 
 def decode(data: bytes, kind: type[T], *, schema: int, what: str, name: str) -> T:

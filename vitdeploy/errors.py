@@ -17,7 +17,7 @@
 A message says what happened with the values; the hint is one imperative sentence.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import ClassVar, TypeVar
 
@@ -130,11 +130,25 @@ def unknown_name(kind: str, name: str, known: Iterable[str], listing: str) -> Us
         kind: what the name should have been, e.g. ``"model"``.
         listing: the command that lists all of them.
     """
+    near = nearest(name, known)
+    meant = f"Did you mean {one_of(near)}? " if near else ""
+    return UsageError(f"unknown {kind} {name!r}", f"{meant}`{listing}` lists them all.")
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Up to three names that ``name`` may have been meant for: like the whole, having it in them, or beginning so."""
     names = sorted(known)
     near = get_close_matches(name, names, n=3, cutoff=0.5)
     near = near or [other for other in names if len(name) > 1 and name.lower() in other][:3]
-    meant = f"Did you mean {' or '.join(near)}? " if near else ""
-    return UsageError(f"unknown {kind} {name!r}", f"{meant}`{listing}` lists them all.")
+    if near or len(name) < 4:
+        return near
+    beginnings = get_close_matches(name, {other[: len(name)] for other in names}, n=1, cutoff=0.7)
+    return [other for other in names if beginnings and other.startswith(beginnings[0])][:3]
+
+
+def one_of(names: Sequence[str]) -> str:
+    """``a, b or c``."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def entry(kind: str, name: str, table: Mapping[str, T], listing: str) -> T:

@@ -159,6 +159,8 @@ def test_the_completion_script_is_shown():
         (["export", "efficientvit_b1", "--target"], "`vitdeploy export --help`"),
         (["help"], "`vitdeploy --help`"),
         (["export", "b1", "--target", "onnx-fp32"], "Did you mean efficientvit_b1"),
+        (["export", "efficientvit_b0", "--target", "onxx"], "Did you mean onnx-bf16, onnx-fp16 or onnx-fp32?"),
+        (["exprot"], "Did you mean export, reproduce or report?"),
         (["bench", "efficientvit_b1", "onnx-fp32"], "Give it as --target onnx-fp32."),
         (["bench", "efficientvit_b1", "--target", "tflite"], "tflite-fp32"),
     ],

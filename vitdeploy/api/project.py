@@ -13,8 +13,9 @@ from typing import Any, cast
 
 import msgspec
 
+from vitdeploy import documents
 from vitdeploy.catalog import registry
-from vitdeploy.errors import UnreadableFile
+from vitdeploy.errors import UnreadableFile, one_of
 
 OWN_FILE = "vitdeploy.toml"
 SHARED_FILE = "pyproject.toml"
@@ -121,15 +122,13 @@ def _table(path: Path) -> dict[str, Any] | None:
     """The keys of a project file; None: there is none, or another tool's file has no part for us."""
     is_own = path.name == OWN_FILE
     try:
-        data = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
+        if not path.exists():
+            return None
+        data = documents.read_bytes(path, what="project", most_bytes=documents.LARGEST_TEXT_BYTES)
+    except (OSError, UnreadableFile):
         if not is_own:
             return None
-        raise UnreadableFile(
-            f"cannot read the project file {path}: {error.strerror}", "Check its permissions."
-        ) from error
+        raise
     if not is_own and b"vitdeploy" not in data:
         return None
     try:
@@ -151,7 +150,7 @@ def _checked(key: str, value: Any, path: Path) -> str | float:
     """A value of the project file, if there is such a key and it takes such a value."""
     if key not in BUILT_IN:
         near = get_close_matches(key, BUILT_IN, n=2, cutoff=0.5)
-        meant = f"Did you mean {' or '.join(near)}? " if near else ""
+        meant = f"Did you mean {one_of(near)}? " if near else ""
         raise UnreadableFile(f"{path} has the unknown key {key!r}", f"{meant}The keys are {', '.join(BUILT_IN)}.")
     if key == "max-slowdown":
         return _share(value, path)

@@ -104,8 +104,10 @@ def write_evaluation_page(evaluations: Sequence[tuple[Path, Evaluation]], runs: 
 
 
 def is_evaluation(path: Path) -> bool:
-    """Whether a document is an evaluation, by its first lines."""
+    """Whether a document is an evaluation, by its first lines; of a pipe, which can be read once, nobody looks."""
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as stream:
             return b'"kind": "evaluation"' in stream.read(200)
     except OSError:

@@ -335,7 +335,7 @@ def digest_of(path: Path) -> str:
         UnreadableFile: it cannot be read.
     """
     try:
-        with path.open("rb") as stream:
+        with documents.open_file(path) as stream:
             digest = hashlib.sha256()
             while block := stream.read(_BLOCK_BYTES):
                 digest.update(block)

@@ -31,7 +31,7 @@ from vitdeploy.cli import (
 from vitdeploy.cli.console import CommandOutput
 from vitdeploy.cli.help_pages import VerbCommand, VerbGroup, text_of
 from vitdeploy.cli.options import verb
-from vitdeploy.errors import UsageError, unknown_name
+from vitdeploy.errors import UsageError, one_of, unknown_name
 
 COMMANDS: Mapping[str, Callable[..., CommandOutput]] = {
     "models": listings.models_command,
@@ -192,7 +192,7 @@ def usage_error(error: Exception, arguments: Sequence[str] = ()) -> UsageError:
         known = list(getattr(context.command, "commands", COMMANDS)) if context is not None else list(COMMANDS)
         return unknown_name("command", name, known, f"{command} --help")
     possible: list[str] = getattr(error, "possibilities", None) or []
-    hint = f"Did you mean {' or '.join(possible)}? " if possible else ""
+    hint = f"Did you mean {one_of(possible)}? " if possible else ""
     if message.startswith("Missing") and context is not None and (examples := text_of(context.command.help).examples):
         hint = f"For example `{next((line for line in examples if line != command), command)}`. "
     return UsageError(message[:1].lower() + message[1:], f"{hint}`{command} --help` lists the options.")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 
+from vitdeploy import documents
 from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.errors import DeviceError, UnreadableFile, unknown_name
@@ -130,12 +131,7 @@ def read_text(text: str, path: Path) -> Device:
 
 def _table(path: Path) -> dict[str, Any]:
     """The keys and values of a device file; its name is that of the file where it says none."""
-    try:
-        return _decoded(path.read_bytes(), path)
-    except OSError as error:
-        raise UnreadableFile(
-            f"cannot read the device file {path}: {error.strerror}", "Check its permissions."
-        ) from error
+    return _decoded(documents.read_bytes(path, what="device", most_bytes=documents.LARGEST_TEXT_BYTES), path)
 
 
 def _decoded(data: bytes, path: Path) -> dict[str, Any]:

@@ -11,10 +11,14 @@ from typing import TypeVar
 
 import msgspec
 
+from vitdeploy import documents
 from vitdeploy.errors import UnreadableFile
 from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem, folder_contents, wrong_layout
 
 T = TypeVar("T")
+
+LARGEST_BYTES = 2**32
+"""Of annotations: those of LVIS's training part have about 1 GB."""
 
 SPLITS = {"coco": "val2017", "lvis": "val"}
 
@@ -149,10 +153,9 @@ def _annotations(name: str, root: Path, split: str) -> Path:
 
 
 def _decode(path: Path, kind: type[T], what: str) -> T:
+    data = documents.read_bytes(path, what=what, most_bytes=LARGEST_BYTES)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except OSError as error:
-        raise UnreadableFile(f"cannot read the {what} {path}: {error.strerror}", "Check the path.") from error
+        return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableFile(f"{path} is no {what}: {error}", "Use one in COCO's format.") from error
 

@@ -74,7 +74,7 @@ class ImageRecords:
     def _was_cut(self, first_line: bytes) -> bool:
         """Whether the file ends within its first line: a kill or a full disk came before any record."""
         try:
-            with self.path.open("rb") as stream:
+            with documents.open_file(self.path) as stream:
                 start = stream.read(len(first_line))
         except OSError as error:
             raise UnreadableFile(f"cannot read {self.path}: {error.strerror}", "Check the path.") from error
@@ -91,7 +91,7 @@ class ImageRecords:
         names: set[str] = set()
         part = self.path.with_name(f"{self.path.name}.part")
         try:
-            with self.path.open("rb") as stream, part.open("wb") as copy:
+            with documents.open_file(self.path) as stream, part.open("wb") as copy:
                 copy.write(stream.readline())
                 for line in stream:
                     record = _record(line)
@@ -113,7 +113,7 @@ def head_of(path: Path) -> RecordsHeader:
         UnreadableFile: it is none.
     """
     try:
-        with path.open("rb") as stream:
+        with documents.open_file(path) as stream:
             line = stream.readline()
     except OSError as error:
         raise UnreadableFile(f"cannot read {path}: {error.strerror}", "Check the path.") from error
@@ -127,7 +127,7 @@ def records(path: Path) -> Iterator[ImageRecord]:
         UnreadableFile: a line is no record.
     """
     head_of(path)
-    with path.open("rb") as stream:
+    with documents.open_file(path) as stream:
         stream.readline()
         for number, line in enumerate(stream, 2):
             record = _record(line)
@@ -161,7 +161,7 @@ def checked(path: Path, kind: str, classes: int) -> Iterator[ImageRecord]:
 def digest(path: Path) -> str:
     """SHA-256 of a file of records, whatever the order of its lines: parts may have come in any."""
     hasher = hashlib.sha256()
-    with path.open("rb") as stream:
+    with documents.open_file(path) as stream:
         hasher.update(stream.readline())
         for line in sorted(hashlib.sha256(line).digest() for line in stream):
             hasher.update(line)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vitdeploy import documents
 from vitdeploy.errors import UnreadableFile
 from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem, folder_contents, wrong_layout
 from vitdeploy.images import labels
@@ -101,7 +102,7 @@ def _from_devkit(root: Path, truth: Path, split: str) -> DataSetFiles:
 
 def _numbers(truth: Path) -> list[int]:
     try:
-        return [int(line) for line in truth.read_text().split()]
+        return [int(line) for line in documents.read_bytes(truth, what="class numbers").split()]
     except (OSError, ValueError, UnicodeDecodeError) as error:
         raise UnreadableFile(f"{truth} is not a list of class numbers: {error}", "Unpack the devkit again.") from error
 
@@ -156,7 +157,7 @@ def _mapping(folders: Sequence[Path]) -> list[str] | None:
         if not path.is_file():
             continue
         try:
-            text = path.read_text(encoding="utf-8")
+            text = documents.read_bytes(path, what="classes").decode()
             if path.suffix == ".json":
                 entries: Mapping[str, Sequence[str]] = json.loads(text)
                 wnids = [str(entries[str(place)][0]) for place in range(len(entries))]

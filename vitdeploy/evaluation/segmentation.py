@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vitdeploy import documents
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog.spec import Size
 from vitdeploy.errors import UnreadableFile
@@ -94,7 +95,7 @@ def label_map(path: Path) -> Labels:
         UnreadableFile: not there, not an image, truncated, or with channels.
     """
     try:
-        with Image.open(path) as image:
+        with documents.open_file(path) as stream, Image.open(stream) as image:
             values: NDArray[Any] = np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableFile(f"{path} is not a readable label map: {error}", "Unpack it again.") from error

@@ -22,6 +22,7 @@ from typing import Annotated
 
 import msgspec
 
+from vitdeploy import documents
 from vitdeploy.api import cases
 from vitdeploy.api.cases import BenchRequest, Planned
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
@@ -155,12 +156,9 @@ def read(path: Path) -> SweepPlan:
     Raises:
         UnreadableFile: it cannot be read, or has unknown fields or wrong types; the message names the field.
     """
+    data = documents.read_bytes(path, what="plan", most_bytes=documents.LARGEST_TEXT_BYTES)
     try:
-        plan = msgspec.toml.decode(path.read_bytes(), type=SweepPlan)
-    except OSError as error:
-        raise UnreadableFile(
-            f"cannot read the plan {path}: {error.strerror}", "Check the path and its permissions."
-        ) from error
+        plan = msgspec.toml.decode(data, type=SweepPlan)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UnreadableFile(
             f"{path} is not a valid plan: {error}", "Correct that field; docs/fleet.md lists them all."

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from vitdeploy import documents
 from vitdeploy.catalog import packages
 from vitdeploy.catalog.preprocessing import IMAGENET_MEAN, Preprocessing
 from vitdeploy.catalog.spec import Size
@@ -112,7 +113,7 @@ def read(path: Path, *, upright: bool = False) -> Photo:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with documents.open_file(path) as stream, Image.open(stream) as image:
                 return _as_rgb(ImageOps.exif_transpose(image) if upright else image, image.format, path)
     except FileNotFoundError as error:
         raise UnreadableFile(f"no image at {path}", "Check the path.") from error
@@ -143,9 +144,9 @@ def _as_rgb(image: Image.Image, form: str | None, path: Path) -> Photo:
 def size_of(path: Path) -> Size | None:
     """Height and width from the file's head; None where it cannot be read."""
     try:
-        with Image.open(path) as image:
+        with documents.open_file(path) as stream, Image.open(stream) as image:
             return image.height, image.width
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError, UnreadableFile):
         return None
 
 
@@ -157,11 +158,16 @@ def resize(photo: Photo, size: Size) -> Photo:
 
 def center_crop(photo: Photo, size: Size) -> Photo:
     """The largest centered part of ``photo`` with the aspect ratio of ``size``, resized to it."""
+    return resize(center_part(photo, size), size)
+
+
+def center_part(photo: Photo, size: Size) -> Photo:
+    """The largest centered part of ``photo`` with the aspect ratio of ``size``, its pixels as they are."""
     height, width = photo.shape[:2]
     scale = min(height / size[0], width / size[1])
     part_h, part_w = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
     top, left = (height - part_h) // 2, (width - part_w) // 2
-    return resize(photo[top : top + part_h, left : left + part_w], size)
+    return photo[top : top + part_h, left : left + part_w]
 
 
 def letterbox(photo: Photo, size: Size) -> Photo:
