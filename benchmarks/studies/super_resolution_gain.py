@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from vitdeploy.api import export, predict
@@ -31,17 +29,14 @@ from vitdeploy.catalog import checkpoints, registry
 from vitdeploy.catalog.checkpoints import Checkpoint
 from vitdeploy.catalog.spec import Size
 from vitdeploy.errors import UnreadableFile, UsageError
-from vitdeploy.evaluation.super_resolution import luminance, psnr
-from vitdeploy.images import photos
+from vitdeploy.evaluation.super_resolution import psnr_y
+from vitdeploy.images import matlab_cubic, photos
 from vitdeploy.images.photos import Photo
 
 TARGET: Final = "onnx-fp32"
 
 OUTPUT: Final = (288, 448)
 """Height and width of the pictures that are held against each other; every bundled photograph holds it."""
-
-A: Final = -0.5
-"""Of the cubic kernel. Source: Keys, 1981; MATLAB's ``imresize``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,45 +51,6 @@ class Gain:
     def db(self) -> float:
         """How much nearer the file's picture is."""
         return self.model_db - self.bicubic_db
-
-
-def matlab_resized(photo: Photo, size: Size) -> Photo:
-    """A picture ``(h, w, 3)`` at ``size`` as MATLAB's ``imresize(…, 'bicubic')`` makes it, rounded to bytes.
-
-    The kernel is widened where the picture shrinks, and beyond the edges the picture is mirrored.
-    Source: https://www.mathworks.com/help/images/ref/imresize.html; BasicSR, ``matlab_functions.py``.
-    """
-    rows, columns = _matrix(photo.shape[0], size[0]), _matrix(photo.shape[1], size[1])
-    resized = np.einsum("hi,ijc,wj->hwc", rows, photo.astype(np.float64), columns, optimize=True)
-    return np.clip(np.floor(resized + 0.5), 0, 255).astype(np.uint8)
-
-
-def _matrix(old: int, new: int) -> NDArray[np.float64]:
-    """``(new, old)``: each row has the weights of one new pixel."""
-    scale = new / old
-    widening = min(1.0, scale)
-    reach = 2.0 / widening
-    centers = (np.arange(new) + 0.5) / scale - 0.5
-    first = np.floor(centers - reach).astype(np.int64)
-    matrix = np.zeros((new, old), np.float64)
-    for tap in range(int(np.ceil(2 * reach)) + 2):
-        index = first + tap
-        turned = index % (2 * old)
-        mirrored = np.where(turned < old, turned, 2 * old - 1 - turned)
-        np.add.at(matrix, (np.arange(new), mirrored), _cubic(np.abs(centers - index) * widening))
-    return matrix / matrix.sum(axis=1, keepdims=True)
-
-
-def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    near = ((A + 2) * distance - (A + 3)) * distance**2 + 1
-    far = A * (((distance - 5) * distance + 8) * distance - 4)
-    return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
-
-
-def psnr_y(truth: Photo, picture: Photo, border: int) -> float:
-    """PSNR on Y in dB, without ``border`` pixels at each side."""
-    first, second = (luminance(p)[border:-border, border:-border] for p in (truth, picture))
-    return psnr(first, second)
 
 
 def checkpoint_of(weights: Path) -> Checkpoint:
@@ -134,11 +90,11 @@ def gains(weights: Path, checkpoint: Checkpoint, pictures: Sequence[Path], outpu
     rows: list[Gain] = []
     for path in pictures:
         truth = _cut(photos.read(path, upright=True), output)
-        small = matlab_resized(truth, small_size)
+        small = matlab_cubic.resized(truth, small_size)
         image, out = place / f"{path.stem}-small.png", place / f"{path.stem}-enlarged.png"
         Image.fromarray(small).save(image)
         predict.predict(PredictRequest(artifact=result.artifact.folder, image=str(image), out=out))
-        answers = (photos.read(out), matlab_resized(small, output))
+        answers = (photos.read(out), matlab_cubic.resized(small, output))
         model_db, bicubic_db = (psnr_y(truth, answer, scale) for answer in answers)
         rows.append(Gain(photo=path.stem, model_db=model_db, bicubic_db=bicubic_db))
         command_line.say(f"{checkpoint.title}, {path.stem}: {rows[-1].db:+.2f} dB over bicubic")

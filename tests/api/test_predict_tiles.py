@@ -11,6 +11,8 @@ from vitdeploy.api import predict, predict_tiles
 from vitdeploy.api.predict import PredictRequest
 from vitdeploy.artifacts.manifest import Artifact, Tensor
 from vitdeploy.errors import Impossible
+from vitdeploy.evaluation import super_resolution
+from vitdeploy.images import matlab_cubic, photos
 from vitdeploy.images import tiles as tiling
 
 BLUR = 9
@@ -105,3 +107,16 @@ def test_every_pixel_is_covered_and_a_constant_stays_one(whole: tuple[int, int])
     for corner in tiling.corners(whole, (48, 64), 16):
         blend.add(np.full((3, 48, 64), 0.4, np.float32), corner)
     assert (blend.picture(whole) == 102).all()
+
+
+def test_the_psnr_of_a_prediction_is_that_of_an_evaluation():
+    photo = np.ascontiguousarray(photos.open_named("sample:coffee")[:64, :96])
+    small = matlab_cubic.resized(photo, (32, 48))
+    enlarged = matlab_cubic.resized(small, (64, 96))
+    ours, bicubic = predict_tiles.psnr_against_photo(photo, enlarged, (32, 48)) or (0.0, 0.0)
+    assert ours == bicubic == super_resolution.compare(enlarged, photo, 2, lambda first, second: 0.0)[0]
+    colour = enlarged.copy()
+    colour[..., 2] = 255 - colour[..., 2]  # blue counts a ninth in Y
+    wrong, same = predict_tiles.psnr_against_photo(photo, colour, (32, 48)) or (0.0, 0.0)
+    assert wrong < same == bicubic
+    assert predict_tiles.psnr_against_photo(photo[:60], enlarged, (32, 48)) is None

@@ -1,4 +1,4 @@
-"""The study of what super-resolution weights gain: its own bicubic, its PSNR, and which files it takes."""
+"""The study of what super-resolution weights gain: its PSNR, and which files it takes."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vitdeploy.benchmarks.studies import super_resolution_gain as study
+from vitdeploy.evaluation import super_resolution
 
 
 def ramp(height: int, width: int) -> np.ndarray:
@@ -13,31 +14,13 @@ def ramp(height: int, width: int) -> np.ndarray:
     return rows.astype(np.uint8)
 
 
-def test_bicubic_keeps_what_is_flat_and_what_is_linear():
-    flat = np.full((12, 16, 3), 77, np.uint8)
-    assert (study.matlab_resized(flat, (3, 4)) == 77).all()
-    assert (study.matlab_resized(flat, (24, 32)) == 77).all()
-    large = ramp(24, 32)
-    small = study.matlab_resized(large, (12, 16)).astype(float)
-    inner = small[2:-2, 2:-2, 0]
-    assert np.abs(np.diff(inner, axis=0) - 4).max() <= 1
-    assert np.abs(np.diff(inner, axis=1) - 2).max() <= 1
-
-
-def test_the_kernel_is_widened_where_a_picture_shrinks_and_mirrored_at_its_edges():
-    matrix = study._matrix(16, 4)
-    assert matrix.sum(axis=1) == pytest.approx(1)
-    assert (np.abs(matrix[1]) > 1e-9).sum() >= 14, "sixteen taps at a factor of four, a zero here and there"
-    assert matrix[0] == pytest.approx(matrix[-1][::-1])
-
-
 def test_psnr_is_on_luminance_and_leaves_the_border_out():
     truth = ramp(16, 16)
     wrong = truth.copy()
     wrong[:2] = 255
-    assert study.psnr_y(truth, wrong, 2) == 100
-    assert study.psnr_y(truth, wrong, 1) < 30
-    assert study.psnr_y(truth, truth + np.uint8(1), 2) == pytest.approx(
+    assert super_resolution.psnr_y(truth, wrong, 2) == 100
+    assert super_resolution.psnr_y(truth, wrong, 1) < 30
+    assert super_resolution.psnr_y(truth, truth + np.uint8(1), 2) == pytest.approx(
         10 * np.log10(255**2 / (219 / 255) ** 2), abs=1e-6
     )
 

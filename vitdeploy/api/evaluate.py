@@ -305,7 +305,7 @@ def _warnings(prepared: PreparedEvaluation, summed: summary.AccuracySummary) -> 
     if parity is not None and not parity.passed:
         yield f"The artifact failed its parity: {parity.reason}."
     if prepared.kind == "super-resolution" and prepared.files.extra:
-        yield "The small pictures were made here with Pillow's bicubic filter, not with the papers' MATLAB script."
+        yield "The small pictures were made here with MATLAB's bicubic kernel; they are not the data set's own."
 
 
 def _error(summed: summary.AccuracySummary, out: Path) -> VitdeployError | None:

@@ -249,7 +249,7 @@ def _upsampled(request: PredictRequest, photo: Any, answer: Any, artifact: Artif
     """Save the output of a super-resolution model, with its PSNR against the photograph."""
     image, size = postprocess.to_photo(answer), artifact.manifest.size
     overlay.save(Image.fromarray(image), _picture_path(request, artifact))
-    psnr_db = postprocess.psnr_against_photo(photo, image, size)
+    psnr_db = predict_tiles.psnr_against_photo(photo, image, size)
     notes = [f"{predict_tiles.crop_words(photo, size)}; --tiles enlarges the whole picture"]
     if psnr_db is None:
         notes.append(f"{request.image} is smaller than the output, so PSNR cannot be computed")
@@ -276,7 +276,7 @@ def _enlargement(
     random = [f"{weights.words}: the picture means nothing"] if weights.source == "random" else []
     return Prediction(
         picture=_picture_path(request, artifact),
-        measure="PSNR against the photograph",
+        measure="PSNR on Y against the photograph",
         classes=(),
         psnr_db=psnr_db,
         note="; ".join([*([spec.note] if spec.note else []), *notes, *random]) or None,

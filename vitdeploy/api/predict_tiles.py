@@ -8,7 +8,8 @@ import numpy as np
 from vitdeploy.artifacts.manifest import Artifact, Manifest
 from vitdeploy.catalog.spec import ModelSpec, Size
 from vitdeploy.errors import Impossible
-from vitdeploy.images import postprocess, tiles
+from vitdeploy.evaluation import super_resolution
+from vitdeploy.images import matlab_cubic, photos, postprocess, tiles
 from vitdeploy.images.photos import Photo
 from vitdeploy.inference.open_device import OpenDevice
 
@@ -70,6 +71,26 @@ def scale_of(manifest: Manifest) -> int:
     described = manifest.outputs[0]
     height = described.shape[1] if described.layout == "NHWC" else described.shape[2]
     return height // manifest.size[0]
+
+
+def psnr_against_photo(photo: Photo, output: Photo, size: Size) -> tuple[float, float] | None:
+    """How near ``output`` is to ``photo`` at its size, and how near bicubic enlargement of the same ``size`` comes.
+
+    As `eval` has it: in dB on Y, without as many border pixels as the factor, and MATLAB's bicubic. None where the
+    photograph itself is smaller than the output: then nobody knows what is right.
+
+    Args:
+        photo: the picture that was asked for.
+        output: what was made of it, ``(h, w, 3)``.
+        size: the height and width that the model saw.
+    """
+    whole = (output.shape[0], output.shape[1])
+    if min(photo.shape[0] / whole[0], photo.shape[1] / whole[1]) < 1:
+        return None
+    truth = matlab_cubic.resized(photos.center_part(photo, whole), whole)
+    small = matlab_cubic.resized(photos.center_part(photo, size), size)
+    cubic, border = matlab_cubic.resized(small, whole), whole[0] // size[0]
+    return super_resolution.psnr_y(truth, output, border), super_resolution.psnr_y(truth, cubic, border)
 
 
 def crop_words(photo: Photo, size: Size) -> str:

@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.catalog.spec import Size
 from vitdeploy.evaluation.dataset import DataSetFiles, DataSetItem, wrong_layout
 from vitdeploy.evaluation.protocol import ImageEvaluation, InferenceRequest, OnResult, output, smallest_holding
 from vitdeploy.evaluation.record import ImageRecord
-from vitdeploy.images import photos
+from vitdeploy.images import matlab_cubic, photos
 from vitdeploy.images import tiles as tiling
 from vitdeploy.images.photos import SUFFIXES, Photo
 
@@ -79,7 +78,7 @@ def find(root: Path, scale: int, split: str = "") -> DataSetFiles:
         low = _partner(path, small, scale) if small else None
         problem = f"no small picture of it in {small}" if small and low is None else None
         items.append(DataSetItem(name=path.name, image=low or path, label=path, problem=problem))
-    how = f"small pictures from {small.relative_to(base)}" if small else "small pictures made here (Pillow bicubic)"
+    how = f"small pictures from {small.relative_to(base)}" if small else "small pictures made here (MATLAB's bicubic)"
     return DataSetFiles(
         name="sr", split=split or root.name, root=root, items=items, classes=(), layout=how, extra=small is None
     )
@@ -123,7 +122,10 @@ def evaluate_image(item: DataSetItem, plan: SuperResolutionTask, on_result: OnRe
     large = photos.read(item.label)
     height, width = large.shape[0] // scale * scale, large.shape[1] // scale * scale
     large = large[:height, :width]
-    low = _downscaled(large, scale) if item.image == item.label else photos.read(item.image)
+    if item.image == item.label:
+        low = matlab_cubic.resized(large, (height // scale, width // scale))
+    else:
+        low = photos.read(item.image)
     if (low.shape[0] * scale, low.shape[1] * scale) != (height, width):
         why = f"{item.image.name} is {low.shape[0]}x{low.shape[1]}, not a {scale}th of {height}x{width}"
         return ImageRecord(image=item.name, status="unreadable", why=why)
@@ -153,8 +155,17 @@ def evaluate_image(item: DataSetItem, plan: SuperResolutionTask, on_result: OnRe
 
 def compare(picture: Photo, large: Photo, scale: int, ssim: SsimFunction) -> tuple[float, float]:
     """PSNR in dB and SSIM of two pictures ``(h, w, 3)`` on Y, without ``scale`` pixels at each border."""
-    first, second = (luminance(p)[scale:-scale, scale:-scale] for p in (picture, large))
+    first, second = (_inner(p, scale) for p in (picture, large))
     return psnr(first, second), ssim(first, second)
+
+
+def psnr_y(truth: Photo, picture: Photo, border: int) -> float:
+    """PSNR on Y in dB of two pictures ``(h, w, 3)``, without ``border`` pixels at each side."""
+    return psnr(_inner(truth, border), _inner(picture, border))
+
+
+def _inner(picture: Photo, border: int) -> Luminance:
+    return luminance(picture)[border:-border, border:-border] if border else luminance(picture)
 
 
 def luminance(picture: Photo) -> Luminance:
@@ -170,11 +181,6 @@ def psnr(first: Luminance, second: Luminance) -> float:
     """Peak signal-to-noise ratio of luminances on the 0–255 scale."""
     mse = float(np.mean((first - second) ** 2))
     return PERFECT_DB if mse == 0 else min(PERFECT_DB, float(10 * np.log10(255.0**2 / mse)))
-
-
-def _downscaled(large: Photo, scale: int) -> Photo:
-    size = (large.shape[1] // scale, large.shape[0] // scale)
-    return np.asarray(Image.fromarray(large).resize(size, Image.Resampling.BICUBIC))
 
 
 def _fitting(artifacts: Sequence[Artifact], size: Size) -> Artifact:

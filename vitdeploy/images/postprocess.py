@@ -1,6 +1,5 @@
 """From a picture to a model's input and from its raw output to classes; what `predict` shows."""
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ from PIL import Image
 from vitdeploy.artifacts import answers
 from vitdeploy.artifacts.manifest import Manifest
 from vitdeploy.catalog.spec import ModelSpec, Size
-from vitdeploy.images import photos
+from vitdeploy.images import matlab_cubic, photos
 from vitdeploy.images.photos import Photo
 
 Logits = NDArray[np.floating[Any]]
@@ -33,10 +32,14 @@ class ClassShare:
 def model_inputs(photo: Photo, manifest: Manifest, spec: ModelSpec) -> dict[str, NDArray[Any]]:
     """``photo``, resized to the artifact's input, as the arrays its session takes (the batch repeats it).
 
-    Segmentation takes the whole picture, as published; classification the largest centered part with the
-    input's aspect ratio. Source: the official evaluation scripts' transforms.
+    Segmentation takes the whole picture, as published; classification and super-resolution the largest centered part
+    with the input's aspect ratio. Source: the official evaluation scripts' transforms; small pictures are made as the
+    papers' are.
     """
-    fitted = (photos.resize if spec.task == "segmentation" else photos.center_crop)(photo, manifest.size)
+    if spec.task == "super-resolution":
+        fitted = matlab_cubic.resized(photos.center_part(photo, manifest.size), manifest.size)
+    else:
+        fitted = (photos.resize if spec.task == "segmentation" else photos.center_crop)(photo, manifest.size)
     return fitted_inputs(fitted, manifest, spec)
 
 
@@ -63,30 +66,6 @@ def to_photo(output: NDArray[Any]) -> Photo:
         return np.asarray(np.moveaxis(np.clip(output, 0, 255), 0, -1), np.uint8)
     channels_last = np.moveaxis(output.astype(np.float32), 0, -1)
     return np.asarray((np.clip(channels_last, 0, 1) * 255).round(), np.uint8)
-
-
-def psnr_against_photo(photo: Photo, output: Photo, size: Size) -> tuple[float, float] | None:
-    """How near ``output`` is to ``photo`` at its size, and how near bicubic enlargement of the same ``size`` comes.
-
-    In dB; None where the photograph itself is smaller than the output: then nobody knows what is right.
-
-    Args:
-        photo: the picture that was asked for.
-        output: what was made of it, ``(h, w, 3)``.
-        size: the height and width that the model saw.
-    """
-    height, width = output.shape[:2]
-    if min(photo.shape[0] / height, photo.shape[1] / width) < 1:
-        return None
-    truth = photos.center_crop(photo, (height, width))
-    cubic = photos.resize(photos.center_crop(photo, size), (height, width))
-    return psnr_db(truth, output), psnr_db(truth, cubic)
-
-
-def psnr_db(truth: Photo, output: Photo) -> float:
-    """Peak signal-to-noise ratio of bytes over all three channels, in dB; infinite where they are equal."""
-    square = float(np.mean(np.square(truth.astype(np.float64) - output.astype(np.float64))))
-    return 10 * math.log10(255**2 / square) if square else math.inf
 
 
 def first_output(output: NDArray[Any], layout: str) -> NDArray[Any]:
