@@ -208,10 +208,48 @@ def test_in_another_repository_nothing_of_it_is_installed(tmp_path: Path):
     assert run("") != 0, "no source is stated"
     assert run("git+https://example.org/vitdeploy") == 0
     assert called.read_text() == "-m pip install --quiet vitdeploy[onnx] @ git+https://example.org/vitdeploy\n"
+    (tmp_path / "requirements.txt").write_text("einops")  # of the user's modules
+    assert run("git+https://example.org/vitdeploy") == 0
+    assert called.read_text().endswith("-m pip install --quiet -r requirements.txt\n")
     (tmp_path / "vitdeploy").mkdir()
     (tmp_path / "vitdeploy" / "_version.py").write_text("")
     assert run("") == 0
     assert called.read_text().endswith("-e .[onnx]\n")
+
+
+def test_calibration_is_a_job_of_its_own_whose_table_is_the_summary(tmp_path: Path):
+    """A computer's calibration says nothing of a runner's: it runs there, when asked for by hand."""
+    job = jobs()["jobs"]["calibrate"]
+    assert "inputs.calibrate" in job["if"]
+    (tmp_path / "vitdeploy").write_text('#!/bin/sh\necho "$@"\nexit ${CODE:-0}\n')
+    (tmp_path / "vitdeploy").chmod(0o755)
+    values = {
+        **os.environ,
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "CALIBRATION_PAIRS": "6",
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
+    }
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", job["steps"][-1]["run"]]
+    assert subprocess.run(command, cwd=tmp_path, env=values, capture_output=True, check=False).returncode == 0
+    assert (tmp_path / "summary").read_text() == "```\ncalibrate --pairs 6\n```\n"
+    failed = subprocess.run(command, cwd=tmp_path, env={**values, "CODE": "8"}, capture_output=True, check=False)
+    assert failed.returncode == 8
+
+
+def test_the_cache_of_base_depends_on_the_models(tmp_path: Path):
+    """Planted: a model that was added to MODELS was not in the cached artifacts of base, and not compared."""
+    (find,) = [step for step in jobs()["jobs"]["shared-runner"]["steps"] if step.get("name") == "Find base"]
+    repository, base = own_repository(tmp_path, head_layers=20)
+    keys: list[str] = []
+    for models in ("a", "a b"):
+        file = tmp_path / f"environment-{len(keys)}"
+        values = {**os.environ, "MODELS": models, "TARGET": "onnx-fp32", "SIZE": "64x64", "BASE_SHA": base}
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", find["run"]]
+        subprocess.run(
+            command, cwd=repository, env={**values, "GITHUB_ENV": str(file)}, capture_output=True, check=True
+        )
+        keys.append(file.read_text())
+    assert keys[0] != keys[1]
 
 
 @pytest.mark.slow
