@@ -1,6 +1,7 @@
 """`doctor`: tools, versions, clocks, heat, space and link of a device."""
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 from vitdeploy._version import __version__
@@ -44,14 +45,16 @@ def doctor(device: str | None = None) -> list[Finding]:
             return [*_defaults(), _device_file(device), findings.unreachable_finding(device, error)]
         return [*_defaults(), _device_file(device), *findings.of_device(entry, facts)]
     needed = sorted(packages.EXTRAS)
-    return [
-        Finding("vitdeploy", f"{__version__} at {packages.PACKAGE}"),
-        *_defaults(),
-        *findings.computer_findings(device_facts.facts_of(entry)),
-        findings.space_finding(store.default_root()),
-        *findings.package_findings(packages.tried(needed, within_s=IMPORTS_S), packages.versions(needed), needed),
-        *findings.tool_findings(_tool_versions()),
-    ]
+    with ThreadPoolExecutor(max_workers=1) as pool:  # the imports are processes: the rest is looked at meanwhile
+        imports = pool.submit(packages.tried, needed, within_s=IMPORTS_S)
+        machine = [
+            Finding("vitdeploy", f"{__version__} at {packages.PACKAGE}"),
+            *_defaults(),
+            *findings.computer_findings(device_facts.facts_of(entry)),
+            findings.space_finding(store.default_root()),
+        ]
+        versions, tools = packages.versions(needed), findings.tool_findings(_tool_versions())
+    return [*machine, *findings.package_findings(imports.result(), versions, needed), *tools]
 
 
 def _defaults() -> list[Finding]:
