@@ -30,7 +30,7 @@ from vitdeploy.models import official, weights_cache
 SUITE: Final = "demo"
 OUT: Final = Path("build/demo")
 
-TIME_BUDGET_S: Final = 200
+TIME_BUDGET_S: Final = 100
 """Of sampling, beside the exports."""
 
 WITHIN_S: Final = 30.0

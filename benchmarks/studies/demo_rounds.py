@@ -16,7 +16,7 @@ from vitdeploy.results.record import Result
 LOOK_S: Final = 2.0
 """How long the machine is looked at before the demo begins."""
 
-TIME_BUDGET_S: Final = 120
+TIME_BUDGET_S: Final = 60
 """Of sampling in the second round, beside the first round's."""
 
 
