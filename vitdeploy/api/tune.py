@@ -199,5 +199,5 @@ def plan_words(plan: Plan, store: Store) -> str:
         count = f"at most {least} forms, and two for each layer of {planning.BY_LAYER}, known once the graph is made"
     else:
         count = f"at most {len(candidates(base, plan))} forms"
-    how = f"each is made as the file itself, and timed in turns on {device} for up to {each}"
+    how = f"each is made as the file itself, and sampled in turns on {device} for up to {each}"
     return f"{plan.variant.full_model}: tune, {count}; {how}"
