@@ -189,7 +189,7 @@ def test_a_tool_is_known_by_the_flags_that_it_lists(usage: str, kind: str):
 
 
 def test_a_version_that_may_ignore_the_threads_is_refused():
-    with pytest.raises(Impossible, match="may ignore --num_threads"):
+    with pytest.raises(Impossible, match="may ignore the threads"):
         tool_kind.kind_of(COMPILED_MODEL_USAGE.replace("input_layer_value_range", "other"))
 
 

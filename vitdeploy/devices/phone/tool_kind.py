@@ -39,7 +39,7 @@ def kind_of(usage: str) -> ToolKind:
         return "interpreter"
     if _SINCE_THREADS_COUNT not in flags:
         raise Impossible(
-            "this build of LiteRT's CompiledModel benchmark_model is older than 2.1.3 and may ignore --num_threads",
+            "this build of LiteRT's CompiledModel benchmark_model is older than 2.1.3 and may ignore the threads",
             "Use version 2.1.3 or later; docs/phones.md says where it is from.",
         )
     return "compiled-model"
