@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from vitdeploy import errors
-from vitdeploy.benchmarks.trial import open_run, order, phone_trial, prepared_device
+from vitdeploy.benchmarks.trial import hub_trial, open_run, order, phone_trial, prepared_device
 from vitdeploy.benchmarks.trial.case_trials import CaseTrials, Job, manifest_digest, refusal, result_of, run_of
 from vitdeploy.benchmarks.trial.open_run import OpenRun
 from vitdeploy.benchmarks.trial.request import TrialSlot
@@ -154,6 +154,8 @@ def run(
         prepared = prepared_device.prepare(device, link, facts)
         if prepared.phone is not None:
             protocol = phone_trial.as_run(protocol, prepared.phone)
+        if device.link == "hub":
+            protocol = hub_trial.as_run(protocol)
         earlier = record.load(out) if resume and out.exists() else None
         described = record.RunDevice(name=device.name, facts=device_facts.stable_facts(device, facts))
         frame = new_run(described, protocol, datetime.now(timezone.utc), host=computer_facts.read_facts())

@@ -1,12 +1,12 @@
 """Trials of a case while its run goes on: those measured and those lost so far, and the result that follows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact, digest_of
-from vitdeploy.benchmarks.trial import phone_trial
+from vitdeploy.benchmarks.trial import hub_trial, phone_trial
 from vitdeploy.benchmarks.trial.host_clock import HOST
 from vitdeploy.benchmarks.trial.request import LostTrial
 from vitdeploy.catalog import registry
@@ -104,6 +104,7 @@ def result_of(row: CaseTrials, protocol: record.Protocol) -> record.Result:
     reasons += row.lost.values()
     reasons += _foreign_load(trials)
     reasons += _not_compared(trials)
+    reasons += _not_controlled(trials)
     result = record.Result(
         case=row.job.case,
         artifact_sha256=_digest(row),
@@ -162,9 +163,23 @@ def _not_compared(trials: Sequence[Trial]) -> list[Reason]:
     ]
 
 
+def _not_controlled(trials: Sequence[Trial]) -> list[Reason]:
+    """What of a hosted phone nobody here controls."""
+    said = sorted({words for trial in trials if (words := TrialFacts(trial.facts).not_controlled) is not None})
+    hint = "Quote it beside figures of the same service only, or time a phone of your own."
+    return [Reason(code="hosted", message=words, hint=hint) for words in said]
+
+
+_REFUSES: Mapping[inventory.Link, Callable[[record.Case, float | None], VitdeployError | None]] = {
+    "adb": phone_trial.refusal,
+    "hub": hub_trial.refusal,
+}
+
+
 def refusal(job: Job, device: inventory.Device, protocol: record.Protocol) -> VitdeployError | None:
     """Why a job cannot even be tried."""
-    if device.link == "adb" and (refused := phone_trial.refusal(job.case, protocol.sustained_s)) is not None:
+    refuses = _REFUSES.get(device.link)
+    if refuses is not None and (refused := refuses(job.case, protocol.sustained_s)) is not None:
         return refused
     target = registry.find_target(job.case.target)
     if target.runtime is None:

@@ -9,25 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from vitdeploy.artifacts import parity
-from vitdeploy.benchmarks.trial.request import LIMIT_S, LostTrial, TrialRequest
-from vitdeploy.catalog import registry
-from vitdeploy.catalog.spec import TensorSpec
-from vitdeploy.devices import computer_facts, phone_cores, phone_state
+from vitdeploy.benchmarks.trial import our_outputs
+from vitdeploy.benchmarks.trial.request import LostTrial, TrialRequest
+from vitdeploy.devices import phone_cores, phone_state
 from vitdeploy.devices.phone import benchmark_model, compiled_model_tool, prepared_phone, tool_output
 from vitdeploy.devices.phone.prepared_phone import TARGET, PreparedPhone
 from vitdeploy.devices.phone.tool_output import BenchmarkOutput
 from vitdeploy.errors import DeviceError, Impossible, VitdeployError
 from vitdeploy.images import inputs
-from vitdeploy.inference import local_reference
 from vitdeploy.processes import child_reply
-from vitdeploy.processes.local import LocalConnection
 from vitdeploy.results import record
 from vitdeploy.results.record import Case, Reading, Trial
 from vitdeploy.runtimes.loaded_session import tensors_of
-from vitdeploy.runtimes.session import Array
 
 INPUTS = "one seeded synthetic image a trial, copied before each inference and not timed"
 OWN_INPUTS = "random numbers of LiteRT's CompiledModel tool"
@@ -78,7 +72,7 @@ def _time_and_compare(request: TrialRequest, phone: PreparedPhone, folder: Path)
     specs, described = tensors_of(plain["inputs"]), tensors_of(plain["outputs"])
     feed = inputs.make_input(specs, request.protocol.seed + request.slot.index)
     files = prepared_phone.write_inputs(specs, feed, folder)
-    expected, runtime = _expected(request, plain, files, folder)
+    expected, runtime = our_outputs.expected(request, files, folder)
     graph = phone.link.push(request.artifact.file, sha256=request.artifact.manifest.sha256)
     with prepared_phone.inputs_on(phone, graph, specs, files, threads=request.case.threads) as tool_request:
         argv = benchmark_model.timing_command(tool_request, min_time_s=request.protocol.min_time_s)
@@ -88,13 +82,7 @@ def _time_and_compare(request: TrialRequest, phone: PreparedPhone, folder: Path)
         output = benchmark_model.parse_output(block.printed)
         phone.link.pull(tool_request.output_file, folder / "output")
     computed = prepared_phone.read_outputs(folder / "output", described)
-    pairs = zip(expected, computed, described, strict=True)
-    judged = parity.judge(
-        request.artifact.manifest.task,
-        [(_channels_first(ours, spec), _channels_first(theirs, spec)) for ours, theirs, spec in pairs],
-        registry.find_target(request.case.target).tolerance,
-        reference=f"{runtime} on this computer",
-    )
+    judged = our_outputs.judged(request, expected, computed, runtime)
     facts = {"fp16_arithmetic": "off", "inputs": "1 a trial"}
     return msgspec.structs.replace(_trial(request, phone, block, output, facts), parity=judged)
 
@@ -189,33 +177,6 @@ def _trial(
         block_inferences=output.block.count,
         resolution_ns=round(output.block.step_us * 1000),
     )
-
-
-def _expected(request: TrialRequest, plain: dict[str, Any], files: list[Path], folder: Path) -> tuple[list[Array], str]:
-    """What this computer's runtime returns for these inputs, and which runtime that is."""
-    artifact = request.artifact
-    runtime = registry.find_target(artifact.manifest.target).runtime
-    assert runtime is not None, f"{artifact.manifest.target} has no runtime"
-    outputs = folder / "expected.npz"
-    job = local_reference.ReferenceJob(
-        file=str(artifact.file),
-        manifest=plain,
-        runtime=runtime,
-        device="cpu",
-        inputs=[str(path) for path in files],
-        outputs=str(outputs),
-        threads=computer_facts.cores_physical(),
-    )
-    what = f"the process that computed here what {artifact.file} must return"
-    ran_by = child_reply.ask(
-        LocalConnection(), local_reference.__name__, job, str, what=what, timeout_s=LIMIT_S, log=request.log
-    )
-    with np.load(outputs, allow_pickle=False) as arrays:
-        return [arrays[f"arr_{place}"] for place in range(len(arrays.files))], ran_by
-
-
-def _channels_first(array: Array, spec: TensorSpec) -> Array:
-    return array.transpose(0, 3, 1, 2) if spec.layout == "NHWC" and array.ndim == 4 else array
 
 
 def _reading(t_ns: int, state: phone_state.PhoneState, cores: Sequence[int]) -> Reading:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vitdeploy.benchmarks.trial import phone_trial, trtexec_trial, turns_trial, worker_trial, yardstick_trial
+from vitdeploy.benchmarks.trial import hub_trial, phone_trial, trtexec_trial, turns_trial, worker_trial, yardstick_trial
 from vitdeploy.benchmarks.trial.request import LostTrial, TrialRequest
 from vitdeploy.benchmarks.trial.turns_trial import DoesNotFit
 from vitdeploy.benchmarks.trial.yardstick_trial import YardstickFailed
 from vitdeploy.benchmarks.yardstick.files import Yardsticks
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.devices import device_facts
+from vitdeploy.devices.hosted import HostedConnection
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.phone import prepared_phone
 from vitdeploy.errors import Impossible
@@ -36,9 +37,13 @@ class PreparedDevice:
         Raises:
             VitdeployError: the tool's own error, or `ToolchainFailed` where it ended without a reply.
         """
-        ours = self.phone is None and not (self.device.trtexec and request.case.target.startswith("trt-"))
+        ours = self.device.link not in ("adb", "hub") and not (
+            self.device.trtexec and request.case.target.startswith("trt-")
+        )
         if request.protocol.priority and not ours:
             raise Impossible("--priority realtime is for our own worker, and another tool times this", "Leave it out.")
+        if isinstance(self.link, HostedConnection):
+            return hub_trial.run_trial(request, self.link)
         if self.phone is not None:
             return phone_trial.run_trial(request, self.phone)
         if not ours and self.device.trtexec:
@@ -65,6 +70,8 @@ def no_turns(device: Device, *, targets: Sequence[str], streams: int) -> str | N
     """Why trials of these cases cannot take turns on the device; None: they can."""
     if device.link == "adb":
         return "benchmark_model times a phone, in one piece"
+    if device.link == "hub":
+        return "a hosted phone is timed in one piece"
     if device.trtexec and any(target.startswith("trt-") for target in targets):
         return "trtexec times engines, in one piece"
     if streams > 1:

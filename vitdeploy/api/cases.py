@@ -160,7 +160,7 @@ def plan(what: Sequence[str], request: BenchRequest, *, keep_going: bool = True)
 
 def fitted(request: BenchRequest, device: Device) -> BenchRequest:
     """The request as a device can fill it: phones time without copies, and run the formats of their device file."""
-    if device.link != "adb":
+    if device.link not in ("adb", "hub"):
         return request
     return dataclasses.replace(request, boundary="compute", targets=request.targets or device.targets)
 

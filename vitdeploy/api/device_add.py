@@ -30,6 +30,11 @@ _TOOL_FOLDERS = "/usr/src/tensorrt/bin:/usr/sbin:/sbin"
 """Where they lie outside of PATH. Source: packages libnvinfer-bin and nvidia-l4t-tools."""
 
 _TOOLS_LIMIT_S = 20.0
+_THREADS: Mapping[Link, str | int] = {
+    "ssh": "physical-cores",
+    "adb": "big-cores",
+    "hub": inventory.HUB_THREADS,
+}
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _PATH = re.compile(r"/[\w./+-]{1,200}")
 
@@ -163,21 +168,18 @@ def _configured(request: AddRequest) -> Device:
     if len(given) != 1:
         words = " and ".join(f"--{name}" for name in given) or "no link"
         raise UsageError(
-            f"{words} given for {request.name}, which has one link", "Give --ssh USER@HOST or --adb SERIAL."
+            f"{words} given for {request.name}, which has one link", "Give --ssh USER@HOST, --adb SERIAL or --hub NAME."
         )
-    if request.hub is not None:
-        raise Impossible(
-            f"hosted phones are not built in this version: --hub {request.hub} cannot be reached",
-            "Add your own phone with --adb SERIAL.",
-        )
-    link: Link = "ssh" if request.ssh is not None else "adb"
-    address = _ssh_address(request.ssh) if request.ssh is not None else {"host": request.adb or ""}
+    link: Link = "ssh" if request.ssh is not None else "adb" if request.adb is not None else "hub"
+    address = _ssh_address(request.ssh) if request.ssh is not None else {"host": request.adb or request.hub or ""}
     if link == "adb" and not re.fullmatch(r"[\w.:\[\]%-]{1,200}", address["host"]):
         raise UsageError(f"--adb {request.adb!r} is no serial number", "Run `adb devices`: it is in the first column.")
+    if link == "hub":
+        inventory.hosted(f"{inventory.HUB}{address['host']}")
     if request.path.exists() and not request.force:
         raise UsageError(f"{request.path} exists already", "Replace it with --force, or choose another name.")
     base = _base(request, link)
-    settings: dict[str, Any] = {"threads": "big-cores" if link == "adb" else "physical-cores"}
+    settings: dict[str, Any] = {"threads": _THREADS[link]}
     if base is not None:
         settings |= {**msgspec.to_builtins(base), "port": None, "user": ""}
     if request.python is not None:

@@ -10,7 +10,7 @@ import msgspec
 from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.shown import Shown
 from vitdeploy.catalog.spec import Target
-from vitdeploy.devices import findings, inventory
+from vitdeploy.devices import findings, hosted, inventory
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.phone import prepared_phone
 from vitdeploy.errors import entry
@@ -99,6 +99,8 @@ def _target(target: Target, device: Device) -> TargetOnDevice:
     needs = ", ".join(findings.DISTRIBUTIONS.get(name, name) for name in findings.runtime_packages(target))
     if device.link == "adb":
         needs = "benchmark_model" if target.name == prepared_phone.TARGET else "nothing runs it on a phone"
+    elif device.link == "hub":
+        needs = "an account of Qualcomm AI Hub" if target.name == hosted.TARGET else "nothing runs it on a hosted phone"
     elif target.deferrable:
         made = f"graph on this machine, engine on {device.name}"
         needs = device.trtexec or needs

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from vitdeploy import documents
 from vitdeploy.catalog import registry
+from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.devices.hosted import NOT_CONTROLLED
 from vitdeploy.errors import Impossible
 from vitdeploy.evaluation import reading
 from vitdeploy.evaluation.record import Evaluation
@@ -56,7 +58,7 @@ def report(
     Raises:
         UsageError: no such format.
         UnreadableFile: a run or a prediction cannot be read, or ``out`` cannot be written.
-        Impossible: the format shows no evaluations, or no pictures.
+        Impossible: the format shows no evaluations, or no pictures, or hosted phones stand beside other devices.
     """
     module = registry.find_format(form)
     path = _report_path(form, out)
@@ -77,7 +79,9 @@ def report(
         data: bytes = registry.load(module).render(history.read(runs))
     else:
         loaded = record.load_all(runs)
-        built = reporting.build(loaded, record.load(baseline) if baseline else None)
+        before = record.load(baseline) if baseline else None
+        _check_links([*loaded, *([before] if before else [])])
+        built = reporting.build(loaded, before)
         built = dataclasses.replace(built, predictions=read_predictions(predictions))
         renderer = registry.load(module)
         data = renderer.render(built)
@@ -85,6 +89,19 @@ def report(
     if path is not None:
         documents.write_bytes(path, data)
     return Document(text=data.decode(), path=path, annotations=tuple(annotations))
+
+
+def _check_links(runs: Sequence[record.Run]) -> None:
+    """Refuse figures of hosted phones beside those of devices that their owner controls.
+
+    Raises:
+        Impossible: there are both.
+    """
+    links = {DeviceFacts(run.device.facts).link for run in runs}
+    if "hub" in links and len(links) > 1:
+        raise Impossible(
+            f"figures of hosted phones stand in no table with others: {NOT_CONTROLLED}", "Write a report for each."
+        )
 
 
 def evaluation_page(evaluations: Sequence[Path], runs: Sequence[Path], out: Path) -> Path:

@@ -259,6 +259,8 @@ class TrialFacts(Facts):
     runtime = Fact(str)
     outputs_not_compared = Fact(str)
     """Why no output of the device was compared with ours, where its tool gives none."""
+    not_controlled = Fact(str)
+    """What of a hosted phone is not under our control; None: the device is the user's own."""
     foreign_cores = Fact(float)
     """How many cores others kept busy meanwhile."""
     foreign_gpu_processes = Fact(int)

@@ -37,6 +37,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "tensorrt_rtx": "trt-rtx",
     "transformers": "baselines",
     "adbutils": "adb",
+    "qai_hub": "qai-hub",
     "pycocotools": "eval",
     "torchmetrics": "eval",
     "distributed": "fleet",

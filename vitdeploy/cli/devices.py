@@ -56,7 +56,9 @@ def devices_add_command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name from now on: small letters, digits, dashes.")],
     ssh: Annotated[str | None, typer.Option(metavar="USER@HOST[:PORT]", help="A board or server over SSH.")] = None,
     adb: Annotated[str | None, typer.Option(metavar="SERIAL", help="A phone, as `adb devices` names it.")] = None,
-    hub: Annotated[str | None, typer.Option(metavar="NAME", help="A hosted phone; not built in this version.")] = None,
+    hub: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A hosted phone of Qualcomm AI Hub (docs/phones.md).")
+    ] = None,
     from_device: Annotated[
         str | None,
         typer.Option(
@@ -82,6 +84,7 @@ def devices_add_command(
     Examples:
         vitdeploy devices add my-orin --ssh me@192.168.1.20 --from orin
         vitdeploy devices add my-phone --adb R58M123ABC
+        vitdeploy devices add hosted-8gen1 --hub snapdragon-8gen1
     """
     from vitdeploy.api import device_add
 

@@ -7,6 +7,7 @@ from vitdeploy.catalog import fact_table
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import Compute, Cpu
 from vitdeploy.devices import computer_facts, inventory, phone_state, probe_cpu
+from vitdeploy.devices.hosted import HostedConnection
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, ToolchainFailed
 from vitdeploy.processes import child_reply
@@ -36,7 +37,7 @@ def read_facts(device: Device, link: Connection) -> DeviceFacts:
     Raises:
         DeviceError: it does not answer, or is another machine than its file says.
     """
-    facts = phone_state.phone_facts(link) if device.link == "adb" else _of_computer(device, link)
+    facts = _facts_behind(device, link)
     if (name := mismatch(facts, device.facts)) is not None:
         phone = f"; it is the wrong phone: {facts.phone}, {facts.cpu}" if device.link == "adb" else ""
         raise DeviceError(
@@ -70,7 +71,7 @@ def compute_of(target: str, device: Device, facts: DeviceFacts) -> Compute:
 
     The kind of host memory (`workload.MEMORY`), the probe and the runtime's device follow from it.
     """
-    if device.link == "adb":
+    if device.link in ("adb", "hub"):
         return "phone"
     return "cuda" if target.startswith(ON_A_GPU) and facts.compute_capability is not None else "cpu"
 
@@ -85,6 +86,12 @@ def probe_of(compute: Compute, facts: DeviceFacts) -> str:
 def stable_facts(device: Device, facts: DeviceFacts) -> dict[str, Any]:
     """What a run says of its device: what stays the same while nobody changes it."""
     return {DeviceFacts.title.name: device.title, DeviceFacts.link.name: device.link, **facts.stable()}
+
+
+def _facts_behind(device: Device, link: Connection) -> DeviceFacts:
+    if isinstance(link, HostedConnection):
+        return link.facts()
+    return phone_state.phone_facts(link) if device.link == "adb" else _of_computer(device, link)
 
 
 def _of_computer(device: Device, link: Connection) -> DeviceFacts:

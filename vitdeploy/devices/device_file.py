@@ -12,7 +12,7 @@ from vitdeploy.processes.device_words import one_line
 COMMENTS: Final[Mapping[str, str]] = {
     "title": "in tables and reports",
     "link": "how it is reached",
-    "host": "address, or serial number of a phone",
+    "host": "address, serial number of a phone, or name of a hosted one",
     "user": "account there",
     "port": "of its SSH server",
     "python": "interpreter there",
@@ -31,6 +31,7 @@ COMMENTS: Final[Mapping[str, str]] = {
 IDENTITY: Final[Mapping[Link, Sequence[Fact[Any]]]] = {
     "ssh": (DeviceFacts.board, DeviceFacts.gpu, DeviceFacts.compute_capability, DeviceFacts.machine),
     "adb": (DeviceFacts.phone, DeviceFacts.soc_model, DeviceFacts.cores),
+    "hub": (DeviceFacts.phone, DeviceFacts.soc_model),
 }
 """Link → facts that tell a machine from another one, whatever its state, its system and its packages are."""
 
@@ -56,7 +57,7 @@ _ANYWHERE: Final = ("onnx-fp32", "torch-fp32", "torch-fp16")
 
 def targets_for(facts: DeviceFacts, link: Link) -> tuple[str, ...]:
     """Targets that a machine can run, from what it is; what is installed there may change."""
-    if link == "adb":
+    if link in ("adb", "hub"):
         return ("tflite-fp32",)
     if facts.compute_capability is None:
         return ("onnx-fp32", "tflite-fp32", "torch-fp32")

@@ -11,6 +11,7 @@ from vitdeploy.artifacts.engine_binding import OLDEST_TENSORRT
 from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.fact_table import NOT_VISIBLE, DeviceFacts, Fact, listed
 from vitdeploy.catalog.spec import Target
+from vitdeploy.devices import hosted
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import VitdeployError
 
@@ -202,6 +203,9 @@ def of_device(device: Device, facts: DeviceFacts) -> list[Finding]:
     """What the facts of a device behind a link mean for what its file says that it is for."""
     if device.link == "adb":
         return [*phone_findings(facts), tool_finding(device)]
+    if device.link == "hub":
+        seen = _shown(facts, DeviceFacts.phone, DeviceFacts.os, DeviceFacts.cpu)
+        return [*seen, Finding("control", hosted.NOT_CONTROLLED, "note", "Use a phone of your own for a verdict.")]
     login = f"{device.user}@{device.host}" if device.user else device.host
     return [
         *ssh_findings(facts, address=login, targets=device.targets, trtexec=device.trtexec),

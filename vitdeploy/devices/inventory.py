@@ -5,6 +5,7 @@ later file of the same name is merged over the earlier one, key by key, and that
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +16,32 @@ import msgspec
 from vitdeploy import documents
 from vitdeploy.catalog import packages, registry
 from vitdeploy.catalog.fact_table import DeviceFacts
-from vitdeploy.errors import DeviceError, UnreadableFile, unknown_name
+from vitdeploy.errors import DeviceError, UnreadableFile, UsageError, unknown_name
 from vitdeploy.processes.connection import Connection
 from vitdeploy.processes.local import LocalConnection
 
-Link = Literal["local", "ssh", "adb"]
+Link = Literal["local", "ssh", "adb", "hub"]
 Threads = Literal["physical-cores", "big-cores"] | Annotated[int, msgspec.Meta(ge=1)]
 
 LINKS: Final[Mapping[str, str]] = {
     "local": "vitdeploy.devices.inventory:open_local",
     "ssh": "vitdeploy.devices.over_ssh:open_connection",
     "adb": "vitdeploy.devices.over_adb:open_connection",
+    "hub": "vitdeploy.devices.over_hub:open_connection",
 }
 """Link → what opens it."""
 
+NEEDED: Final[Mapping[str, str]] = {"adb": "adbutils", "hub": "qai_hub"}
+"""Link → the package that it needs here."""
+
 SHIPPED = Path(__file__).parent
+
+HUB = "hub:"
+"""How the names of hosted phones begin; they have no device file."""
+
+HUB_THREADS = 4
+"""Default of ``--threads`` on a hosted phone, whose cores are not told. Source: a choice; Snapdragons have four big
+or middle cores."""
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -218,17 +230,40 @@ def devices() -> Mapping[str, Device]:
 
 
 def find(name: str) -> Device:
-    """The device of that name; an unknown one is a `UsageError` with the nearest ones."""
+    """The device of that name, or a hosted phone; an unknown one is a `UsageError` with the nearest ones."""
+    if name.startswith(HUB):
+        return hosted(name)
     by_name = devices()
     if name not in by_name:
         raise unknown_name("device", name, by_name, "vitdeploy devices")
     return by_name[name]
 
 
+def hosted(name: str) -> Device:
+    """The hosted phone ``hub:NAME``: NAME is its chipset, ``snapdragon-8gen1``, or the phone, ``samsung-galaxy-s23``.
+
+    Raises:
+        UsageError: no name, or one that cannot be.
+    """
+    wanted = name.removeprefix(HUB)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._+-]{0,100}", wanted):
+        raise UsageError(f"{name!r} names no hosted phone", "Name it as hub:snapdragon-8gen1.")
+    return Device(
+        name=name,
+        title=f"{wanted}, hosted by Qualcomm AI Hub",
+        link="hub",
+        host=wanted,
+        targets=("tflite-fp32",),
+        threads=HUB_THREADS,
+    )
+
+
 def unreachable(device: Device) -> str | None:
     """Why the device cannot be reached as it is configured; None when nothing stands against it."""
     if device.link == "ssh" and not device.host:
         return "it is not configured: its file names no host"
+    if device.link == "hub" and not device.host:
+        return "it is not configured: its file names no hosted phone"
     if device.link == "adb" and not device.benchmark_model:
         return "it is not configured: its file names no benchmark_model"
     return None
@@ -238,6 +273,7 @@ def unreachable_error(device: Device, why_not: str) -> DeviceError:
     """The error for a device that cannot be reached, with the line to write."""
     variable = environment_variable(device.name, "host")
     hints = {
+        "hub": f'Write `host = "snapdragon-8gen1"` into ./devices/{device.name}.toml.',
         "ssh": f'Set {variable}, or write `host = "ADDRESS"` into ./devices/{device.name}.toml.',
         "adb": f'Write `benchmark_model = "PATH"` into ./devices/{device.name}.toml, as docs/phones.md says.',
     }
@@ -267,8 +303,8 @@ def connect(device: Device, *, limit_s: float | None = None) -> Connection:
 
 def open_link(device: Device, *, limit_s: float | None = None) -> Connection:
     """Open the link as `connect` does, to a device whose file may lack what a measurement needs."""
-    if device.link == "adb":
-        packages.require(("adbutils",))
+    if (package := NEEDED.get(device.link)) is not None:
+        packages.require((package,))
     connection: Connection = registry.load(LINKS[device.link])(device, limit_s=limit_s)
     return connection
 

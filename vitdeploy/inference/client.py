@@ -18,10 +18,11 @@ from vitdeploy.catalog import registry
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.spec import Compute
 from vitdeploy.devices import device_facts
+from vitdeploy.devices.hosted import HostedConnection
 from vitdeploy.devices.inventory import Device
 from vitdeploy.devices.phone import prepared_phone
 from vitdeploy.errors import Impossible
-from vitdeploy.inference import phone_client, worker
+from vitdeploy.inference import hub_client, phone_client, worker
 from vitdeploy.processes import child_reply
 from vitdeploy.processes.connection import Connection
 
@@ -60,6 +61,8 @@ def inference_on(
         log: what a failed process said is appended to it.
         on_facts: told what ran the artifact, in the runtime's own words.
     """
+    if isinstance(link, HostedConnection):
+        return hub_client.inference_on_hub(link, threads=threads, on_facts=on_facts)
     if device.link == "adb":
         phone = prepared_phone.prepare_phone(device, link, facts)
         return phone_client.inference_on_phone(phone, threads=threads, log=log, on_facts=on_facts)

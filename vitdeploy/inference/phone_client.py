@@ -58,7 +58,7 @@ def _answer(
     plain: dict[str, Any] = msgspec.to_builtins(manifest)
     specs, described = tensors_of(plain["inputs"]), tensors_of(plain["outputs"])
     preprocessing = manifest.preprocessing or described_model.spec_of(manifest).preprocessing
-    arrays = {spec.name: _array(feed[spec.name], spec, preprocessing) for spec in specs}
+    arrays = {spec.name: as_input(feed[spec.name], spec, preprocessing) for spec in specs}
     files = prepared_phone.write_inputs(specs, arrays, folder)
     with prepared_phone.inputs_on(phone, graph, specs, files, threads=threads) as request:
         argv = benchmark_model.timing_command(request, min_time_s=0, runs=1, warmup_s=0)
@@ -68,16 +68,17 @@ def _answer(
             raise child_reply.failure("benchmark_model", result, log)
         link.pull(request.output_file, folder / "output")
     outputs = prepared_phone.read_outputs(folder / "output", described)
-    picture = any(_is_picture(value) for value in feed.values())  # its outputs lose the batch's axis, as of the worker
+    picture = any(is_picture(value) for value in feed.values())  # its outputs lose the batch's axis, as of the worker
     return {spec.name: array[0] if picture else array for spec, array in zip(described, outputs, strict=True)}
 
 
-def _array(value: NDArray[Any], spec: TensorSpec, preprocessing: Preprocessing) -> NDArray[Any]:
+def as_input(value: NDArray[Any], spec: TensorSpec, preprocessing: Preprocessing) -> NDArray[Any]:
     """An input as the file takes it; a picture fills the batch."""
-    if _is_picture(value):
+    if is_picture(value):
         value = np.stack([worker.normalized(value, spec, preprocessing)] * spec.shape[0])
     return np.ascontiguousarray(value.astype(spec.dtype, copy=False))
 
 
-def _is_picture(value: NDArray[Any]) -> bool:
+def is_picture(value: NDArray[Any]) -> bool:
+    """Whether an input is a picture, to be prepared as the model wants it."""
     return value.dtype == np.uint8 and value.ndim == 3

@@ -69,7 +69,7 @@ def devices_add(
         name: its name from now on.
         ssh: ``USER@HOST[:PORT]``, a board or server.
         adb: the serial number of a phone.
-        hub: a hosted phone; not built in this version.
+        hub: a hosted phone of Qualcomm AI Hub, ``snapdragon-8gen1``.
         from_: the device whose targets and settings it has.
         python: the interpreter there; None: ``python3``.
         benchmark_model: the measuring tool for a phone.

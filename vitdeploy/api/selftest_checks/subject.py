@@ -115,6 +115,8 @@ def targets_of(device: Device, facts: DeviceFacts) -> tuple[str, ...]:
     Raises:
         Impossible: the device has none of the packages that run one.
     """
+    if device.link == "hub":
+        raise Impossible("a hosted phone cannot be tested: it takes no command of ours", "Test a phone of your own.")
     if device.link == "adb":
         return device.targets[:1]
     there = {**(facts.packages or {}), **({"tensorrt": "by trtexec"} if device.trtexec else {})}
