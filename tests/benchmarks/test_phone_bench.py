@@ -355,7 +355,9 @@ def test_the_compiled_model_tool_is_timed_and_the_row_says_what_it_cannot_show(
     with_inputs = msgspec.structs.replace(compiled, benchmark_model=str(TOOL))
     (tmp_path / "run.json").unlink()
     other = timed(tmp_path, with_inputs, trials=3, job=job)
-    assert "inputs" in comparison.differences(run, other)  # two tools are no comparison
+    assert comparison.differences(run, other) == ["inputs", "own_inputs"]  # two tools are no comparison
+    swept = msgspec.structs.replace(run, protocol=other.protocol)  # one protocol stands for many devices
+    assert comparison.differences(swept, other) == ["own_inputs"]
 
 
 @pytest.mark.parametrize(

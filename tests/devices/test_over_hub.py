@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.doubles import artifacts, qai_hub_double
-from vitdeploy.api import device_add, doctor
+from vitdeploy.api import device_add, doctor, report
 from vitdeploy.api.device_add import AddRequest
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.trial.case_trials import Job
@@ -86,6 +86,14 @@ def test_a_hosted_phone_is_never_compared_with_another_device(tmp_path: Path):
     facts = {**ours.device.facts, "link": "adb"}
     own = msgspec.structs.replace(ours, device=msgspec.structs.replace(ours.device, facts=facts))
     assert "link" in comparison.differences(ours, own)  # even by a device file of the same name
+    paths = [tmp_path / "hosted.json", tmp_path / "own.json"]
+    facts = {**other.device.facts, "link": "adb"}
+    record.save(ours, paths[0])
+    record.save(msgspec.structs.replace(other, device=msgspec.structs.replace(other.device, facts=facts)), paths[1])
+    assert "hub:snapdragon-8gen1" in report.report(paths[:1]).text
+    for runs, baseline in ((paths, None), (paths[:1], paths[1])):
+        with pytest.raises(Impossible, match="stand in no table with others"):
+            report.report(runs, baseline=baseline)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vitdeploy.catalog.fact_table import DeviceFacts
+from vitdeploy.catalog.fact_table import DeviceFacts, TrialFacts
 from vitdeploy.errors import Inconclusive, NothingToCompare, Regression, UnreadableFile
 from vitdeploy.results import consistency, verdict
 from vitdeploy.results.record import Attribution, Run
@@ -190,6 +190,12 @@ def _protocol(run: Run) -> dict[str, Any]:
         "device": run.device.name,
         "min_time_s": run.protocol.min_time_s,
         "inputs": run.protocol.inputs,
+        # A phone's tool with inputs of its own: the protocol of a sweep, which is that of all devices, does not say it.
+        "own_inputs": any(
+            TrialFacts(trial.facts).outputs_not_compared is not None
+            for result in run.results
+            for trial in result.trials
+        ),
         "sustained_s": run.protocol.sustained_s,
         "priority": run.protocol.priority,
         # Threads that stop spinning between turns, and caches that others have used, make other figures.
