@@ -64,12 +64,20 @@ class Shown:
         return f"{first.model} {first.target} {first.size[0]}x{first.size[1]}{more}"
 
     @property
+    def short(self) -> str:
+        """For the page's menu: ``efficientvit_seg_b0 onnx-fp32``."""
+        first = self.evaluation.subjects[0]
+        return f"{first.model.removesuffix(f'_{self.evaluation.dataset.name}')} {first.target}"
+
+    @property
     def weights(self) -> str:
         """Where the parameters come from."""
         subject = self.evaluation.subjects[0]
         checkpoint = _checkpoint_of(subject)
-        own = subject.weights if subject.name is None else f"{subject.name} ({subject.weights})"
-        return checkpoint.words if checkpoint else own
+        if checkpoint is not None:
+            return checkpoint.words
+        words = checkpoint_identity.weights_words(subject.weights)
+        return words if subject.name is None else f"{subject.name} ({words})"
 
     @property
     def published(self) -> PublishedOfWeights | None:
@@ -86,13 +94,15 @@ class Shown:
 
     @property
     def drop(self) -> str:
-        """``+0.012 [−0.003 … +0.031]``."""
+        """``+0.012``."""
         figure = self.headline
-        if figure is None or figure.drop is None:
-            return units.MISSING
-        if figure.drop_ci95 is None:
-            return f"{figure.drop:+.3f}"
-        return f"{figure.drop:+.3f} [{figure.drop_ci95[0]:+.3f} … {figure.drop_ci95[1]:+.3f}]"
+        return units.MISSING if figure is None or figure.drop is None else f"{figure.drop:+.3f}"
+
+    @property
+    def drop_interval(self) -> str:
+        """``-0.003 … +0.031``; empty where there is none."""
+        bounds = None if self.headline is None else self.headline.drop_ci95
+        return "" if bounds is None else f"{bounds[0]:+.3f} … {bounds[1]:+.3f}"
 
 
 def published_of(evaluation: Evaluation) -> PublishedOfWeights | None:

@@ -65,7 +65,7 @@ def _lead(study: Study) -> list[str]:
         last = next((point for point in reversed(series.points) if point.speedup), None)
         if last is not None and last.speedup is not None:
             side = "×".join(map(str, last.size))
-            lines.append(f"{series.name}: {study_words.ratio(last.speedup)} times faster at {side}")
+            lines.append(f"{series.name}: {study_words.ratio(last.speedup)} times as fast at {side}")
     return lines
 
 

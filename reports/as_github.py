@@ -166,7 +166,8 @@ def _sentence(report: Report) -> str:
         if row.change is not None:
             counts[row.change.verdict] = counts.get(row.change.verdict, 0) + 1
     verdicts = ", ".join(f"**{count} {verdict}**" for verdict, count in sorted(counts.items())) or "not compared"
-    return f"{report.tally.quotable} of {report.tally.cases} cases have a valid figure; {verdicts}."
+    cases = "cases have" if report.tally.cases != 1 else "case has"
+    return f"{report.tally.quotable} of {report.tally.cases} {cases} a valid figure; {verdicts}."
 
 
 def _line(row: ReportRow) -> str:

@@ -26,7 +26,7 @@ def render(reproduction: Reproduction) -> bytes:
     reproduction = shown_text.cleaned(reproduction)
     return study_page.render(
         title=reproduction.table.title,
-        lead=[_short(answer) for answer in reproduction.answers if answer.measured and answer.claim.column][:4],
+        lead=_lead(reproduction),
         panels=[
             Panel(
                 id="claims",
@@ -59,9 +59,17 @@ def render(reproduction: Reproduction) -> bytes:
     )
 
 
-def _short(answer: ClaimOutcome) -> str:
-    published = "" if answer.published is None else f", published {answer.published:.3g}"
-    return f"{answer.claim.slow} ÷ {answer.claim.fast}: {study_words.ratio(answer.measured)}{published}"
+def _lead(reproduction: Reproduction) -> list[str]:
+    """The first claims that were measured; where two are of one pair, with the device that each is of."""
+    answers = [answer for answer in reproduction.answers if answer.measured and answer.claim.column][:4]
+    pairs = [(answer.claim.slow, answer.claim.fast) for answer in answers]
+    lines: list[str] = []
+    for pair, answer in zip(pairs, answers, strict=True):
+        published = "" if answer.published is None else f", published {answer.published:.3g}"
+        if published and pairs.count(pair) > 1:
+            published += f" ({reproduction.table.columns[answer.claim.column or ''].device.split(',')[0]})"
+        lines.append(f"{pair[0]} ÷ {pair[1]}: {study_words.ratio(answer.measured)}{published}")
+    return lines
 
 
 def _claims(reproduction: Reproduction) -> PageTable:

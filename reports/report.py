@@ -352,7 +352,9 @@ def _warnings(runs: Sequence[Run], rows: Sequence[ReportRow], baseline: Run | No
     remarks = Counter(reason.code for result in results if result.status == "valid" for reason in result.reasons)
     if remarks:
         codes = ", ".join(f"{code} in {count}" for code, count in sorted(remarks.items()))
-        yield f"Some of the {len(results) - bad} figures carry a remark, told below the tables: {codes}."
+        figures = len(results) - bad
+        subject = "The figure carries" if figures == 1 else f"Some of the {figures} figures carry"
+        yield f"{subject} a remark, told below the tables: {codes}."
     if any(run.vitdeploy.dirty for run in runs):
         yield "Measured by a vitdeploy with uncommitted changes."
     if any(origins.facts(run).throttle == NOT_VISIBLE for run in runs):

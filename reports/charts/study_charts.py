@@ -111,11 +111,17 @@ def claims(reproduction: Reproduction) -> Specification | None:
     y = alt.Y("claim:N", sort=labels, title=None, axis=None, scale=alt.Scale(paddingInner=0, paddingOuter=0))
     base = chart_of(values).encode(y=y)
     tips = tooltips(claim="pair", words="claim", said="measured")
+
+    def names(style: str) -> Any:
+        text = base.mark_text(style=style, align="left", baseline="middle", yOffset=-9)
+        return text.encode(x=alt.value(0), text="claim:N")
+
     layers = [
         reference_line(1, x=alt.X("at:Q", scale=log_scale(across))),
         base.mark_rule(style="ink", strokeWidth=3, strokeCap="round", yOffset=7).encode(x="low:Q", x2="high:Q"),
         dots(base, 90, opacity=1, yOffset=7).encode(x=x, tooltip=tips),
-        base.mark_text(style="ink", align="left", baseline="middle", yOffset=-9).encode(x=alt.value(0), text="claim:N"),
+        names("halo"),  # the names lie on the lines of the grid
+        names("ink"),
         *_diamonds(published, alt.X("ratio:Q", scale=log_scale(across)), y, offset=7),
     ]
     return finished(alt.layer(*layers).properties(height=alt.Step(42)))

@@ -75,6 +75,8 @@ def theme(*, dark: bool) -> Mapping[str, Any]:
         },
         "style": {
             "ink": {"color": ink, "fontSize": 11.5},
+            # Behind text that lies on lines: strokes of the paper's color.
+            "halo": {"color": paper, "stroke": paper, "strokeWidth": 5, "strokeJoin": "round", "fontSize": 11.5},
             "soft": {"color": soft, "fontSize": 11},
             "faint": {"color": soft, "strokeWidth": 1, "strokeOpacity": 0.5, "strokeDash": [2, 4]},
             "zero": {"color": soft, "strokeOpacity": 0.7},

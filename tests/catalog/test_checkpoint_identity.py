@@ -54,5 +54,5 @@ def test_any_other_file_is_nothing_known():
 def test_the_weights_of_a_variant_are_told_by_their_title():
     words = checkpoint_identity.weights_words(f"sha256:{SEG_B0}")
     assert words == "official, EfficientViT-Seg-B0 Cityscapes, Apache-2.0 (sha256:923d6fdd5e93…)"
-    assert checkpoint_identity.weights_words("random:0") == "random:0"
+    assert checkpoint_identity.weights_words("random:0") == "random weights (seed 0)"
     assert checkpoint_identity.weights_words(f"sha256:{OTHER}") == f"sha256:{OTHER}"

@@ -52,7 +52,10 @@ def of_weights(weights: str) -> Checkpoint | None:
 
 
 def weights_words(weights: str) -> str:
-    """A variant's weights for people: the checkpoint that they are, else as they are."""
+    """A variant's weights for people: random ones with their seed, the checkpoint that they are, else as they are."""
+    source, _, seed = weights.partition(":")
+    if source == "random":
+        return f"random weights (seed {seed})"
     official = of_weights(weights)
     return f"{official.words} ({weights[: len(FROM_FILE) + _SHOWN_DIGITS]}…)" if official else weights
 

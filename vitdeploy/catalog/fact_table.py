@@ -190,7 +190,7 @@ class DeviceFacts(Facts):
     """How many of each kind, slowest first: ``4+3+1``."""
     cores_big = Fact(int, "phone")
     cpuset = Fact(str, "phone")
-    disk_free_bytes = Fact(int, "computer", kind="state", unit="bytes")
+    disk_free_bytes = Fact(int, "computer", kind="state", unit="bytes", label="disk free")
     driver = Fact(str, "nvidia-smi")
     gpu = Fact(str, "driver", "nvidia-smi", "jetson")
     gpu_clock_max_hz = Fact(int, "nvidia-smi", "jetson", unit="Hz")

@@ -89,9 +89,13 @@ def exported_models(name: str, size: Size | None = None) -> tuple[ModelSpec, ...
 
 
 def notes(names: Iterable[str]) -> list[str]:
-    """What has to be said wherever figures of these models stand, a sentence each: whose design it is, and the like."""
-    specs = ((name, models().get(name)) for name in dict.fromkeys(names))
-    return [f"{name}: {spec.note}." for name, spec in specs if spec is not None and spec.note is not None]
+    """What has to be said wherever figures of these models stand, once: whose design it is, and the like."""
+    by_note: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        spec = models().get(name)
+        if spec is not None and spec.note is not None:
+            by_note.setdefault(spec.note, []).append(name)
+    return [f"{', '.join(named)}: {note}." for note, named in by_note.items()]
 
 
 def find_target(name: str) -> Target:

@@ -215,8 +215,10 @@ def result_cells(results: "Sequence[Result]") -> list[dict[str, str]]:
 
 def result_notes(results: "Sequence[Result]") -> list[str]:
     """What must be said of these figures: random or official weights, and the notes of their models."""
+    from vitdeploy.catalog import checkpoint_identity
     from vitdeploy.reports import official_weights
 
     weights = sorted({result.case.weights for result in results if result.case.weights.startswith("random")})
-    random = [f"Weights are {' and '.join(weights)}: the times are real, the outputs mean nothing."]
+    words = " and ".join(map(checkpoint_identity.weights_words, weights))
+    random = [f"{words.capitalize()}: the times are real, the outputs mean nothing."]
     return [*(random if weights else []), *official_weights.notes(results), *console.model_notes(results)]
