@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.doubles import artifacts, qai_hub_double
-from vitdeploy.api import device_add, doctor, report
+from vitdeploy.api import device_add, device_details, doctor, report
 from vitdeploy.api.device_add import AddRequest
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.trial.case_trials import Job
@@ -174,6 +174,11 @@ def test_a_hosted_phone_gets_a_device_file_and_the_doctor_says_what_is_not_contr
     device = inventory.find("hosted")
     assert (device.link, device.host, device.threads) == ("hub", "snapdragon-8gen1", inventory.HUB_THREADS)
     assert device.targets == ("tflite-fp32",)
+    shown = device_details.device_details("hub:snapdragon-8gen1")
+    assert (shown.not_configured, [target.needs for target in shown.targets]) == (
+        None,
+        ["an account of Qualcomm AI Hub"],
+    )
     assert added.device.facts == {"phone": "Samsung Galaxy S22 5G", "soc_model": "snapdragon-8gen1"}
     found = {finding.what: finding.found for finding in doctor.doctor("hosted")}
     assert found["control"].startswith("clocks, cores, cooling")

@@ -64,8 +64,9 @@ def device_details(name: str) -> DeviceDetails:
         UnreadableFile: a device file is not valid.
     """
     loaded = inventory.load()
-    device = entry("device", name, loaded.devices, "vitdeploy devices")
-    origins = loaded.origins[name]
+    named = inventory.hosted(name) if name.startswith(inventory.HUB) else None
+    device = named or entry("device", name, loaded.devices, "vitdeploy devices")
+    origins = loaded.origins.get(name, {})
     why_not = inventory.unreachable(device)
     return DeviceDetails(
         name=name,
