@@ -13,6 +13,7 @@ from PIL import Image
 
 from vitdeploy import documents
 from vitdeploy.errors import UnreadableFile
+from vitdeploy.images import photos
 
 MOST_SHARES = 4
 """Classes that a caption names; the picture's own legend has more."""
@@ -98,4 +99,6 @@ def _jpeg(path: Path) -> tuple[bytes, int]:
             small.save(stream, "JPEG", quality=QUALITY)
             return stream.getvalue(), small.width
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnreadableFile(f"the picture {path} cannot be read: {error}", "Run `vitdeploy predict` again.") from error
+        raise UnreadableFile(
+            f"the picture {path} cannot be read: {photos.why(error)}", "Run `vitdeploy predict` again."
+        ) from error

@@ -107,3 +107,10 @@ def test_a_model_file_that_became_a_pipe_is_refused(folder: Path, capsys: pytest
     os.mkfifo(made.file)
     assert main(["check", "made"]) == 9
     assert "named pipe" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_picture_is_named_and_nothing_of_ours(folder: Path, capsys: pytest.CaptureFixture[str]):
+    eval_sets.nearest_color(folder / "seg", "efficientvit_seg_b0_cityscapes", size=(64, 128), classes=19)
+    (folder / "page.html").write_text("<html>")
+    assert main(["predict", "seg", "page.html"]) == 9
+    assert "page.html is not a readable image: its format is not known" in capsys.readouterr().err

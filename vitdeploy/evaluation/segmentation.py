@@ -98,7 +98,7 @@ def label_map(path: Path) -> Labels:
         with documents.open_file(path) as stream, Image.open(stream) as image:
             values: NDArray[Any] = np.asarray(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableFile(f"{path} is not a readable label map: {error}", "Unpack it again.") from error
+        raise UnreadableFile(f"{path} is not a readable label map: {photos.why(error)}", "Unpack it again.") from error
     if values.ndim != 2 or values.dtype.kind not in "ui" or (values.size and int(values.max()) > 255):
         raise UnreadableFile(f"{path} is no label map: {values.dtype} {values.shape}", "Unpack it again.")
     return values.astype(np.uint8)

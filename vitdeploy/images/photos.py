@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vitdeploy import documents
 from vitdeploy.catalog import packages
@@ -122,7 +122,12 @@ def read(path: Path, *, upright: bool = False) -> Photo:
             f"{path} has more than {LARGEST_PIXELS} pixels", "Give a smaller image, or a part of this one."
         ) from error
     except (OSError, SyntaxError, ValueError, MemoryError, struct.error) as error:
-        raise UnreadableFile(f"{path} is not a readable image: {error}", "Use a PNG or JPEG file.") from error
+        raise UnreadableFile(f"{path} is not a readable image: {why(error)}", "Use a PNG or JPEG file.") from error
+
+
+def why(error: BaseException) -> str:
+    """Why Pillow could not read a file; its own words for an unknown format name the stream."""
+    return "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _as_rgb(image: Image.Image, form: str | None, path: Path) -> Photo:
