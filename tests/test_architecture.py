@@ -32,7 +32,8 @@ LAYERS = (
 HEAVY = frozenset(
     "torch onnx onnxruntime onnxscript onnx_ir tensorflow tensorrt tensorrt_rtx pycuda cuda transformers altair "
     "vl_convert pandas jinja2 skimage distributed dask adbutils pynvml litert_torch ai_edge_litert safetensors "
-    "onnx2tf torchmetrics pycocotools huggingface_hub requests tqdm qai_hub".split()
+    "onnx2tf torchmetrics pycocotools huggingface_hub requests tqdm qai_hub "
+    "openvino executorch".split()
 )
 LEAF_PREFIXES = ("to_", "probe_", "as_", "on_", "over_", "by_")
 LEAF_FOLDERS = (

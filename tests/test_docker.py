@@ -15,7 +15,7 @@ else:
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 IMAGES = ("cpu", "jetson", "tflite", "trt")
-APART = {"all", "dev", "qai-hub"}
+APART = {"all", "dev", "qai-hub", "rivals"}
 """Extras that are in no image, as docker/README.md says."""
 BROUGHT = {"trt": {"tensorrt"}}
 """Extra → what the base of its image brings."""

@@ -23,15 +23,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import onnx
 import onnxruntime as ort
 import torch
 
 from vitdeploy import units
-from vitdeploy.artifacts.manifest import Artifact
-from vitdeploy.benchmarks.studies import command_line, files_by_turns, paired_times
+from vitdeploy.benchmarks.studies import command_line, files_by_turns, onnx_files, paired_times
 from vitdeploy.benchmarks.studies.command_line import (
     LeftOut,
     each_model,
@@ -43,13 +40,11 @@ from vitdeploy.benchmarks.studies.command_line import (
     with_errors,
 )
 from vitdeploy.benchmarks.studies.paired_times import PairedTimes
-from vitdeploy.catalog import registry, rewrite_table
+from vitdeploy.catalog import registry
 from vitdeploy.catalog.spec import Attention, ModelSpec, Size
-from vitdeploy.devices import computer_facts
 from vitdeploy.errors import Impossible, UsageError
 from vitdeploy.results import stats
 
-TARGET = "onnx-fp32"
 HALF_TARGET = "onnx-fp16"
 
 
@@ -77,15 +72,14 @@ def duels(
     with tempfile.TemporaryDirectory(prefix="vitdeploy-export-speed-") as place:
         folder = Path(place)
         module = registry.load("vitdeploy.models.create:create")(spec, attention=attention)
-        plain = folder / "plain" / "model.onnx"
-        plain.parent.mkdir()
-        registry.load("vitdeploy.exporters.to_onnx:plain")(module, torch.zeros(1, 3, *size), plain)
-        names = rewrite_table.fitting(registry.find_target(TARGET).rewrites, computer_facts.vector_instructions())
-        ours = _export(module, spec, size, names, folder / "ours")
+        plain = onnx_files.plain(module, size, folder / "plain")
+        names = onnx_files.fitting_rewrites()
+        ours = onnx_files.ours(module, spec, size, names, folder / "ours")
         if not each:
             yield _duel(plain, ours, spec, size, "all rewrites", pairs=pairs, threads=threads)
         for name in () if each is None else each or names:
-            without = _export(module, spec, size, [other for other in names if other != name], folder / name)
+            others = [other for other in names if other != name]
+            without = onnx_files.ours(module, spec, size, others, folder / name)
             if without.read_bytes() != ours.read_bytes():
                 yield _duel(without, ours, spec, size, f"{name} alone", pairs=pairs, threads=threads)
 
@@ -103,24 +97,10 @@ def half_duels(spec: ModelSpec, size: Size, attention: Attention, *, pairs: int,
 
 def _duel(first: Path, second: Path, spec: ModelSpec, size: Size, what: str, *, pairs: int, threads: int) -> Duel:
     """Both files by turns."""
-    files = {"without": _artifact(first, spec, size), "with": _artifact(second, spec, size)}
+    files = {"without": onnx_files.artifact(first, spec, size), "with": onnx_files.artifact(second, spec, size)}
     run = files_by_turns.timed(files, pairs=pairs, threads=threads)
     peaks = run.peak_bytes("without"), run.peak_bytes("with")
     return Duel(model=spec.name, size=size, what=what, times=run.compared("without", "with"), peak_bytes=peaks)
-
-
-def _artifact(file: Path, spec: ModelSpec, size: Size) -> Artifact:
-    """The plain export calls its input after the module's argument."""
-    graph = onnx.load(str(file), load_external_data=False).graph
-    tensor = registry.load("vitdeploy.exporters.to_onnx:tensor")
-    sides = {"inputs": list(map(tensor, graph.input)), "outputs": list(map(tensor, graph.output))}
-    return files_by_turns.artifact_of(file, registry.variant_of(spec, TARGET, size=size), spec, **sides)
-
-
-def _export(module: torch.nn.Module, spec: ModelSpec, size: Size, names: Sequence[str], folder: Path) -> Path:
-    folder.mkdir()
-    job = _job(spec, TARGET, size, names, folder)
-    return folder / registry.load("vitdeploy.exporters.to_onnx:make")(module, spec, job).file
 
 
 def _widened(
@@ -128,20 +108,12 @@ def _widened(
 ) -> tuple[Path, tuple[str, ...]]:
     """The graph of `HALF_TARGET` before its tensors are halved, and the rewrites that found something to change."""
     to_onnx = registry.load("vitdeploy.exporters.to_onnx")
-    job = _job(spec, HALF_TARGET, size, names, folder)
+    job = onnx_files.step_job(spec, HALF_TARGET, size, names, folder)
     graph, applied = registry.load("vitdeploy.exporters.to_onnx_fp16:widened")(module, spec, job)
     to_onnx.strip(graph)
     folder.mkdir()
     to_onnx.save(graph, folder)
     return folder / to_onnx.FILE, applied
-
-
-def _job(spec: ModelSpec, target: str, size: Size, names: Sequence[str], folder: Path) -> Any:
-    return registry.load("vitdeploy.exporters.job:StepJob")(
-        variant=registry.variant_of(spec, target, size=size),
-        rewrites=tuple(names),
-        folder=folder,
-    )
 
 
 def _print(rows: Sequence[Duel], threads: int, pairs: int, attention: str) -> None:
@@ -180,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="REWRITE",
         help="also the cost of leaving each rewrite out; only that, of those that are named",
     )
-    parser.add_argument("--target", default=TARGET, choices=(TARGET, HALF_TARGET))
+    parser.add_argument("--target", default=onnx_files.TARGET, choices=(onnx_files.TARGET, HALF_TARGET))
     options = parser.parse_args(arguments)
     if options.pairs < stats.FEWEST_FOR_INTERVAL:
         raise UsageError(f"--pairs {options.pairs} gives no interval", f"Use {stats.FEWEST_FOR_INTERVAL} or more.")

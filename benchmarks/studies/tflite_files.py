@@ -61,6 +61,16 @@ def plain(spec: ModelSpec, size: Size, attention: Attention, folder: Path, *, co
     return _file(_plain, spec, size, attention, converter, folder)
 
 
+def make_bilinear(module: nn.Module) -> None:
+    """Make cubic enlargements of a module bilinear, in place."""
+
+    def bilinear(name: str, part: nn.Module) -> nn.Module | None:
+        del name
+        return Bilinear(part.factor) if isinstance(part, Upsample) else None
+
+    registry.load("vitdeploy.exporters.rewrites.modules:replace_modules")(module, bilinear)
+
+
 def plain_by(converter: str) -> tuple[str, ...]:
     """The converters whose plain files are made; litert-torch is left out, and that is said, where it is not here.
 
@@ -106,12 +116,7 @@ def _ours(module: nn.Module, spec: ModelSpec, size: Size, converter: str, place:
 
 def _plain(module: nn.Module, spec: ModelSpec, size: Size, converter: str, place: Path) -> Path:
     """What everybody gets: the converter's file of the module as it is, but for the cubic resize."""
-
-    def bilinear(name: str, part: nn.Module) -> nn.Module | None:
-        del name
-        return Bilinear(part.factor) if isinstance(part, Upsample) else None
-
-    registry.load("vitdeploy.exporters.rewrites.modules:replace_modules")(module, bilinear)
+    make_bilinear(module)
     image, file = torch.zeros(1, 3, *size), place / "plain.tflite"
     convert = registry.load("vitdeploy.exporters.tflite.convert")
     if converter == "onnx2tf":

@@ -40,6 +40,8 @@ EXTRAS: Final[Mapping[str, str]] = {
     "qai_hub": "qai-hub",
     "pycocotools": "eval",
     "torchmetrics": "eval",
+    "openvino": "rivals",
+    "executorch.runtime": "rivals",
     "distributed": "fleet",
     "huggingface_hub": "hub",
     "requests": "hub",
