@@ -394,7 +394,7 @@ def test_every_cuda_binding_is_held_against_its_bytes_and_the_hosts_clock(
         bindings=("vitdeploy.runtimes.on_cuda_python", "vitdeploy.runtimes.on_nothing"), size_bytes=4096, repeats=3
     )
     for name in job.bindings:
-        sys.modules.pop(name, None)
+        monkeypatch.delitem(sys.modules, name, raising=False)
     there, missing = cuda_bindings.run_job(job)
     assert there["same_bytes"]
     assert "on_nothing" in missing["missing"]

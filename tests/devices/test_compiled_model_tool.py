@@ -6,6 +6,9 @@ writes, so those are written here after its protocol buffers.
 
 # ruff: noqa: E501 - the lines are as they were printed
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.doubles import compiled_model_double as double
@@ -140,19 +143,28 @@ def test_memory_that_shrank_is_none():
     assert compiled_model_tool.parse_output(LINUX, result_of(memory_kb=-12), INFO).memory_mb == 0
 
 
+GOOGLES_WRITER = """
+import sys
+from ai_edge_litert import model_runtime_info_pb2 as schema
+details = schema.ModelRuntimeDetails()
+for subgraph_nodes in (3, 2):
+    subgraph = details.subgraphs.add(subgraph_id=0, name="main", execution_plan=[0, 3])
+    subgraph.edges.add(id=0, name="image", shape=[1, 224, 224, 3])
+    for node in range(subgraph_nodes):
+        subgraph.nodes.add(id=node, name="CONV_2D", type="3", inputs=[0, 1, 2], delegated_to_node_id=0)
+    delegate = subgraph.nodes.add(id=9, name="TfLiteXNNPackDelegate")
+    delegate.delegate_node_details.delegate_name = "TfLiteXNNPackDelegate"
+    subgraph.nodes.add(id=10, name="RESIZE_BILINEAR", type="23")
+sys.stdout.buffer.write(details.SerializeToString())
+"""
+
+
 def test_files_as_googles_own_code_writes_them_are_read():
-    pytest.importorskip("google.protobuf", reason="protobuf is not installed")
-    schema = pytest.importorskip("ai_edge_litert.model_runtime_info_pb2", reason="ai-edge-litert is not installed")
-    details = schema.ModelRuntimeDetails()
-    for subgraph_nodes in (3, 2):
-        subgraph = details.subgraphs.add(subgraph_id=0, name="main", execution_plan=[0, 3])
-        subgraph.edges.add(id=0, name="image", shape=[1, 224, 224, 3])
-        for node in range(subgraph_nodes):
-            subgraph.nodes.add(id=node, name="CONV_2D", type="3", inputs=[0, 1, 2], delegated_to_node_id=0)
-        delegate = subgraph.nodes.add(id=9, name="TfLiteXNNPackDelegate")
-        delegate.delegate_node_details.delegate_name = "TfLiteXNNPackDelegate"
-        subgraph.nodes.add(id=10, name="RESIZE_BILINEAR", type="23")
-    assert result_files.read_delegation(details.SerializeToString()).words == "5 of 7 nodes in 2 partitions"
+    for package in ("google.protobuf", "ai_edge_litert"):
+        pytest.importorskip(package, reason=f"{package} is not installed")
+    # In a process of its own: TensorFlow's library has messages of the same names.
+    written = subprocess.run([sys.executable, "-c", GOOGLES_WRITER], capture_output=True, check=True)
+    assert result_files.read_delegation(written.stdout).words == "5 of 7 nodes in 2 partitions"
 
 
 INTERPRETER_USAGE = """\

@@ -86,7 +86,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     """The name of a way, its double in place, and what the double holds."""
     runtime = board.here(monkeypatch)
     name = f"vitdeploy.runtimes.{request.param}"
-    sys.modules.pop(name, None)  # what is bound to another test's double
+    monkeypatch.delitem(sys.modules, name, raising=False)  # it may be bound to a double; others' comes back at the end
     module = importlib.import_module(name)
     if request.param == "on_cudart":
         kept = library(runtime)
