@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections import Counter
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,12 @@ def test_no_file_is_named_like_a_package_it_wraps():
     wrapped = {"onnx", "torch", "tensorrt", "tensorflow", "onnxruntime", "pycuda", "typer", "pandas", "altair", "dask"}
     names = {path.stem for path in map(Path, tracked()) if path.suffix == ".py"}
     assert not names & wrapped
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """pytest imports them by their bare names: the second one would not be collected."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_the_tools_look_at_the_real_folders():
