@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from vitdeploy.api.cases import BenchRequest
     from vitdeploy.api.compare import CompareRequest
     from vitdeploy.api.duel import DuelRequest
-    from vitdeploy.api.export import ExportRequest, create_model
+    from vitdeploy.api.export import create_model
+    from vitdeploy.api.export_request import ExportRequest
     from vitdeploy.api.predict import PredictRequest
     from vitdeploy.api.studies import StudyRequest
     from vitdeploy.errors import VitdeployError
@@ -86,7 +87,8 @@ _MODULES = {
     "api.cases": ("BenchRequest",),
     "api.compare": ("CompareRequest",),
     "api.duel": ("DuelRequest",),
-    "api.export": ("ExportRequest", "create_model"),
+    "api.export": ("create_model",),
+    "api.export_request": ("ExportRequest",),
     "api.predict": ("PredictRequest",),
     "api.studies": ("StudyRequest",),
     "errors": ("VitdeployError",),

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from vitdeploy.api import evaluate, export
-from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks.studies import command_line

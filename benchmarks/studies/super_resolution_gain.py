@@ -20,7 +20,7 @@ from typing import Final
 from PIL import Image
 
 from vitdeploy.api import export, predict
-from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.api.predict import PredictRequest
 from vitdeploy.artifacts.manifest import digest_of
 from vitdeploy.benchmarks.studies import command_line

@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from vitdeploy.api.cases import BenchRequest, plan
-from vitdeploy.api.export import ExportRequest, export
+from vitdeploy.api.export import export
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.api.jobs import jobs_for
 from vitdeploy.benchmarks import duel
 from vitdeploy.benchmarks.trial import turns_trial

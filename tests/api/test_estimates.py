@@ -10,7 +10,8 @@ from tests.doubles import make_run
 from vitdeploy.api import estimates
 from vitdeploy.api.bench import bench_plan
 from vitdeploy.api.cases import BenchRequest, Planned
-from vitdeploy.api.export import ExportRequest, export_plan
+from vitdeploy.api.export import export_plan
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.errors import Impossible
 from vitdeploy.results import record
 

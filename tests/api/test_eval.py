@@ -439,7 +439,7 @@ WEIGHTS = checkpoints.FOLDER / "efficientvit_seg_b0_cityscapes.pt"
 @pytest.mark.skipif(not WEIGHTS.exists(), reason=f"{WEIGHTS} is not here (set VITDEPLOY_TEST_WEIGHTS)")
 def test_the_real_checkpoint_finds_the_sky(tmp_path: Path):
     from vitdeploy.api import export
-    from vitdeploy.api.export import ExportRequest
+    from vitdeploy.api.export_request import ExportRequest
     from vitdeploy.images import photos
 
     root = tmp_path / "city"

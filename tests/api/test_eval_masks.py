@@ -9,7 +9,7 @@ import pytest
 
 from tests.doubles.mask_sets import BOXES, SIZE, Oracle, box_mask, coco_set, parts, run
 from vitdeploy.api import evaluate, export
-from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError
 from vitdeploy.evaluation import detections, image_records, masks, prepare, summary
 from vitdeploy.evaluation.image_records import ImageRecords, RecordsHeader

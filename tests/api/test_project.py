@@ -12,7 +12,7 @@ from vitdeploy.api import cases, check, project
 from vitdeploy.api.bench import bench_plan
 from vitdeploy.api.cases import BenchRequest
 from vitdeploy.api.compare import CompareRequest
-from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.api.predict import PredictRequest, predict_plan
 from vitdeploy.cli.options import request_of
 from vitdeploy.errors import Impossible, UnreadableFile, UsageError
@@ -26,7 +26,7 @@ CLASSES = {
     "SelfTestRequest": "vitdeploy.api.selftest",
     "SweepRequest": "vitdeploy.fleet.api",
     "CompareRequest": "vitdeploy.api.compare",
-    "ExportRequest": "vitdeploy.api.export",
+    "ExportRequest": "vitdeploy.api.export_request",
 }
 
 WHOLE = """

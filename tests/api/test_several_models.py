@@ -8,7 +8,7 @@ import pytest
 
 from vitdeploy.api import cases, export
 from vitdeploy.api.cases import BenchRequest
-from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.catalog import packages
 from vitdeploy.cli.main import main
 from vitdeploy.errors import Impossible, MissingPackage, ToolchainFailed, UnreadableFile, UsageError, VitdeployError

@@ -10,7 +10,7 @@ import pytest
 from tests.doubles import artifacts
 from vitdeploy.api import export as exporting
 from vitdeploy.api import tune
-from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.artifacts import manifest as artifact
 from vitdeploy.artifacts.manifest import Artifact, open_artifact
 from vitdeploy.artifacts.store import Store

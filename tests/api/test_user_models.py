@@ -11,7 +11,7 @@ import pytest
 
 from vitdeploy.api import cases, export, predict
 from vitdeploy.api.cases import BenchRequest
-from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.api.predict import PredictRequest
 from vitdeploy.artifacts.manifest import digest_of, open_artifact
 from vitdeploy.catalog import preprocessing, registry, user_models

@@ -11,7 +11,7 @@ import pytest
 from tests.doubles import artifacts
 from vitdeploy.api import cases, jobs
 from vitdeploy.api import export as exporting
-from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.artifacts import manifest as artifact
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog import registry, rewrite_table

@@ -11,7 +11,7 @@ from tests.doubles.messages import two_lines
 from vitdeploy.api.cases import BenchRequest
 from vitdeploy.api.compare import CompareRequest
 from vitdeploy.api.duel import DuelRequest
-from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.api.predict import PredictRequest
 from vitdeploy.api.requests import request_of
 from vitdeploy.api.studies import StudyRequest

@@ -17,7 +17,7 @@ import torch
 
 from tests.doubles import artifacts
 from vitdeploy.api import export as export_api
-from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.artifacts import manifest as artifact
 from vitdeploy.artifacts.manifest import MANIFEST, Metric, Parity
 from vitdeploy.artifacts.store import Store

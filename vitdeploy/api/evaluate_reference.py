@@ -9,7 +9,8 @@ import platformdirs
 
 from vitdeploy.api import evaluate_images, official_weights
 from vitdeploy.api.devices import reachable
-from vitdeploy.api.export import ExportRequest, export
+from vitdeploy.api.export import export
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.artifacts.manifest import Artifact, digest_of
 from vitdeploy.artifacts.store import Store
 from vitdeploy.catalog.variant import Variant

@@ -2,27 +2,27 @@
 
 import dataclasses
 import logging
-import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast, get_args
+from typing import TYPE_CHECKING, ClassVar, get_args
 
 import msgspec
 
-from vitdeploy.api import estimates, official_weights, tune
+from vitdeploy.api import estimates, export_planning, official_weights, tune
 from vitdeploy.api.devices import reachable
+from vitdeploy.api.export_planning import Refused
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.artifacts.store import Store
-from vitdeploy.catalog import preprocessing, registry, rewrite_table
+from vitdeploy.catalog import registry, rewrite_table
 from vitdeploy.catalog.fact_table import DeviceFacts
 from vitdeploy.catalog.shown import Rows, Shown
-from vitdeploy.catalog.spec import Attention, Converter, Cpu, Head, Io, ModelSpec, Size, Target
-from vitdeploy.catalog.variant import Variant
+from vitdeploy.catalog.spec import Attention, Cpu
 from vitdeploy.devices import device_facts, inventory
-from vitdeploy.errors import Impossible, MissingPackage, UsageError, VitdeployError
+from vitdeploy.errors import MissingPackage, UsageError, VitdeployError
 from vitdeploy.exporters import pipeline, planning
 from vitdeploy.exporters.engines import remote_build
 from vitdeploy.exporters.pipeline import StepStages
@@ -35,64 +35,6 @@ if TYPE_CHECKING:
     import torch
 
 _LOG = logging.getLogger("vitdeploy")
-
-UNKNOWN_DIGEST = "0" * 64
-"""Stands in a plan for the digest of a checkpoint that is not read yet and of which none is published."""
-
-PREPROCESSING = ("mean", "std", "scale", "channel_order")
-"""The options of a request that are fields of `Preprocessing`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportRequest:
-    """The options of `export`, beside the models; texts are checked when it is planned."""
-
-    target: str
-    size: str | None = None
-    batch: int = 1
-    weights: Path | None = None
-    """A file, or `official.OFFICIAL`: the official checkpoint of each model."""
-    accept_licence: bool = False
-    """Of official weights, where their licence restricts commercial use or is missing."""
-    weights_key: str | None = None
-    """Name of the state dict in ``weights``; None: the averaged one, else the raw one."""
-    weights_sha256: str | None = None
-    """Digest of ``weights``, where the caller has read them already."""
-    attention: str | None = None
-    """None: the first that each model has."""
-    head: str = "logits"
-    io: str = "fp32"
-    mean: str | Sequence[float] | None = None
-    std: str | Sequence[float] | None = None
-    scale: str | float | None = None
-    channel_order: str | None = None
-    """How 8-bit pixels become the input: as `Preprocessing`; None: as the model has it."""
-    converter: str | None = None
-    without: tuple[str, ...] = ()
-    tune: bool = False
-    """Choose the rewrites by timing, on the device that is named or here."""
-    cpu: str | None = None
-    """None: that of the device, else this machine's."""
-    compute_capability: str | None = None
-    device: str | None = None
-    out: Path = Path("artifacts")
-    force: bool = False
-
-    @classmethod
-    def of(cls, variant: Variant, **options: Any) -> "ExportRequest":
-        """The request for a variant of the model `Variant.full_model`, under its default weights."""
-        given = variant.preprocessing
-        return cls(
-            target=variant.target,
-            size=variant.size_words,
-            batch=variant.batch,
-            attention=variant.attention,
-            head=variant.head,
-            io=variant.io,
-            weights_key=variant.weights_key if options.get("weights") else None,
-            **({name: getattr(given, name) for name in PREPROCESSING} if given else {}),
-            **options,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -178,18 +120,10 @@ def create_model(
     return module
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """A model that is not exported, and why; the others are."""
-
-    model: str
-    error: VitdeployError
-
-
 def export_plan(names: Sequence[str], request: ExportRequest) -> list[str]:
     """What `export` would do, one step a line."""
     lines: list[str] = []
-    plans = _plans(names, dataclasses.replace(request, accept_licence=True, cpu=_planned_cpu(request)))
+    plans = export_planning.plans(names, dataclasses.replace(request, accept_licence=True, cpu=_planned_cpu(request)))
     for plan in plans:
         if isinstance(plan, Refused):
             lines.append(f"{plan.model}: left out, {plan.error.message}")
@@ -211,7 +145,7 @@ def export(names: Sequence[str], request: ExportRequest, *, progress: Progress =
     Raises:
         VitdeployError: what is wrong before any work: names, values, packages, a place that cannot be written.
     """
-    plans = _plans(names, dataclasses.replace(request, cpu=_cpu(request)))
+    plans = export_planning.plans(names, dataclasses.replace(request, cpu=_cpu(request)))
     store = Store()
     files: dict[str, OfficialFile] = {}
     rows = [
@@ -340,132 +274,3 @@ def _exported(
         seconds=time.monotonic() - started,
         steps=steps,
     )
-
-
-def _plans(names: Sequence[str], request: ExportRequest) -> list[Plan | Refused]:
-    """One checked export plan a model; what one of several models cannot have refuses that model alone.
-
-    Raises:
-        UsageError: an unknown name, or a value that means nothing.
-        VitdeployError: why none of the models can be exported, where that is the same for all.
-    """
-    target = registry.find_target(request.target)
-    if request.device is not None:
-        device = inventory.find(request.device)
-        if target.file == "model.engine" and target.name not in device.targets:
-            raise Impossible(f"{target.name} does not run on {device.name}", f"It takes {', '.join(device.targets)}.")
-        if target.unavailable is None:
-            reachable(request.device)
-    size = registry.parse_size(request.size) if request.size else None
-    specs = [spec for name in names for spec in _specs(name, size)]
-    known = [spec for spec in specs if not isinstance(spec, Refused)]
-    if not known and len(specs) == 1 and isinstance(specs[0], Refused):
-        raise specs[0].error
-    official_weights.check_file(request.weights, {spec.whole for spec in known})
-    if request.weights_key is not None and request.weights is None:
-        raise UsageError("--weights-key names a state dict of a checkpoint, and none is given", "Give --weights FILE.")
-    if request.batch < 1:
-        raise UsageError(f"--batch {request.batch} is not a positive whole number", "Use --batch 1 or more.")
-    if request.attention is not None:
-        _choice("attention", request.attention, get_args(Attention))
-    if request.converter is not None:
-        _choice("converter", request.converter, get_args(Converter))
-        if target.file != "model.tflite":
-            raise Impossible(f"--converter chooses between TFLite converters; {target.name} has none", "Leave it out.")
-    if request.cpu is not None:
-        _choice("cpu", request.cpu, get_args(Cpu))
-    if request.tune and not rewrite_table.depends_on_cpu(target):
-        raise UsageError(f"--tune means nothing for {target.name}: no rewrite of it is a choice", "Leave --tune out.")
-    options: dict[str, Any] = {
-        "batch": request.batch,
-        "head": _choice("head", request.head, get_args(Head)),
-        "io": _choice("io", request.io, get_args(Io)),
-        "converter": request.converter,
-        "compute_capability": _capabilities(request.compute_capability),
-        "without": request.without,
-        "weights_key": request.weights_key,
-    }
-    given = preprocessing.options(**{name: getattr(request, name) for name in PREPROCESSING})
-    requests = [
-        spec if isinstance(spec, Refused) else _checked(spec, target, size, given, options, request) for spec in specs
-    ]
-    errors = [entry.error for entry in requests if isinstance(entry, Refused)]
-    if errors and len(errors) == len(requests) and len({error.message for error in errors}) == 1:
-        raise errors[0]
-    made = iter(planning.plans([entry for entry in requests if not isinstance(entry, Refused)]))
-    return [entry if isinstance(entry, Refused) else next(made) for entry in requests]
-
-
-def _specs(name: str, size: Size | None) -> Sequence[ModelSpec | Refused]:
-    """The rows that a name stands for; a user's own model that cannot be read is refused."""
-    try:
-        return registry.exported_models(name, size)
-    except UsageError:
-        raise
-    except VitdeployError as error:
-        return (Refused(model=name, error=error),)
-
-
-def _checked(
-    spec: ModelSpec,
-    target: Target,
-    size: Size | None,
-    given: preprocessing.PreprocessingOptions,
-    options: Mapping[str, Any],
-    request: ExportRequest,
-) -> planning.ArtifactRequest | Refused:
-    """The request for one model, or why the model cannot have it."""
-    try:
-        artifact = planning.ArtifactRequest(
-            variant=registry.variant_of(
-                spec,
-                target.name,
-                size=size,
-                attention=request.attention,
-                preprocessing=given.over(spec.preprocessing),
-                **options,
-            ),
-            **_weights(spec, size, request),
-            out=request.out,
-            force=request.force,
-            device=request.device,
-            cpu=cast("Cpu | None", request.cpu),
-        )
-        planning.check(artifact)
-    except Impossible as error:
-        return Refused(model=spec.name, error=error)
-    return artifact
-
-
-def _weights(spec: ModelSpec, size: Size | None, request: ExportRequest) -> dict[str, Any]:
-    """The fields of an artifact's request that say which weights it has.
-
-    Raises:
-        Impossible: no official checkpoint of the model is known, or its licence has to be accepted.
-    """
-    if not official.is_official(request.weights):
-        return {"weights": request.weights, "weights_sha256": request.weights_sha256}
-    checkpoint = official.choose(spec, size, accept_licence=request.accept_licence)
-    return {
-        "checkpoint": checkpoint,
-        "weights": official.planned_path(checkpoint),
-        "weights_sha256": checkpoint.sha256 or UNKNOWN_DIGEST,
-        "weights_words": official.words(checkpoint),
-    }
-
-
-def _capabilities(text: str | None) -> tuple[str, ...]:
-    """``8.0`` or ``8.0,8.6``."""
-    words = tuple(dict.fromkeys(word.strip() for word in text.split(","))) if text else ()
-    for word in words:
-        if not re.fullmatch(r"\d{1,2}\.\d", word):
-            raise UsageError(
-                f"--compute-capability {word!r} is not a valid value", "Use one like 8.0, or several: 8.0,8.6."
-            )
-    return words
-
-
-def _choice(what: str, value: str, allowed: Sequence[str]) -> Any:
-    if value not in allowed:
-        raise UsageError(f"--{what} {value!r} is not one of {', '.join(allowed)}", f"Use --{what} {allowed[0]}.")
-    return value

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from vitdeploy.api.case_job import job_of
 from vitdeploy.api.cases import BenchRequest, Planned
-from vitdeploy.api.export import ExportRequest, export
+from vitdeploy.api.export import export
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.catalog import registry, rewrite_table

@@ -21,7 +21,7 @@ import msgspec
 from vitdeploy import documents
 from vitdeploy._version import __version__
 from vitdeploy.api import export
-from vitdeploy.api.export import ExportRequest
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.artifacts import manifest
 from vitdeploy.artifacts.manifest import MANIFEST, Artifact
 from vitdeploy.artifacts.store import Store

@@ -8,7 +8,8 @@ from vitdeploy.api import check as checking
 from vitdeploy.api import export as exporting
 from vitdeploy.api import predict as predicting
 from vitdeploy.api.check import CheckOutcome
-from vitdeploy.api.export import ExportRequest, Exports
+from vitdeploy.api.export import Exports
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.api.predict import Prediction, PredictRequest
 from vitdeploy.api.requests import Names, SizeLike, StrPath, name_of, names_of, path_of, plain_value, request_of
 from vitdeploy.processes.progress import Progress, silent
