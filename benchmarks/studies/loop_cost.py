@@ -197,8 +197,9 @@ def _open(artifact: Artifact, threads: int) -> Session:
 
 def _export(folder: Path) -> Artifact:
     from vitdeploy.api import export
+    from vitdeploy.api.export_request import ExportRequest
 
-    request = export.ExportRequest(target="onnx-fp32", size="224x224", out=folder)
+    request = ExportRequest(target="onnx-fp32", size="224x224", out=folder)
     (row,) = export.export(["efficientvit_b1"], request)
     if row.artifact is None:
         raise row.error or RuntimeError("the export gave neither an artifact nor an error")

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from vitdeploy.api import export, predict
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.artifacts.manifest import Tensor, as_json, open_artifact, write
 from vitdeploy.artifacts.weights_origin import Weights
 from vitdeploy.catalog import registry, sam_prompts
@@ -206,7 +207,7 @@ def test_objects_are_numbered_in_their_order():
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("onnxscript", reason="onnx-fp32 is made here")
     out = tmp_path_factory.mktemp("sam")
-    order = export.ExportRequest(target="onnx-fp32", size="128x128", out=out)
+    order = ExportRequest(target="onnx-fp32", size="128x128", out=out)
     assert not [row.error for row in export.export(["efficientvit_sam_l0"], order) if row.error]
     return out
 

@@ -13,6 +13,7 @@ pytest.importorskip("onnxscript", reason="graphs are made here")
 
 from tests.doubles import golden
 from vitdeploy.api import export
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.artifacts import manifest
 from vitdeploy.exporters import to_onnx
 from vitdeploy.exporters.half import on_rounded
@@ -103,7 +104,7 @@ def test_the_largest_model_exports_within_16_gib(tmp_path: Path):
     """``sam_vit_h``'s encoder, 637 M parameters: run it alone."""
     import resource
 
-    order = export.ExportRequest(target="onnx-fp32", out=tmp_path)
+    order = ExportRequest(target="onnx-fp32", out=tmp_path)
     (row,) = export.export(["sam_vit_h.encoder"], order)
     assert row.error is None
     assert row.artifact is not None

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="models are torch modules")
 from tests.doubles import golden
 from tests.doubles.counted import count_macs
 from vitdeploy.api import export
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.catalog import sam_prompts
 from vitdeploy.errors import Impossible, UnreadableFile
 from vitdeploy.models import sam_vit
@@ -189,7 +190,7 @@ def test_checkpoints_of_the_hub_and_of_meta_load(tmp_path: Path, kind: str):
 
 
 def test_a_target_that_cannot_take_an_encoder_says_why_and_takes_the_rest(tmp_path: Path):
-    order = export.ExportRequest(target="tflite-fp32", out=tmp_path)
+    order = ExportRequest(target="tflite-fp32", out=tmp_path)
     refused, *rest = export.export_plan(["sam_vit_b"], order)
     assert "tflite-fp32 cannot take sam_vit_b.encoder: at 1024x1024" in refused
     assert [line.partition(" ")[0] for line in rest] == ["sam_vit_b.decoder", "time:"]

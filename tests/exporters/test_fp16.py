@@ -218,12 +218,13 @@ def test_every_tensor_of_the_graph_is_half_but_inputs_and_outputs():
 
 def test_fp32_has_no_half_inputs_and_outputs_but_fp16_has():
     from vitdeploy.api import export
+    from vitdeploy.api.export_request import ExportRequest
 
     with pytest.raises(Impossible, match="onnx-fp32 has no --io fp16"):
-        export.export_plan(["efficientvit_b0"], export.ExportRequest(target="onnx-fp32", io="fp16"))
-    assert export.export_plan(["efficientvit_b0"], export.ExportRequest(target="onnx-fp16", io="fp16"))
+        export.export_plan(["efficientvit_b0"], ExportRequest(target="onnx-fp32", io="fp16"))
+    assert export.export_plan(["efficientvit_b0"], ExportRequest(target="onnx-fp16", io="fp16"))
     with pytest.raises(Impossible, match="takes no image"):
-        export.export_plan(["efficientvit_sam_l0.decoder"], export.ExportRequest(target="onnx-fp16", io="uint8"))
+        export.export_plan(["efficientvit_sam_l0.decoder"], ExportRequest(target="onnx-fp16", io="uint8"))
 
 
 def test_a_zero_is_broken_unless_rounding_alone_makes_it():

@@ -14,6 +14,7 @@ import pytest
 from tests.doubles.rtx_builder import refusal
 from vitdeploy import errors
 from vitdeploy.api import export, listings
+from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.artifacts import manifest
 from vitdeploy.catalog import packages
 from vitdeploy.cli.main import main
@@ -72,7 +73,7 @@ def test_a_bf16_engine_is_deferred_with_a_graph_that_is_proven_in_bf16(tmp_path:
 
 @NO_BUILDER
 def test_an_fp32_engine_is_planned_without_what_suits_a_cpu(tmp_path: Path):
-    order = export.ExportRequest(target="trt-fp32", out=tmp_path)
+    order = ExportRequest(target="trt-fp32", out=tmp_path)
     graph, engine, _ = export.export_plan(["efficientvit_seg_b0_cityscapes"], order)
     assert "onnx-fp32, rewritten where they apply by cubic-as-products, denominator-apart, checked" in graph
     assert "trt-fp32" in engine
@@ -259,7 +260,7 @@ def test_the_gpu_is_asked_of_its_driver(monkeypatch: pytest.MonkeyPatch):
 @NO_BUILDER
 def test_a_named_machine_without_a_builder_is_told_what_is_missing(tmp_path: Path):
     with pytest.raises(MissingPackage, match="tensorrt"):
-        export.export(["efficientvit_b0"], export.ExportRequest(target="trt-fp16", device="local", out=tmp_path))
+        export.export(["efficientvit_b0"], ExportRequest(target="trt-fp16", device="local", out=tmp_path))
 
 
 @pytest.mark.slow  # two exports
@@ -313,11 +314,9 @@ def test_the_entry_of_boards_builds_in_a_process_without_torch(graph: Path, tmp_
 
 def test_what_a_device_does_not_run_is_told_before_it_is_reached():
     with pytest.raises(Impossible, match="trt-rtx-fp16 does not run on orin"):
-        export.export_plan(["efficientvit_b0"], export.ExportRequest(target="trt-rtx-fp16", device="orin"))
+        export.export_plan(["efficientvit_b0"], ExportRequest(target="trt-rtx-fp16", device="orin"))
     with pytest.raises(Impossible, match="a Jetson Orin's") as caught:
-        export.export_plan(
-            ["efficientvit_b0"], export.ExportRequest(target="trt-rtx-fp16", compute_capability="8.0,8.7")
-        )
+        export.export_plan(["efficientvit_b0"], ExportRequest(target="trt-rtx-fp16", compute_capability="8.0,8.7"))
     assert "trt-fp16" in caught.value.hint
 
 
@@ -327,15 +326,15 @@ def test_what_is_not_tensorrt_proper_is_listed_as_such():
 
 
 def test_the_plan_says_what_is_not_run():
-    _, engine, _ = export.export_plan(["efficientvit_b0"], export.ExportRequest(target="trt-rtx-fp16"))
+    _, engine, _ = export.export_plan(["efficientvit_b0"], ExportRequest(target="trt-rtx-fp16"))
     assert engine.endswith("built ahead of time, not run")
 
 
 def test_a_compute_capability_is_a_number_of_a_target_that_has_one():
     with pytest.raises(UsageError, match="'sm80' is not a valid value"):
-        export.export_plan(["efficientvit_b0"], export.ExportRequest(target="trt-rtx-fp16", compute_capability="sm80"))
+        export.export_plan(["efficientvit_b0"], ExportRequest(target="trt-rtx-fp16", compute_capability="sm80"))
     with pytest.raises(Impossible, match="onnx-fp32 is not built ahead of time"):
-        export.export_plan(["efficientvit_b0"], export.ExportRequest(target="onnx-fp32", compute_capability="8.0"))
+        export.export_plan(["efficientvit_b0"], ExportRequest(target="onnx-fp32", compute_capability="8.0"))
 
 
 @pytest.mark.skipif(bool(packages.missing(["tensorrt_rtx"])), reason="TensorRT for RTX is not installed")

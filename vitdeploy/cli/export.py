@@ -134,8 +134,9 @@ def export_command(
         vitdeploy export --suite demo --target trt-fp16
     """
     from vitdeploy.api import cases, export
+    from vitdeploy.api.export_request import ExportRequest
 
-    request = request_of(export.ExportRequest, locals())
+    request = request_of(ExportRequest, locals())
     names = cases.model_names(models or [], suite, size)
     if dry_run:
         return console.plan(export.export_plan(names, request))
