@@ -4,9 +4,9 @@
                                                     [--threads 2] [--artifacts DIR] [--keep DIR]
 
 The tool is a build for this machine. It gets exactly the words that a phone gets, on the same cores; our loop is the
-worker of ``tflite-fp32`` without copies. Both run in fresh processes that alternate (ABBA), each pair gives a ratio, and
-the interval is Student's t over their logarithms. The tool's outputs are compared with those of our runtime. ``--keep``
-writes what it printed there, with its command, as data for tests.
+worker of ``tflite-fp32`` without copies. Both run in fresh processes that alternate (ABBA), each pair gives a ratio,
+and the interval is Student's t over their logarithms. The tool's outputs are compared with those of our runtime.
+``--keep`` writes what it printed there, with its command, as data for tests.
 """
 
 import os
