@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from vitdeploy.benchmarks.trial import loop, worker
 from vitdeploy.benchmarks.trial.worker import TrialJob, Watch
-from vitdeploy.devices import cooling, priority
+from vitdeploy.devices import cooling, placement, priority
 from vitdeploy.devices.probe import Probe
 from vitdeploy.errors import ToolchainFailed, VitdeployError
 from vitdeploy.processes import child_process
@@ -29,7 +29,7 @@ from vitdeploy.results.steady import classify
 from vitdeploy.runtimes.session import DeviceSession, Runtime
 
 LOAD, TURN, END = "load", "turn", "end"
-"""Commands; a turn's length in nanoseconds follows its word."""
+"""Commands; a turn's length in nanoseconds follows its word, and the core on which it starts, if one is given."""
 
 FEWEST_A_TURN = 2
 """Inferences of a turn that count, at least, beside its first one. Source: issue "Shared machines"; turns of 2 to 16
@@ -104,11 +104,13 @@ def conversation(job: TrialJob, commands: Iterator[str], *, rests: bool = True) 
         own_ns = time.process_time_ns()
         watch = Watch(probe)
         peak_bytes = max(loaded_bytes, probe.peak_memory_bytes())
-        yield {"peak_bytes": peak_bytes, "inference_ns": warmup_ns // warmup_count}
+        yield {"peak_bytes": peak_bytes, "inference_ns": warmup_ns // warmup_count, "core": placement.core()}
         for command in commands:
             if command == END:
                 break
-            turn_ns = int(command.removeprefix(TURN))
+            turn_ns, *cores = map(int, command.removeprefix(TURN).split())
+            for core in cores:
+                placement.start_on(core)
             with priority.realtime(job.realtime):  # of a turn, never of the driver
                 take_turn(stream, timed, taken, turn_ns)
             yield {"samples": len(taken.samples_ns), "wall_ns": taken.wall_ns}

@@ -4,8 +4,9 @@
 
 One job in (JSON on stdin), one reply out: for each side its trial or its error. The sides, two or more, are fresh
 processes, loaded one after the other; then each has a turn, in an order that is drawn anew, and each again in the
-opposite order, and so on. The link to the device is not used between turns. Standard library and numpy only: this file
-runs on devices.
+opposite order, and so on. A scheduler leaves each where it was loaded, so all of them begin on the same core, and
+memory is held beside them (`ballast`). The link to the device is not used between turns. Standard library and numpy
+only: this file runs on devices.
 
 Source: duet benchmarking, Bulej et al., ICPE 2020, arXiv:2001.05811: what disturbs both sides alike cancels.
 """
@@ -24,16 +25,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from vitdeploy.benchmarks.trial import turn_worker
+from vitdeploy.benchmarks.trial import ballast, turn_worker
 from vitdeploy.devices import disturbance
 from vitdeploy.devices.probe import Probe
 from vitdeploy.devices.system_files import text_of
 from vitdeploy.errors import MissingPackage, ToolchainFailed
 from vitdeploy.processes import child_process
-
-MEMORY_FACTOR = 2.0
-"""What a side needs beside the bytes of its files, when the next one is judged: weights are repacked by the runtimes.
-Source: peak memory over file size of B0–B3 in ONNX Runtime here is 1.5 to 2."""
 
 LARGEST_SHARE = 0.2
 """Of the time that turns take, a yardstick has at most this share. Source: issue "Shared machines"."""
@@ -56,6 +53,7 @@ class TurnsJob:
     min_count: int
     """Samples of each side, at least."""
     seed: int
+    """Of the turns' order."""
     yardstick_turn_ns: int | None = None
     """The last side is a yardstick: it is sampled so long a turn, and has as many turns as the others need. None: it
     is not."""
@@ -160,18 +158,22 @@ def run_job(job: TurnsJob) -> dict[str, Any]:
     outcomes: list[dict[str, Any]] = [{} for _ in job.sides]
     sides: dict[int, _Side] = {}
     largest_bytes = 0
+    cores: list[int] = []
+    held = ballast.hold(ballast.needed_bytes(job.sides), _available_bytes())
     try:
-        for place in _load_order(job, generator):
+        for place in _load_order(job):
             lacking = _lacking_memory(job.sides[place], largest_bytes) if sides else None
             if lacking:
                 return {"sides": outcomes, "does_not_fit": lacking}
             sides[place] = _Side(place, job.sides[place], stops=job.yardstick_turn_ns is not None)
             loaded = sides[place].ask(turn_worker.LOAD)
             largest_bytes = max(largest_bytes, loaded["peak_bytes"])
+            if loaded["core"] is not None and loaded["core"] not in cores:
+                cores.append(loaded["core"])
             if job.yardstick_turn_ns is not None and place == job.yardstick:
                 beside_ns = turn_beside_ns(job.yardstick_turn_ns, loaded["inference_ns"])
                 job = replace(job, turn_ns=max(job.turn_ns, beside_ns))
-        for place, trial in _take_turns(job, sides, generator).items():
+        for place, trial in _take_turns(job, sides, cores, generator).items():
             outcomes[place] = {"trial": trial}
     except _SideFailed as failed:
         if failed.killed and len(sides) > 1:  # alone it may run
@@ -181,11 +183,15 @@ def run_job(job: TurnsJob) -> dict[str, Any]:
     finally:
         for side in sides.values():
             side.end()
+        if held is not None:
+            held.close()
     return {"sides": outcomes, "does_not_fit": None}
 
 
-def _take_turns(job: TurnsJob, sides: Mapping[int, _Side], generator: random.Random) -> dict[int, dict[str, Any]]:
-    """Place → trial."""
+def _take_turns(
+    job: TurnsJob, sides: Mapping[int, _Side], cores: Sequence[int], generator: random.Random
+) -> dict[int, dict[str, Any]]:
+    """Place → trial; the turns of one order and its mirror image begin on the same of the cores."""
     try:
         probe = cast("Probe", importlib.import_module(job.probe))
     except ImportError as error:
@@ -197,17 +203,18 @@ def _take_turns(job: TurnsJob, sides: Mapping[int, _Side], generator: random.Ran
     turns: dict[int, list[int]] = {place: [] for place in places}
     taken = {place: Taken() for place in places}
     lengths_ns = dict.fromkeys(places, job.turn_ns)
-    count = 0
+    count, core = 0, ""
     while any(_turns_needed(job, taken[place]) for place in taken if place != job.yardstick) or count % (
         2 * len(places)
     ):
         if count % (2 * len(places)) == 0:
             generator.shuffle(places)
             lengths_ns = turn_lengths_ns(job, taken)
+            core = f" {cores[count // (2 * len(places)) % len(cores)]}" if cores else ""
         else:
             places.reverse()  # every order is followed by its mirror image: a steady drift cancels
         for place in places:
-            progress = sides[place].ask(f"{turn_worker.TURN} {lengths_ns[place]}")
+            progress = sides[place].ask(f"{turn_worker.TURN} {lengths_ns[place]}{core}")
             turns[place].append(count)
             count += 1
             taken[place] = Taken(turns=len(turns[place]), **progress)
@@ -222,6 +229,7 @@ def _take_turns(job: TurnsJob, sides: Mapping[int, _Side], generator: random.Ran
         trial["turns"]["places"] = turns[place]
         trial["facts"].pop("busiest_other", None)  # it may be the other side
         trial["facts"] |= {name: value for name, value in disturbed.items() if name == "busiest_other"}
+        trial["facts"]["turn_cores"] = " and ".join(map(str, sorted(cores))) or "not visible"
         trial["facts"]["foreign_cores"] = "not visible" if foreign is None else f"{foreign:.3f}"
         holders = trial["facts"].get("foreign_gpu_processes", "")
         if holders.isdigit():  # the other sides are ours
@@ -264,16 +272,16 @@ def _turns_needed(job: TurnsJob, taken: Taken) -> int:
     return max(0, math.ceil(time_turns), math.ceil(count_turns))
 
 
-def _load_order(job: TurnsJob, generator: random.Random) -> list[int]:
-    """A random order, those with far more arithmetic first: what they take tells whether the others still fit.
+def _load_order(job: TurnsJob) -> list[int]:
+    """The protocol's order, which is balanced over the pairs of a duel, but those with far more arithmetic first.
 
-    A yardstick is first: it is stopped while a case loads, which finds the machine as without one.
+    What these take tells whether the others still fit. A yardstick is before all: it is stopped while a case loads,
+    which finds the machine as without one.
     """
     sides = job.sides
     order = list(range(len(sides)))
     if job.yardstick_turn_ns is not None:
         return order[::-1]
-    generator.shuffle(order)
     return sorted(order, key=lambda place: -round(math.log2(sides[place]["manifest"].get("macs") or 1)))
 
 
@@ -287,8 +295,7 @@ def _lacking_memory(side: Mapping[str, Any], largest_bytes: int) -> str | None:
     available = _available_bytes()
     if available is None:
         return None
-    files_bytes = sum(path.stat().st_size for path in map(Path, side["digests"]) if path.exists())
-    needed = max(MEMORY_FACTOR * files_bytes, largest_bytes if side["device"] == "cpu" else 0)
+    needed = max(ballast.MEMORY_FACTOR * ballast.files_bytes(side), largest_bytes if side["device"] == "cpu" else 0)
     if needed <= available:
         return None
     return f"it needs about {needed / 2**20:.0f} MiB beside the others, and {available / 2**20:.0f} MiB are free"

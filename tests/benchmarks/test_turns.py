@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-import random
+import os
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from vitdeploy.api import duel as duel_verb
 from vitdeploy.artifacts.manifest import Artifact
 from vitdeploy.benchmarks import duel
 from vitdeploy.benchmarks.studies import decision
-from vitdeploy.benchmarks.trial import loop, prepared_device, turn_worker, turns
+from vitdeploy.benchmarks.trial import ballast, loop, prepared_device, turn_worker, turns
 from vitdeploy.benchmarks.trial.case_trials import Job
-from vitdeploy.devices import inventory
+from vitdeploy.devices import inventory, placement
 from vitdeploy.errors import NothingToCompare, UsageError
 from vitdeploy.processes.connection import CommandResult
 from vitdeploy.processes.local import LocalConnection
@@ -54,6 +54,37 @@ def test_both_sides_take_turns_in_balanced_order(toy: Artifact):
     assert sorted((*first, *second)) == list(range(len(first) + len(second)))
     words = "".join("A" if place in first else "B" for place in range(len(first) + len(second)))
     assert {words[start : start + 4] for start in range(0, len(words), 4)} <= {"ABBA", "BAAB"}
+
+
+def test_all_sides_begin_their_turns_on_the_same_cores(toy: Artifact):
+    """Where a scheduler leaves each on a core of its own, the cores are compared as well as the files."""
+    sides = drive([job_of(toy), job_of(toy)])["sides"]
+    (cores,) = {side["trial"]["facts"]["turn_cores"] for side in sides}
+    assert {int(core) for core in cores.split(" and ")} <= os.sched_getaffinity(0)
+
+
+def test_a_thread_is_started_on_a_core_and_not_kept_there():
+    allowed = os.sched_getaffinity(0)
+    for core in sorted(allowed)[:2]:
+        placement.start_on(core)
+        assert placement.core() == core
+        assert os.sched_getaffinity(0) == allowed
+    placement.start_on(max(allowed) + 1)  # not one of ours: nothing happens
+    assert os.sched_getaffinity(0) == allowed
+
+
+def test_memory_is_held_only_where_plenty_is_free():
+    assert ballast.hold(2**20, None) is None
+    assert ballast.hold(2**20, 4 * 2**20) is None
+    before = resident_bytes()
+    held = ballast.hold(64 * 2**20, 512 * 2**20)
+    assert held is not None
+    assert resident_bytes() - before > 60 * 2**20
+    held.close()
+
+
+def resident_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[1])
 
 
 def test_the_other_side_is_no_foreign_load(toy: Artifact):
@@ -101,8 +132,8 @@ def test_a_fast_side_beside_a_slow_one_has_its_sampling_time(tmp_path: Path):
 
 def test_what_has_far_more_arithmetic_is_loaded_first():
     sides: list[Any] = [{"manifest": {"macs": macs}} for macs in (10**6, None, 10**9, 1_100_000_000)]
-    orders = {tuple(turns._load_order(turns_job(sides=sides), random.Random(seed))) for seed in range(20)}
-    assert orders == {(2, 3, 0, 1), (3, 2, 0, 1)}
+    assert turns._load_order(turns_job(sides=sides)) == [2, 3, 0, 1]
+    assert turns._load_order(turns_job(sides=sides[::-1])) == [0, 1, 3, 2]
 
 
 def test_a_side_that_may_need_what_the_largest_took_does_not_fit(toy: Artifact, monkeypatch: pytest.MonkeyPatch):
