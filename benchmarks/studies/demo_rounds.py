@@ -91,4 +91,4 @@ def _folders(artifacts: Path) -> dict[str, Path]:
 def options(rounds: Sequence[str], out: Path, artifacts: Path) -> list[str]:
     """The arguments of a second round's `bench`, with its budget and its file."""
     places = ["--out", str(out), "--artifacts", str(artifacts)]
-    return ["bench", *rounds, "--time-budget", f"{TIME_BUDGET_S}", *places]
+    return ["bench", *rounds, "--time-budget", f"{TIME_BUDGET_S}", "--yardstick", "off", *places]

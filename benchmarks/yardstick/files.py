@@ -21,11 +21,11 @@ from vitdeploy.results.record import Case
 Wish = Literal["on", "off"]
 
 ON_BY_DEFAULT: Mapping[str, bool] = {
-    "vitdeploy.runtimes.on_ort": False,
-    "vitdeploy.runtimes.on_tflite": False,
+    "vitdeploy.runtimes.on_ort": True,
+    "vitdeploy.runtimes.on_tflite": True,
 }
-"""Runtime → whether its cases have a yardstick where nothing is said. Source: benchmarks/studies/yardstick.py measures
-what it wins; where it wins nothing, it is off."""
+"""Runtime → whether its cases have a yardstick where nothing is said. Source: docs/measured.md, by
+benchmarks/studies/yardstick.py: from round to round the ratio scatters a third to a fifth as much as the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

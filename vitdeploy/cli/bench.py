@@ -112,7 +112,7 @@ def bench_command(
         str | None,
         typer.Option(
             metavar="on|off",
-            help="Whether a small fixed network takes turns with each CPU case, as a measure of the machine.",
+            help="Whether a small fixed network takes turns with each CPU case, to measure the machine; default: on.",
             autocompletion=completion.words("on", "off"),
         ),
     ] = None,
