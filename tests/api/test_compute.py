@@ -142,7 +142,7 @@ def test_bench_times_torch_on_the_gpu_and_onnx_on_the_cpu(board: Opened):
     on_the_gpu(api.bench(["efficientvit_b0"], order).run, double)
     order = BenchRequest(device="board", targets=("onnx-fp32",), trials=1, out=Path("cpu.json"))
     assert api.bench(["efficientvit_b0"], order).run.results[0].case.memory == "pageable"
-    assert double.jobs[-1]["device"] == "cpu"
+    assert [side["device"] for side in double.jobs[-1]["sides"]] == ["cpu", "cpu"]  # the case and the yardstick
 
 
 def test_duel_and_its_attribution_are_on_the_gpu(board: Opened):
