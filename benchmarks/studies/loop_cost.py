@@ -30,7 +30,7 @@ from vitdeploy.benchmarks.studies.command_line import with_errors
 from vitdeploy.benchmarks.trial import loop, worker_trial
 from vitdeploy.benchmarks.trial.request import TrialRequest, TrialSlot
 from vitdeploy.catalog import registry
-from vitdeploy.catalog.spec import TensorSpec
+from vitdeploy.catalog.spec import Boundary, TensorSpec
 from vitdeploy.devices import inventory, probe_cpu
 from vitdeploy.errors import DeviceError
 from vitdeploy.images import inputs
@@ -116,7 +116,7 @@ def in_fresh_processes(artifact: Artifact, pairs: int, threads: int) -> tuple[li
     argv = [sys.executable, "-m", "vitdeploy.benchmarks.studies.loop_cost", str(artifact.folder), "--bare"]
     argv += ["--threads", str(threads)]
     return alternating(
-        lambda pair: _worker_median(artifact, pair, threads),
+        lambda pair: worker_median_ms(artifact, pair, threads=threads, min_time_s=TRIAL_S),
         lambda _: float(subprocess.run(argv, capture_output=True, check=True).stdout),
         pairs,
     )
@@ -172,14 +172,23 @@ def _bare_median(artifact: Artifact, threads: int) -> float:
         return statistics.median(bare_loop(session, pool, count)) / 1e6
 
 
-def _worker_median(artifact: Artifact, index: int, threads: int) -> float:
+def worker_median_ms(
+    artifact: Artifact, index: int, *, threads: int, min_time_s: float, boundary: Boundary = "host-to-host"
+) -> float:
+    """Median of one of our trials in a fresh process.
+
+    Raises:
+        DeviceError: the trial failed.
+    """
     with inventory.connect(inventory.find("local")) as link, tempfile.TemporaryDirectory() as folder:
         request = TrialRequest(
             slot=TrialSlot(place=0, index=index, order=index, id=f"loop-cost/{index}"),
-            case=plain_records.case(artifact.manifest.variant, threads=threads),
+            case=msgspec.structs.replace(
+                plain_records.case(artifact.manifest.variant, threads=threads), boundary=boundary
+            ),
             artifact=artifact,
             compute="cpu",
-            protocol=bench.make_protocol(trials=1, min_time_s=TRIAL_S),
+            protocol=bench.make_protocol(trials=1, min_time_s=min_time_s),
             log=Path(folder) / "trial.log",
         )
         trial = worker_trial.run_trial(request, link, probe=probe_cpu.__name__)

@@ -27,19 +27,15 @@ from vitdeploy import units
 from vitdeploy.api.export import export
 from vitdeploy.api.export_request import ExportRequest
 from vitdeploy.artifacts.manifest import Artifact, digest_of
-from vitdeploy.benchmarks import bench
-from vitdeploy.benchmarks.studies import command_line, loop_cost, paired_times, plain_records
+from vitdeploy.benchmarks.studies import command_line, loop_cost, paired_times
 from vitdeploy.benchmarks.studies.command_line import print_table, say, with_errors
-from vitdeploy.benchmarks.trial import worker_trial
-from vitdeploy.benchmarks.trial.request import TrialRequest, TrialSlot
 from vitdeploy.catalog.spec import TensorSpec
-from vitdeploy.devices import inventory, phone_cores, probe_cpu
+from vitdeploy.devices import phone_cores
 from vitdeploy.devices.phone import benchmark_model, prepared_phone, tool_output
 from vitdeploy.devices.phone.benchmark_model import ToolRequest
 from vitdeploy.devices.phone.tool_output import BenchmarkOutput
-from vitdeploy.errors import DeviceError, Impossible, ToolchainFailed
+from vitdeploy.errors import Impossible, ToolchainFailed
 from vitdeploy.images import inputs
-from vitdeploy.results.record import Trial
 from vitdeploy.runtimes import on_tflite
 from vitdeploy.runtimes.session import SessionOptions
 
@@ -118,31 +114,6 @@ def by_tool(prepared: Prepared, *, profile: bool = False) -> tuple[BenchmarkOutp
     return benchmark_model.parse_output(done.stdout), done.stdout
 
 
-def by_loop(prepared: Prepared, index: int, *, threads: int) -> float:
-    """Median in ms of one of our trials without copies.
-
-    Raises:
-        DeviceError: the trial failed.
-    """
-    artifact = prepared.artifact
-    with inventory.connect(inventory.find("local")) as link, tempfile.TemporaryDirectory() as folder:
-        case = msgspec.structs.replace(
-            plain_records.case(artifact.manifest.variant, threads=threads), boundary="compute"
-        )
-        request = TrialRequest(
-            slot=TrialSlot(place=0, index=index, order=index, id=f"tool-against-loop/{index}"),
-            case=case,
-            artifact=artifact,
-            compute="cpu",
-            protocol=bench.make_protocol(trials=1, min_time_s=MIN_TIME_S),
-            log=Path(folder) / "trial.log",
-        )
-        trial = worker_trial.run_trial(request, link, probe=probe_cpu.__name__)
-    if not isinstance(trial, Trial):
-        raise DeviceError(trial.message, trial.hint)
-    return float(np.median(trial.samples_ns)) / 1e6
-
-
 def largest_difference(prepared: Prepared) -> float:
     """Of the tool's outputs to ours, in standard deviations of ours."""
     outputs = prepared_phone.read_outputs(Path(prepared.request.output_file), prepared.outputs)
@@ -158,7 +129,12 @@ def row(prepared: Prepared, *, pairs: int, threads: int) -> tuple[str, ...]:
         said.append(by_tool(prepared)[0])
         return tool_output.median_us(said[-1]) / 1e3
 
-    theirs, ours = loop_cost.alternating(tool_ms, lambda pair: by_loop(prepared, pair, threads=threads), pairs)
+    def our_ms(pair: int) -> float:
+        return loop_cost.worker_median_ms(
+            prepared.artifact, pair, threads=threads, min_time_s=MIN_TIME_S, boundary="compute"
+        )
+
+    theirs, ours = loop_cost.alternating(tool_ms, our_ms, pairs)
     times = paired_times.compare(theirs, ours)
     low, high = times.interval or (None, None)
     variant = prepared.artifact.manifest.variant
