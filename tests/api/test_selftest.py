@@ -20,7 +20,7 @@ from vitdeploy.api import selftest
 from vitdeploy.api.selftest import SelfTestRequest
 from vitdeploy.api.selftest_checks import files, gpu, noise, private_words, reach, state, timing
 from vitdeploy.api.selftest_checks import subject as subjects
-from vitdeploy.api.selftest_checks.subject import Amount, Answer, Subject, failed, passed
+from vitdeploy.api.selftest_checks.subject import Amount, Answer, Subject, failed, not_possible, passed
 from vitdeploy.api.selftest_checks.table import CHECKS, Check
 from vitdeploy.artifacts.manifest import Artifact, digest_of, open_artifact, write
 from vitdeploy.benchmarks import bench
@@ -141,6 +141,15 @@ def test_a_device_of_the_users_own_has_no_name_and_a_phone_no_serial_number(tmp_
     assert outcome.document.device == "own"
     for path in (outcome.path, outcome.page, outcome.block):
         assert "nna" not in path.read_text().replace("annas-machine.toml", "")
+
+
+def test_a_device_whose_name_is_what_stands_in_its_place_leaves_the_sentences_alone(tmp_path: Path, monkeypatch: Any):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / "own.toml").write_text('title = "a board"\nlink = "local"\ntargets = ["onnx-fp32"]\n')
+    monkeypatch.setattr(selftest, "CHECKS", (check_that(not_possible("a processor has no clock of its own")),))
+    outcome = selftest.selftest(SelfTestRequest(device="own", out=tmp_path / "out.json"))
+    assert outcome.document.checks[0].seen == "a processor has no clock of its own"
 
 
 def test_what_failed_ends_in_8_and_what_is_not_possible_in_0(

@@ -49,6 +49,9 @@ echo "INFO: count=526 first=2125 curr=969 min=910 max=2125 avg=949.861 std=68 p5
 echo "INFO: count=1054 first=1015 curr=942 min=910 max=1102 avg=947.132 std=23 p5=915 median=942 p95=991"
 grep Cpus_allowed_list /proc/self/status
 """
+INTERPRETER_TOOL = "VITDEPLOY_TEST_BENCHMARK_MODEL"
+"""Names a statically linked build for Linux of Google's tool, which this project does not contain."""
+
 HOLDER = """
 import sys
 from vitdeploy.devices.over_adb import AdbConnection
@@ -342,6 +345,35 @@ def test_a_bench_with_the_compiled_model_tool_runs_through_it(
     assert [reason.code for reason in result.reasons] == ["not-compared"]
     left = {path.name for path in phone.inside(f"{FOLDER}/files").iterdir()}
     assert left == {digest_of(tool), made.manifest.sha256}
+
+
+def test_a_bench_with_googles_own_interpreter_tool_compares_its_outputs(
+    start: Callable[..., Userland], tmp_path: Path, two_cores: Path
+):
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert (extra tflite) is not installed")
+    build = os.environ.get(INTERPRETER_TOOL)
+    if not build:
+        pytest.skip(f"{INTERPRETER_TOOL} names no Linux build of Google's benchmark_model (Interpreter)")
+    phone = start(binds=[(two_cores, "/sys")])
+    device = Device(
+        name="userland",
+        title="Android's userland",
+        link="adb",
+        host=phone.serial,
+        targets=("tflite-fp32",),
+        facts={"cores": "1+1"},
+        benchmark_model=build,
+    )
+    made = artifacts.conv_relu_tflite(tmp_path / "artifact")
+    job = Job(
+        case=artifacts.case_of(made, device="userland", boundary="compute", threads=1), compute="phone", artifact=made
+    )
+    protocol = bench.make_protocol(trials=3, min_time_s=0.05)
+    run = bench.run([job], device=device, protocol=protocol, out=tmp_path / "run.json")
+    (result,) = run.results
+    assert result.status == "valid", result.reasons
+    assert all(trial.parity is not None and trial.parity.passed for trial in result.trials)
+    assert [trial.facts["provider"] for trial in result.trials] == ["XNNPACK, CPU, took all"] * 3
 
 
 def test_threads_are_put_on_the_cores_of_a_mask(link: AdbConnection):

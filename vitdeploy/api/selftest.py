@@ -114,7 +114,7 @@ def _tested(device: Device, amount: Amount, progress: Progress) -> SelfTest:
         facts = device_facts.read_facts(device, link)
         words = private_words.of_device(device, link)
     shipped = device.name in inventory.load([inventory.SHIPPED]).devices
-    words |= {} if shipped else {device.name: "DEVICE"}
+    words |= {} if shipped or device.name == OWN else {device.name: "DEVICE"}
     with tempfile.TemporaryDirectory(prefix="vitdeploy-selftest-") as folder:
         subject = Subject(device=device, facts=facts, amount=amount, folder=Path(folder), progress=progress)
         results: list[CheckResult] = []
