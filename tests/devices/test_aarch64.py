@@ -26,8 +26,10 @@ MODELS = (
     ("efficientvit_b0", "224x224"),
     ("efficientvit_seg_b0_cityscapes", "128x256"),
     ("efficientvit_sr_w075_x2", "64x64"),
+    ("efficientvit_sam_l0.encoder", "64x64"),
+    ("efficientvit_sam_l0.decoder", "128x128"),
 )
-"""One of each kind that has one part, at a size that an emulated processor computes in a second."""
+"""One of each kind, and both parts of the one that has two, at a size that an emulated processor computes in seconds."""
 
 
 @pytest.fixture(scope="module")
