@@ -37,7 +37,7 @@ JETSON_ORIN: Final = "8.7"
 BY_LAYER: Final = "winograd-rows"
 """The rewrite of which single layers can be left out."""
 
-LAYER: Final = r"\d+-\d+-\d+x\d+(:\d+)?"
+LAYER: Final = r"\d+-\d+-\d+x\d+(-stride2)?(:\d+)?"
 """A layer of it, as the manifest calls it, or one of the layer's tiles."""
 
 NEEDS_LITERT_TORCH: Final = ("litert-torch", "best")

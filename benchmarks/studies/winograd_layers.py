@@ -86,7 +86,7 @@ def _files(layer: tuple[int, int, int, int], folder: Path) -> tuple[dict[str, Ar
         file = folder / name / "model.onnx"
         file.parent.mkdir(parents=True)
         registry.load("vitdeploy.exporters.to_onnx:plain")(module, x, file)
-        files[name] = _artifact(file, (height, width))
+        files[name] = artifact(file, (height, width))
     exact = outputs["direct"]
     errors = {name: float((output - exact).abs().max() / exact.std()) for name, output in outputs.items()}
     return files, errors
@@ -103,7 +103,7 @@ def _files_alone(layer: tuple[int, int, int, int], folder: Path) -> tuple[dict[s
     direct = folder / "direct" / "model.onnx"
     direct.parent.mkdir(parents=True)
     registry.load("vitdeploy.exporters.to_onnx:plain")(module, x, direct)
-    files, errors = {"direct": _artifact(direct, (height, width))}, {"direct": 0.0}
+    files, errors = {"direct": artifact(direct, (height, width))}, {"direct": 0.0}
     with torch.no_grad():
         exact = module(x)
     name = Layer(channels, out, height, width).name
@@ -115,14 +115,15 @@ def _files_alone(layer: tuple[int, int, int, int], folder: Path) -> tuple[dict[s
         file = folder / f"{tile} rows" / "model.onnx"
         file.parent.mkdir()
         onnx.save(graph, str(file))
-        files[f"{tile} rows"] = _artifact(file, (height, width))
+        files[f"{tile} rows"] = artifact(file, (height, width))
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
         output = torch.from_numpy(session.run(None, {graph.graph.input[0].name: x.numpy()})[0])
         errors[f"{tile} rows"] = float((output - exact).abs().max() / exact.std())
     return files, errors
 
 
-def _artifact(file: Path, size: tuple[int, int]) -> Artifact:
+def artifact(file: Path, size: tuple[int, int]) -> Artifact:
+    """The file of one block as an artifact that can be timed."""
     spec = registry.find_model("efficientvit_l1")
     variant = dataclasses.replace(registry.variant_of(spec, "onnx-fp32"), size=size)
     graph = onnx.load(str(file), load_external_data=False).graph
@@ -132,7 +133,8 @@ def _artifact(file: Path, size: tuple[int, int]) -> Artifact:
     )
 
 
-def _layer(text: str) -> tuple[int, int, int, int]:
+def layer_of(text: str) -> tuple[int, int, int, int]:
+    """``IN,OUT,HEIGHT,WIDTH``."""
     channels, inner, height, width = map(int, text.split(","))
     return channels, inner, height, width
 
@@ -140,7 +142,7 @@ def _layer(text: str) -> tuple[int, int, int, int]:
 def main() -> None:
     """Time the layers and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("layers", nargs="*", type=_layer, metavar="IN,OUT,HEIGHT,WIDTH")
+    parser.add_argument("layers", nargs="*", type=layer_of, metavar="IN,OUT,HEIGHT,WIDTH")
     parser.add_argument("--alone", action="store_true", help="a convolution alone")
     parser.add_argument("--pairs", type=int, default=files_by_turns.PAIRS)
     parser.add_argument("--threads", type=int, default=2)

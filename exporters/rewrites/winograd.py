@@ -31,6 +31,12 @@ FEWEST_CHANNELS = 48
 Source: ``python -m vitdeploy.benchmarks.studies.winograd_layers``, docs/measured.md.
 """
 
+FEWEST_CHANNELS_STRIDE_2 = (32, 512)
+"""The same of stride 2, in and out, in front of a pointwise convolution that narrows.
+
+Source: ``python -m vitdeploy.benchmarks.studies.winograd_tiles --stride 2``, docs/measured.md.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -69,19 +75,32 @@ TILES: Final[Mapping[int, Tile]] = {
 """Source: Lavin and Gray, sections 4.1 and 4.3, over rows only; the last row of F(2, 3) has both signs turned."""
 
 
+PHASES: Final = Tile(inputs=((1, -1, 0), (0, 1, 0), (0, -1, 1)), kernels=((1, 0), (1, 1), (0, 1)))
+"""F(2, 2): two output rows of stride 2 from three odd input rows, on which the filter's first and last row fall.
+
+With the even rows, on which its middle row falls, these are 5 products for 6. Source: as `TILES`, from the points 0, 1.
+"""
+
+PHASE_TILE = 2
+"""Output rows at a time of stride 2. Four would take 9 products for 12, and are no faster (`winograd_tiles`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A dense 3x3 convolution of stride 1 with a pixel of padding, by what its speed depends on."""
+    """A dense 3x3 convolution with a pixel of padding, by what its speed depends on."""
 
     in_channels: int
     out_channels: int
     height: int
+    """Of its input."""
     width: int
+    stride: int = 1
 
     @property
     def name(self) -> str:
         """``64-256-56x56``: as manifests and ``--without winograd-rows:LAYER`` call it."""
-        return f"{self.in_channels}-{self.out_channels}-{self.height}x{self.width}"
+        ending = "" if self.stride == 1 else f"-stride{self.stride}"
+        return f"{self.in_channels}-{self.out_channels}-{self.height}x{self.width}{ending}"
 
     def tile(self, left_out: Collection[str] = ()) -> int | None:
         """Rows at a time; None: the direct convolution is faster, no tile divides the height, or it is left out.
@@ -89,9 +108,11 @@ class Layer:
         Args:
             left_out: ``LAYER``, or ``LAYER:TILE`` for one of its tiles.
         """
-        if self.in_channels < FEWEST_CHANNELS or self.name in left_out:
+        fewest_in, fewest_out = (FEWEST_CHANNELS, 0) if self.stride == 1 else FEWEST_CHANNELS_STRIDE_2
+        if self.in_channels < fewest_in or self.out_channels < fewest_out or self.name in left_out:
             return None
-        tiles = (tile for tile in sorted(TILES, reverse=True) if self.height % tile == 0)
+        possible = sorted(TILES, reverse=True) if self.stride == 1 else (PHASE_TILE,)
+        tiles = (tile for tile in possible if self.height % (tile * self.stride) == 0)
         return next((tile for tile in tiles if f"{self.name}:{tile}" not in left_out), None)
 
 

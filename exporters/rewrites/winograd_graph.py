@@ -1,7 +1,7 @@
 """Winograd's rows in an ONNX graph: the dense 3x3 convolutions that no block of ours holds, and those of user graphs.
 
-Each becomes the nodes of `vitdeploy.exporters.rewrites.winograd.WinogradRows`. The maps of output rows stay apart
-through activations and pointwise convolutions that follow, and meet behind them.
+Each becomes the nodes of `vitdeploy.exporters.rewrites.winograd.WinogradRows`, or of stride 2 by `PHASES`. The maps of
+output rows stay apart through activations and pointwise convolutions that follow, and meet behind them.
 """
 
 # pyright: reportUnknownMemberType=false, reportMissingTypeStubs=false, reportUnknownVariableType=false
@@ -43,7 +43,7 @@ def winograd_convolutions(proto: Any, left_out: Collection[str] = ()) -> tuple[A
         tile = layer.tile(left_out)
         tiles[layer.name] = tile or 1
         if tile is not None:
-            _replace(model.graph, node, tile)
+            _replace(model.graph, node, layer, tile)
     if set(tiles.values()) <= {1}:
         return proto, tiles
     for name in [name for name, value in model.graph.initializers.items() if not value.uses()]:
@@ -52,21 +52,27 @@ def winograd_convolutions(proto: Any, left_out: Collection[str] = ()) -> tuple[A
 
 
 def _layer(node: Any) -> Layer | None:
-    """The layer that a node is; None: it is no dense 3x3 convolution of stride 1, or a shape is not known."""
+    """The layer that a node is; None: it is no dense 3x3 convolution that may gain, or a shape is not known."""
     if node.op_type != "Conv" or node.domain or any(_constant(value) is None for value in node.inputs[1:]):
         return None
     image, weight = node.inputs[0].shape, _constant(node.inputs[1])
     if image is None or weight is None or not image.is_static() or len(image) != 4 or weight.shape[2:] != (3, 3):
         return None
     out_channels, in_channels = weight.shape[:2]
-    padded = _text(node, "auto_pad", "NOTSET").startswith("SAME") or _numbers(node, "pads", [0]) == [1, 1, 1, 1]
-    plain = _numbers(node, "strides", [1, 1]) == _numbers(node, "dilations", [1, 1]) == [1, 1]
+    strides = _numbers(node, "strides", [1, 1])
+    padded = _numbers(node, "pads", [0]) == [1, 1, 1, 1]
+    if strides == [1, 1]:  # "same" of stride 2 pads one side only
+        padded = padded or _text(node, "auto_pad", "NOTSET").startswith("SAME")
+    plain = _numbers(node, "dilations", [1, 1]) == [1, 1] and strides in ([1, 1], [2, 2])
     if weight.dtype != np.float32 or in_channels != image[1] or not padded or not plain:
         return None
     # A layer that narrows would do its transforms where channels are many and save where they are few.
     if out_channels < winograd.FEWEST_CHANNELS:
         return None
-    return Layer(in_channels, out_channels, int(image[2]), int(image[3]))
+    # Stride 2 saves a sixth only, so its rows must meet where channels are few.
+    if strides == [2, 2] and not any(_narrows(user) for user in _followers(node)):
+        return None
+    return Layer(in_channels, out_channels, int(image[2]), int(image[3]), strides[0])
 
 
 class _Rows:
@@ -93,11 +99,19 @@ class _Rows:
         return value
 
     def conv(
-        self, source: Any, kernel: torch.Tensor, bias: Any = None, *, channels: int, groups: int = 1, **attributes: Any
+        self,
+        source: Any,
+        kernel: torch.Tensor,
+        bias: Any = None,
+        *,
+        channels: int,
+        groups: int = 1,
+        width: int | None = None,
+        **attributes: Any,
     ) -> "_Value":
-        """A convolution of this name's maps; the height is that of a map of output rows."""
+        """A convolution of this name's maps, as high as a map of output rows, and as wide where no width is named."""
         more = () if bias is None else (bias,)
-        shape = (self.shape[0], channels, *self.shape[2:])
+        shape = (self.shape[0], channels, self.shape[2], self.shape[3] if width is None else width)
         weights = self.constant(kernel.float().contiguous().numpy())
         return self.add("Conv", source, weights, *more, shape=shape, group=groups, **attributes)
 
@@ -112,12 +126,15 @@ class _Value:
         return self.rows.add("Add", self.value, other.value)
 
 
-def _replace(graph: Any, node: Any, tile: int) -> None:
+def _replace(graph: Any, node: Any, layer: Layer, tile: int) -> None:
     (output,) = node.outputs
-    n, _, height, width = (int(length) for length in node.inputs[0].shape)
+    n, height = int(node.inputs[0].shape[0]), layer.height // layer.stride
+    width = -(-layer.width // layer.stride)
     weight = torch.from_numpy(np.array(_constant(node.inputs[1])))
     rows = _Rows(f"{output.name}_rows", (n, weight.shape[0], height // tile, width))
-    maps, last = _carried(rows, _output_maps(rows, node, weight, tile), node)
+    made = _output_maps(rows, node, weight, tile) if layer.stride == 1 else _maps_of_stride_2(rows, node, weight)
+    maps, last = _carried(rows, made, node)
+    replaced = [node, *_followers(node)]
     channels = int(last.shape[1]) if last.shape is not None else weight.shape[0]
     wide = rows.add("Concat", *maps, shape=(n, channels, height // tile, tile * width), axis=3)
     whole = np.array([n, channels, height, width], np.int64)
@@ -126,11 +143,7 @@ def _replace(graph: Any, node: Any, tile: int) -> None:
         graph.register_initializer(value)
     graph.insert_before(last.producer(), rows.nodes)
     _take_the_place(graph, last, result)
-    chain, value = [last.producer()], last
-    while chain[-1] is not node:
-        value = chain[-1].inputs[0]
-        chain.append(value.producer())
-    for old in chain:
+    for old in reversed(replaced):
         graph.remove(old, safe=True)
 
 
@@ -143,8 +156,9 @@ def _output_maps(rows: _Rows, node: Any, weight: torch.Tensor, tile: int) -> lis
         zip(winograd.TILES[tile].inputs, winograd.product_kernels(weight, tile), strict=True)
     ):
         column = torch.tensor(taps).reshape(1, 1, -1, 1).expand(channels, 1, -1, 1)
-        vertical = {"strides": [tile, 1], "pads": [1, 0, 1, 0]}
-        source = rows.conv(node.inputs[0], column, channels=channels, groups=channels, **vertical).value
+        source = rows.conv(
+            node.inputs[0], column, channels=channels, groups=channels, strides=[tile, 1], pads=[1, 0, 1, 0]
+        ).value
         own = bias if place == winograd.BIASED else None
         products.append(rows.conv(source, kernel, own, channels=out, pads=[0, 1, 0, 1]))
 
@@ -155,20 +169,57 @@ def _output_maps(rows: _Rows, node: Any, weight: torch.Tensor, tile: int) -> lis
     return [value.value for value in winograd.output_rows(products, scaled)]
 
 
-def _carried(rows: _Rows, maps: list[Any], node: Any) -> tuple[list[Any], Any]:
-    """The maps behind the activations and pointwise convolutions that follow ``node``, and the last value replaced."""
+def _maps_of_stride_2(rows: _Rows, node: Any, weight: torch.Tensor) -> list[Any]:
+    """The maps of the output rows 0, 2, … and 1, 3, …, of three odd and two even rows of the input."""
+    out, channels = weight.shape[:2]
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    first, middle, last = (weight[:, :, row : row + 1].double() for row in range(3))
+
+    def product(taps: Sequence[float], kernel: torch.Tensor, own: Any = None) -> _Value:
+        column = torch.tensor(taps, dtype=torch.float).reshape(1, 1, -1, 1).expand(channels, 1, -1, 1)
+        source = rows.conv(
+            node.inputs[0],
+            column,
+            channels=channels,
+            groups=channels,
+            width=int(node.inputs[0].shape[3]),
+            strides=[2 * winograd.PHASE_TILE, 1],
+            pads=[1, 0, 0, 0],
+        ).value
+        return rows.conv(source, kernel, own, channels=out, strides=[1, 2], pads=[0, 1, 0, 1])
+
+    odd = [
+        product((before, 0, here, 0, after), near * first + far * last)
+        for (before, here, after), (near, far) in zip(winograd.PHASES.inputs, winograd.PHASES.kernels, strict=True)
+    ]
+    even = [product(taps, middle, bias) for taps in ((0, 1, 0, 0, 0), (0, 0, 0, 1, 0))]
+    return [((odd[0] + odd[1]) + even[0]).value, ((odd[1] + odd[2]) + even[1]).value]
+
+
+def _followers(node: Any) -> list[Any]:
+    """The activations and pointwise convolutions behind ``node``, each read by the next one alone."""
+    found: list[Any] = []
     last = node.outputs[0]
-    while not last.is_graph_output() and len(uses := list(last.uses())) == 1:
-        user = uses[0][0]
-        if not _is_pointwise(user):
-            break
-        (output,) = user.outputs
-        channels = int(output.shape[1])
-        shape = (*rows.shape[:1], channels, *rows.shape[2:])
+    while not last.is_graph_output() and len(uses := list(last.uses())) == 1 and _is_pointwise(uses[0][0]):
+        found.append(uses[0][0])
+        (last,) = found[-1].outputs
+    return found
+
+
+def _carried(rows: _Rows, maps: list[Any], node: Any) -> tuple[list[Any], Any]:
+    """The maps behind what follows ``node``, and the last value replaced."""
+    last = node.outputs[0]
+    for user in _followers(node):
+        (last,) = user.outputs
+        shape = (*rows.shape[:1], int(last.shape[1]), *rows.shape[2:])
         attributes = dict(user.attributes)
         maps = [rows.add(user.op_type, each, *user.inputs[1:], shape=shape, **attributes).value for each in maps]
-        last = output
     return maps, last
+
+
+def _narrows(node: Any) -> bool:
+    """Whether a pointwise node has fewer channels behind it than before it."""
+    return int(node.outputs[0].shape[1]) < int(node.inputs[0].shape[1])
 
 
 def _is_pointwise(node: Any) -> bool:

@@ -29,7 +29,7 @@ MODELS = (
     ("efficientvit_sam_l0.encoder", "64x64"),
     ("efficientvit_sam_l0.decoder", "128x128"),
 )
-"""One of each kind, and both parts of the one that has two, at a size that an emulated processor computes in seconds."""
+"""One of each kind, of two parts both, at a size that an emulated processor computes in seconds."""
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from vitdeploy.models import user
 
 RANDOM = np.random.default_rng(0)
 LAYER = "48-64-24x20"
+HALVING = "64-512-24x20-stride2"
 
 
 @pytest.fixture(autouse=True)
@@ -42,11 +43,13 @@ def conv(source: str, weight: str, output: str, **attributes: Any) -> Any:
     return helper.make_node("Conv", [source, *weight.split()], [output], **attributes)
 
 
-def graph_of(nodes: Sequence[Any], tensors: dict[str, Any], channels: int = 48, height: int = 24) -> Any:
+def graph_of(
+    nodes: Sequence[Any], tensors: dict[str, Any], channels: int = 48, height: int = 24, width: int = 20
+) -> Any:
     graph = helper.make_graph(
         list(nodes),
         "net",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, channels, height, 20))],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, channels, height, width))],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [f"d{axis}" for axis in range(4)])],
         [numpy_helper.from_array(value, name) for name, value in tensors.items()],
     )
@@ -73,6 +76,7 @@ def the_same(model: Any, changed: Any) -> None:
 
 DENSE = conv("x", "w b", "y", pads=[1, 1, 1, 1])
 TENSORS = {"w": weights(64, 48, 3, 3), "b": weights(64)}
+WIDE = {"w": weights(512, 32, 3, 3), "b": weights(512)}
 
 
 @pytest.mark.parametrize(("height", "tile"), [(24, 4), (22, 2)])
@@ -125,6 +129,63 @@ def test_the_rows_stay_apart_through_activations_and_pointwise_convolutions_that
     the_same(model, changed)
 
 
+@pytest.mark.parametrize("width", [20, 19])
+@pytest.mark.parametrize("biased", [True, False])
+def test_stride_2_becomes_two_maps_of_rows_where_they_meet_narrow(biased: bool, width: int):
+    nodes = [
+        conv("x", "w b" if biased else "w", "a", pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        conv("r", "narrow", "y"),
+    ]
+    model = graph_of(nodes, {**WIDE, "narrow": weights(48, 512, 1, 1)}, 32, width=width)
+    changed, tiles = winograd_graph.winograd_convolutions(model)
+    assert tiles == {f"32-512-24x{width}-stride2": 2}
+    kinds = operators(changed)
+    assert (kinds["Relu"], kinds["Concat"], kinds["Conv"]) == (2, 1, 5 + 5 + 2)
+    the_same(model, changed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "height", "behind"),
+    [
+        ({}, 24, "nothing"),
+        ({}, 24, "a convolution that keeps its channels"),
+        ({}, 22, "narrow"),
+        ({"pads": [0, 0, 0, 0], "auto_pad": "SAME_UPPER"}, 24, "narrow"),
+        ({"strides": [2, 1]}, 24, "narrow"),
+        ({"pads": [0, 0, 1, 1]}, 24, "narrow"),
+    ],
+)
+def test_stride_2_stays_where_it_would_not_gain_or_not_be_the_same(changes: dict[str, Any], height: int, behind: str):
+    words = {"pads": [1, 1, 1, 1], "strides": [2, 2], **changes}
+    if "auto_pad" in words:
+        del words["pads"]
+    nodes = [conv("x", "w b", "y" if behind == "nothing" else "a", **words)]
+    if behind != "nothing":
+        nodes.append(conv("a", "point", "y"))
+    point = {"point": weights(48 if behind == "narrow" else 512, 512, 1, 1)} if behind != "nothing" else {}
+    model = graph_of(nodes, {**WIDE, **point}, 32, height)
+    changed, tiles = winograd_graph.winograd_convolutions(model)
+    assert (changed is model, tiles) == (True, {})
+
+
+@pytest.mark.parametrize(("inner", "channels"), [(496, 32), (512, 16)])
+def test_stride_2_of_few_channels_stays(inner: int, channels: int):
+    nodes = [conv("x", "w", "a", pads=[1, 1, 1, 1], strides=[2, 2]), conv("a", "narrow", "y")]
+    tensors = {"w": weights(inner, channels, 3, 3), "narrow": weights(48, inner, 1, 1)}
+    model = graph_of(nodes, tensors, channels)
+    assert winograd_graph.winograd_convolutions(model) == (model, {})
+
+
+def test_a_layer_of_stride_2_can_be_left_out():
+    layer = "32-512-24x20-stride2"
+    nodes = [conv("x", "w b", "a", pads=[1, 1, 1, 1], strides=[2, 2]), conv("a", "narrow", "y")]
+    model = graph_of(nodes, {**WIDE, "narrow": weights(48, 512, 1, 1)}, 32)
+    for left_out in (layer, f"{layer}:2"):
+        changed, tiles = winograd_graph.winograd_convolutions(model, (left_out,))
+        assert (changed is model, tiles) == (True, {layer: 1})
+
+
 @pytest.mark.parametrize("reader", ["another node", "the graph", "two places of one node"])
 def test_a_value_that_others_read_is_whole(reader: str):
     first = conv("x", "w b", "a", pads=[1, 1, 1, 1])
@@ -154,14 +215,18 @@ def test_layers_and_tiles_can_be_left_out():
 
 
 def user_file(folder: Path) -> str:
+    """A network with a layer of stride 1 and, behind it, one of stride 2."""
     nodes = [
         conv("x", "first", "wide", pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["wide"], ["r"]),
         conv("r", "w b", "a", pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["a"], ["y"]),
+        helper.make_node("Relu", ["a"], ["s"]),
+        conv("s", "halving", "h", pads=[1, 1, 1, 1], strides=[2, 2]),
+        conv("h", "narrow", "y"),
     ]
+    more = {"first": weights(48, 3, 3, 3), "halving": weights(512, 64, 3, 3), "narrow": weights(64, 512, 1, 1)}
     path = folder / "net.onnx"
-    onnx.save(graph_of(nodes, {**TENSORS, "first": weights(48, 3, 3, 3)}, channels=3), path)
+    onnx.save(graph_of(nodes, {**TENSORS, **more}, channels=3), path)
     return f"onnx:{path}"
 
 
@@ -174,18 +239,18 @@ def exported(folder: Path, *, rewrites: tuple[str, ...] = ("winograd-rows",), le
 def test_a_users_graph_has_it_and_its_proof_passes(tmp_path: Path):
     manifest = exported(tmp_path)
     assert manifest.rewrites == ("winograd-rows",)
-    assert manifest.winograd_rows == {LAYER: 4}
+    assert manifest.winograd_rows == {LAYER: 4, HALVING: 2}
     assert manifest.parity.passed
 
 
 def test_it_can_be_left_out_whole_or_in_one_layer(tmp_path: Path):
-    for name, options in (("whole", {"rewrites": ()}), ("layer", {"left_out": (LAYER,)})):
+    for name, options in (("whole", {"rewrites": ()}), ("layers", {"left_out": (LAYER, HALVING)})):
         folder = tmp_path / name
         folder.mkdir()
         manifest = exported(folder, **options)
         assert manifest.rewrites == ()
-        assert manifest.operators == {"Conv": 2, "Relu": 2}
-        assert manifest.winograd_rows == ({LAYER: 1} if name == "layer" else {})
+        assert manifest.operators == {"Conv": 4, "Relu": 2}
+        assert manifest.winograd_rows == ({LAYER: 1, HALVING: 1} if name == "layers" else {})
 
 
 def test_a_layer_that_is_not_there_is_refused(tmp_path: Path):
@@ -210,7 +275,12 @@ def a_wrong_factor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd, "SCALES", {**winograd.SCALES, 4: {**winograd.SCALES[4], "eightfold": 7.0}})
 
 
-@pytest.mark.parametrize("plant", [a_wrong_transform, a_wrong_kernel_row, a_wrong_factor])
+def a_wrong_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = dataclasses.replace(winograd.PHASES, inputs=((1, -1, 0), (0, 1, 0), (0, 1, 1)))
+    monkeypatch.setattr(winograd, "PHASES", wrong)
+
+
+@pytest.mark.parametrize("plant", [a_wrong_transform, a_wrong_kernel_row, a_wrong_factor, a_wrong_phase])
 def test_the_proof_refuses_a_wrong_coefficient(tmp_path: Path, plant: Any, monkeypatch: pytest.MonkeyPatch):
     plant(monkeypatch)
     parity = exported(tmp_path).parity
