@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -30,8 +31,11 @@ from vitdeploy.models import official, weights_cache
 SUITE: Final = "demo"
 OUT: Final = Path("build/demo")
 
-TIME_BUDGET_S: Final = 100
-"""Of sampling, beside the exports."""
+TIME_BUDGET_S: Final = 85
+"""Of sampling, beside the exports; as much again goes into starting 50 processes."""
+
+AT_ONCE: Final = 2
+"""Exports side by side: most of one is a tracer's and runs on one core."""
 
 ALONE: Final = ("--yardstick", "off")
 """Nothing is compared with an earlier run, and the yardstick's processes would add half a minute."""
@@ -43,6 +47,9 @@ END_LIMIT_S: Final = 5.0
 """An interrupted download takes its unfinished file away."""
 
 TARGET: Final = "onnx-fp32"
+
+EXPORTED: Final = "export.json"
+"""What `export` says of a picture's model."""
 
 IMAGE: Final = "sample:china"
 """The only photograph of a street that ships with the packages. Source: `vitdeploy.images.photos`."""
@@ -74,10 +81,14 @@ def pictures(entries: Iterable[Entry]) -> list[DemoPicture]:
     for entry in entries:
         spec = registry.find_model(entry.model)
         if spec.task in ANSWERS and spec.task not in chosen:
-            height, width = entry.size or spec.size
             name, options = ANSWERS[spec.task]
-            chosen[spec.task] = DemoPicture(model=spec.whole, size=f"{height}x{width}", name=name, options=options)
+            chosen[spec.task] = DemoPicture(model=spec.whole, size=_size_words(entry), name=name, options=options)
     return list(chosen.values())
+
+
+def _size_words(entry: Entry) -> str:
+    height, width = entry.size or registry.find_model(entry.model).size
+    return f"{height}x{width}"
 
 
 def all_are_here(entries: Iterable[Entry]) -> bool:
@@ -139,29 +150,56 @@ def fetch(names: Sequence[str]) -> int:
     return 0
 
 
-def run(*words: str, allowed: Sequence[int] = ()) -> None:
+def run(*words: str, allowed: Sequence[int] = (), silent: bool = False) -> None:
     """Run a command of vitdeploy, printed first.
+
+    Args:
+        allowed: exit codes that are no failure, beside 0.
+        silent: what it says on stdout is not shown.
 
     Raises:
         ToolchainFailed: it failed; it has said why.
     """
     print(f"+ vitdeploy {shlex.join(words)}", flush=True)
-    code = subprocess.run([sys.executable, "-m", "vitdeploy", *words], check=False).returncode
+    stdout = subprocess.DEVNULL if silent else None
+    code = subprocess.run([sys.executable, "-m", "vitdeploy", *words], check=False, stdout=stdout).returncode
     if code not in (0, *allowed):
         raise ToolchainFailed(f"`vitdeploy {words[0]}` ended with exit code {code}", "Read what it says above.")
 
 
-def draw(picture: DemoPicture, weights: Sequence[str], out: Path) -> Path:
-    """Export a picture's model, run it on the photograph, and return the prediction's document."""
-    folder, document = out / "predict" / picture.name, out / f"{picture.name}.json"
-    exported = folder / "export.json"
+def run_side_by_side(commands: Sequence[Sequence[str]]) -> None:
+    """Run commands of vitdeploy, `AT_ONCE` at a time; each says nothing but what is wrong.
+
+    Raises:
+        ToolchainFailed: one failed; the others are done all the same.
+    """
+
+    def alone(words: Sequence[str]) -> None:
+        run(*words, "--quiet", silent=True)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(alone, commands))
+
+
+def export_words(picture: DemoPicture, weights: Sequence[str], out: Path) -> tuple[str, ...]:
+    """The command that exports a picture's model; `draw` reads what it writes."""
+    folder = _folder(picture, out)
     folder.mkdir(parents=True, exist_ok=True)
-    where = ("--out", str(folder), "--json", str(exported))
-    run("export", picture.model, "--target", TARGET, "--size", picture.size, *weights, *where)
-    rows: list[dict[str, Any]] = json.loads(exported.read_text())
+    where = ("--out", str(folder), "--json", str(folder / EXPORTED))
+    return ("export", picture.model, "--target", TARGET, "--size", picture.size, *weights, *where)
+
+
+def draw(picture: DemoPicture, out: Path) -> Path:
+    """Run a picture's model on the photograph, and return the prediction's document."""
+    document = out / f"{picture.name}.json"
+    rows: list[dict[str, Any]] = json.loads((_folder(picture, out) / EXPORTED).read_text())
     places = ("--out", str(out / f"{picture.name}.png"), "--json", str(document))
     run("predict", rows[0]["folder"], IMAGE, *picture.options, *places)
     return document
+
+
+def _folder(picture: DemoPicture, out: Path) -> Path:
+    return out / "predict" / picture.name
 
 
 def make(out: Path, weights: Path | None, within_s: float) -> None:
@@ -176,16 +214,23 @@ def make(out: Path, weights: Path | None, within_s: float) -> None:
         print(f"no official weights of {models}: {reason}; going on with random ones", flush=True)
     timed = ("--weights", official.OFFICIAL) if weights is None and all_are_here(entries) else ()
     record, artifacts = out / "run.json", out / "artifacts"
+    drawn = {picture: options_of(picture, weights, missing) for picture in wanted}
+    # Without weights one picture is drawn all the same: its size and its legend, which says that it means nothing.
+    chosen = [picture for picture, options in drawn.items() if options or picture.name == "segmentation"]
+    timed_words = dict.fromkeys(
+        ("export", entry.model, "--target", target, "--size", _size_words(entry), *timed, "--out", str(artifacts))
+        for entry in entries
+        for target in entry.targets
+    )
+    run_side_by_side([*timed_words, *(export_words(picture, drawn[picture], out) for picture in chosen)])
     budget = ("--time-budget", str(TIME_BUDGET_S))
     places = ("--out", str(record), "--artifacts", str(artifacts))
     run("bench", "--suite", SUITE, *budget, *ALONE, *timed, *places, allowed=(NOT_TO_QUOTE,))
     records = [str(record), *second_rounds(record, artifacts)]
     shown: list[str] = []
-    for picture in wanted:
-        if options := options_of(picture, weights, missing):
-            shown += ["--prediction", str(draw(picture, options, out))]
-        elif picture.name == "segmentation":  # a picture of the size and the legend, which says that it means nothing
-            draw(picture, (), out)
+    for picture in chosen:
+        document = draw(picture, out)
+        shown += ["--prediction", str(document)] if drawn[picture] else []
     run("report", *records, "--format", "markdown", "--out", str(out / "report.md"))
     run("report", *records, "--format", "html", *shown, "--out", str(out / "report.html"))
 

@@ -12,6 +12,7 @@ from vitdeploy.benchmarks.studies import demo, demo_rounds
 from vitdeploy.benchmarks.studies.demo import DemoPicture
 from vitdeploy.benchmarks.suite import Entry
 from vitdeploy.catalog import checkpoints
+from vitdeploy.errors import ToolchainFailed
 from vitdeploy.reports import report
 from vitdeploy.results import record
 
@@ -25,11 +26,11 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The commands that would run; an export writes where its artifact would lie."""
     ran: list[tuple[str, ...]] = []
 
-    def run(*words: str, allowed: object = ()) -> None:
+    def run(*words: str, allowed: object = (), silent: bool = False) -> None:
         ran.append(words)
-        if words[0] == "bench" and len(ran) == 1:
+        if words[:2] == ("bench", "--suite"):
             record.save(FIRST_ROUND, Path(words[words.index("--out") + 1]))
-        if words[0] == "export":
+        if words[0] == "export" and "--json" in words:
             Path(words[words.index("--json") + 1]).write_text('[{"folder": "artifact"}]')
 
     monkeypatch.setattr(demo, "run", run)
@@ -54,9 +55,11 @@ def test_with_weights_the_page_shows_all_pictures(
     missing(monkeypatch, {})
     monkeypatch.setattr(demo, "all_are_here", lambda entries: False)
     demo.make(tmp_path, None, 1.0)
-    assert [words[0] for words in commands] == ["bench", *["export", "predict"] * 2, "report", "report"]
-    assert "--weights" not in commands[0]
-    assert all("official" in words for words in commands if words[0] == "export")
+    assert [words[0] for words in commands] == [*["export"] * 11, "bench", "predict", "predict", "report", "report"]
+    assert len({words for words in commands if words[0] == "export"}) == 11, "the second row of B1 is of the same file"
+    of_pictures = [words for words in commands if words[0] == "export" and "--json" in words]
+    assert [words for words in commands if "--weights" in words] == of_pictures
+    assert all("official" in words for words in of_pictures)
     assert commands[-1].count("--prediction") == 2
 
 
@@ -66,7 +69,9 @@ def test_the_timed_files_have_official_weights_where_all_of_them_are_here(
     missing(monkeypatch, {})
     monkeypatch.setattr(demo, "all_are_here", lambda entries: True)
     demo.make(tmp_path, None, 1.0)
-    assert commands[0][commands[0].index("--weights") + 1] == "official"
+    made = [words for words in commands if words[0] in ("export", "bench")]
+    assert len(made) == 12
+    assert all(words[words.index("--weights") + 1] == "official" for words in made)
 
 
 def test_without_weights_one_line_says_why_not_and_the_page_shows_no_picture(
@@ -80,7 +85,7 @@ def test_without_weights_one_line_says_why_not_and_the_page_shows_no_picture(
     demo.make(tmp_path, None, 1.0)
     line = f"no official weights of {SEGMENTATION} and bsrn_x4: no network; going on with random ones"
     assert capsys.readouterr().out.splitlines() == [line]
-    assert [words[1] for words in commands if words[0] == "export"] == [SEGMENTATION]
+    assert [words[1] for words in commands if words[0] == "export" and "--json" in words] == [SEGMENTATION]
     assert "--prediction" not in commands[-1]
     assert not [words for words in commands if "--weights" in words]
 
@@ -90,10 +95,24 @@ def test_a_file_is_taken_for_the_segmentation_and_nothing_is_downloaded(
 ):
     monkeypatch.setattr(demo, "missing_weights", None)
     demo.make(tmp_path, Path("b0.pt"), 1.0)
-    exports = [words for words in commands if words[0] == "export"]
+    exports = [words for words in commands if words[0] == "export" and "--json" in words]
     assert [words[1] for words in exports] == [SEGMENTATION]
     assert exports[0][exports[0].index("--weights") + 1] == "b0.pt"
     assert commands[-1].count("--prediction") == 1
+
+
+def test_one_export_that_fails_ends_the_demo_when_the_others_are_done(monkeypatch: pytest.MonkeyPatch):
+    done: list[str] = []
+
+    def run(word: str, *_: str, silent: bool) -> None:
+        if word == "b":
+            raise ToolchainFailed("`vitdeploy b` ended with exit code 5", "")
+        done.append(word)
+
+    monkeypatch.setattr(demo, "run", run)
+    with pytest.raises(ToolchainFailed, match="exit code 5"):
+        demo.run_side_by_side([["a"], ["b"], ["c"]])
+    assert sorted(done) == ["a", "c"]
 
 
 def throttled(row: record.Result) -> record.Result:
