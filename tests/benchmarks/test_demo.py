@@ -26,7 +26,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The commands that would run; an export writes where its artifact would lie."""
     ran: list[tuple[str, ...]] = []
 
-    def run(*words: str, allowed: object = (), silent: bool = False) -> None:
+    def run(*words: str, allowed: object = (), one_of_several: bool = False) -> None:
         ran.append(words)
         if words[:2] == ("bench", "--suite"):
             record.save(FIRST_ROUND, Path(words[words.index("--out") + 1]))
@@ -104,7 +104,7 @@ def test_a_file_is_taken_for_the_segmentation_and_nothing_is_downloaded(
 def test_one_export_that_fails_ends_the_demo_when_the_others_are_done(monkeypatch: pytest.MonkeyPatch):
     done: list[str] = []
 
-    def run(word: str, *_: str, silent: bool) -> None:
+    def run(word: str, *_: str, one_of_several: bool) -> None:
         if word == "b":
             raise ToolchainFailed("`vitdeploy b` ended with exit code 5", "")
         done.append(word)
