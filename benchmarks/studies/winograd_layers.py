@@ -61,9 +61,8 @@ class DirectBlock(nn.Module):
         return self.point(self.act(self.spatial(x)))
 
 
-def _files(layer: tuple[int, int, int, int], folder: Path) -> tuple[dict[str, Artifact], dict[str, float]]:
-    """Name → file of each form that the height allows, and its largest error in deviations of the direct one."""
-    channels, inner, height, width = layer
+def block_weights(channels: int, inner: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], torch.Generator]:
+    """Weight and bias of a block's 3x3 and pointwise convolutions, and the generator that goes on from them."""
     generator = torch.Generator().manual_seed(0)
     spatial = (
         torch.randn(inner, channels, 3, 3, generator=generator) / (3 * channels**0.5),
@@ -73,6 +72,13 @@ def _files(layer: tuple[int, int, int, int], folder: Path) -> tuple[dict[str, Ar
         torch.randn(channels, inner, 1, 1, generator=generator) / inner**0.5,
         torch.randn(channels, generator=generator) / 10,
     )
+    return spatial, point, generator
+
+
+def _files(layer: tuple[int, int, int, int], folder: Path) -> tuple[dict[str, Artifact], dict[str, float]]:
+    """Name → file of each form that the height allows, and its largest error in deviations of the direct one."""
+    channels, inner, height, width = layer
+    spatial, point, generator = block_weights(channels, inner)
     act = nn.GELU(approximate="tanh")
     blocks: dict[str, nn.Module] = {"direct": DirectBlock(spatial, act, point)}
     blocks |= {f"{tile} rows": WinogradBlock(spatial, act, point, tile) for tile in TILES if height % tile == 0}

@@ -175,15 +175,7 @@ class PhaseRows(nn.Module):
 
 def _forms(layer: tuple[int, int, int, int], stride: int) -> dict[str, nn.Module]:
     channels, inner, *_ = layer
-    generator = torch.Generator().manual_seed(0)
-    spatial = (
-        torch.randn(inner, channels, 3, 3, generator=generator) / (3 * channels**0.5),
-        torch.randn(inner, generator=generator) / 10,
-    )
-    point = (
-        torch.randn(channels, inner, 1, 1, generator=generator) / inner**0.5,
-        torch.randn(channels, generator=generator) / 10,
-    )
+    spatial, point, _ = winograd_layers.block_weights(channels, inner)
     direct: dict[str, nn.Module] = {"direct": Direct(spatial, point, stride)}
     if stride == 2:
         return direct | {f"{tile} rows by phases": PhaseRows(spatial, point, tile) for tile in PHASE_TILES}

@@ -20,11 +20,12 @@ from tests.doubles import android_userland, artifacts, phone_folder
 from tests.doubles import compiled_model_double as double
 from tests.doubles.adb_daemon import AdbServer
 from tests.doubles.android_userland import NoUserland, Userland
-from vitdeploy.artifacts.manifest import digest_of
+from vitdeploy.artifacts.manifest import Artifact, digest_of
 from vitdeploy.benchmarks import bench
 from vitdeploy.benchmarks.trial.case_trials import Job
 from vitdeploy.devices.inventory import Device
 from vitdeploy.errors import DeviceError, UnreadableFile
+from vitdeploy.results import record
 
 pytest.importorskip("adbutils", reason="the package adbutils (extra adb) is not installed")
 from vitdeploy.devices import over_adb
@@ -315,11 +316,8 @@ def two_cores(tmp_path: Path) -> Path:
     return phone_folder.make(tmp_path / "phone", clocks_khz=(1785600, 2841600)) / "sys"
 
 
-def test_a_bench_with_the_compiled_model_tool_runs_through_it(
-    start: Callable[..., Userland], tmp_path: Path, tool: Path, two_cores: Path
-):
-    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert (extra tflite) is not installed")
-    phone = start(binds=[(two_cores, "/sys")])
+def timed(phone: Userland, made: Artifact, tool: str, out: Path) -> record.Result:
+    """The row of a small file on one big core."""
     device = Device(
         name="userland",
         title="Android's userland",
@@ -327,15 +325,22 @@ def test_a_bench_with_the_compiled_model_tool_runs_through_it(
         host=phone.serial,
         targets=("tflite-fp32",),
         facts={"soc_model": "SM8150", "cores": "1+1"},
-        benchmark_model=str(tool),
+        benchmark_model=tool,
     )
-    made = artifacts.conv_relu_tflite(tmp_path / "artifact")
-    job = Job(
-        case=artifacts.case_of(made, device="userland", boundary="compute", threads=1), compute="phone", artifact=made
-    )
+    case = artifacts.case_of(made, device="userland", boundary="compute", threads=1)
+    job = Job(case=case, compute="phone", artifact=made)
     protocol = bench.make_protocol(trials=3, min_time_s=0.05)
-    run = bench.run([job], device=device, protocol=protocol, out=tmp_path / "run.json")
-    (result,) = run.results
+    (result,) = bench.run([job], device=device, protocol=protocol, out=out).results
+    return result
+
+
+def test_a_bench_with_the_compiled_model_tool_runs_through_it(
+    start: Callable[..., Userland], tmp_path: Path, tool: Path, two_cores: Path
+):
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert (extra tflite) is not installed")
+    phone = start(binds=[(two_cores, "/sys")])
+    made = artifacts.conv_relu_tflite(tmp_path / "artifact")
+    result = timed(phone, made, str(tool), tmp_path / "run.json")
     assert result.status == "valid", result.reasons
     assert [trial.samples_ns for trial in result.trials] == [(942_000,)] * 3
     assert result.trials[0].facts["provider"] == "XNNPACK, CPU, took 58 of 60 nodes in 1 partition"
@@ -355,22 +360,8 @@ def test_a_bench_with_googles_own_interpreter_tool_compares_its_outputs(
     if not build:
         pytest.skip(f"{INTERPRETER_TOOL} names no Linux build of Google's benchmark_model (Interpreter)")
     phone = start(binds=[(two_cores, "/sys")])
-    device = Device(
-        name="userland",
-        title="Android's userland",
-        link="adb",
-        host=phone.serial,
-        targets=("tflite-fp32",),
-        facts={"cores": "1+1"},
-        benchmark_model=build,
-    )
     made = artifacts.conv_relu_tflite(tmp_path / "artifact")
-    job = Job(
-        case=artifacts.case_of(made, device="userland", boundary="compute", threads=1), compute="phone", artifact=made
-    )
-    protocol = bench.make_protocol(trials=3, min_time_s=0.05)
-    run = bench.run([job], device=device, protocol=protocol, out=tmp_path / "run.json")
-    (result,) = run.results
+    result = timed(phone, made, build, tmp_path / "run.json")
     assert result.status == "valid", result.reasons
     assert all(trial.parity is not None and trial.parity.passed for trial in result.trials)
     assert [trial.facts["provider"] for trial in result.trials] == ["XNNPACK, CPU, took all"] * 3
